@@ -1,0 +1,238 @@
+//! Descriptors, platforms and media types: how one piece of content names another.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+
+/// Media types of the OCI image specification and their Docker schema 2 twins.
+pub mod media_type {
+    /// OCI image manifest.
+    pub const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+    /// OCI image index.
+    pub const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
+    /// OCI image config.
+    pub const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+    /// OCI layer, not compressed.
+    pub const OCI_LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
+    /// OCI layer, gzip.
+    pub const OCI_LAYER_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+    /// OCI layer, zstd.
+    pub const OCI_LAYER_ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
+    /// Docker schema 2 manifest.
+    pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+    /// Docker schema 2 manifest list.
+    pub const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+    /// Docker image config.
+    pub const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
+    /// Docker layer, gzip.
+    pub const DOCKER_LAYER_GZIP: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
+    /// Docker layer, not compressed.
+    pub const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";
+
+    /// Whether the type is an index or a manifest list.
+    pub fn is_index(media_type: &str) -> bool {
+        matches!(media_type, OCI_INDEX | DOCKER_LIST)
+    }
+}
+
+/// A pointer to content: its type, digest and size (OCI image specification, "Descriptors").
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Descriptor {
+    /// Media type; empty where a foreign document left it out.
+    #[serde(default)]
+    pub media_type: String,
+    /// Digest of the bytes as transferred.
+    pub digest: Digest,
+    /// Size of the bytes as transferred.
+    pub size: u64,
+    /// Where else the content may be had.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub urls: Vec<String>,
+    /// Free-form annotations.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+    /// The platform of a manifest that an index names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<Platform>,
+    /// The type of an artifact.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact_type: Option<String>,
+}
+
+impl Descriptor {
+    /// A descriptor with the three required fields only.
+    pub fn new(media_type: impl Into<String>, digest: Digest, size: u64) -> Self {
+        Self {
+            media_type: media_type.into(),
+            digest,
+            size,
+            urls: Vec::new(),
+            annotations: BTreeMap::new(),
+            platform: None,
+            artifact_type: None,
+        }
+    }
+
+    /// The descriptor of `bytes`.
+    pub fn of(media_type: impl Into<String>, bytes: &[u8]) -> Self {
+        Self::new(media_type, Digest::of(bytes), bytes.len() as u64)
+    }
+}
+
+/// Operating system and processor that an image is for, in Go's words (`linux`, `amd64`).
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Platform {
+    /// Operating system, `linux` or `windows`.
+    #[serde(default)]
+    pub os: String,
+    /// Processor, `amd64`, `arm64`, `arm`, …
+    #[serde(default)]
+    pub architecture: String,
+    /// Variant of the processor, `v7`, `v8`, …
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
+    /// Version of the operating system; Windows images carry it.
+    #[serde(default, rename = "os.version", skip_serializing_if = "Option::is_none")]
+    pub os_version: Option<String>,
+    /// Features of the operating system; Windows images carry it.
+    #[serde(default, rename = "os.features", skip_serializing_if = "Vec::is_empty")]
+    pub os_features: Vec<String>,
+}
+
+/// Text that names no platform.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("`{0}` is not a platform (expected `os/architecture[/variant]`, such as `linux/arm64`)")]
+pub struct PlatformParseError(String);
+
+impl Platform {
+    /// The platform that this program was built for.
+    pub fn host() -> Self {
+        let architecture = match std::env::consts::ARCH {
+            "x86_64" => "amd64",
+            "aarch64" => "arm64",
+            "x86" => "386",
+            "powerpc64" => "ppc64le",
+            "loongarch64" => "loong64",
+            other => other,
+        };
+        Self {
+            os: std::env::consts::OS.to_owned(),
+            architecture: architecture.to_owned(),
+            variant: (architecture == "arm").then(|| "v7".to_owned()),
+            os_version: None,
+            os_features: Vec::new(),
+        }
+    }
+
+    /// Whether an image of platform `other` can serve where `self` was asked for: same system and
+    /// processor, and the same variant where both name one (`arm64` alone means `arm64/v8`).
+    pub fn matches(&self, other: &Self) -> bool {
+        let variant = |p: &Self| match (p.architecture.as_str(), p.variant.as_deref()) {
+            ("arm64", None | Some("v8")) | ("amd64", None | Some("v1")) => None,
+            ("arm", None) => Some("v7".to_owned()),
+            (_, v) => v.map(str::to_owned),
+        };
+        self.os == other.os && self.architecture == other.architecture && variant(self) == variant(other)
+    }
+}
+
+impl FromStr for Platform {
+    type Err = PlatformParseError;
+
+    /// Parses `os/architecture[/variant]`, an architecture alone or a system alone, with the usual
+    /// aliases (`x86_64`, `aarch64`, `armhf`, …), as containerd's platforms package does.
+    fn from_str(text: &str) -> Result<Self, PlatformParseError> {
+        let fail = || PlatformParseError(text.to_owned());
+        let lower = text.to_ascii_lowercase();
+        let parts: Vec<&str> = lower.split('/').collect();
+        if parts.is_empty()
+            || parts.len() > 3
+            || parts
+                .iter()
+                .any(|p| p.is_empty() || !p.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)))
+        {
+            return Err(fail());
+        }
+        let host = Self::host();
+        let known_os = |p: &str| {
+            matches!(p, "linux" | "windows" | "darwin" | "freebsd" | "netbsd" | "openbsd" | "wasi" | "macos")
+        };
+        let (os, arch, variant) = match parts.as_slice() {
+            [one] if known_os(one) => (*one, host.architecture.as_str(), host.variant.as_deref()),
+            [one] => (host.os.as_str(), *one, None),
+            [os, arch] => (*os, *arch, None),
+            [os, arch, variant] => (*os, *arch, Some(*variant)),
+            _ => return Err(fail()),
+        };
+        let (arch, variant) = match (arch, variant) {
+            ("x86_64" | "x86-64", v) => ("amd64", v),
+            ("aarch64", v) => ("arm64", v),
+            ("armhf", _) => ("arm", Some("v7")),
+            ("armel", _) => ("arm", Some("v6")),
+            ("i386" | "i686", _) => ("386", None),
+            ("arm", None) => ("arm", Some("v7")),
+            ("arm64", Some("8" | "v8")) => ("arm64", None),
+            ("amd64", Some("v1")) => ("amd64", None),
+            other => other,
+        };
+        if parts.len() == 1
+            && !known_os(parts[0])
+            && !matches!(
+                arch,
+                "amd64" | "arm64" | "arm" | "386" | "ppc64le" | "s390x" | "riscv64" | "mips64le" | "loong64"
+            )
+        {
+            return Err(fail());
+        }
+        Ok(Self {
+            os: if os == "macos" { "darwin".to_owned() } else { os.to_owned() },
+            architecture: arch.to_owned(),
+            variant: variant.map(|v| if v.starts_with('v') { v.to_owned() } else { format!("v{v}") }),
+            os_version: None,
+            os_features: Vec::new(),
+        })
+    }
+}
+
+impl fmt::Display for Platform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.os, self.architecture)?;
+        match &self.variant {
+            Some(variant) => write!(f, "/{variant}"),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn platform_text() {
+        for (text, shown) in [
+            ("linux/x86_64", "linux/amd64"),
+            ("linux/arm64/v8", "linux/arm64"),
+            ("Linux/ARM/7", "linux/arm/v7"),
+            ("arm64", "linux/arm64"),
+        ] {
+            assert_eq!(text.parse::<Platform>().unwrap().to_string(), shown);
+        }
+        for bad in ["", "a/b/c/d", "linux//x", "nonsense", "linux/ä"] {
+            assert!(bad.parse::<Platform>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn arm64_alone_means_v8() {
+        let plain: Platform = "linux/arm64".parse().unwrap();
+        let v8 = Platform { variant: Some("v8".into()), ..plain.clone() };
+        assert!(plain.matches(&v8) && v8.matches(&plain));
+        assert!(!plain.matches(&"linux/amd64".parse().unwrap()));
+    }
+}

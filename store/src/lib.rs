@@ -1,0 +1,8 @@
+//! Content and snapshots: blobs under their digests, layers, copy-on-write snapshots, images as
+//! values, and the facts about them. Knows nothing of Dockerfiles.
+
+pub mod descriptor;
+pub mod digest;
+
+pub use descriptor::{Descriptor, Platform, media_type};
+pub use digest::{Digest, Digester, VerifiedReader};
