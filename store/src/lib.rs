@@ -3,6 +3,9 @@
 
 pub mod descriptor;
 pub mod digest;
+pub mod layer;
+pub mod snapshot;
+pub mod work;
 
 pub use descriptor::{Descriptor, Platform, media_type};
 pub use digest::{Digest, Digester, VerifiedReader};
