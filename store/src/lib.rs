@@ -3,6 +3,10 @@
 
 pub mod descriptor;
 pub mod digest;
+pub mod error;
+pub mod reference;
 
 pub use descriptor::{Descriptor, Platform, media_type};
 pub use digest::{Digest, Digester, VerifiedReader};
+pub use error::{Error, ErrorKind, Result};
+pub use reference::Reference;
