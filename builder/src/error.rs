@@ -1,0 +1,113 @@
+//! Why a build failed: what, where in the Dockerfile, because of what, and what to do about it.
+
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::source::{SourceFile, Span};
+
+/// Who has to act. It alone decides the exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ErrorKind {
+    /// The Dockerfile, the context, a step or a registry said no.
+    User,
+    /// orlop itself or the machine could not.
+    Internal,
+    /// The user stopped it.
+    Interrupted,
+}
+
+/// A place in a Dockerfile.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The file.
+    pub file: Arc<SourceFile>,
+    /// The bytes.
+    pub span: Span,
+}
+
+/// Why a build failed.
+#[derive(Debug)]
+pub struct BuildError {
+    /// Who has to act.
+    pub kind: ErrorKind,
+    /// What failed, one sentence, without a full stop.
+    pub message: String,
+    /// Where in the Dockerfile.
+    pub place: Option<Place>,
+    /// What to type next.
+    pub hint: Option<String>,
+    /// The last that a failed step wrote, both streams together.
+    pub tail: Option<Vec<u8>>,
+    /// Because of what.
+    pub source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl BuildError {
+    /// An error that the user can do something about.
+    pub fn user(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::User, message)
+    }
+
+    /// An error of ours or of the machine.
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Internal, message)
+    }
+
+    /// The user stopped the build.
+    pub fn interrupted() -> Self {
+        Self::new(ErrorKind::Interrupted, "interrupted")
+    }
+
+    fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), place: None, hint: None, tail: None, source: None }
+    }
+
+    /// Adds what to type next.
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl Into<Option<String>>) -> Self {
+        self.hint = hint.into().or(self.hint);
+        self
+    }
+
+    /// Adds the cause.
+    #[must_use]
+    pub fn because(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// Adds the place, unless a more exact one is known already.
+    #[must_use]
+    pub fn at(mut self, file: &Arc<SourceFile>, span: Span) -> Self {
+        self.place.get_or_insert_with(|| Place { file: Arc::clone(file), span });
+        self
+    }
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl Error for BuildError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_deref().map(|e| e as &(dyn Error + 'static))
+    }
+}
+
+impl From<orlop_store::Error> for BuildError {
+    fn from(error: orlop_store::Error) -> Self {
+        let hint = error.hint();
+        let kind = match error.kind() {
+            orlop_store::ErrorKind::User => ErrorKind::User,
+            _ => ErrorKind::Internal,
+        };
+        let mut out = Self::new(kind, error.to_string()).with_hint(hint);
+        if let Some(source) = error.source() {
+            out.source = Some(source.to_string().into());
+        }
+        out
+    }
+}

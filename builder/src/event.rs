@@ -1,0 +1,189 @@
+//! What happens while we work, pushed to an [`Observer`] as it happens: progress is never polled.
+//!
+//! Everything visible is a *task*: a step of a build, a pull, a push, an export. A task starts,
+//! may report output and transfers, and finishes exactly once. Tasks of independent stages overlap.
+
+use std::time::Duration;
+
+use orlop_runner::{Stream, Usage};
+use orlop_store::Digest;
+use serde::Serialize;
+
+/// Names a task within one command; counts from 1 in the order of their start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct TaskId(pub u32);
+
+/// One thing that happened.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A task begins.
+    Started {
+        /// The task.
+        task: TaskId,
+        /// What it is, ready to be shown: `[build 2/5] RUN make`, `push localhost:5000/app`.
+        title: String,
+    },
+    /// A RUN step wrote something.
+    Output {
+        /// The task.
+        task: TaskId,
+        /// Standard output or standard error.
+        stream: Stream,
+        /// The bytes as they came; may end in the middle of a line or of a character.
+        bytes: Vec<u8>,
+    },
+    /// Bytes move: a layer arrives, is unpacked, is pushed.
+    Transfer {
+        /// The task.
+        task: TaskId,
+        /// What moves; one bar each.
+        digest: Digest,
+        /// What is done with it.
+        action: Action,
+        /// Bytes so far.
+        current: u64,
+        /// Bytes in all, where known.
+        total: Option<u64>,
+    },
+    /// Something to know about a task that has not failed: `resource limits are not available`.
+    Note {
+        /// The task.
+        task: TaskId,
+        /// One line.
+        text: String,
+    },
+    /// A task ends.
+    Finished {
+        /// The task.
+        task: TaskId,
+        /// How it ended.
+        outcome: Outcome,
+        /// Since its start.
+        duration: Duration,
+        /// What its processes used, for RUN steps.
+        usage: Option<Usage>,
+        /// The layer that it made or found: diff ID and size of the uncompressed tar in bytes.
+        layer: Option<(Digest, u64)>,
+    },
+    /// Something about the whole command that the user can act on.
+    Warning {
+        /// One line, without `warning:`.
+        text: String,
+        /// Byte range in the Dockerfile, where it is about one.
+        span: Option<crate::source::Span>,
+    },
+}
+
+/// What is done with bytes that move.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// Downloaded, verified and unpacked while it arrives.
+    Pull,
+    /// Uploaded.
+    Push,
+    /// Found at the target already, nothing was sent.
+    Exists,
+    /// Written to a file or standard output.
+    Export,
+}
+
+/// How a task ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// Done now.
+    Done,
+    /// Not done: the result was known.
+    Cached,
+    /// It failed; the command's error says why.
+    Failed,
+    /// Stopped because something else failed or the user interrupted.
+    Canceled,
+}
+
+/// Gets every [`Event`]. Called from several threads, so it must not block for long.
+pub trait Observer: Send + Sync {
+    /// Takes one event.
+    fn event(&self, event: Event);
+}
+
+/// Hands out task ids and passes events on.
+pub struct Progress<'a> {
+    observer: &'a dyn Observer,
+    next: std::sync::atomic::AtomicU32,
+}
+
+impl std::fmt::Debug for Progress<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Progress").field("next", &self.next).finish_non_exhaustive()
+    }
+}
+
+impl<'a> Progress<'a> {
+    /// Events go to `observer`.
+    pub fn new(observer: &'a dyn Observer) -> Self {
+        Self { observer, next: std::sync::atomic::AtomicU32::new(1) }
+    }
+
+    /// Starts a task. It counts as failed unless it is finished otherwise before it is dropped.
+    pub fn start(&self, title: impl Into<String>) -> Task<'_> {
+        let id = TaskId(self.next.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
+        self.observer.event(Event::Started { task: id, title: title.into() });
+        Task { id, observer: self.observer, started: std::time::Instant::now(), open: true }
+    }
+
+    /// Something about the whole command.
+    pub fn warn(&self, text: impl Into<String>, span: Option<crate::source::Span>) {
+        self.observer.event(Event::Warning { text: text.into(), span });
+    }
+}
+
+/// A task that has started and not yet finished.
+pub struct Task<'a> {
+    id: TaskId,
+    observer: &'a dyn Observer,
+    started: std::time::Instant,
+    open: bool,
+}
+
+impl std::fmt::Debug for Task<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Task").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl Task<'_> {
+    /// Passes on what a step wrote.
+    pub fn output(&self, stream: Stream, bytes: &[u8]) {
+        self.observer.event(Event::Output { task: self.id, stream, bytes: bytes.to_vec() });
+    }
+
+    /// Reports bytes that moved.
+    pub fn transfer(&self, digest: Digest, action: Action, current: u64, total: Option<u64>) {
+        self.observer.event(Event::Transfer { task: self.id, digest, action, current, total });
+    }
+
+    /// Says something about this task.
+    pub fn note(&self, text: impl Into<String>) {
+        self.observer.event(Event::Note { task: self.id, text: text.into() });
+    }
+
+    /// Ends the task.
+    pub fn finish(mut self, outcome: Outcome, usage: Option<Usage>, layer: Option<(Digest, u64)>) {
+        self.close(outcome, usage, layer);
+    }
+
+    fn close(&mut self, outcome: Outcome, usage: Option<Usage>, layer: Option<(Digest, u64)>) {
+        if std::mem::replace(&mut self.open, false) {
+            let duration = self.started.elapsed();
+            self.observer.event(Event::Finished { task: self.id, outcome, duration, usage, layer });
+        }
+    }
+}
+
+impl Drop for Task<'_> {
+    fn drop(&mut self) {
+        self.close(Outcome::Failed, None, None);
+    }
+}

@@ -1,0 +1,150 @@
+//! What one build is asked to do, and what comes of it. Values only: the command line fills them
+//! in from flags, environment and configuration.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use orlop_runner::{CancelToken, Limits, Network, Runner, Ulimit};
+use orlop_store::{Digest, Image, Platform, Reference, Store};
+
+use crate::event::Observer;
+use crate::output::Output;
+use crate::source::SourceFile;
+
+/// Everything that a build works with besides what it is asked for.
+#[derive(Clone, Copy)]
+pub struct Engine<'a> {
+    /// Where layers, images and facts are kept.
+    pub store: &'a Store,
+    /// Talks to registries.
+    pub registry: &'a orlop_registry_client::Client,
+    /// Runs RUN steps.
+    pub runner: &'a dyn Runner,
+    /// Told what happens.
+    pub observer: &'a dyn Observer,
+    /// Stops everything when it is set.
+    pub cancel: &'a CancelToken,
+}
+
+impl std::fmt::Debug for Engine<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").finish_non_exhaustive()
+    }
+}
+
+/// Where COPY and ADD without `--from` read.
+#[derive(Clone, Debug)]
+pub enum ContextSource {
+    /// A directory of this machine.
+    Directory(PathBuf),
+    /// No context: every COPY from it fails.
+    Empty,
+}
+
+/// `--secret id=…`: a value that a RUN step may mount and that no layer, log or cache ever holds.
+#[derive(Clone)]
+pub struct Secret {
+    /// The name that `--mount=type=secret,id=` refers to.
+    pub id: String,
+    /// Its bytes.
+    pub value: Arc<[u8]>,
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Secret").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// `--ssh id=SOCKET`: an agent's socket that `--mount=type=ssh` may use.
+#[derive(Clone, Debug)]
+pub struct SshAgent {
+    /// The name that `--mount=type=ssh,id=` refers to; `default` where none is given.
+    pub id: String,
+    /// The agent's socket on this machine.
+    pub socket: PathBuf,
+}
+
+/// `--add-host NAME:IP`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostEntry {
+    /// The host name.
+    pub name: String,
+    /// Its address.
+    pub address: IpAddr,
+}
+
+/// `--pull`: when a registry is asked although the store has the image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum PullPolicy {
+    /// Only when the store has no image of that name and platform.
+    #[default]
+    Missing,
+    /// Always ask whether the name means something newer.
+    Always,
+    /// Never: an image that the store has not is an error.
+    Never,
+}
+
+/// One build.
+#[derive(Clone, Debug)]
+pub struct BuildRequest {
+    /// The Dockerfile.
+    pub dockerfile: Arc<SourceFile>,
+    /// Text of the ignore file that applies, and its name for messages.
+    pub ignore: Option<(String, String)>,
+    /// Where COPY and ADD read.
+    pub context: ContextSource,
+    /// Names for the result.
+    pub tags: Vec<Reference>,
+    /// `--target`: the stage to build, by name or number; the last one where none is given.
+    pub target: Option<String>,
+    /// `--build-arg`, in order.
+    pub build_args: Vec<(String, String)>,
+    /// `--label`, in order; they come after the Dockerfile's own.
+    pub labels: Vec<(String, String)>,
+    /// `--platform`; this machine's where none is given.
+    pub platform: Option<Platform>,
+    /// `--no-cache`: every step runs.
+    pub no_cache: bool,
+    /// `--pull`.
+    pub pull: PullPolicy,
+    /// `--network` for RUN steps that say nothing else.
+    pub network: Network,
+    /// `--secret`.
+    pub secrets: Vec<Secret>,
+    /// `--ssh`.
+    pub ssh: Vec<SshAgent>,
+    /// `--add-host`.
+    pub add_hosts: Vec<HostEntry>,
+    /// `--shm-size` in bytes.
+    pub shm_size: Option<u64>,
+    /// `--ulimit`.
+    pub ulimits: Vec<Ulimit>,
+    /// `--memory`, `--cpus`, `--pids-limit`, `--timeout`, for each RUN step.
+    pub limits: Limits,
+    /// `-o` and `--push`, in order. The store gets the image when one of them says so; the command
+    /// line adds [`Output::Store`] where the user named no output.
+    pub outputs: Vec<Output>,
+    /// `SOURCE_DATE_EPOCH`, in seconds: the time that the image's config and history carry.
+    pub source_date_epoch: Option<i64>,
+}
+
+/// What a build made.
+#[derive(Clone, Debug)]
+pub struct BuildReport {
+    /// The image.
+    pub image: Image,
+    /// Digest of its config.
+    pub image_id: Digest,
+    /// Digest of its manifest in the form that was pushed or stored.
+    pub manifest_digest: Digest,
+    /// Steps whose result was known.
+    pub steps_cached: usize,
+    /// Steps that ran.
+    pub steps_run: usize,
+    /// From the first byte parsed to the last output written.
+    pub duration: Duration,
+}
