@@ -69,7 +69,7 @@ fn trees_deeper_than_handles_and_without_permissions_are_removed() {
     drop(at);
     let shut = made.path().join("shut");
     fs::create_dir_all(shut.join("x")).unwrap();
-    fs::set_permissions(&shut, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&shut, fs::Permissions::from_mode(0o000)).unwrap();
     made.remove().unwrap();
     assert_eq!(names(dir.path()), [""; 0]);
 }
