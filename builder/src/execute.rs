@@ -3,14 +3,13 @@
 //! One RUN goes `execute/stage.rs` (what the instruction says) → `execute/run.rs` (what the job
 //! needs) → `execute/step.rs` (key, lookup, snapshot, layer) → the runner and the snapshot driver.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
-use orlop_store::{Image, Platform, Reference};
+use orlop_store::{Image, Platform};
 
-use crate::context::DirectoryContext;
+use crate::context::{Ignore, SourceTree};
 use crate::dockerfile::{self, Dockerfile};
 use crate::error::BuildError;
 use crate::event::Progress;
@@ -22,6 +21,7 @@ mod files;
 mod from;
 mod metadata;
 mod mounts;
+mod remote;
 mod run;
 mod stage;
 mod stages;
@@ -109,9 +109,9 @@ pub(crate) struct Execution<'a> {
     pub(crate) plan: Plan,
     pub(crate) progress: Progress<'a>,
     stages: Stages<StageResult>,
-    context: OnceLock<Result<Arc<DirectoryContext>, String>>,
+    context: OnceLock<Result<SourceTree, BuildError>>,
     /// Images that the build has looked up already, by name and platform.
-    pub(crate) images: Mutex<HashMap<(Reference, Platform), Arc<Mutex<Option<Image>>>>>,
+    pub(crate) images: from::Images,
     failed: AtomicBool,
     first_error: Mutex<Option<BuildError>>,
     pub(crate) cached: AtomicUsize,
@@ -173,21 +173,23 @@ impl Execution<'_> {
     }
 
     /// The build context, opened once.
-    pub(crate) fn context(&self) -> Result<Arc<DirectoryContext>, BuildError> {
-        let opened = self.context.get_or_init(|| match &self.request.context {
-            ContextSource::Empty => Err("this build has no context".to_owned()),
-            ContextSource::Directory(path) => {
-                let ignore = match &self.request.ignore {
-                    Some((_, text)) => crate::context::Ignore::parse(text).map_err(|e| e.to_string())?,
-                    None => crate::context::Ignore::default(),
-                };
-                DirectoryContext::open(path, ignore).map(Arc::new).map_err(|e| e.to_string())
-            }
+    pub(crate) fn context(&self) -> Result<&SourceTree, &BuildError> {
+        let opened = self.context.get_or_init(|| {
+            let ContextSource::Directory(path) = &self.request.context else {
+                return Err(BuildError::user("this build has no context")
+                    .with_hint("name a directory as the last argument: `orlop build .`".to_owned()));
+            };
+            let ignore = match &self.request.ignore {
+                Some((name, text)) => Ignore::parse(text)
+                    .map_err(|e| BuildError::user(format!("cannot read `{name}`: {e}")).with_hint(e.hint()))?,
+                None => Ignore::nothing(),
+            };
+            SourceTree::context(path, ignore).map_err(|e| {
+                let hint = e.hint();
+                BuildError::user(e.to_string()).with_hint(hint).because(e.source.to_string())
+            })
         });
-        opened.clone().map_err(|why| {
-            BuildError::user(format!("the build context cannot be read: {why}"))
-                .with_hint("name a directory as the last argument: `orlop build .`".to_owned())
-        })
+        opened.as_ref()
     }
 
     /// `--build-arg` names that no ARG took: a typing mistake more often than not.

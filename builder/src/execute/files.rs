@@ -19,8 +19,8 @@ use crate::error::BuildError;
 use crate::event::Outcome;
 
 /// The words of a COPY or an ADD that the copy rules know by number, to point errors at.
-struct Words<'i> {
-    sources: Vec<&'i Word>,
+pub(crate) struct Words<'i> {
+    pub(crate) sources: Vec<&'i Word>,
     heredocs: &'i [Heredoc],
 }
 
@@ -32,7 +32,7 @@ impl StageRun<'_, '_> {
         request.parents = copy.parents;
         let Some(from) = &copy.from else {
             let tree = self.exec.context();
-            return self.copy_from(instruction, "COPY", &words, request, tree.as_deref());
+            return self.copy_from(instruction, "COPY", &words, request, tree);
         };
         let file = &self.exec.dockerfile().source;
         let source = self.from_source(&from.value).map_err(|e| e.at(file, from.span))?;
@@ -49,9 +49,9 @@ impl StageRun<'_, '_> {
         request.link = add.link;
         request.add = Some(AddOptions { unpack: add.unpack });
         let checksum = add.checksum.as_ref().map(|word| self.expand(word)).transpose()?;
-        let held = self.download(&words, &mut request, checksum.as_deref(), add.keep_git_dir.unwrap_or(false))?;
+        let held = self.download(&words, &mut request, checksum.as_deref())?;
         let tree = self.exec.context();
-        self.copy_from(instruction, "ADD", &words, request, tree.as_deref())?;
+        self.copy_from(instruction, "ADD", &words, request, tree)?;
         drop(held);
         Ok(())
     }
@@ -109,7 +109,7 @@ impl StageRun<'_, '_> {
                 empty = tempfile::tempdir().map_err(|e| BuildError::internal("cannot make a directory").because(e))?;
                 &SourceTree::root(empty.path()).map_err(|e| BuildError::internal(e.to_string()))?
             }
-            Err(error) => return Err(BuildError::user(error.message.clone()).with_hint(error.hint.clone())),
+            Err(error) => return Err(error.again()),
         };
         let cache = StoreDigests { files: self.exec.engine.store.files() };
         let selection = select(&request, tree, &cache).map_err(|e| self.copy_error(e, words))?;

@@ -2,7 +2,6 @@
 
 use std::any::Any;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use orlop_runner::{Mount as RunMount, MountKind as RunMountKind, User};
 use orlop_store::steps::KeyPart;
@@ -28,7 +27,7 @@ enum Origin {
     /// Nowhere: it is empty or a secret.
     None,
     /// The build context; what a bind would show.
-    Context { tree: Arc<SourceTree>, selection: Selection },
+    Context { tree: SourceTree, selection: Selection },
     /// Another stage or image.
     Image(Source),
 }
@@ -90,16 +89,16 @@ impl StageRun<'_, '_> {
         match (mount.kind, &mount.from) {
             (MountKind::Bind | MountKind::Cache, Some(from)) => Ok(Origin::Image(self.from_source(from)?)),
             (MountKind::Bind, None) => {
-                let tree = self.exec.context()?;
+                let tree = self.exec.context().map_err(BuildError::again)?;
                 let source = mount.source.clone().unwrap_or_else(|| "/".to_owned());
                 let request = CopyRequest {
                     sources: vec![CopySource::Path(source)],
                     dest: "/mount".to_owned(),
                     ..CopyRequest::default()
                 };
-                let selection = select(&request, &tree, &NoCache)
+                let selection = select(&request, tree, &NoCache)
                     .map_err(|e| BuildError::user(e.to_string()).with_hint(e.hint()))?;
-                Ok(Origin::Context { tree, selection })
+                Ok(Origin::Context { tree: tree.clone(), selection })
             }
             _ => Ok(Origin::None),
         }

@@ -28,8 +28,8 @@ pub(crate) struct StepSpec {
 struct Found {
     /// The new layer, if there is one.
     layer: Option<Digest>,
-    /// When it was made, for history.
-    created: String,
+    /// When it was made, in milliseconds since 1970: the time that history says.
+    created: i64,
 }
 
 impl StageRun<'_, '_> {
@@ -79,17 +79,17 @@ impl StageRun<'_, '_> {
             false => store
                 .steps()
                 .content_result(&parent, &diff.content_id)?
-                .filter(|earlier| store.layers().contains(self.snapshot.layers(), &earlier.diff_id)),
+                .filter(|(earlier, _)| store.layers().contains(self.snapshot.layers(), earlier)),
         };
         let found = match earlier {
             // The same content as before, only at other times: everything after it stays cached.
-            Some(earlier) => Found { layer: Some(earlier.diff_id), created: earlier.created },
+            Some((earlier, created)) => Found { layer: Some(earlier), created },
             None => {
-                let created = now(exec.request.source_date_epoch);
+                let created = now();
                 let committed = store.snapshots().commit(active, &diff).map_err(orlop_store::Error::from)?;
                 let layer = (committed != self.snapshot).then_some(diff.diff_id);
                 if let Some(diff_id) = layer {
-                    store.steps().put_content_result(&parent, &diff.content_id, &diff_id, &created)?;
+                    store.steps().put_content_result(&parent, &diff.content_id, &diff_id, created)?;
                 }
                 Found { layer, created }
             }
@@ -99,9 +99,10 @@ impl StageRun<'_, '_> {
             parts,
             parent,
             layer: found.layer,
-            created: found.created.clone(),
-            duration: started.elapsed().unwrap_or_default(),
-            description: format!("{}: {}", exec.plan.stages[self.index].name, spec.text),
+            created: found.created,
+            duration: u64::try_from(started.elapsed().unwrap_or_default().as_millis()).unwrap_or(u64::MAX),
+            scope: format!("{} {}", exec.dockerfile().source.name(), exec.plan.stages[self.index].name),
+            description: spec.text,
         })?;
         exec.ran.fetch_add(1, Ordering::Relaxed);
         let layer = found.layer;
@@ -113,7 +114,10 @@ impl StageRun<'_, '_> {
     /// Puts a step's result on top; gives the layer's size in bytes.
     fn append(&mut self, created_by: &str, found: Found) -> Result<Option<u64>, BuildError> {
         let entry = History {
-            created: Some(found.created),
+            created: Some(match self.exec.request.source_date_epoch {
+                Some(seconds) => super::timestamp(seconds, 0),
+                None => super::timestamp(found.created / 1000, (found.created % 1000) as i32 * 1_000_000),
+            }),
             created_by: Some(created_by.to_owned()),
             empty_layer: found.layer.is_none(),
             ..History::default()
@@ -142,14 +146,8 @@ impl StageRun<'_, '_> {
     }
 }
 
-/// The present, or what the user says it is.
-fn now(epoch: Option<i64>) -> String {
-    if let Some(seconds) = epoch {
-        return super::timestamp(seconds, 0);
-    }
+/// Milliseconds since 1970.
+fn now() -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    super::timestamp(
-        i64::try_from(now.as_secs()).unwrap_or_default(),
-        i32::try_from(now.subsec_nanos()).unwrap_or_default(),
-    )
+    i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
 }
