@@ -1,0 +1,52 @@
+//! Where COPY and ADD read from: a directory with its ignore rules, an unpacked archive, or the
+//! file system of another stage.
+
+pub mod directory;
+mod handle;
+pub mod ignore;
+pub mod pattern;
+
+use orlop_store::Digest;
+
+pub use directory::{ContextError, SourceTree};
+pub(crate) use handle::{Dir, Kind, Meta, Time, Xattrs, file_meta};
+pub use ignore::{Ignore, IgnoreError};
+pub(crate) use pattern::Inherited;
+
+/// What the system says of a file; as long as all of it is the same, so is the content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FileStat {
+    /// Device.
+    pub dev: u64,
+    /// Inode.
+    pub ino: u64,
+    /// Bytes.
+    pub size: u64,
+    /// Last change of content, nanoseconds since 1970.
+    pub mtime_ns: i128,
+    /// Last change of anything, nanoseconds since 1970.
+    pub ctime_ns: i128,
+}
+
+/// Remembers the digests of files' contents, so that a file that did not change is not read.
+///
+/// The caller of [`put`](Self::put) has made sure that the file was not touched within the grain of
+/// the file system's clock before it was read, so an implementation may believe what it is told.
+pub trait DigestCache: Sync {
+    /// The digest of the content of a file with exactly this stat, where known.
+    fn get(&self, file: &FileStat) -> Option<Digest>;
+    /// Remembers one.
+    fn put(&self, file: &FileStat, digest: Digest);
+}
+
+/// Remembers nothing: every file is read.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoCache;
+
+impl DigestCache for NoCache {
+    fn get(&self, _: &FileStat) -> Option<Digest> {
+        None
+    }
+
+    fn put(&self, _: &FileStat, _: Digest) {}
+}

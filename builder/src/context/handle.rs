@@ -1,0 +1,458 @@
+//! Files by handle and name. No path is ever given to the system as a whole: a walk that was begun
+//! inside a directory stays inside, whatever is renamed or linked meanwhile.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, Stat, Timespec, Timestamps};
+use rustix::io::Errno;
+
+use super::FileStat;
+
+/// A moment: seconds since 1970 and nanoseconds after them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Time {
+    /// Seconds; negative before 1970.
+    pub(crate) seconds: i64,
+    /// Nanoseconds, below 10⁹.
+    pub(crate) nanoseconds: u32,
+}
+
+impl Time {
+    fn nanos(self) -> i128 {
+        i128::from(self.seconds) * 1_000_000_000 + i128::from(self.nanoseconds)
+    }
+}
+
+/// What kind of file it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Kind {
+    File,
+    Directory,
+    Symlink,
+    Fifo,
+    CharDevice,
+    BlockDevice,
+    Socket,
+}
+
+/// What the system says of a file.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Meta {
+    pub(crate) kind: Kind,
+    /// Permission bits with setuid, setgid and sticky.
+    pub(crate) mode: u32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) size: u64,
+    /// 512-byte units that are really stored; fewer than the size says in a sparse file.
+    pub(crate) blocks: u64,
+    pub(crate) links: u64,
+    pub(crate) dev: u64,
+    pub(crate) ino: u64,
+    pub(crate) rdev: u64,
+    pub(crate) mtime: Time,
+    pub(crate) ctime: Time,
+}
+
+impl Meta {
+    // The types of `Stat`'s fields differ between architectures and C libraries.
+    #[expect(clippy::unnecessary_cast, reason = "not unnecessary on every platform")]
+    fn new(stat: &Stat) -> io::Result<Self> {
+        let kind = match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => Kind::File,
+            FileType::Directory => Kind::Directory,
+            FileType::Symlink => Kind::Symlink,
+            FileType::Fifo => Kind::Fifo,
+            FileType::CharacterDevice => Kind::CharDevice,
+            FileType::BlockDevice => Kind::BlockDevice,
+            FileType::Socket => Kind::Socket,
+            FileType::Unknown => {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "unknown type of file"));
+            }
+        };
+        Ok(Self {
+            kind,
+            mode: stat.st_mode as u32 & 0o7777,
+            uid: stat.st_uid as u32,
+            gid: stat.st_gid as u32,
+            size: u64::try_from(stat.st_size).unwrap_or(0),
+            blocks: u64::try_from(stat.st_blocks).unwrap_or(0),
+            links: stat.st_nlink as u64,
+            dev: stat.st_dev as u64,
+            ino: stat.st_ino as u64,
+            rdev: stat.st_rdev as u64,
+            mtime: Time { seconds: stat.st_mtime as i64, nanoseconds: stat.st_mtime_nsec as u32 },
+            ctime: Time { seconds: stat.st_ctime as i64, nanoseconds: stat.st_ctime_nsec as u32 },
+        })
+    }
+
+    pub(crate) fn is_dir(&self) -> bool {
+        self.kind == Kind::Directory
+    }
+
+    /// The identity under which a content's digest is remembered.
+    pub(crate) fn file_stat(&self) -> FileStat {
+        FileStat {
+            dev: self.dev,
+            ino: self.ino,
+            size: self.size,
+            mtime_ns: self.mtime.nanos(),
+            ctime_ns: self.ctime.nanos(),
+        }
+    }
+}
+
+/// Extended attributes: names and values.
+pub(crate) type Xattrs = Vec<(OsString, Vec<u8>)>;
+
+/// A directory, open.
+#[derive(Clone, Debug)]
+pub(crate) struct Dir(Arc<OwnedFd>);
+
+/// Where a path leads within a root.
+#[derive(Debug)]
+pub(crate) struct Resolved {
+    /// The real path below the root, free of links and dots; empty for the root.
+    pub(crate) path: PathBuf,
+    /// The last directory on the way that exists. For a path that exists and is no directory, or
+    /// whose last link was not to be followed, the one that holds it; for a directory, itself.
+    pub(crate) dir: Dir,
+    /// What the path leads to; `None` where nothing is there.
+    pub(crate) meta: Option<Meta>,
+    /// The last components of `path` that `dir` does not have: those to create, or the one name of
+    /// a file in `dir`.
+    pub(crate) rest: Vec<OsString>,
+}
+
+const PATH_FLAGS: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+/// As many links as Linux follows in one path, and then some for the links of the root's own.
+const MAX_LINKS: usize = 255;
+
+impl Dir {
+    /// Opens a directory by a path of the host.
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(Self(Arc::new(rustix::fs::open(path, flags, Mode::empty())?)))
+    }
+
+    /// Opens a directory in this one, never through a link.
+    pub(crate) fn dir(&self, name: &OsStr) -> io::Result<Self> {
+        let fd = rustix::fs::openat(&*self.0, name, PATH_FLAGS | OFlags::DIRECTORY, Mode::empty())?;
+        Ok(Self(Arc::new(fd)))
+    }
+
+    /// Opens the directory at a path below this one, never through a link.
+    pub(crate) fn descend(&self, path: &Path) -> io::Result<Self> {
+        let mut dir = self.clone();
+        for component in path.components() {
+            match component {
+                Component::Normal(name) => dir = dir.dir(name)?,
+                Component::CurDir => {}
+                _ => return Err(Errno::INVAL.into()),
+            }
+        }
+        Ok(dir)
+    }
+
+    /// Opens a regular file for reading, never through a link and without waiting on a pipe.
+    pub(crate) fn file(&self, name: &OsStr) -> io::Result<File> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let file = File::from(rustix::fs::openat(&*self.0, name, flags, Mode::empty())?);
+        if file_meta(&file)?.kind != Kind::File {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+        }
+        Ok(file)
+    }
+
+    /// Stat of an entry, links not followed.
+    pub(crate) fn stat(&self, name: &OsStr) -> io::Result<Meta> {
+        Meta::new(&rustix::fs::statat(&*self.0, name, AtFlags::SYMLINK_NOFOLLOW)?)
+    }
+
+    /// The same, `None` where there is no such entry.
+    pub(crate) fn find(&self, name: &OsStr) -> io::Result<Option<Meta>> {
+        match self.stat(name) {
+            Ok(meta) => Ok(Some(meta)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Stat of the directory itself.
+    pub(crate) fn meta(&self) -> io::Result<Meta> {
+        Meta::new(&rustix::fs::fstat(&*self.0)?)
+    }
+
+    /// The target of a symbolic link.
+    pub(crate) fn read_link(&self, name: &OsStr) -> io::Result<OsString> {
+        let target = rustix::fs::readlinkat(&*self.0, name, Vec::new())?;
+        Ok(OsString::from_vec(target.into_bytes()))
+    }
+
+    /// The names in the directory, sorted by byte.
+    pub(crate) fn list(&self) -> io::Result<Vec<OsString>> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(&*self.0, c".", flags, Mode::empty())?;
+        let mut buffer = vec![MaybeUninit::uninit(); 32 * 1024];
+        let mut entries = RawDir::new(fd, &mut buffer);
+        let mut names = Vec::new();
+        while let Some(entry) = entries.next() {
+            let entry = entry?;
+            let name = entry.file_name().to_bytes();
+            if name != b"." && name != b".." {
+                names.push(OsString::from_vec(name.to_vec()));
+            }
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// Follows `path` as a process would whose root directory this is: `..` and absolute links stop
+    /// at it. `visit` sees the real path of every component that exists before it is used, and may
+    /// hide it; a hidden component counts as missing.
+    pub(crate) fn resolve(
+        &self,
+        path: &Path,
+        follow_last: bool,
+        visit: &mut dyn FnMut(&Path, &Meta) -> bool,
+    ) -> io::Result<Resolved> {
+        let mut todo: Vec<OsString> = Vec::new();
+        push_components(&mut todo, path);
+        let mut stack: Vec<(Dir, OsString)> = Vec::new();
+        let mut missing: Vec<OsString> = Vec::new();
+        let mut links = 0;
+        while let Some(name) = todo.pop() {
+            if name == ".." {
+                // Of what does not exist, only the name can be taken back.
+                if missing.pop().is_none() {
+                    stack.pop();
+                }
+                continue;
+            }
+            let dir = stack.last().map_or(self, |(dir, _)| dir);
+            if !missing.is_empty() {
+                missing.push(name);
+                continue;
+            }
+            let real = real_path(&stack, Some(&name));
+            let Some(meta) = dir.find(&name)?.filter(|meta| visit(&real, meta)) else {
+                missing.push(name);
+                continue;
+            };
+            match meta.kind {
+                Kind::Directory => {
+                    let next = dir.dir(&name)?;
+                    stack.push((next, name));
+                }
+                Kind::Symlink if follow_last || !todo.is_empty() => {
+                    links += 1;
+                    if links > MAX_LINKS {
+                        return Err(Errno::LOOP.into());
+                    }
+                    let target = PathBuf::from(dir.read_link(&name)?);
+                    if target.is_absolute() {
+                        stack.clear();
+                    }
+                    push_components(&mut todo, &target);
+                }
+                _ if todo.is_empty() => {
+                    let dir = dir.clone();
+                    return Ok(Resolved { path: real, dir, meta: Some(meta), rest: vec![name] });
+                }
+                _ => return Err(Errno::NOTDIR.into()),
+            }
+        }
+        let mut path = real_path(&stack, None);
+        path.extend(&missing);
+        let dir = stack.pop().map_or_else(|| self.clone(), |(dir, _)| dir);
+        let meta = if missing.is_empty() { Some(dir.meta()?) } else { None };
+        Ok(Resolved { path, dir, meta, rest: missing })
+    }
+
+    /// A path by which the system's calls that know no handles reach an entry of this directory.
+    fn proc_path(&self, name: &OsStr) -> PathBuf {
+        let mut path = PathBuf::from(format!("/proc/self/fd/{}", self.0.as_raw_fd()));
+        path.push(name);
+        path
+    }
+
+    /// Extended attributes of a file or directory in this one that a copy keeps; empty where the
+    /// file system has none.
+    pub(crate) fn xattrs(&self, name: &OsStr) -> io::Result<Xattrs> {
+        read_xattrs(&self.proc_path(name))
+    }
+
+    /// Sets an extended attribute of an entry, links not followed.
+    pub(crate) fn set_xattr(&self, name: &OsStr, key: &OsStr, value: &[u8]) -> io::Result<()> {
+        let path = self.proc_path(name);
+        Ok(rustix::fs::lsetxattr(&path, key, value, rustix::fs::XattrFlags::empty())?)
+    }
+
+    /// Makes a directory that only its owner may use so far.
+    pub(crate) fn make_dir(&self, name: &OsStr) -> io::Result<()> {
+        Ok(rustix::fs::mkdirat(&*self.0, name, Mode::RWXU)?)
+    }
+
+    /// Makes a file that did not exist and that only its owner may read so far.
+    pub(crate) fn make_file(&self, name: &OsStr) -> io::Result<File> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(File::from(rustix::fs::openat(&*self.0, name, flags, Mode::RUSR | Mode::WUSR)?))
+    }
+
+    /// Makes a symbolic link.
+    pub(crate) fn make_symlink(&self, target: &OsStr, name: &OsStr) -> io::Result<()> {
+        Ok(rustix::fs::symlinkat(target, &*self.0, name)?)
+    }
+
+    /// Gives a file another name.
+    pub(crate) fn make_hard_link(&self, from: (&Dir, &OsStr), name: &OsStr) -> io::Result<()> {
+        Ok(rustix::fs::linkat(&*from.0.0, from.1, &*self.0, name, AtFlags::empty())?)
+    }
+
+    /// Makes a device node or a named pipe.
+    pub(crate) fn make_node(&self, name: &OsStr, kind: Kind, rdev: u64) -> io::Result<()> {
+        let kind = match kind {
+            Kind::Fifo => FileType::Fifo,
+            Kind::CharDevice => FileType::CharacterDevice,
+            Kind::BlockDevice => FileType::BlockDevice,
+            _ => return Err(Errno::INVAL.into()),
+        };
+        Ok(rustix::fs::mknodat(&*self.0, name, kind, Mode::RUSR | Mode::WUSR, rdev)?)
+    }
+
+    /// Removes an entry with all that is in it.
+    pub(crate) fn remove(&self, name: &OsStr) -> io::Result<()> {
+        match rustix::fs::unlinkat(&*self.0, name, AtFlags::empty()) {
+            Err(Errno::ISDIR | Errno::PERM) => {}
+            other => return Ok(other?),
+        }
+        // Depth first with an own stack of names: a hostile tree is deeper than ours may be.
+        let mut open = vec![(self.dir(name)?, name.to_owned())];
+        while let Some((dir, _)) = open.last() {
+            let mut deeper = None;
+            for name in dir.list()? {
+                match rustix::fs::unlinkat(&*dir.0, &name, AtFlags::empty()) {
+                    Ok(()) => {}
+                    Err(Errno::ISDIR | Errno::PERM) => {
+                        match rustix::fs::unlinkat(&*dir.0, &name, AtFlags::REMOVEDIR) {
+                            Ok(()) => {}
+                            Err(Errno::NOTEMPTY | Errno::EXIST) => {
+                                deeper = Some((dir.dir(&name)?, name));
+                                break;
+                            }
+                            Err(e) => return Err(e.into()),
+                        }
+                    }
+                    Err(e) => return Err(e.into()),
+                }
+            }
+            if let Some(deeper) = deeper {
+                open.push(deeper);
+            } else if let Some((_, name)) = open.pop() {
+                let parent = open.last().map_or(self, |(dir, _)| dir);
+                rustix::fs::unlinkat(&*parent.0, &name, AtFlags::REMOVEDIR)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets the owner of an entry, links not followed.
+    pub(crate) fn set_owner(&self, name: &OsStr, uid: u32, gid: u32) -> io::Result<()> {
+        let (uid, gid) = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid));
+        Ok(rustix::fs::chownat(&*self.0, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?)
+    }
+
+    /// Sets the permission bits of an entry that is no link.
+    pub(crate) fn set_mode(&self, name: &OsStr, mode: u32) -> io::Result<()> {
+        // fchmodat follows links, so the entry is pinned by a handle first; a handle by `O_PATH` is
+        // reached by its name in /proc.
+        let fd = rustix::fs::openat(&*self.0, name, PATH_FLAGS, Mode::empty())?;
+        if FileType::from_raw_mode(rustix::fs::fstat(&fd)?.st_mode) == FileType::Symlink {
+            return Err(Errno::LOOP.into());
+        }
+        let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
+        Ok(rustix::fs::chmod(&path, Mode::from_raw_mode(mode))?)
+    }
+
+    /// Sets the time of the last change of an entry, links not followed.
+    pub(crate) fn set_mtime(&self, name: &OsStr, time: Time) -> io::Result<()> {
+        let time = Timespec { tv_sec: time.seconds, tv_nsec: time.nanoseconds.into() };
+        let times = Timestamps { last_access: time, last_modification: time };
+        Ok(rustix::fs::utimensat(&*self.0, name, &times, AtFlags::SYMLINK_NOFOLLOW)?)
+    }
+}
+
+/// Stat of an open file.
+pub(crate) fn file_meta(file: &File) -> io::Result<Meta> {
+    Meta::new(&rustix::fs::fstat(file.as_fd())?)
+}
+
+fn real_path(stack: &[(Dir, OsString)], last: Option<&OsString>) -> PathBuf {
+    stack.iter().map(|(_, name)| name).chain(last).collect()
+}
+
+/// Puts the components of `path` on a stack of things to do, the first on top.
+fn push_components(todo: &mut Vec<OsString>, path: &Path) {
+    let new: Vec<_> = path
+        .components()
+        .filter_map(|component| match component {
+            Component::Normal(name) => Some(name.to_owned()),
+            Component::ParentDir => Some("..".into()),
+            _ => None,
+        })
+        .collect();
+    todo.extend(new.into_iter().rev());
+}
+
+/// Names that describe the machine or a layer's form, not the file.
+fn foreign_xattr(name: &[u8]) -> bool {
+    const PREFIXES: [&[u8]; 2] = [b"trusted.overlay.", b"user.overlay."];
+    const NAMES: [&[u8]; 4] = [b"security.selinux", b"security.ima", b"security.evm", b"system.nfs4_acl"];
+    PREFIXES.iter().any(|prefix| name.starts_with(prefix)) || NAMES.contains(&name)
+}
+
+fn read_xattrs(path: &Path) -> io::Result<Xattrs> {
+    let absent = |e: Errno| matches!(e, Errno::NOTSUP | Errno::NOSYS | Errno::NODATA);
+    let names = match sized(|buffer| rustix::fs::llistxattr(path, buffer)) {
+        Ok(names) => names,
+        Err(e) if absent(e) => return Ok(Vec::new()),
+        Err(e) => return Err(e.into()),
+    };
+    let mut out = Vec::new();
+    for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty() && !foreign_xattr(name)) {
+        let name = OsStr::from_bytes(name);
+        match sized(|buffer| rustix::fs::lgetxattr(path, name, buffer)) {
+            Ok(value) => out.push((name.to_owned(), value)),
+            Err(e) if absent(e) => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
+    out.sort_unstable();
+    Ok(out)
+}
+
+/// Calls until the answer fits: it may grow between the question for its size and the one for it.
+fn sized(mut call: impl FnMut(&mut [u8]) -> Result<usize, Errno>) -> Result<Vec<u8>, Errno> {
+    loop {
+        let size = call(&mut [])?;
+        if size == 0 {
+            return Ok(Vec::new());
+        }
+        let mut buffer = vec![0; size];
+        match call(&mut buffer) {
+            Ok(got) => {
+                buffer.truncate(got);
+                return Ok(buffer);
+            }
+            Err(Errno::RANGE) => {}
+            Err(e) => return Err(e),
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! `.dockerignore`: what of a directory is no part of the context.
+
+use std::path::{Path, PathBuf};
+
+use super::pattern::{Inherited, PatternError, PatternList, Verdict};
+
+/// The rules of an ignore file.
+#[derive(Clone, Debug, Default)]
+pub struct Ignore {
+    patterns: PatternList,
+    /// The lines as written, to be quoted.
+    lines: Vec<String>,
+}
+
+/// A line of an ignore file that is no pattern.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("line {line} of the ignore file")]
+pub struct IgnoreError {
+    /// The line, counted from 1.
+    pub line: usize,
+    /// What is wrong with it.
+    pub source: PatternError,
+}
+
+impl IgnoreError {
+    /// What to type next.
+    pub fn hint(&self) -> Option<String> {
+        Some("a `\\` before `[`, `*`, `?` or `!` makes them plain characters".to_owned())
+    }
+}
+
+impl Ignore {
+    /// Ignores nothing.
+    pub fn nothing() -> Self {
+        Self::default()
+    }
+
+    /// Reads the text of an ignore file by moby's rules: a line that begins with `#` is a comment,
+    /// blanks around a pattern do not count, nor do a `/` before or after it; `!` takes back in what an
+    /// earlier line ignored; the last line that matches a path, or a directory above it, decides.
+    ///
+    /// # Errors
+    /// Names the first line that is no pattern.
+    pub fn parse(text: &str) -> Result<Self, IgnoreError> {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        let mut patterns = Vec::new();
+        for (i, line) in lines.iter().enumerate() {
+            if line.starts_with('#') {
+                continue;
+            }
+            let line = line.trim();
+            let (mark, line) = match line.strip_prefix('!') {
+                Some(rest) => ("!", rest.trim()),
+                None => ("", line),
+            };
+            if mark.is_empty() && line.is_empty() {
+                continue;
+            }
+            let mut pattern = if line.is_empty() { String::new() } else { super::pattern::clean(line) };
+            if pattern.len() > 1 && pattern.starts_with('/') {
+                pattern.remove(0);
+            }
+            patterns.push((i + 1, format!("{mark}{pattern}")));
+        }
+        // One by one first, so that the error knows its line.
+        for (line, pattern) in &patterns {
+            PatternList::new([(*line, pattern.as_str())])
+                .map_err(|source| IgnoreError { line: *line, source })?;
+        }
+        let patterns = PatternList::new(patterns.iter().map(|(line, pattern)| (*line, pattern.as_str())))
+            .map_err(|source| IgnoreError { line: 0, source })?;
+        Ok(Self { patterns, lines })
+    }
+
+    /// The files that may hold the rules for a build, the first that exists counts: beside the
+    /// Dockerfile one that is named after it, else the context's own.
+    pub fn candidates(context: &Path, dockerfile: Option<&Path>) -> Vec<PathBuf> {
+        let mut out = Vec::new();
+        if let Some((dockerfile, name)) = dockerfile.and_then(|path| Some((path, path.file_name()?))) {
+            for suffix in [".dockerignore", ".containerignore"] {
+                let mut name = name.to_owned();
+                name.push(suffix);
+                out.push(dockerfile.with_file_name(name));
+            }
+        }
+        out.extend([".dockerignore", ".containerignore"].map(|name| context.join(name)));
+        out
+    }
+
+    /// Whether a path of the context is ignored. The context itself never is.
+    pub fn matches(&self, path: &Path) -> bool {
+        self.verdict(path).is_match()
+    }
+
+    /// Whether a path is ignored, and by which line.
+    pub fn verdict(&self, path: &Path) -> Verdict {
+        self.patterns.decide_path(path).0
+    }
+
+    /// The text of a line, counted from 1.
+    pub fn line(&self, line: usize) -> &str {
+        line.checked_sub(1).and_then(|i| self.lines.get(i)).map_or("", String::as_str)
+    }
+
+    /// Whether an ignored directory has to be looked into all the same, because a `!` pattern could
+    /// match below it.
+    pub fn may_hold_exceptions(&self, dir: &Path) -> bool {
+        self.patterns.may_except_below(&dir.to_string_lossy())
+    }
+
+    /// Whether nothing is ignored.
+    pub fn is_empty(&self) -> bool {
+        self.patterns.is_empty()
+    }
+
+    pub(crate) fn decide(&self, path: &str, parent: &Inherited) -> (Verdict, Inherited) {
+        self.patterns.decide(path, parent)
+    }
+
+    pub(crate) fn inherited(&self, dir: &Path) -> Inherited {
+        self.patterns.decide_path(dir).1
+    }
+}

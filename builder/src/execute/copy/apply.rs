@@ -1,0 +1,285 @@
+//! From a [`Selection`] to files in a snapshot.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use orlop_store::Digester;
+
+use super::content;
+use super::destination::{Destination, io, shown};
+use super::error::{CopyError, CopyErrorKind};
+use super::selection::{Entry, EntryKind, Group, Origin, Selection};
+use crate::context::pattern::below_root;
+use crate::context::{Dir, Kind, file_meta};
+
+/// What a COPY did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CopyStats {
+    /// Files, links and nodes written.
+    pub files: u64,
+    /// Directories written or given other metadata.
+    pub directories: u64,
+    /// Bytes of content.
+    pub bytes: u64,
+    /// Extended attributes that the destination does not take, or not from us.
+    pub attributes_lost: u64,
+}
+
+/// Looks a `--chown` up in the image that is written to: `user[:group]` to numbers.
+pub type Owners<'a> = dyn Fn(&str) -> Result<(u32, u32), Box<dyn std::error::Error + Send + Sync>> + 'a;
+
+/// Writes a selection into the directory `root`, the file system of a step. Nothing outside is touched,
+/// whatever links are in it. `owners` is asked once, and only for a `--chown`.
+///
+/// # Errors
+/// When something is in the way at the destination, the owner is not known, a file is not any more what
+/// was selected, or the system says no. What was written until then stays; the step is lost.
+pub fn apply(selection: &Selection, root: &Path, owners: &Owners<'_>) -> Result<CopyStats, CopyError> {
+    let owner = match &selection.chown {
+        None => None,
+        Some(owner) => {
+            Some(owners(owner).map_err(|source| CopyErrorKind::Owner { owner: owner.clone(), source })?)
+        }
+    };
+    let root = Dir::open(root).map_err(CopyErrorKind::io("open", root))?;
+    let mut writer =
+        Writer { to: Destination { root, owner, link: selection.link }, stats: CopyStats::default() };
+    // Several files can only go into a directory; BuildKit would write one over the other.
+    let several = selection.groups.iter().filter(|group| !group.is_directory()).count() > 1;
+    for group in &selection.groups {
+        writer.group(group, &selection.dest, several).map_err(|kind| kind.of(group.word))?;
+    }
+    Ok(writer.stats)
+}
+
+pub(super) struct Writer {
+    pub(super) to: Destination,
+    pub(super) stats: CopyStats,
+}
+
+/// A directory that is being filled.
+struct Open {
+    /// Its entry; `None` for the destination itself.
+    entry: Option<usize>,
+    created: bool,
+    /// Where the source's files are.
+    from: Dir,
+    to: Dir,
+}
+
+impl Writer {
+    fn group(&mut self, group: &Group, dest: &str, several: bool) -> Result<(), CopyErrorKind> {
+        let path = below_root(dest);
+        match &group.origin {
+            Origin::Directory(_, from) => {
+                let (path, to) = self.to.make_dirs(&path)?;
+                self.tree(group, from, to, &path)
+            }
+            _ => {
+                let Some(entry) = group.entries.first() else { return Ok(()) };
+                let (found, meta) = self.to.find(&path)?;
+                let directory = dest.ends_with('/')
+                    || meta.is_some_and(|meta| meta.is_dir())
+                    || (several && meta.is_none());
+                let (parent, name) = if directory {
+                    (path, group.name.clone())
+                } else {
+                    let Some(name) = found.file_name() else {
+                        return Err(CopyErrorKind::IsADirectory { path: shown(&found) });
+                    };
+                    (found.parent().unwrap_or(Path::new("")).to_owned(), name.to_owned())
+                };
+                let (parent, dir) = self.to.make_dirs(&parent)?;
+                self.single(group, entry, &dir, &name, &parent.join(&name))
+            }
+        }
+    }
+
+    fn single(
+        &mut self,
+        group: &Group,
+        entry: &Entry,
+        dir: &Dir,
+        name: &OsStr,
+        path: &Path,
+    ) -> Result<(), CopyErrorKind> {
+        match &group.origin {
+            Origin::File(_, from, source) => self.leaf(group, entry, (from, source), (dir, name), path),
+            Origin::Inline(bytes) => {
+                self.to.clear(dir, name, path)?;
+                let mut file = dir.make_file(name).map_err(io("create", path))?;
+                file.write_all(bytes).map_err(io("write", path))?;
+                self.stats.bytes += bytes.len() as u64;
+                self.finish(entry, dir, name, path)
+            }
+            Origin::Remote(source) => {
+                self.to.clear(dir, name, path)?;
+                let file = dir.make_file(name).map_err(io("create", path))?;
+                let from = File::open(source).map_err(CopyErrorKind::io("open", source))?;
+                self.fill(group, entry, from, file, path)?;
+                self.finish(entry, dir, name, path)
+            }
+            Origin::Directory(..) => Ok(()),
+        }
+    }
+
+    /// Everything in a directory. Each directory's metadata is set when all is in it: it may not be
+    /// writable after that, and its time is its own again.
+    fn tree(&mut self, group: &Group, from: &Dir, to: Dir, path: &Path) -> Result<(), CopyErrorKind> {
+        let mut open = vec![Open { entry: None, created: false, from: from.clone(), to: to.clone() }];
+        let mut at = PathBuf::new();
+        for (i, entry) in group.entries.iter().enumerate() {
+            let parent = entry.path.parent().unwrap_or(Path::new(""));
+            while at != parent && open.len() > 1 {
+                self.close(group, &mut open, path)?;
+                at.pop();
+            }
+            let (Some(place), Some(name)) = (open.last(), entry.path.file_name()) else { continue };
+            let target = path.join(&entry.path);
+            if entry.kind == EntryKind::Directory {
+                let name = name.to_owned();
+                let (to, created) = self.to.enter(&place.to, &name, &target)?;
+                if entry.implied && !created {
+                    // As BuildKit does for `--parents`.
+                    place.to.set_mode(&name, entry.source_mode).map_err(io("set the mode of", &target))?;
+                }
+                let from =
+                    place.from.dir(&name).map_err(CopyErrorKind::io("open", group.source_path(entry)))?;
+                open.push(Open { entry: Some(i), created, from, to });
+                at = entry.path.clone();
+                continue;
+            }
+            if let EntryKind::HardLink { to: first, .. } = entry.kind {
+                if self.link(group, first, &to, (&place.to, name), &target)? {
+                    continue;
+                }
+            }
+            let (source, dest) = ((place.from.clone(), name.to_owned()), place.to.clone());
+            self.leaf(group, entry, (&source.0, &source.1), (&dest, name), &target)?;
+        }
+        while open.len() > 1 {
+            self.close(group, &mut open, path)?;
+        }
+        Ok(())
+    }
+
+    /// Leaves the innermost directory.
+    fn close(&mut self, group: &Group, open: &mut Vec<Open>, path: &Path) -> Result<(), CopyErrorKind> {
+        let Some(done) = open.pop() else { return Ok(()) };
+        let (Some(parent), Some(entry)) = (open.last(), done.entry.and_then(|i| group.entries.get(i))) else {
+            return Ok(());
+        };
+        if entry.implied && !done.created {
+            return Ok(());
+        }
+        let name = entry.path.file_name().unwrap_or_default();
+        let dir = parent.to.clone();
+        self.stats.directories += 1;
+        self.metadata(entry, &dir, name, &path.join(&entry.path))
+    }
+
+    /// Gives an earlier file of the same copy another name. False where the file system cannot.
+    fn link(
+        &mut self,
+        group: &Group,
+        first: usize,
+        top: &Dir,
+        (dir, name): (&Dir, &OsStr),
+        path: &Path,
+    ) -> Result<bool, CopyErrorKind> {
+        let Some(first) = group.entries.get(first) else { return Ok(false) };
+        let Some(file) = first.path.file_name() else { return Ok(false) };
+        self.to.clear(dir, name, path)?;
+        let parent = first.path.parent().unwrap_or(Path::new(""));
+        let from = top.descend(parent).map_err(io("open", parent))?;
+        if dir.make_hard_link((&from, file), name).is_err() {
+            return Ok(false);
+        }
+        self.stats.files += 1;
+        Ok(true)
+    }
+
+    /// Writes something that is no directory.
+    fn leaf(
+        &mut self,
+        group: &Group,
+        entry: &Entry,
+        (from, source): (&Dir, &OsString),
+        (dir, name): (&Dir, &OsStr),
+        path: &Path,
+    ) -> Result<(), CopyErrorKind> {
+        self.to.clear(dir, name, path)?;
+        let node = |kind, rdev| dir.make_node(name, kind, rdev).map_err(io("create", path));
+        match &entry.kind {
+            EntryKind::File { .. } | EntryKind::HardLink { .. } => {
+                let from = from.file(source).map_err(CopyErrorKind::io("open", group.source_path(entry)))?;
+                let file = dir.make_file(name).map_err(io("create", path))?;
+                self.fill(group, entry, from, file, path)?;
+            }
+            EntryKind::Symlink { target } => {
+                dir.make_symlink(target, name).map_err(io("create the link", path))?;
+            }
+            EntryKind::Fifo => node(Kind::Fifo, 0)?,
+            EntryKind::CharDevice { rdev } => node(Kind::CharDevice, *rdev)?,
+            EntryKind::BlockDevice { rdev } => node(Kind::BlockDevice, *rdev)?,
+            EntryKind::Directory => {}
+        }
+        self.finish(entry, dir, name, path)
+    }
+
+    /// Copies a file's bytes, and makes sure that they are the selected ones.
+    fn fill(
+        &mut self,
+        group: &Group,
+        entry: &Entry,
+        mut from: File,
+        mut to: File,
+        path: &Path,
+    ) -> Result<(), CopyErrorKind> {
+        let (EntryKind::File { digest, .. } | EntryKind::HardLink { digest, .. }) = &entry.kind else {
+            return Ok(());
+        };
+        let source = group.source_path(entry);
+        let before = file_meta(&from).map_err(CopyErrorKind::io("look at", &source))?;
+        let bytes = content::copy(&mut from, &mut to, &before).map_err(io("write", path))?;
+        let after = file_meta(&from).map_err(CopyErrorKind::io("look at", &source))?;
+        // What was not touched since it was read has the content that it had then.
+        if entry.stat != Some(before.file_stat()) || before.file_stat() != after.file_stat() {
+            let mut digester = Digester::new();
+            io::Seek::rewind(&mut from).map_err(CopyErrorKind::io("read", &source))?;
+            io::copy(&mut from, &mut digester).map_err(CopyErrorKind::io("read", &source))?;
+            let still = file_meta(&from).map_err(CopyErrorKind::io("look at", &source))?;
+            if digester.finish() != *digest || still.file_stat() != before.file_stat() {
+                return Err(CopyErrorKind::Changed { path: source.display().to_string() });
+            }
+        }
+        self.stats.bytes += bytes;
+        Ok(())
+    }
+
+    fn finish(&mut self, entry: &Entry, dir: &Dir, name: &OsStr, path: &Path) -> Result<(), CopyErrorKind> {
+        self.stats.files += 1;
+        self.metadata(entry, dir, name, path)
+    }
+
+    /// Owner first: changing it takes set-user-ID bits and capabilities away.
+    fn metadata(&mut self, entry: &Entry, dir: &Dir, name: &OsStr, path: &Path) -> Result<(), CopyErrorKind> {
+        let (uid, gid) = self.to.owner.unwrap_or((entry.uid, entry.gid));
+        dir.set_owner(name, uid, gid).map_err(io("set the owner of", path))?;
+        if !matches!(entry.kind, EntryKind::Symlink { .. }) {
+            dir.set_mode(name, entry.mode).map_err(io("set the mode of", path))?;
+        }
+        for (key, value) in &entry.xattrs {
+            if dir.set_xattr(name, key, value).is_err() {
+                // As BuildKit: not every file system takes every attribute, nor from everybody.
+                self.stats.attributes_lost += 1;
+            }
+        }
+        match entry.mtime {
+            Some(time) => dir.set_mtime(name, time).map_err(io("set the time of", path)),
+            None => Ok(()),
+        }
+    }
+}

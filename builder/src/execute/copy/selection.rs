@@ -1,0 +1,216 @@
+//! What a COPY takes: everything about the files that ends up in the image, and nothing about where.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use orlop_store::{Digest, Digester};
+
+use crate::context::{Dir, FileStat, Time};
+
+/// The result of [`select`](super::select): files with all that they will be, still where they were.
+#[derive(Debug)]
+pub struct Selection {
+    pub(super) groups: Vec<Group>,
+    /// The destination, absolute; a directory where it ends with `/`.
+    pub(super) dest: String,
+    pub(super) chown: Option<String>,
+    pub(super) link: bool,
+    pub(super) unmatched: Vec<usize>,
+}
+
+/// What one source word, or one match of its pattern, gives.
+#[derive(Debug)]
+pub(super) struct Group {
+    pub(super) word: usize,
+    /// What it is called when it goes into a directory.
+    pub(super) name: OsString,
+    pub(super) origin: Origin,
+    /// Whether it is unpacked where it is an archive.
+    pub(super) unpack: bool,
+    /// A directory's content in order, directories before what is in them; or one entry, its path empty.
+    pub(super) entries: Vec<Entry>,
+}
+
+/// Where a group's bytes are.
+#[derive(Debug)]
+pub(super) enum Origin {
+    /// The content of a directory; its path in the tree and itself.
+    Directory(PathBuf, Dir),
+    /// One file in a directory; its path in the tree.
+    File(PathBuf, Dir, OsString),
+    Inline(Vec<u8>),
+    Remote(PathBuf),
+}
+
+impl Group {
+    pub(super) fn is_directory(&self) -> bool {
+        matches!(self.origin, Origin::Directory(..))
+    }
+
+    /// The path of an entry in the source tree, for messages.
+    pub(super) fn source_path(&self, entry: &Entry) -> PathBuf {
+        match &self.origin {
+            Origin::Directory(path, _) => path.join(&entry.path),
+            Origin::File(path, ..) | Origin::Remote(path) => path.clone(),
+            Origin::Inline(_) => PathBuf::from(&self.name),
+        }
+    }
+}
+
+/// One file, directory, link or node.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Path below the destination; empty where the source is this one file.
+    pub path: PathBuf,
+    /// What it is.
+    pub kind: EntryKind,
+    /// The permission bits that it will have, with setuid, setgid and sticky.
+    pub mode: u32,
+    /// The owner that it will have, where there is no `--chown`.
+    pub uid: u32,
+    /// The group that it will have, where there is no `--chown`.
+    pub gid: u32,
+    /// Extended attributes.
+    pub xattrs: Vec<(OsString, Vec<u8>)>,
+    /// Only on the way to something selected by a pattern; where it exists, it keeps its owner.
+    pub implied: bool,
+    /// The permission bits of the source.
+    pub(super) source_mode: u32,
+    /// Last change of content; `None` for now.
+    pub(super) mtime: Option<Time>,
+    /// What the source was when its content was read.
+    pub(super) stat: Option<FileStat>,
+}
+
+/// What an [`Entry`] is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EntryKind {
+    /// A directory.
+    Directory,
+    /// A regular file.
+    File {
+        /// Bytes.
+        size: u64,
+        /// Digest of the content.
+        digest: Digest,
+    },
+    /// Another name of an earlier file.
+    HardLink {
+        /// The index of the earlier file among the entries of this source.
+        to: usize,
+        /// Bytes.
+        size: u64,
+        /// Digest of the content.
+        digest: Digest,
+    },
+    /// A symbolic link.
+    Symlink {
+        /// Its target.
+        target: OsString,
+    },
+    /// A named pipe.
+    Fifo,
+    /// A character device.
+    CharDevice {
+        /// Its number.
+        rdev: u64,
+    },
+    /// A block device.
+    BlockDevice {
+        /// Its number.
+        rdev: u64,
+    },
+}
+
+impl Selection {
+    /// Every selected entry, with the path that it has in the source tree.
+    pub fn entries(&self) -> impl Iterator<Item = (PathBuf, &Entry)> {
+        self.groups
+            .iter()
+            .flat_map(|group| group.entries.iter().map(move |entry| (group.source_path(entry), entry)))
+    }
+
+    /// The sources, counted from 0, whose pattern matched nothing: allowed, but worth a word.
+    pub fn unmatched(&self) -> &[usize] {
+        &self.unmatched
+    }
+
+    /// What a step's key says of the copied files, one part a path: the path below the destination, and
+    /// type, mode, owner, attributes and content. Never times.
+    pub fn key_parts(&self) -> Vec<(String, String)> {
+        let mut out = Vec::new();
+        for group in &self.groups {
+            let name = Path::new(&group.name);
+            if group.is_directory() {
+                out.push((format!("{}/", name.display()), "directory".to_owned()));
+            }
+            for entry in &group.entries {
+                out.push((
+                    name.join(&entry.path).display().to_string(),
+                    entry.describe(self.chown.is_none()),
+                ));
+            }
+        }
+        out
+    }
+
+    /// One digest over all that [`key_parts`](Self::key_parts) says, exact where names are not UTF-8.
+    pub fn digest(&self) -> Digest {
+        let mut digester = Digester::new();
+        let mut field = |bytes: &[u8]| {
+            digester.update(&(bytes.len() as u64).to_le_bytes());
+            digester.update(bytes);
+        };
+        field(self.chown.as_deref().unwrap_or_default().as_bytes());
+        for group in &self.groups {
+            field(if group.is_directory() { b"directory" } else { b"file" });
+            field(group.name.as_bytes());
+            field(&[u8::from(group.unpack)]);
+            for entry in &group.entries {
+                field(entry.path.as_os_str().as_bytes());
+                field(entry.describe(self.chown.is_none()).as_bytes());
+                if let EntryKind::Symlink { target } = &entry.kind {
+                    field(target.as_bytes());
+                }
+                for (key, value) in &entry.xattrs {
+                    field(key.as_bytes());
+                    field(value);
+                }
+            }
+            field(b"end");
+        }
+        digester.finish()
+    }
+}
+
+impl Entry {
+    /// All that makes a difference, in one line.
+    fn describe(&self, with_owner: bool) -> String {
+        use std::fmt::Write as _;
+        let mut out = match &self.kind {
+            EntryKind::Directory if self.implied => "parent directory".to_owned(),
+            EntryKind::Directory => "directory".to_owned(),
+            EntryKind::File { digest, .. } => format!("file {digest}"),
+            EntryKind::HardLink { to, digest, .. } => format!("hard link {to} {digest}"),
+            EntryKind::Symlink { target } => format!("symlink {}", Path::new(target).display()),
+            EntryKind::Fifo => "fifo".to_owned(),
+            EntryKind::CharDevice { rdev } => format!("character device {rdev}"),
+            EntryKind::BlockDevice { rdev } => format!("block device {rdev}"),
+        };
+        // Writing to a string cannot fail.
+        let _ = write!(out, " {:04o}", self.mode);
+        if with_owner {
+            let _ = write!(out, " {}:{}", self.uid, self.gid);
+        }
+        if !self.xattrs.is_empty() {
+            let mut digester = Digester::new();
+            for part in self.xattrs.iter().flat_map(|(key, value)| [key.as_bytes(), value]) {
+                digester.update(&(part.len() as u64).to_le_bytes());
+                digester.update(part);
+            }
+            let _ = write!(out, " xattrs {}", digester.finish());
+        }
+        out
+    }
+}
