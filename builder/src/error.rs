@@ -124,3 +124,14 @@ impl From<orlop_store::Error> for BuildError {
         out
     }
 }
+
+impl From<orlop_registry_client::Error> for BuildError {
+    fn from(error: orlop_registry_client::Error) -> Self {
+        let hint = error.hint();
+        let mut out = Self::user(error.to_string()).with_hint(hint);
+        if let Some(source) = Error::source(&error) {
+            out.source = Some(source.to_string().into());
+        }
+        out
+    }
+}
