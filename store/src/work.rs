@@ -5,32 +5,42 @@
 //! work/<kind>-<random>/       what the owner makes
 //! ```
 //! A directory is made after its lock and removed before it, so whatever has a lock file that nobody holds
-//! has no living owner, however that died.
+//! has no living owner, however that died. Locks are advisory (`flock`), the kernel gives them up with the
+//! last process that has the file open; they are never handed to a program that is executed.
 
+mod remove;
+
+use std::fs::{File, TryLockError};
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-/// The directory of things in the making.
+use rustix::fs::{AtFlags, Mode, OFlags};
+
+/// The directory of things in the making. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Work {}
+pub struct Work {
+    dir: Arc<Opened>,
+}
 
-/// A directory of its owner's, removed when dropped.
 #[derive(Debug)]
-pub struct WorkDir {}
-
-/// A lock by name, held until dropped.
-#[derive(Debug)]
-pub struct WorkLock {}
+struct Opened {
+    path: PathBuf,
+    handle: OwnedFd,
+}
 
 /// What a sweep did.
 #[derive(Debug, Default)]
 pub struct Swept {
-    /// Directories that had no living owner and are gone.
+    /// How many things had no living owner and are gone.
     pub removed: u64,
-    /// Directories that have no living owner and could not be removed, and why.
-    pub stuck: Vec<(PathBuf, std::io::Error)>,
+    /// What has no living owner and could not be removed, and why.
+    pub stuck: Vec<(PathBuf, io::Error)>,
 }
 
-/// Why work could not be made.
+/// Why something could not be made in `work/`, or not be removed.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {action} `{path}`")]
 pub struct WorkError {
@@ -39,31 +49,247 @@ pub struct WorkError {
     /// On what.
     pub path: PathBuf,
     /// Why.
-    pub source: std::io::Error,
+    pub source: io::Error,
+}
+
+impl WorkError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        hint_of(&self.source, &self.path)
+    }
+}
+
+/// What to do about `error`, met at `path`, where that is plain from the error alone.
+pub(crate) fn hint_of(error: &io::Error, path: &Path) -> Option<String> {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some(format!(
+            "the file system of `{}` is full: free some space (`orlop store gc`) or choose another store with `--root`",
+            path.display()
+        )),
+        io::ErrorKind::ReadOnlyFilesystem => {
+            Some("the store is on a read-only file system: choose another one with `--root`".to_owned())
+        }
+        _ => None,
+    }
 }
 
 impl Work {
     /// Opens (and makes, where missing) the directory.
-    pub fn open(_dir: &Path) -> Result<Self, WorkError> {
-        unimplemented!()
+    ///
+    /// # Errors
+    /// When it can be neither made nor opened.
+    pub fn open(dir: &Path) -> Result<Self, WorkError> {
+        let fail = |action| move |source: io::Error| WorkError { action, path: dir.to_owned(), source };
+        std::fs::create_dir_all(dir).map_err(fail("make"))?;
+        let handle = rustix::fs::open(dir, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .map_err(|e| fail("open")(e.into()))?;
+        let path = std::path::absolute(dir).map_err(fail("find"))?;
+        Ok(Self { dir: Arc::new(Opened { path, handle }) })
     }
-    /// A new directory, locked.
-    pub fn create(&self, _kind: &str) -> Result<WorkDir, WorkError> {
-        unimplemented!()
+
+    /// A new directory of the caller's own, mode 0700. `kind` says in its name what it is for.
+    ///
+    /// # Errors
+    /// When it can not be made.
+    pub fn create(&self, kind: &str) -> Result<WorkDir, WorkError> {
+        let random = RandomState::new();
+        for attempt in 0u32.. {
+            let name = format!("{kind}-{:016x}", random.hash_one((std::process::id(), attempt)));
+            let Some(lock) = self.try_lock_new(&format!("{name}.lock"))? else {
+                continue;
+            };
+            let path = self.dir.path.join(&name);
+            rustix::fs::mkdirat(&self.dir.handle, &name, Mode::RWXU).map_err(|e| WorkError {
+                action: "make",
+                path: path.clone(),
+                source: e.into(),
+            })?;
+            return Ok(WorkDir { name, path, lock: Some(lock) });
+        }
+        Err(self.error("make", kind, io::ErrorKind::AlreadyExists.into()))
     }
+
+    /// A new, locked lock file; none where the name is taken, or was swept before it was locked.
+    fn try_lock_new(&self, name: &str) -> Result<Option<WorkLock>, WorkError> {
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC;
+        let file = match rustix::fs::openat(&self.dir.handle, name, flags, Mode::RUSR | Mode::WUSR) {
+            Ok(fd) => File::from(fd),
+            Err(rustix::io::Errno::EXIST) => return Ok(None),
+            Err(e) => return Err(self.error("make", name, e.into())),
+        };
+        self.try_lock(file, name)
+    }
+
+    fn try_lock(&self, file: File, name: &str) -> Result<Option<WorkLock>, WorkError> {
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(e)) => return Err(self.error("lock", name, e)),
+        }
+        Ok(self.is_linked(&file, name)?.then(|| WorkLock { work: self.clone(), name: name.to_owned(), file }))
+    }
+
+    /// Whether a file that was just locked is still there: its last owner may have removed it meanwhile.
+    fn is_linked(&self, file: &File, name: &str) -> Result<bool, WorkError> {
+        let stat = rustix::fs::fstat(file).map_err(|e| self.error("look at", name, e.into()))?;
+        Ok(stat.st_nlink > 0)
+    }
+
     /// Waits for the lock `name` among all processes of this store.
-    pub fn lock(&self, _name: &str) -> Result<WorkLock, WorkError> {
-        unimplemented!()
+    ///
+    /// # Errors
+    /// When the lock file can not be made or locked.
+    pub fn lock(&self, name: &str) -> Result<WorkLock, WorkError> {
+        let name = format!("{name}.lock");
+        loop {
+            let flags = OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+            let file = rustix::fs::openat(&self.dir.handle, &name, flags, Mode::RUSR | Mode::WUSR)
+                .map(File::from)
+                .map_err(|e| self.error("make", &name, e.into()))?;
+            file.lock().map_err(|e| self.error("lock", &name, e))?;
+            if self.is_linked(&file, &name)? {
+                return Ok(WorkLock { work: self.clone(), name, file });
+            }
+        }
     }
-    /// Removes everything that has no living owner.
+
+    /// Removes everything that has no living owner. What could not be removed is reported and tried again
+    /// by the next sweep. Any number of processes may sweep at once.
+    ///
+    /// # Errors
+    /// When the directory can not be read.
     pub fn sweep(&self) -> Result<Swept, WorkError> {
-        unimplemented!()
+        let mut bases = std::collections::BTreeSet::new();
+        let list =
+            rustix::fs::Dir::read_from(&self.dir.handle).map_err(|e| self.error("list", "", e.into()))?;
+        for entry in list {
+            let entry = entry.map_err(|e| self.error("list", "", e.into()))?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name != "." && name != ".." {
+                bases.insert(name.strip_suffix(".lock").unwrap_or(&name).to_owned());
+            }
+        }
+        let mut swept = Swept::default();
+        for base in bases {
+            let name = format!("{base}.lock");
+            let flags = OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+            let file = match rustix::fs::openat(&self.dir.handle, &name, flags, Mode::RUSR | Mode::WUSR) {
+                Ok(fd) => File::from(fd),
+                Err(e) => {
+                    swept.stuck.push((self.dir.path.join(&name), e.into()));
+                    continue;
+                }
+            };
+            let Some(lock) = self.try_lock(file, &name)? else {
+                continue;
+            };
+            match self.remove(&base) {
+                Ok(()) => swept.removed += 1,
+                Err(e) => {
+                    lock.leave();
+                    swept.stuck.push((e.path, e.source));
+                }
+            }
+        }
+        Ok(swept)
+    }
+
+    /// Removes the directory (or file) `name`, if there is one.
+    fn remove(&self, name: &str) -> Result<(), WorkError> {
+        remove::tree(self.dir.handle.as_fd(), name.as_bytes()).map_err(|(below, source)| WorkError {
+            action: "remove",
+            path: self.dir.path.join(below),
+            source,
+        })
+    }
+
+    fn error(&self, action: &'static str, name: &str, source: io::Error) -> WorkError {
+        WorkError { action, path: self.dir.path.join(name), source }
     }
 }
 
-impl WorkDir {
-    /// Where it is.
-    pub fn path(&self) -> &Path {
-        unimplemented!()
+/// A lock by name, held until dropped.
+#[derive(Debug)]
+pub struct WorkLock {
+    work: Work,
+    name: String,
+    file: File,
+}
+
+impl WorkLock {
+    /// Gives the lock up and leaves its file, as a mark for the next sweep.
+    fn leave(mut self) {
+        self.name.clear();
     }
 }
+
+impl Drop for WorkLock {
+    fn drop(&mut self) {
+        // Removed while still held: who waits for it sees that the file is gone, and makes a new one. A file
+        // that can not be removed is an unlocked lock, which does no harm.
+        if !self.name.is_empty() {
+            let _ = rustix::fs::unlinkat(&self.work.dir.handle, &self.name, AtFlags::empty());
+        }
+        let _ = self.file.unlock();
+    }
+}
+
+/// A directory of its owner's, removed when dropped.
+#[derive(Debug)]
+pub struct WorkDir {
+    name: String,
+    path: PathBuf,
+    lock: Option<WorkLock>,
+}
+
+impl WorkDir {
+    /// Where it is, absolute.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A handle on it.
+    ///
+    /// # Errors
+    /// When it can not be opened.
+    pub fn handle(&self) -> Result<OwnedFd, WorkError> {
+        rustix::fs::open(&self.path, OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty())
+            .map_err(|e| WorkError { action: "open", path: self.path.clone(), source: e.into() })
+    }
+
+    /// Removes it now, and says why where that fails; then it is left to the next sweep.
+    ///
+    /// # Errors
+    /// When something in it can not be removed.
+    pub fn remove(mut self) -> Result<(), WorkError> {
+        self.removed()
+    }
+
+    fn removed(&mut self) -> Result<(), WorkError> {
+        let Some(lock) = self.lock.take() else {
+            return Ok(());
+        };
+        match lock.work.remove(&self.name) {
+            Ok(()) => Ok(()),
+            Err(e) => {
+                lock.leave();
+                Err(e)
+            }
+        }
+    }
+}
+
+impl Drop for WorkDir {
+    fn drop(&mut self) {
+        // Nobody to tell; the next sweep tries again and reports.
+        let _ = self.removed();
+    }
+}
+
+/// Removes `name` below `parent` with everything in it; see [`remove::tree`].
+pub(crate) fn remove_tree(parent: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {
+    remove::tree(parent, name).map_err(|(_, error)| error)
+}
+
+#[cfg(test)]
+mod tests;

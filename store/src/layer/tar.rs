@@ -1,7 +1,22 @@
 //! Tar archives, as layers and as ADD's sources have them: a streaming reader and a deterministic writer.
 
+mod number;
+mod pax;
+mod reader;
+mod sparse;
+mod writer;
+
+pub use reader::{Chunk, Reader};
+pub use writer::Writer;
+
 use std::collections::BTreeMap;
 use std::io;
+
+/// Size of a block, the unit of everything in an archive.
+const BLOCK: usize = 512;
+
+/// The longest long name, PAX block or sparse map that is read into memory, in bytes (Go's limit too).
+const SPECIAL_LIMIT: u64 = 1 << 20;
 
 /// The kind of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -82,6 +97,34 @@ pub enum TarError {
     Write(#[source] io::Error),
 }
 
+impl TarError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Truncated { .. } => Some("get the archive again: its end is missing".to_owned()),
+            _ => None,
+        }
+    }
+
+    fn malformed(entry: &[u8], what: impl Into<String>) -> Self {
+        let entry = (!entry.is_empty()).then(|| shown(entry));
+        Self::Malformed { entry, what: what.into() }
+    }
+}
+
+/// A path of any bytes for people to read: printable, of bounded length.
+pub(crate) fn shown(path: &[u8]) -> String {
+    let text = String::from_utf8_lossy(path);
+    let mut out: String = text.chars().take(200).flat_map(|c| c.escape_debug()).collect();
+    if text.chars().nth(200).is_some() {
+        out.push('…');
+    }
+    out
+}
+
 fn at(entry: &Option<String>) -> String {
     entry.as_ref().map(|e| format!(" at `{e}`")).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

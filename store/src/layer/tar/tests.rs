@@ -1,0 +1,303 @@
+use std::io::Read;
+use std::os::unix::fs::FileExt;
+use std::process::Command;
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn file(path: &[u8], size: u64) -> Entry {
+    Entry {
+        path: path.to_vec(),
+        kind: Kind::File,
+        mode: 0o644,
+        uid: 0,
+        gid: 0,
+        mtime: Time::default(),
+        link: Vec::new(),
+        size,
+        device: (0, 0),
+        xattrs: BTreeMap::new(),
+    }
+}
+
+fn write(entries: &[(Entry, Vec<u8>)]) -> Vec<u8> {
+    let mut writer = Writer::new(Vec::new());
+    for (entry, content) in entries {
+        writer.append(entry, &content[..]).unwrap();
+    }
+    writer.finish().unwrap()
+}
+
+fn read(archive: &[u8]) -> Result<Vec<(Entry, Vec<u8>)>, TarError> {
+    let mut reader = Reader::new(archive);
+    let mut out = Vec::new();
+    while let Some(entry) = reader.next_entry()? {
+        let mut content = Vec::new();
+        let mut buf = [0; 1000];
+        loop {
+            match reader.chunk(&mut buf)? {
+                Chunk::Data(n) => content.extend_from_slice(&buf[..n]),
+                Chunk::Hole(n) => content.resize(content.len() + usize::try_from(n).unwrap(), 0),
+                Chunk::End => break,
+            }
+        }
+        out.push((entry, content));
+    }
+    Ok(out)
+}
+
+fn any_entry() -> impl Strategy<Value = (Entry, Vec<u8>)> {
+    let name = || {
+        prop_oneof![
+            "[a-z]{1,12}(/[a-z]{1,8}){0,3}".prop_map(String::into_bytes),
+            "[a-zäß]{60,300}".prop_map(String::into_bytes),
+            prop::collection::vec(1u8..=255, 1..150),
+        ]
+    };
+    let xattrs = prop::collection::btree_map(
+        prop_oneof![
+            "(user|security)\\.[a-z]{1,8}".prop_map(String::into_bytes),
+            "user\\.[a-z=%]{1,8}".prop_map(String::into_bytes)
+        ],
+        prop::collection::vec(any::<u8>(), 0..200),
+        0..4,
+    );
+    let number = || prop_oneof![0u64..70_000, Just(0o7_777_777), Just(0o10_000_000), Just(4_294_967_294)];
+    let seconds =
+        prop_oneof![-5_000_000_000i64..5_000_000_000, Just(0), Just(0o77_777_777_777), Just(1 << 40)];
+    let kind = prop_oneof![
+        4 => Just(Kind::File), 1 => Just(Kind::HardLink), 1 => Just(Kind::Symlink), 1 => Just(Kind::CharDevice),
+        1 => Just(Kind::BlockDevice), 1 => Just(Kind::Directory), 1 => Just(Kind::Fifo)
+    ];
+    let content = prop::collection::vec(any::<u8>(), 0..1500);
+    (name(), name(), kind, 0u32..0o10000, number(), number(), seconds, 0u32..1_000_000_000, xattrs, content)
+        .prop_map(|(mut path, link, kind, mode, uid, gid, seconds, nanoseconds, xattrs, mut content)| {
+            while path.ends_with(b"/") {
+                path.pop();
+            }
+            path.push(if kind == Kind::Directory { b'/' } else { b'.' });
+            if kind != Kind::File {
+                content.clear();
+            }
+            let link = if matches!(kind, Kind::HardLink | Kind::Symlink) { link } else { Vec::new() };
+            let device =
+                if matches!(kind, Kind::CharDevice | Kind::BlockDevice) { (259, 1_048_575) } else { (0, 0) };
+            let mtime = Time { seconds, nanoseconds };
+            let size = content.len() as u64;
+            (Entry { path, kind, mode, uid, gid, mtime, link, size, device, xattrs }, content)
+        })
+}
+
+proptest! {
+    #[test]
+    fn what_is_written_is_read(entries in prop::collection::vec(any_entry(), 0..6)) {
+        let archive = write(&entries);
+        prop_assert_eq!(archive.len() % 512, 0);
+        prop_assert_eq!(read(&archive).unwrap(), entries);
+    }
+
+    #[test]
+    fn damage_is_an_error_or_other_content_but_never_a_panic(
+        entries in prop::collection::vec(any_entry(), 1..4),
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let mut archive = write(&entries);
+        for (at, byte) in damage {
+            let at = at.index(archive.len());
+            archive[at] = byte;
+        }
+        let _ = read(&archive);
+        archive.truncate(cut.index(archive.len()));
+        let _ = read(&archive);
+    }
+
+    #[test]
+    fn noise_with_right_checksums_never_panics(mut block in prop::collection::vec(any::<u8>(), 512),
+        flag in prop::sample::select(&b"0123456SxgLKV"[..]), tail in prop::collection::vec(any::<u8>(), 0..2048)) {
+        block[156] = flag;
+        let mut header = tar::Header::new_old();
+        header.as_mut_bytes().copy_from_slice(&block);
+        header.set_cksum();
+        let _ = read_bounded(&[&header.as_bytes()[..], &tail].concat());
+    }
+}
+
+/// Reads without keeping what a hostile map makes of it.
+fn read_bounded(archive: &[u8]) -> Result<(), TarError> {
+    let mut reader = Reader::new(archive);
+    while reader.next_entry()?.is_some() {
+        let mut buf = [0; 100];
+        while reader.chunk(&mut buf)? != Chunk::End {}
+    }
+    Ok(())
+}
+
+#[test]
+fn the_bytes_of_an_archive_are_fixed() {
+    let mut entry = file("dir/ä".as_bytes(), 3);
+    entry.mtime = Time { seconds: 1, nanoseconds: 500_000_000 };
+    entry.xattrs.insert(b"user.x".to_vec(), b"\n\0".to_vec());
+    let archive = write(&[(entry, b"abc".to_vec())]);
+    assert_eq!(&archive[..15], b"PaxHeaders.0/\0\0");
+    assert_eq!(
+        &archive[512..569],
+        "26 SCHILY.xattr.user.x=\n\0\n13 mtime=1.5\n15 path=dir/ä\n\0\0\0".as_bytes()
+    );
+    // A change of these bytes changes the diff ID of every layer: it must be meant.
+    assert_eq!(
+        crate::Digest::of(&archive).to_string(),
+        "sha256:b1b912d0bcb12e6a50f826889579dfd7d724bc35cf73ff012c7530faed2767b2"
+    );
+}
+
+#[test]
+fn what_is_missing_at_the_end() {
+    let archive = write(&[(file(b"a", 600), vec![1; 600])]);
+    assert_eq!(archive.len(), 512 + 1024 + 1024);
+    for end in [512 + 1024, 512 + 600, 512 + 1024 + 512] {
+        assert_eq!(read(&archive[..end]).unwrap().len(), 1, "{end}: only zeros are missing");
+    }
+    for end in [511, 512, 513, 512 + 599] {
+        let error = read(&archive[..end]).unwrap_err();
+        assert!(matches!(error, TarError::Truncated { .. }), "{end}: {error}");
+    }
+    assert_eq!(read(b"").unwrap(), []);
+}
+
+#[test]
+fn sizes_that_lie() {
+    for size in [8u64 << 60, (8u64 << 60) - 1, u64::MAX] {
+        let mut header = tar::Header::new_gnu();
+        header.set_path("huge").unwrap();
+        header.set_entry_type(tar::EntryType::Regular);
+        header.set_mode(0o644);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
+        header.set_size(size);
+        header.set_cksum();
+        for flag in [b'0', b'x', b'L', b'g'] {
+            header.as_old_mut().linkflag = [flag];
+            header.set_cksum();
+            let error = read(&[&header.as_bytes()[..], b"few bytes"].concat()).unwrap_err();
+            assert!(!error.to_string().is_empty(), "{error}");
+        }
+    }
+    let mut large = Writer::new(Vec::new());
+    large.entry(&file(b"large", 9 << 30)).unwrap();
+    assert!(large.content(b"x").is_ok());
+    assert!(large.finish().is_err(), "content is missing");
+}
+
+#[test]
+fn sparse_files_of_gnu_tar_are_filled_in() {
+    let dir = tempfile::tempdir().unwrap();
+    let sparse = std::fs::File::create(dir.path().join("sparse")).unwrap();
+    // More parts than fit into one header, with a hole at either end.
+    for i in 1..40u64 {
+        sparse.write_all_at(&[i as u8; 100], i << 16).unwrap();
+    }
+    sparse.set_len(41 << 16).unwrap();
+    drop(sparse);
+    std::fs::write(dir.path().join("z"), "next").unwrap();
+    let expected = std::fs::read(dir.path().join("sparse")).unwrap();
+    for options in [
+        &["--format=gnu"][..],
+        &["--format=posix", "--sparse-version=0.0"],
+        &["--format=posix", "--sparse-version=0.1"],
+        &["--format=posix", "--sparse-version=1.0"],
+    ] {
+        let made = Command::new("tar")
+            .current_dir(&dir)
+            .args(["--sparse", "-c"])
+            .args(options)
+            .args(["sparse", "z"])
+            .output()
+            .unwrap();
+        assert!(made.status.success());
+        assert!(made.stdout.len() < 1 << 20, "it is sparse in the archive");
+        let entries = read(&made.stdout).unwrap();
+        assert_eq!(entries[0].0.path, b"sparse", "{options:?}");
+        assert_eq!(entries[0].0.size, 41 << 16, "{options:?}");
+        assert!(entries[0].1 == expected, "{options:?}");
+        assert_eq!(entries[1].1, b"next", "{options:?}");
+        let mut reader = Reader::new(&made.stdout[..]);
+        reader.next_entry().unwrap();
+        let mut whole = Vec::new();
+        reader.read_to_end(&mut whole).unwrap();
+        assert!(whole == expected, "by `Read` as well: {options:?}");
+    }
+}
+
+#[test]
+fn gnu_tar_reads_what_is_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let long = vec![b'n'; 200];
+    let mut entry = file(&[&b"d/"[..], &long].concat(), 5);
+    entry.uid = 3_000_000_000;
+    entry.mtime = Time { seconds: 86_400, nanoseconds: 250_000_000 };
+    let mut latin = file(b"d/caf\xe9", 0);
+    latin.kind = Kind::Symlink;
+    latin.link = b"\xff".to_vec();
+    let archive = dir.path().join("a.tar");
+    std::fs::write(&archive, write(&[(entry, b"12345".to_vec()), (latin, Vec::new())])).unwrap();
+    let listed = Command::new("tar")
+        .args(["--numeric-owner", "--full-time", "--quoting-style=escape", "--utc", "-tvf"])
+        .arg(&archive)
+        .env("LC_ALL", "C")
+        .output()
+        .unwrap();
+    let text = String::from_utf8(listed.stdout).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(lines[0].contains("3000000000/0") && lines[0].contains("1970-01-02 00:00:00.25"), "{text}");
+    assert!(lines[0].ends_with(std::str::from_utf8(&long).unwrap()), "{text}");
+    assert!(lines[1].ends_with(r"d/caf\351 -> \377"), "{text}");
+}
+
+#[test]
+fn old_headers_and_long_names() {
+    let long = "l/".repeat(150) + "name";
+    let mut builder = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_size(1);
+    header.set_mode(0o600);
+    header.set_cksum();
+    builder.append_data(&mut header, &long, &b"x"[..]).unwrap();
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(tar::EntryType::Link);
+    header.set_size(0);
+    builder.append_link(&mut header, "short", &long).unwrap();
+    let mut header = tar::Header::new_ustar();
+    header.set_path(format!("{}/file", "p".repeat(120))).unwrap();
+    header.set_size(0);
+    header.set_cksum();
+    builder.append(&header, &b""[..]).unwrap();
+    let mut header = tar::Header::new_old();
+    header.set_path("v7/").unwrap();
+    header.as_old_mut().linkflag = [0];
+    header.set_size(0);
+    header.set_cksum();
+    builder.append(&header, &b""[..]).unwrap();
+    let entries = read(&builder.into_inner().unwrap()).unwrap();
+    assert_eq!(entries[0].0.path, long.as_bytes());
+    assert_eq!((entries[1].0.kind, &entries[1].0.link[..]), (Kind::HardLink, long.as_bytes()));
+    assert_eq!(entries[2].0.path, format!("{}/file", "p".repeat(120)).as_bytes());
+    assert_eq!(entries[3].0.kind, Kind::Directory);
+}
+
+#[test]
+fn global_headers_are_passed_over() {
+    let mut archive = Vec::new();
+    let body = b"52 comment=0123456789012345678901234567890123456789\n";
+    let mut header = tar::Header::new_ustar();
+    header.set_entry_type(tar::EntryType::XGlobalHeader);
+    header.set_size(body.len() as u64);
+    header.set_cksum();
+    archive.extend_from_slice(header.as_bytes());
+    archive.extend_from_slice(body);
+    archive.resize(1024, 0);
+    archive.extend(write(&[(file(b"a", 0), Vec::new())]));
+    assert_eq!(read(&archive).unwrap()[0].0.path, b"a");
+}
