@@ -438,20 +438,16 @@ fn read_xattrs(path: &Path) -> io::Result<Xattrs> {
     Ok(out)
 }
 
-/// Calls until the answer fits: it may grow between the question for its size and the one for it.
+/// Calls with ever more room until the answer fits. Linux stops at 64 KiB for each.
 fn sized(mut call: impl FnMut(&mut [u8]) -> Result<usize, Errno>) -> Result<Vec<u8>, Errno> {
+    let mut buffer = vec![0; 256];
     loop {
-        let size = call(&mut [])?;
-        if size == 0 {
-            return Ok(Vec::new());
-        }
-        let mut buffer = vec![0; size];
         match call(&mut buffer) {
             Ok(got) => {
                 buffer.truncate(got);
                 return Ok(buffer);
             }
-            Err(Errno::RANGE) => {}
+            Err(Errno::RANGE) if buffer.len() < 1 << 20 => buffer.resize(buffer.len() * 16, 0),
             Err(e) => return Err(e),
         }
     }

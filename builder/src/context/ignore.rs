@@ -122,3 +122,81 @@ impl Ignore {
         self.patterns.decide_path(dir).1
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn files_are_read_as_moby_reads_them() {
+        let ignore = Ignore::parse(
+            "\u{feff}/abs\r\n#comment\r\n  # no comment\r\n\r\n  spaces  \ntrailing/\n./dot\n! kept\nup/../side\n/\n",
+        )
+        .unwrap();
+        for (path, ignored) in [
+            ("abs", true),
+            ("abs/x", true),
+            ("comment", false),
+            ("#comment", false),
+            ("# no comment", true),
+            ("spaces", true),
+            ("trailing", true),
+            ("trailing/x", true),
+            ("dot", true),
+            ("up", false),
+            ("side", true),
+            ("", false),
+            ("kept", false),
+        ] {
+            assert_eq!(ignore.matches(Path::new(path)), ignored, "{path}");
+        }
+    }
+
+    #[test]
+    fn the_line_that_ignores_is_known() {
+        let ignore = Ignore::parse("# all\n*\n!a\na/b\n").unwrap();
+        assert_eq!(ignore.verdict(Path::new("x")), Verdict::Matched(2));
+        assert_eq!(ignore.verdict(Path::new("a/b/c")), Verdict::Matched(4));
+        assert_eq!(ignore.verdict(Path::new("a/c")), Verdict::Unmatched);
+        assert_eq!(ignore.line(4), "a/b");
+    }
+
+    #[test]
+    fn a_bad_line_is_named() {
+        let error = Ignore::parse("ok\n\n[a\n").unwrap_err();
+        assert_eq!(error.line, 3);
+        assert_eq!(Ignore::parse("!\n").unwrap_err().line, 1);
+    }
+
+    #[test]
+    fn the_file_beside_the_dockerfile_comes_first() {
+        let found = Ignore::candidates(Path::new("/c"), Some(Path::new("/d/app.Dockerfile")));
+        let found: Vec<_> = found.iter().map(|path| path.to_str().unwrap()).collect();
+        assert_eq!(
+            found,
+            [
+                "/d/app.Dockerfile.dockerignore",
+                "/d/app.Dockerfile.containerignore",
+                "/c/.dockerignore",
+                "/c/.containerignore"
+            ]
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_rules_or_an_error(text in "[ -~\n\u{e9}*!/\\\\\\[\\]^#.]{0,80}", path in "[a-c*./\\[é]{0,20}") {
+            if let Ok(ignore) = Ignore::parse(&text) {
+                let path = super::super::pattern::below_root(&path);
+                // A directory that is left out whole must not hide what would not be ignored.
+                for dir in path.ancestors().skip(1).filter(|dir| !dir.as_os_str().is_empty()) {
+                    if ignore.matches(dir) && !ignore.may_hold_exceptions(dir) {
+                        prop_assert!(ignore.matches(&path), "{dir:?} hides {path:?}");
+                    }
+                }
+            }
+        }
+    }
+}

@@ -422,3 +422,6 @@ fn class(chars: &mut std::iter::Peekable<std::str::Chars<'_>>, regex: &mut Strin
     }
     regex.push(']');
 }
+
+#[cfg(test)]
+mod tests;

@@ -91,3 +91,5 @@ pub struct AddOptions {
     /// URL are not.
     pub unpack: Option<bool>,
 }
+#[cfg(test)]
+mod tests;

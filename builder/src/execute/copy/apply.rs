@@ -1,6 +1,6 @@
 //! From a [`Selection`] to files in a snapshot.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -64,8 +64,6 @@ struct Open {
     /// Its entry; `None` for the destination itself.
     entry: Option<usize>,
     created: bool,
-    /// Where the source's files are.
-    from: Dir,
     to: Dir,
 }
 
@@ -128,36 +126,42 @@ impl Writer {
     /// Everything in a directory. Each directory's metadata is set when all is in it: it may not be
     /// writable after that, and its time is its own again.
     fn tree(&mut self, group: &Group, from: &Dir, to: Dir, path: &Path) -> Result<(), CopyErrorKind> {
-        let mut open = vec![Open { entry: None, created: false, from: from.clone(), to: to.clone() }];
+        let mut open = vec![Open { entry: None, created: false, to: to.clone() }];
         let mut at = PathBuf::new();
+        // The source of the directory that is being filled, opened when it has a file.
+        let mut source: Option<Dir> = None;
         for (i, entry) in group.entries.iter().enumerate() {
             let parent = entry.path.parent().unwrap_or(Path::new(""));
             while at != parent && open.len() > 1 {
                 self.close(group, &mut open, path)?;
                 at.pop();
+                source = None;
             }
             let (Some(place), Some(name)) = (open.last(), entry.path.file_name()) else { continue };
             let target = path.join(&entry.path);
             if entry.kind == EntryKind::Directory {
-                let name = name.to_owned();
-                let (to, created) = self.to.enter(&place.to, &name, &target)?;
+                let (to, created) = self.to.enter(&place.to, name, &target)?;
                 if entry.implied && !created {
                     // As BuildKit does for `--parents`.
-                    place.to.set_mode(&name, entry.source_mode).map_err(io("set the mode of", &target))?;
+                    place.to.set_mode(name, entry.source_mode).map_err(io("set the mode of", &target))?;
                 }
-                let from =
-                    place.from.dir(&name).map_err(CopyErrorKind::io("open", group.source_path(entry)))?;
-                open.push(Open { entry: Some(i), created, from, to });
-                at = entry.path.clone();
+                open.push(Open { entry: Some(i), created, to });
+                at.clone_from(&entry.path);
+                source = None;
                 continue;
             }
-            if let EntryKind::HardLink { to: first, .. } = entry.kind {
-                if self.link(group, first, &to, (&place.to, name), &target)? {
-                    continue;
-                }
+            if let EntryKind::HardLink { to: first, .. } = entry.kind
+                && self.link(group, first, &to, (&place.to, name), &target)?
+            {
+                continue;
             }
-            let (source, dest) = ((place.from.clone(), name.to_owned()), place.to.clone());
-            self.leaf(group, entry, (&source.0, &source.1), (&dest, name), &target)?;
+            let dest = place.to.clone();
+            let dir = match source.take() {
+                Some(dir) => dir,
+                None => from.descend(parent).map_err(CopyErrorKind::io("open", group.source_path(entry)))?,
+            };
+            self.leaf(group, entry, (&dir, name), (&dest, name), &target)?;
+            source = Some(dir);
         }
         while open.len() > 1 {
             self.close(group, &mut open, path)?;
@@ -206,7 +210,7 @@ impl Writer {
         &mut self,
         group: &Group,
         entry: &Entry,
-        (from, source): (&Dir, &OsString),
+        (from, source): (&Dir, &OsStr),
         (dir, name): (&Dir, &OsStr),
         path: &Path,
     ) -> Result<(), CopyErrorKind> {

@@ -1,6 +1,6 @@
 //! Where in the image things go: directories that are made, links that are followed or replaced.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
@@ -101,12 +101,7 @@ impl Destination {
     }
 
     /// A directory in a directory, as part of a tree that is copied; and whether it is new.
-    pub(super) fn enter(
-        &self,
-        dir: &Dir,
-        name: &OsString,
-        path: &Path,
-    ) -> Result<(Dir, bool), CopyErrorKind> {
+    pub(super) fn enter(&self, dir: &Dir, name: &OsStr, path: &Path) -> Result<(Dir, bool), CopyErrorKind> {
         let created = match dir.find(name).map_err(io("look at", path))? {
             Some(meta) if meta.is_dir() => false,
             Some(_) if !self.link => return Err(CopyErrorKind::NotADirectory { path: shown(path) }),

@@ -146,10 +146,9 @@ impl Selection {
                 out.push((format!("{}/", name.display()), "directory".to_owned()));
             }
             for entry in &group.entries {
-                out.push((
-                    name.join(&entry.path).display().to_string(),
-                    entry.describe(self.chown.is_none()),
-                ));
+                // A path joined with nothing would end in a slash.
+                let path = if group.is_directory() { name.join(&entry.path) } else { name.to_owned() };
+                out.push((path.display().to_string(), entry.describe(self.chown.is_none())));
             }
         }
         out
@@ -164,8 +163,13 @@ impl Selection {
         };
         field(self.chown.as_deref().unwrap_or_default().as_bytes());
         for group in &self.groups {
-            field(if group.is_directory() { b"directory" } else { b"file" });
-            field(group.name.as_bytes());
+            // A directory gives its content, whatever it is called.
+            if group.is_directory() {
+                field(b"directory");
+            } else {
+                field(b"file");
+                field(group.name.as_bytes());
+            }
             field(&[u8::from(group.unpack)]);
             for entry in &group.entries {
                 field(entry.path.as_os_str().as_bytes());

@@ -13,7 +13,7 @@ use super::selection::{Entry, EntryKind};
 use crate::context::pattern::{Inherited, PatternList};
 use crate::context::{DigestCache, Dir, Kind, Meta, SourceTree, Xattrs};
 
-/// Deeper trees than this are refused: each level costs an open directory.
+/// Deeper trees than this are refused: writing one keeps a directory open for each level.
 const MAX_DEPTH: usize = 500;
 
 /// What decides about the files of one source.
@@ -27,68 +27,80 @@ pub(super) struct Walker<'a> {
     pub(super) cache: &'a dyn DigestCache,
 }
 
-/// A directory on the way.
-struct Place<'a> {
-    dir: &'a Dir,
+/// A directory to look into.
+struct Place {
     /// Path in the tree.
-    real: &'a Path,
+    real: PathBuf,
     /// Path below the source.
-    path: &'a Path,
+    path: PathBuf,
     ignore: Inherited,
     include: Inherited,
     exclude: Inherited,
-    depth: usize,
 }
 
-/// An entry, and the identity of its content where it has several names.
-type Found = (Entry, Option<(u64, u64)>);
+/// One name in a directory.
+struct Found {
+    entry: Entry,
+    /// The identity of a content that has several names.
+    identity: Option<(u64, u64)>,
+    /// A directory that is only there for what is in it.
+    if_filled: bool,
+    /// What is to be looked into.
+    below: Option<Place>,
+}
 
 impl Walker<'_> {
     /// Everything below `dir`, which is at `real` in the tree; directories come before what is in them,
     /// names in the order of their bytes.
     pub(super) fn walk(&self, dir: &Dir, real: &Path) -> Result<Vec<Entry>, CopyErrorKind> {
-        let found = self.list(&Place {
-            dir,
-            real,
-            path: Path::new(""),
+        // Level by level, the directories of a level side by side: no recursion that a deep tree could
+        // exhaust, and no directory stays open.
+        let mut level = vec![Place {
+            real: real.to_owned(),
+            path: PathBuf::new(),
             ignore: self.tree.ignore().inherited(real),
             include: Inherited::default(),
             exclude: Inherited::default(),
-            depth: 0,
-        })?;
-        let mut first: HashMap<(u64, u64), usize> = HashMap::new();
-        let mut entries = Vec::with_capacity(found.len());
-        for (mut entry, identity) in found {
-            if let (Some(identity), EntryKind::File { size, digest }) = (identity, &entry.kind) {
-                let (size, digest) = (*size, *digest);
-                match first.get(&identity) {
-                    Some(to) => entry.kind = EntryKind::HardLink { to: *to, size, digest },
-                    None => drop(first.insert(identity, entries.len())),
-                }
+        }];
+        // By directory, in the order in which they were looked into; each entry with the number of its own.
+        let mut lists: Vec<Vec<(Found, Option<usize>)>> = Vec::new();
+        let mut depth = 0;
+        while !level.is_empty() {
+            if depth > MAX_DEPTH {
+                let path = level[0].real.display().to_string();
+                return Err(CopyErrorKind::TooDeep { path, limit: MAX_DEPTH });
             }
-            entries.push(entry);
+            let results: Vec<_> = level.par_iter().map(|place| self.list(dir, place)).collect();
+            let mut next = Vec::new();
+            let first_below = lists.len() + results.len();
+            for found in results {
+                let mut list = Vec::new();
+                for mut found in found? {
+                    let below = found.below.take().map(|place| {
+                        next.push(place);
+                        first_below + next.len() - 1
+                    });
+                    list.push((found, below));
+                }
+                lists.push(list);
+            }
+            level = next;
+            depth += 1;
         }
-        Ok(entries)
+        Ok(name_links(flatten(lists)))
     }
 
-    fn list(&self, place: &Place<'_>) -> Result<Vec<Found>, CopyErrorKind> {
-        if place.depth > MAX_DEPTH {
-            let path = place.real.display().to_string();
-            return Err(CopyErrorKind::TooDeep { path, limit: MAX_DEPTH });
-        }
-        let names = place.dir.list().map_err(CopyErrorKind::io("list", place.real))?;
+    fn list(&self, top: &Dir, place: &Place) -> Result<Vec<Found>, CopyErrorKind> {
+        let dir = top.descend(&place.path).map_err(CopyErrorKind::io("open", &place.real))?;
+        let names = dir.list().map_err(CopyErrorKind::io("list", &place.real))?;
         // Gathered first and looked through in order, so that of several errors always the same is told.
-        let parts: Vec<_> = names.into_par_iter().map(|name| self.entry(place, name)).collect();
-        let mut out = Vec::new();
-        for part in parts {
-            out.extend(part?);
-        }
-        Ok(out)
+        let found: Vec<_> = names.par_iter().map(|name| self.entry(&dir, place, name)).collect();
+        found.into_iter().filter_map(Result::transpose).collect()
     }
 
-    /// One name in a directory, with what is in it.
-    fn entry(&self, place: &Place<'_>, name: OsString) -> Result<Vec<Found>, CopyErrorKind> {
-        let (real, path) = (place.real.join(&name), place.path.join(&name));
+    /// One name in a directory; `None` where it is not taken.
+    fn entry(&self, dir: &Dir, place: &Place, name: &OsString) -> Result<Option<Found>, CopyErrorKind> {
+        let (real, path) = (place.real.join(name), place.path.join(name));
         let ignore = self.tree.ignore();
         let (ignored, ignore_below) = if ignore.is_empty() {
             (false, Inherited::default())
@@ -97,7 +109,7 @@ impl Walker<'_> {
             (verdict.is_match(), below)
         };
         if ignored && !ignore.may_hold_exceptions(&real) {
-            return Ok(Vec::new());
+            return Ok(None);
         }
         let text = path.to_string_lossy();
         let (excluded, exclude_below) = self.excludes.decide(&text, &place.exclude);
@@ -112,42 +124,30 @@ impl Walker<'_> {
         let may_hold = (!excluded.is_match() || self.excludes.may_except_below(&text))
             && (included || self.includes.as_ref().is_none_or(|includes| includes.may_match_below(&text)));
         if !taken && !may_hold {
-            return Ok(Vec::new());
+            return Ok(None);
         }
-        let Some(meta) = place.dir.find(&name).map_err(CopyErrorKind::io("look at", &real))? else {
-            return Ok(Vec::new());
+        let Some(meta) = dir.find(name).map_err(CopyErrorKind::io("look at", &real))? else {
+            return Ok(None);
         };
-        if !meta.is_dir() {
-            if ignored || !taken || meta.kind == Kind::Socket {
-                return Ok(Vec::new());
-            }
-            let entry = self.describe(place.dir, &name, &real, path, &meta)?;
-            let shared = meta.kind == Kind::File && meta.links > 1;
-            return Ok(vec![(entry, shared.then_some((meta.dev, meta.ino)))]);
+        if !meta.is_dir() && (ignored || !taken || meta.kind == Kind::Socket) {
+            return Ok(None);
         }
-        let dir = place.dir.dir(&name).map_err(CopyErrorKind::io("open", &real))?;
-        let below = if may_hold {
-            self.list(&Place {
-                dir: &dir,
-                real: &real,
-                path: &path,
-                ignore: ignore_below,
-                include: include_below,
-                exclude: exclude_below,
-                depth: place.depth + 1,
-            })?
-        } else {
-            Vec::new()
-        };
-        if (ignored || !taken) && below.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut entry = self.describe(place.dir, &name, &real, path, &meta)?;
+        let mut entry = self.describe(dir, name, &real, path.clone(), &meta)?;
         entry.implied = !taken;
-        let mut out = Vec::with_capacity(below.len() + 1);
-        out.push((entry, None));
-        out.extend(below);
-        Ok(out)
+        let shared = meta.kind == Kind::File && meta.links > 1;
+        let below = (meta.is_dir() && may_hold).then_some(Place {
+            real,
+            path,
+            ignore: ignore_below,
+            include: include_below,
+            exclude: exclude_below,
+        });
+        Ok(Some(Found {
+            entry,
+            identity: shared.then_some((meta.dev, meta.ino)),
+            if_filled: ignored || !taken,
+            below,
+        }))
     }
 
     /// An entry with all that it will be.
@@ -201,4 +201,48 @@ impl Walker<'_> {
             stat,
         })
     }
+}
+
+/// Puts the content of each directory behind it, and leaves out those that hold nothing and are there
+/// for nothing else.
+fn flatten(mut lists: Vec<Vec<(Found, Option<usize>)>>) -> Vec<Found> {
+    let mut out: Vec<Found> = Vec::new();
+    let mut take = |i: usize| lists.get_mut(i).map(std::mem::take).unwrap_or_default().into_iter();
+    let mut open = vec![(take(0), None)];
+    while let Some((list, holder)) = open.last_mut() {
+        if let Some((found, below)) = list.next() {
+            out.push(found);
+            if let Some(below) = below {
+                let holder = out.len();
+                open.push((take(below), Some(holder)));
+            } else if out.last().is_some_and(|found| found.if_filled) {
+                out.pop();
+            }
+        } else {
+            if holder.is_some_and(|holder| holder == out.len())
+                && out.last().is_some_and(|found| found.if_filled)
+            {
+                out.pop();
+            }
+            open.pop();
+        }
+    }
+    out
+}
+
+/// The second and later names of a content become links to its first.
+fn name_links(found: Vec<Found>) -> Vec<Entry> {
+    let mut first: HashMap<(u64, u64), usize> = HashMap::new();
+    let mut entries = Vec::with_capacity(found.len());
+    for Found { mut entry, identity, .. } in found {
+        if let (Some(identity), EntryKind::File { size, digest }) = (identity, &entry.kind) {
+            let (size, digest) = (*size, *digest);
+            match first.get(&identity) {
+                Some(to) => entry.kind = EntryKind::HardLink { to: *to, size, digest },
+                None => drop(first.insert(identity, entries.len())),
+            }
+        }
+        entries.push(entry);
+    }
+    entries
 }

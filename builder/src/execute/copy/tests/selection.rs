@@ -1,0 +1,282 @@
+//! What is taken.
+
+use super::*;
+
+/// The paths that a request takes, below the destination.
+fn taken(bench: &Bench, request: &CopyRequest, ignore: &str) -> Vec<String> {
+    let selection = bench.select_ignoring(request, ignore).unwrap();
+    selection
+        .key_parts()
+        .into_iter()
+        .filter(|(_, what)| !what.contains("directory"))
+        .map(|(path, _)| path)
+        .collect()
+}
+
+#[test]
+fn a_source_is_always_below_the_root() {
+    let bench = Bench::new().in_context(&["f", "d/g"]);
+    fs::write(bench.dir.path().join("secret"), "secret").unwrap();
+    for word in ["f", "/f", "./f", "../f", "../../f", "d/../f", "/../f", "d/../../context/../f"] {
+        assert_eq!(taken(&bench, &copy(&[word, "/x"]), ""), ["f"], "{word}");
+    }
+    let error = bench.select(&copy(&["../secret", "/x"])).unwrap_err();
+    assert_eq!(error.to_string(), "`../secret`: not found");
+    assert_eq!(error.word, Some(0));
+    assert!(error.hint().unwrap().contains("cannot leave the context"));
+}
+
+#[test]
+fn links_that_lead_out_end_at_the_root() {
+    let bench = Bench::new().in_context(&[
+        "etc/passwd",
+        "abs -> /etc/passwd",
+        "up -> ../../../../etc",
+        "loop -> loop",
+    ]);
+    assert_eq!(bench.copied(&copy(&["abs", "/x"]))["x"], "etc/passwd");
+    assert_eq!(bench.copied(&copy(&["up", "/y"]))["y/passwd"], "etc/passwd");
+    assert_eq!(bench.copied(&copy(&["up/passwd", "/z"]))["z"], "etc/passwd");
+    assert!(bench.select(&copy(&["loop", "/x"])).is_err());
+    fs::write(bench.dir.path().join("secret"), "secret").unwrap();
+    symlink(bench.dir.path().join("secret"), bench.context().join("out")).unwrap();
+    symlink("../secret", bench.context().join("near")).unwrap();
+    for word in ["out", "near", "out/x"] {
+        assert!(bench.select(&copy(&[word, "/x"])).is_err(), "{word}");
+    }
+    // Inside a directory a link is a link, wherever it leads.
+    assert_eq!(bench.copied(&copy(&[".", "/all/"]))["all/near"], "-> ../secret");
+}
+
+#[test]
+fn wildcards() {
+    let bench = Bench::new().in_context(&[
+        "a.txt",
+        "b.txt",
+        "c.md",
+        "d/e.txt",
+        "d/f/g.txt",
+        "dd/e.txt",
+        ".hidden",
+        "arr[0].txt",
+        "l -> d",
+    ]);
+    for (word, names) in [
+        ("*.txt", &["a.txt", "arr[0].txt", "b.txt"][..]),
+        ("?.txt", &["a.txt", "b.txt"]),
+        ("[ab].*", &["a.txt", "b.txt"]),
+        ("[^a].*", &["b.txt", "c.md"]),
+        ("*/e.txt", &["e.txt", "e.txt"]),
+        ("d*/*.txt", &["e.txt", "e.txt"]),
+        ("**/g.txt", &[]),
+        ("d/**/g.txt", &["g.txt"]),
+        (".h*", &[".hidden"]),
+        ("arr[[]0].txt", &["arr[0].txt"]),
+        ("nothing*", &[]),
+        ("l/*.txt", &["e.txt"]),
+        ("../[a]*.txt", &["a.txt", "arr[0].txt"]),
+    ] {
+        assert_eq!(taken(&bench, &copy(&[word, "/x/"]), ""), names, "{word}");
+    }
+    // A directory that matches gives what is in it.
+    assert_eq!(
+        bench.copied(&copy(&["d*", "/x/"])),
+        tree([("x", "/"), ("x/e.txt", "dd/e.txt"), ("x/f", "/"), ("x/f/g.txt", "d/f/g.txt")])
+    );
+}
+
+#[test]
+fn a_pattern_may_match_nothing_but_a_path_may_not() {
+    let bench = Bench::new().in_context(&["f"]);
+    let selection = bench.select(&copy(&["nothing*", "f", "/x/"])).unwrap();
+    assert_eq!(selection.unmatched(), [0]);
+    assert!(bench.select(&copy(&["no-dir/*", "/x/"])).is_err());
+    let error = bench.select(&copy(&["f", "gone", "/x/"])).unwrap_err();
+    assert_eq!((error.word, error.to_string().as_str()), (Some(1), "`gone`: not found"));
+    let error = bench.select(&copy(&["[a", "/x/"])).unwrap_err();
+    assert!(matches!(error.kind, CopyErrorKind::Pattern(_)));
+}
+
+#[test]
+fn a_typo_gets_a_hint() {
+    let bench = Bench::new().in_context(&["src/main.rs", "Cargo.toml"]);
+    for (word, hint) in [
+        ("Cargo.tmol", "did you mean `Cargo.toml`?"),
+        ("cargo.toml", "did you mean `Cargo.toml`?"),
+        ("scr/main.rs", "did you mean `src/main.rs`?"),
+        ("src/mian.rs", "did you mean `src/main.rs`?"),
+    ] {
+        assert_eq!(bench.select(&copy(&[word, "/x"])).unwrap_err().hint().as_deref(), Some(hint), "{word}");
+    }
+    assert_eq!(bench.select(&copy(&["other", "/x"])).unwrap_err().hint(), None);
+}
+
+#[test]
+fn what_is_ignored_is_not_there() {
+    let bench =
+        Bench::new().in_context(&["keep", "drop", "dir/keep", "dir/drop", "link -> drop", "gone/x/y"]);
+    let ignore = "# rules\ndrop\n**/drop\ngone";
+    assert_eq!(taken(&bench, &copy(&[".", "/"]), ignore), ["dir/keep", "keep", "link"]);
+    for word in ["drop", "dir/drop", "gone", "gone/x", "link"] {
+        let error = bench.select_ignoring(&copy(&[word, "/"]), ignore).unwrap_err();
+        assert!(
+            error.hint().unwrap_or_default().contains("of the ignore file excludes it"),
+            "{word} {error:?}"
+        );
+    }
+    let error = bench.select_ignoring(&copy(&["drop", "/"]), "drop").unwrap_err();
+    assert_eq!(error.hint().unwrap(), "line 1 of the ignore file excludes it: `drop`");
+    assert_eq!(taken(&bench, &copy(&["d*", "/"]), ignore), ["dir/keep"]);
+}
+
+#[test]
+fn exceptions_bring_back_what_is_below() {
+    let bench = Bench::new().in_context(&[
+        "hi.txt",
+        "no.md",
+        "top.py",
+        "recipes/cake.txt",
+        "recipes/secret.txt",
+        "a/one.py",
+        "a/b/c/three.py",
+        "a/b/c/no.md",
+        "empty/",
+    ]);
+    let ignore = "*\n!hi.txt\n!*/*.txt\n!**/*.py\nrecipes/secret.txt\n";
+    assert_eq!(
+        taken(&bench, &copy(&[".", "/c/"]), ignore),
+        ["a/b/c/three.py", "a/one.py", "hi.txt", "recipes/cake.txt", "top.py"]
+    );
+    assert_eq!(taken(&bench, &copy(&["a", "/c/"]), ignore), ["a/b/c/three.py", "a/one.py"]);
+    assert!(bench.select_ignoring(&copy(&["empty", "/c/"]), ignore).is_err());
+    assert!(!bench.copied_ignoring(&copy(&[".", "/c/"]), ignore).contains_key("c/empty"));
+}
+
+#[test]
+fn excludes_are_relative_to_the_source() {
+    let bench = Bench::new().in_context(&["s/a.txt", "s/b.md", "s/d/c.txt", "s/d/e.md", "x.txt", "y.md"]);
+    let request = |words: &[&str], excludes: &[&str]| CopyRequest {
+        excludes: excludes.iter().map(|text| (*text).to_owned()).collect(),
+        ..copy(words)
+    };
+    for (words, excludes, names) in [
+        (&["s", "/x/"][..], &["*.txt"][..], &["s/b.md", "s/d/c.txt", "s/d/e.md"][..]),
+        (&["s", "/x/"], &["**/*.txt"], &["s/b.md", "s/d/e.md"]),
+        (&["s", "/x/"], &["d"], &["s/a.txt", "s/b.md"]),
+        (&["s", "/x/"], &["d", "!d/c.txt"], &["s/a.txt", "s/b.md", "s/d/c.txt"]),
+        (&["*", "/x/"], &["*.txt", "s"], &["y.md"]),
+        (&["x.txt", "y.md", "/x/"], &["*.txt"], &["y.md"]),
+    ] {
+        assert_eq!(taken(&bench, &request(words, excludes), ""), names, "{words:?} {excludes:?}");
+    }
+}
+
+#[test]
+fn parents_keep_the_path() {
+    let bench = Bench::new().in_context(&["a/b/f", "a/b/g", "a/c/f", "top", "x/y/z/f"]);
+    let request = |words: &[&str]| CopyRequest { parents: true, ..copy(words) };
+    let paths = |words: &[&str]| {
+        let bench = Bench { dir: tempfile::tempdir_in(bench.dir.path()).unwrap() };
+        fs::create_dir(bench.image()).unwrap();
+        symlink("../context", bench.context()).unwrap();
+        bench
+            .copied(&request(words))
+            .into_iter()
+            .filter(|(_, what)| what != "/")
+            .map(|(path, _)| path)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(paths(&["a/b/f", "/d/"]), ["d/a/b/f"]);
+    assert_eq!(paths(&["./a/b", "top", "/d/"]), ["d/a/b/f", "d/a/b/g", "d/top"]);
+    assert_eq!(paths(&["a/*/f", "/d"]), ["d/a/b/f", "d/a/c/f"]);
+    assert_eq!(paths(&["**/f", "/d"]), ["d/a/b/f", "d/a/c/f", "d/x/y/z/f"]);
+    assert_eq!(paths(&["a/./b/f", "/d"]), ["d/b/f"]);
+    assert_eq!(paths(&["x/y/./z", "/d"]), ["d/z/f"]);
+    assert_eq!(paths(&["a/./*/f", "/d"]), ["d/b/f", "d/c/f"]);
+    assert!(bench.select(&request(&["a/b/nothing", "/d"])).is_err());
+    assert_eq!(bench.select(&request(&["a/none*", "/d"])).unwrap().unmatched(), [0]);
+}
+
+#[test]
+fn the_key_sees_what_matters_and_nothing_else() {
+    let bench = Bench::new().in_context(&["d/f", "d/g", "l -> d"]);
+    set_mode(bench.context().join("d/f"), 0o644);
+    let key = |words: &[&str]| bench.select(&copy(words)).unwrap().digest();
+    let before = key(&["d", "/x"]);
+    let touched = fs::File::options().write(true).open(bench.context().join("d/f")).unwrap();
+    touched.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+    assert_eq!(key(&["d", "/x"]), before, "time");
+    assert_eq!(key(&["l", "/x"]), before, "a directory by another name");
+    assert_ne!(key(&["d/f", "/x"]), key(&["d/g", "/x"]), "a file by another name");
+    set_mode(bench.context().join("d/f"), 0o600);
+    assert_ne!(key(&["d", "/x"]), before, "mode");
+    set_mode(bench.context().join("d/f"), 0o644);
+    assert_eq!(key(&["d", "/x"]), before, "the same again");
+    fs::write(bench.context().join("d/f"), "X/f").unwrap();
+    assert_ne!(key(&["d", "/x"]), before, "content of the same size");
+    fs::write(bench.context().join("d/f"), "d/f").unwrap();
+    fs::rename(bench.context().join("d/g"), bench.context().join("d/h")).unwrap();
+    assert_ne!(key(&["d", "/x"]), before, "name");
+    let parts = bench.select(&copy(&["d/f", "/x"])).unwrap().key_parts();
+    assert_eq!(parts[0].0, "f");
+    assert!(parts[0].1.starts_with("file sha256:") && parts[0].1.ends_with(" 0644 0:0"), "{parts:?}");
+}
+
+#[test]
+fn the_cache_is_believed_and_fed() {
+    #[derive(Default)]
+    struct Cache(std::sync::Mutex<std::collections::HashMap<crate::context::FileStat, orlop_store::Digest>>);
+    impl crate::context::DigestCache for Cache {
+        fn get(&self, file: &crate::context::FileStat) -> Option<orlop_store::Digest> {
+            self.0.lock().unwrap().get(file).copied()
+        }
+        fn put(&self, file: &crate::context::FileStat, digest: orlop_store::Digest) {
+            self.0.lock().unwrap().insert(*file, digest);
+        }
+    }
+    let bench = Bench::new().in_context(&["old", "new"]);
+    let cache = Cache::default();
+    let tree = SourceTree::context(&bench.context(), Ignore::nothing()).unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(80));
+    fs::write(bench.context().join("new"), "new").unwrap();
+    select(&copy(&["old", "new", "/x/"]), &tree, &cache).unwrap();
+    // `new` was touched too lately: another change could leave its times as they are.
+    assert_eq!(cache.0.lock().unwrap().len(), 1);
+    let marker = orlop_store::Digest::of(b"from the cache");
+    cache.0.lock().unwrap().values_mut().for_each(|digest| *digest = marker);
+    let selection = select(&copy(&["old", "/x/"]), &tree, &cache).unwrap();
+    assert!(selection.key_parts()[0].1.contains(&marker.to_string()));
+}
+
+#[test]
+fn names_need_not_be_text() {
+    use std::os::unix::ffi::OsStrExt;
+    let bench = Bench::new();
+    let name = std::ffi::OsStr::from_bytes(b"caf\xe9");
+    fs::write(bench.context().join(name), "x").unwrap();
+    bench.copy(&copy(&["caf?", "/x/"])).unwrap();
+    bench.copy(&copy(&[".", "/y/"])).unwrap();
+    for dir in ["x", "y"] {
+        assert_eq!(fs::read(bench.image().join(dir).join(name)).unwrap(), b"x");
+    }
+}
+
+#[test]
+fn sockets_are_left_out() {
+    let bench = Bench::new().in_context(&["d/f"]);
+    let _socket = std::os::unix::net::UnixListener::bind(bench.context().join("d/s")).unwrap();
+    assert_eq!(bench.copied(&copy(&["d", "/x"])), tree([("x", "/"), ("x/f", "d/f")]));
+    assert!(bench.select(&copy(&["d/s", "/x"])).is_err());
+}
+
+#[test]
+fn too_deep_is_an_error_and_no_crash() {
+    let bench = Bench::new();
+    let mut path = bench.context();
+    for _ in 0..600 {
+        path.push("d");
+    }
+    fs::create_dir_all(&path).unwrap();
+    let error = bench.select(&copy(&[".", "/x"])).unwrap_err();
+    assert!(matches!(error.kind, CopyErrorKind::TooDeep { .. }));
+}
