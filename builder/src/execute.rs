@@ -134,7 +134,9 @@ impl Execution<'_> {
         if let Some(error) = self.first_error.lock().unwrap_or_else(PoisonError::into_inner).take() {
             return Err(error);
         }
-        self.stages.wait(None, self.plan.target, || ()).map_err(|_| BuildError::internal("a stage ended without a result"))
+        self.stages
+            .wait(None, self.plan.target, || ())
+            .map_err(|_| BuildError::internal("a stage ended without a result"))
     }
 
     /// Builds a stage in this thread, unless it has been begun. Its error becomes the build's if it
@@ -155,11 +157,13 @@ impl Execution<'_> {
 
     /// The result of stage `index`, for the thread that builds `waiter`.
     pub(crate) fn stage(&self, waiter: usize, index: usize) -> Result<Arc<StageResult>, BuildError> {
-        self.stages.wait(Some(waiter), index, || self.build_stage(index)).map_err(|unavailable| match unavailable {
-            Unavailable::Failed => BuildError::interrupted(),
-            Unavailable::Circle(path) => {
-                let names: Vec<_> = path.iter().map(|&i| self.plan.stages[i].name.as_str()).collect();
-                BuildError::user(format!("stages need each other in a circle: {}", names.join(" → ")))
+        self.stages.wait(Some(waiter), index, || self.build_stage(index)).map_err(|unavailable| {
+            match unavailable {
+                Unavailable::Failed => BuildError::interrupted(),
+                Unavailable::Circle(path) => {
+                    let names: Vec<_> = path.iter().map(|&i| self.plan.stages[i].name.as_str()).collect();
+                    BuildError::user(format!("stages need each other in a circle: {}", names.join(" → ")))
+                }
             }
         })
     }
@@ -180,8 +184,9 @@ impl Execution<'_> {
                     .with_hint("name a directory as the last argument: `orlop build .`".to_owned()));
             };
             let ignore = match &self.request.ignore {
-                Some((name, text)) => Ignore::parse(text)
-                    .map_err(|e| BuildError::user(format!("cannot read `{name}`: {e}")).with_hint(e.hint()))?,
+                Some((name, text)) => Ignore::parse(text).map_err(|e| {
+                    BuildError::user(format!("cannot read `{name}`: {e}")).with_hint(e.hint())
+                })?,
                 None => Ignore::nothing(),
             };
             SourceTree::context(path, ignore).map_err(|e| {

@@ -78,8 +78,11 @@ impl Plan {
         let mut globals = GlobalScope::new(build_args, &host, platform, stage_name);
         for arg in &dockerfile.global_args {
             let name = expand_global(&file, &dockerfile, &globals, &arg.name)?;
-            let default =
-                arg.default.as_ref().map(|word| expand_global(&file, &dockerfile, &globals, word)).transpose()?;
+            let default = arg
+                .default
+                .as_ref()
+                .map(|word| expand_global(&file, &dockerfile, &globals, word))
+                .transpose()?;
             globals.declare(&name, default);
         }
         let mut plan = Self {
@@ -95,7 +98,8 @@ impl Plan {
             let needs = static_needs(&dockerfile, stage);
             // What FROM says is only looked at for stages that count: an unused stage may name
             // anything, as with BuildKit.
-            let planned = PlannedStage { index, name, base: Base::Scratch, platform: platform.clone(), needs };
+            let planned =
+                PlannedStage { index, name, base: Base::Scratch, platform: platform.clone(), needs };
             plan.stages.push(planned);
         }
         plan.require(target, &mut Vec::new())?;
@@ -107,8 +111,11 @@ impl Plan {
         if path.contains(&index) {
             let names: Vec<_> = path.iter().chain([&index]).map(|&i| self.stages[i].name.as_str()).collect();
             let span = self.dockerfile.stages[index].from.span;
-            return Err(BuildError::user(format!("stages need each other in a circle: {}", names.join(" → ")))
-                .at(&self.dockerfile.source, span));
+            return Err(BuildError::user(format!(
+                "stages need each other in a circle: {}",
+                names.join(" → ")
+            ))
+            .at(&self.dockerfile.source, span));
         }
         if self.needed.contains(&index) {
             return Ok(());
@@ -133,9 +140,15 @@ impl Plan {
         let from = &self.dockerfile.stages[index].from;
         let image = expand_global(file, &self.dockerfile, &self.globals, &from.image)?;
         if image.is_empty() {
-            return Err(BuildError::user(format!("base name `{}` is empty after expansion", from.image.value))
-                .at(file, from.image.span)
-                .with_hint(format!("give the variable a default before FROM, or a value with `--build-arg`: {}", from.image.value)));
+            return Err(BuildError::user(format!(
+                "base name `{}` is empty after expansion",
+                from.image.value
+            ))
+            .at(file, from.image.span)
+            .with_hint(format!(
+                "give the variable a default before FROM, or a value with `--build-arg`: {}",
+                from.image.value
+            )));
         }
         let mut platform = self.default_platform().clone();
         if let Some(word) = &from.platform {
@@ -148,7 +161,8 @@ impl Plan {
             return Ok((Base::Scratch, platform));
         }
         if let Some(stage) = self.dockerfile.stages[..index].iter().rposition(|s| is_named(s, &image)) {
-            let platform = if from.platform.is_some() { platform } else { self.stages[stage].platform.clone() };
+            let platform =
+                if from.platform.is_some() { platform } else { self.stages[stage].platform.clone() };
             return Ok((Base::Stage(stage), platform));
         }
         if let Some(layout) = image.strip_prefix("oci-layout://") {
@@ -197,20 +211,24 @@ fn stage_label(stage: &Stage, index: usize) -> String {
 
 fn find_target(dockerfile: &Dockerfile, target: Option<&str>) -> Result<usize, BuildError> {
     let Some(target) = target.filter(|t| !t.is_empty()) else {
-        return dockerfile
-            .stages
-            .len()
-            .checked_sub(1)
-            .ok_or_else(|| BuildError::user("the Dockerfile has no FROM").with_hint("begin with `FROM debian:12` or `FROM scratch`".to_owned()));
+        return dockerfile.stages.len().checked_sub(1).ok_or_else(|| {
+            BuildError::user("the Dockerfile has no FROM")
+                .with_hint("begin with `FROM debian:12` or `FROM scratch`".to_owned())
+        });
     };
     stage_named(dockerfile, target).ok_or_else(|| {
-        let names: Vec<_> =
-            dockerfile.stages.iter().filter_map(|s| s.from.name.as_ref()).map(|n| format!("`{}`", n.value)).collect();
+        let names: Vec<_> = dockerfile
+            .stages
+            .iter()
+            .filter_map(|s| s.from.name.as_ref())
+            .map(|n| format!("`{}`", n.value))
+            .collect();
         let hint = match names.len() {
             0 => format!("no stage has a name; use a number from 0 to {}", dockerfile.stages.len() - 1),
             _ => format!("the stages are {}", names.join(", ")),
         };
-        BuildError::user(format!("target stage `{target}` is not in `{}`", dockerfile.source.name())).with_hint(hint)
+        BuildError::user(format!("target stage `{target}` is not in `{}`", dockerfile.source.name()))
+            .with_hint(hint)
     })
 }
 

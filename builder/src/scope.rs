@@ -36,7 +36,12 @@ pub struct GlobalScope {
 impl GlobalScope {
     /// The scope of a build with these `--build-arg`s (the last of a name counts) that runs on
     /// `build` and is for `target`; `target_stage` is what `--target` says.
-    pub fn new(build_args: &[(String, String)], build: &Platform, target: &Platform, target_stage: &str) -> Self {
+    pub fn new(
+        build_args: &[(String, String)],
+        build: &Platform,
+        target: &Platform,
+        target_stage: &str,
+    ) -> Self {
         let mut platform = BTreeMap::new();
         let names = [
             (build, "BUILDPLATFORM", "BUILDOS", "BUILDOSVERSION", "BUILDARCH", "BUILDVARIANT"),
@@ -111,11 +116,7 @@ pub struct StageScope {
 impl StageScope {
     /// Declares an ARG of a stage, `default` expanded.
     pub fn declare(&mut self, global: &GlobalScope, name: &str, default: Option<String>) {
-        let value = global
-            .build_arg(name)
-            .map(str::to_owned)
-            .or(default)
-            .or_else(|| global.inherited(name));
+        let value = global.build_arg(name).map(str::to_owned).or(default).or_else(|| global.inherited(name));
         self.args.retain(|(n, _)| n != name);
         self.args.push((name.to_owned(), value));
     }

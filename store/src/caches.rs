@@ -102,7 +102,9 @@ mod tests {
     use super::*;
 
     fn get(caches: &Caches, id: &str, sharing: Sharing) -> Cache {
-        caches.get(id, sharing, |dir| std::fs::write(dir.join("first"), id).map_err(Error::io("write", dir))).unwrap()
+        caches
+            .get(id, sharing, |dir| std::fs::write(dir.join("first"), id).map_err(Error::io("write", dir)))
+            .unwrap()
     }
 
     #[test]
@@ -126,7 +128,11 @@ mod tests {
         let two = get(&caches, "x", Sharing::Private);
         assert_ne!(one.path(), two.path());
         drop(one);
-        assert!(get(&caches, "x", Sharing::Private).path().ends_with(format!("{}.0/data", Digest::of(b"x").hex())));
+        assert!(
+            get(&caches, "x", Sharing::Private)
+                .path()
+                .ends_with(format!("{}.0/data", Digest::of(b"x").hex()))
+        );
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! values, and the facts about them. Knows nothing of Dockerfiles.
 
 pub mod blob;
+pub mod caches;
 pub mod check;
 pub mod codec;
 pub mod descriptor;

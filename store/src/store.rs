@@ -4,6 +4,7 @@
 //! format          version and features; written first, an unknown one is refused
 //! blobs/sha256/   content in the form that registries have it
 //! layers/         layers in the forms that file systems are made of
+//! caches/         directories that steps keep between builds (`RUN --mount=type=cache`)
 //! work/           half-made things, each locked by its owner
 //! facts.sqlite    names, step records, which blob is which layer, digests of context files
 //! gc.lock         held for moments, by collectors alone and by everybody else together
@@ -20,6 +21,7 @@ use std::sync::Arc;
 pub use export::ExportOptions;
 
 use crate::blob::Blobs;
+use crate::caches::Caches;
 use crate::error::{Error, Result};
 use crate::facts::Facts;
 use crate::files::Files;
@@ -35,6 +37,8 @@ pub const FORMAT: &str = "format";
 pub const BLOBS: &str = "blobs/sha256";
 /// The directory of layers.
 pub const LAYERS: &str = "layers";
+/// The directory of cache mounts.
+pub const CACHES: &str = "caches";
 /// The directory of half-made things.
 pub const WORK: &str = "work";
 /// The database of facts.
@@ -115,6 +119,11 @@ impl Store {
     /// Half-made things.
     pub fn work(&self) -> &Work {
         &self.work
+    }
+
+    /// Directories that steps keep between builds.
+    pub fn caches(&self) -> Caches {
+        Caches::open(&self.root.join(CACHES))
     }
 
     /// Content in registry form.

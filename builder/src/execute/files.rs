@@ -27,7 +27,8 @@ pub(crate) struct Words<'i> {
 impl StageRun<'_, '_> {
     pub(crate) fn copy(&mut self, instruction: &Instruction, copy: &Copy) -> Result<(), BuildError> {
         let words = Words { sources: copy.sources.iter().collect(), heredocs: &copy.heredocs };
-        let mut request = self.copy_request(&words, &copy.dest, copy.chown.as_ref(), copy.chmod.as_ref(), &copy.exclude)?;
+        let mut request =
+            self.copy_request(&words, &copy.dest, copy.chown.as_ref(), copy.chmod.as_ref(), &copy.exclude)?;
         request.link = copy.link;
         request.parents = copy.parents;
         let Some(from) = &copy.from else {
@@ -45,7 +46,8 @@ impl StageRun<'_, '_> {
 
     pub(crate) fn add(&mut self, instruction: &Instruction, add: &Add) -> Result<(), BuildError> {
         let words = Words { sources: add.sources.iter().collect(), heredocs: &add.heredocs };
-        let mut request = self.copy_request(&words, &add.dest, add.chown.as_ref(), add.chmod.as_ref(), &add.exclude)?;
+        let mut request =
+            self.copy_request(&words, &add.dest, add.chown.as_ref(), add.chmod.as_ref(), &add.exclude)?;
         request.link = add.link;
         request.add = Some(AddOptions { unpack: add.unpack });
         let checksum = add.checksum.as_ref().map(|word| self.expand(word)).transpose()?;
@@ -106,7 +108,8 @@ impl StageRun<'_, '_> {
             Ok(tree) => tree,
             // Heredocs and downloads need no context.
             Err(_) if !request.sources.iter().any(|s| matches!(s, Source::Path(_))) => {
-                empty = tempfile::tempdir().map_err(|e| BuildError::internal("cannot make a directory").because(e))?;
+                empty = tempfile::tempdir()
+                    .map_err(|e| BuildError::internal("cannot make a directory").because(e))?;
                 &SourceTree::root(empty.path()).map_err(|e| BuildError::internal(e.to_string()))?
             }
             Err(error) => return Err(error.again()),
@@ -114,17 +117,16 @@ impl StageRun<'_, '_> {
         let cache = StoreDigests { files: self.exec.engine.store.files() };
         let selection = select(&request, tree, &cache).map_err(|e| self.copy_error(e, words))?;
         let mut parts = vec![KeyPart::new("instruction", "", keyword)];
-        parts.extend(selection.key_parts());
+        parts.extend(selection.key_parts().into_iter().map(|(path, what)| KeyPart::new("file", path, what)));
         parts.push(KeyPart::new("workdir", "", &request.workdir));
-        let spec = StepSpec {
-            text: instruction.original.clone(),
-            created_by: instruction.original.clone(),
-            parts,
-        };
-        let wrong = |e: CopyError, file: &std::sync::Arc<crate::source::SourceFile>| copy_error(e, words, file);
+        let spec =
+            StepSpec { text: instruction.original.clone(), created_by: instruction.original.clone(), parts };
+        let wrong =
+            |e: CopyError, file: &std::sync::Arc<crate::source::SourceFile>| copy_error(e, words, file);
         self.step(spec, |stage, active, _| {
             let owner = |text: &str| users::owner(active.path(), text).map_err(|e| e.into());
-            apply(&selection, tree, active.path(), &owner).map_err(|e| wrong(e, &stage.exec.dockerfile().source))?;
+            apply(&selection, active.path(), &owner)
+                .map_err(|e| wrong(e, &stage.exec.dockerfile().source))?;
             Ok(None)
         })
     }
@@ -157,14 +159,18 @@ impl StageRun<'_, '_> {
         };
         self.step(spec, |_, active, _| {
             let owner = resolve_user(active.path(), &user)?;
-            super::copy::make_directory(active.path(), Path::new(&dir), 0o755, (owner.uid, owner.gid))
+            super::copy::make_directory(active.path(), Path::new(&dir), (owner.uid, owner.gid))
                 .map_err(|e| BuildError::user(e.to_string()).with_hint(e.hint()))?;
             Ok(None)
         })
     }
 }
 
-fn copy_error(error: CopyError, words: &Words<'_>, file: &std::sync::Arc<crate::source::SourceFile>) -> BuildError {
+fn copy_error(
+    error: CopyError,
+    words: &Words<'_>,
+    file: &std::sync::Arc<crate::source::SourceFile>,
+) -> BuildError {
     let hint = error.hint();
     let span = error.word.and_then(|n| {
         let heredoc = n.checked_sub(words.sources.len()).and_then(|n| words.heredocs.get(n)).map(|h| h.span);

@@ -81,7 +81,11 @@ pub(crate) fn resolve(exec: &Execution<'_>, index: usize, total: usize) -> Resul
 }
 
 /// The files that `COPY --from=name` means when `name` is no stage.
-pub(crate) fn source_image(exec: &Execution<'_>, name: &str, platform: &Platform) -> Result<Source, BuildError> {
+pub(crate) fn source_image(
+    exec: &Execution<'_>,
+    name: &str,
+    platform: &Platform,
+) -> Result<Source, BuildError> {
     if let Some(layout) = name.strip_prefix("oci-layout://") {
         let image = crate::transfer::load_layout(&exec.engine, layout, platform)?;
         return Ok(Source { snapshot: Committed::new(image.diff_ids()), image, origin: None });

@@ -124,10 +124,10 @@ impl StageRun<'_, '_> {
         let mut ports = Vec::new();
         for word in words {
             for text in self.expand_many(word)? {
-                ports.extend(
-                    exposed_ports(&text)
-                        .map_err(|why| BuildError::user(why).at(&self.exec.dockerfile().source, word.span))?,
-                );
+                ports
+                    .extend(exposed_ports(&text).map_err(|why| {
+                        BuildError::user(why).at(&self.exec.dockerfile().source, word.span)
+                    })?);
             }
         }
         self.image = self.image.with_config(|config| {
@@ -143,7 +143,8 @@ impl StageRun<'_, '_> {
         for word in words {
             let volume = self.expand(word)?;
             if volume.is_empty() {
-                return Err(BuildError::user("VOLUME has an empty path").at(&self.exec.dockerfile().source, word.span));
+                return Err(BuildError::user("VOLUME has an empty path")
+                    .at(&self.exec.dockerfile().source, word.span));
             }
             volumes.push(volume);
         }
@@ -208,5 +209,10 @@ impl StageRun<'_, '_> {
 /// When the newest thing in the image was made, as its history says.
 pub(crate) fn last_created(image: &orlop_store::Image) -> Option<String> {
     let config = image.config();
-    config.history().into_iter().rev().find_map(|entry| entry.created).or_else(|| config.created().map(str::to_owned))
+    config
+        .history()
+        .into_iter()
+        .rev()
+        .find_map(|entry| entry.created)
+        .or_else(|| config.created().map(str::to_owned))
 }

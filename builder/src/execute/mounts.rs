@@ -11,6 +11,7 @@ use super::from::Source;
 use super::stage::StageRun;
 use super::words::join_path;
 use crate::context::{NoCache, SourceTree};
+use crate::dockerfile::variables::expand;
 use crate::dockerfile::{Mount, MountKind, Run, Sharing};
 use crate::error::BuildError;
 use crate::event::Task;
@@ -63,8 +64,8 @@ impl StageRun<'_, '_> {
             let env = self.image.config().env();
             let escape = self.exec.dockerfile().directives.escape;
             let mount = flag
-                .expand(escape, &|name| self.scope.lookup(&env, name))
-                .map_err(|e| BuildError::user(e.message.clone()).with_hint(e.hint.clone()).at(file, e.span))?;
+                .resolve(|text| expand(text, escape, &|name| self.scope.lookup(&env, name)))
+                .map_err(|e| BuildError::user(e.to_string()).with_hint(e.hint()).at(file, flag.span))?;
             let workdir = self.image.config().working_dir().unwrap_or("/");
             let default = match mount.kind {
                 MountKind::Secret => {
@@ -115,7 +116,8 @@ impl StageRun<'_, '_> {
     ) -> Result<Box<dyn Any>, BuildError> {
         let JobMount { mount, target, origin } = job;
         let store = self.exec.engine.store;
-        let internal = |e: orlop_store::snapshot::SnapshotError| BuildError::from(orlop_store::Error::from(e));
+        let internal =
+            |e: orlop_store::snapshot::SnapshotError| BuildError::from(orlop_store::Error::from(e));
         match mount.kind {
             MountKind::Tmpfs => {
                 let size = (mount.size > 0).then_some(mount.size);
@@ -132,11 +134,11 @@ impl StageRun<'_, '_> {
                     Origin::Context { tree, .. } if mount.readonly && tree.ignore().is_empty() => {
                         (tree.path().to_owned(), source.into(), Box::new(tree))
                     }
-                    Origin::Context { tree, selection } => {
+                    Origin::Context { selection, .. } => {
                         let scratch = orlop_store::snapshot::Committed::scratch();
                         let copy = store.snapshots().prepare(&scratch).map_err(internal)?;
                         let numeric = |text: &str| Err(format!("`{text}` has no meaning here").into());
-                        apply(&selection, &tree, copy.path(), &numeric)
+                        apply(&selection, copy.path(), &numeric)
                             .map_err(|e| BuildError::internal(e.to_string()))?;
                         (copy.path().to_owned(), "/mount".into(), Box::new(copy))
                     }
@@ -146,7 +148,12 @@ impl StageRun<'_, '_> {
                     }
                     Origin::Image(source_image) => {
                         // Writes are seen by this step alone and go nowhere.
-                        super::from::fetch(self.exec, &source_image.snapshot, source_image.origin.as_ref(), task)?;
+                        super::from::fetch(
+                            self.exec,
+                            &source_image.snapshot,
+                            source_image.origin.as_ref(),
+                            task,
+                        )?;
                         let copy = store.snapshots().prepare(&source_image.snapshot).map_err(internal)?;
                         (copy.path().to_owned(), source.into(), Box::new(copy))
                     }
@@ -178,7 +185,8 @@ impl StageRun<'_, '_> {
                     u32::try_from(mount.gid.unwrap_or(0)).unwrap_or(0),
                 );
                 let cache = store.caches().get(&id, sharing, |dir| {
-                    let from = source.as_ref().map(|(view, path)| (view.path(), path.as_deref().unwrap_or("/")));
+                    let from =
+                        source.as_ref().map(|(view, path)| (view.path(), path.as_deref().unwrap_or("/")));
                     super::copy::fill_directory(dir, from, mount.mode.unwrap_or(0o755), owner)
                         .map_err(|e| BuildError::user(e.to_string()).with_hint(e.hint()))
                 })?;
@@ -206,14 +214,17 @@ impl StageRun<'_, '_> {
         let Some(secret) = self.exec.request.secrets.iter().find(|s| s.id == id) else {
             if mount.required {
                 return Err(BuildError::user(format!("secret `{id}` is required and was not given"))
-                    .with_hint(format!("give it with `--secret id={id},src=FILE` or `--secret id={id},env=NAME`")));
+                    .with_hint(format!(
+                        "give it with `--secret id={id},src=FILE` or `--secret id={id},env=NAME`"
+                    )));
             }
             return Ok(Box::new(()));
         };
         if let Some(name) = &mount.env {
-            let text = std::str::from_utf8(&secret.value).ok().filter(|t| !t.contains('\0')).ok_or_else(|| {
-                BuildError::user(format!("secret `{id}` cannot be a variable: it is not text"))
-            })?;
+            let text =
+                std::str::from_utf8(&secret.value).ok().filter(|t| !t.contains('\0')).ok_or_else(|| {
+                    BuildError::user(format!("secret `{id}` cannot be a variable: it is not text"))
+                })?;
             variables.retain(|(n, _)| n != name);
             variables.push((name.clone(), text.to_owned()));
         }

@@ -3,7 +3,9 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
+use std::time::{Duration, UNIX_EPOCH};
 
+use orlop_store::work::WorkDir;
 use orlop_store::{Digest, Digester};
 
 use super::copy::{CopyRequest, RemoteFile, Source};
@@ -33,14 +35,16 @@ impl StageRun<'_, '_> {
         words: &Words<'_>,
         request: &mut CopyRequest,
         checksum: Option<&str>,
-    ) -> Result<Option<tempfile::TempDir>, BuildError> {
+    ) -> Result<Option<WorkDir>, BuildError> {
         let file = &self.exec.dockerfile().source;
         let urls = request.sources.iter().filter(|s| matches!(s, Source::Path(p) if is_url(p))).count();
         if checksum.is_some() && (urls != 1 || request.sources.len() != 1) {
             return Err(BuildError::user("`ADD --checksum` is for one source, an http or https URL"));
         }
         let expected = checksum
-            .map(|text| text.parse::<Digest>().map_err(|e| BuildError::user(format!("`ADD --checksum`: {e}"))))
+            .map(|text| {
+                text.parse::<Digest>().map_err(|e| BuildError::user(format!("`ADD --checksum`: {e}")))
+            })
             .transpose()?;
         let mut held = None;
         for (index, source) in request.sources.iter_mut().enumerate() {
@@ -60,8 +64,7 @@ impl StageRun<'_, '_> {
             }
             let dir = match held.take() {
                 Some(dir) => dir,
-                None => tempfile::tempdir_in(self.exec.engine.store.work_path())
-                    .map_err(|e| BuildError::internal("cannot make a directory for downloads").because(e))?,
+                None => self.exec.engine.store.work().create("download").map_err(orlop_store::Error::from)?,
             };
             let remote = self.fetch(url, &dir.path().join(index.to_string()), expected).map_err(place)?;
             held = Some(dir);
@@ -89,7 +92,7 @@ impl StageRun<'_, '_> {
             }
             digester.update(&buffer[..n]);
             out.write_all(&buffer[..n]).map_err(failed)?;
-            task.transfer(label, Action::Pull, digester.size(), download.size());
+            task.transfer(label, Action::Pull, digester.size(), download.head().size);
         }
         let found = digester.finish();
         if let Some(expected) = expected
@@ -99,7 +102,8 @@ impl StageRun<'_, '_> {
                 .with_hint("if the file may have changed, look at it and correct `--checksum`".to_owned()));
         }
         task.finish(Outcome::Done, None, None);
-        let name = RemoteFile::name_of(download.url_path());
-        Ok(RemoteFile { name, path: path.to_owned(), mtime: download.last_modified() })
+        let asked = url::Url::parse(url).map(|u| u.path().to_owned()).unwrap_or_default();
+        let mtime = download.head().last_modified.map(|s| UNIX_EPOCH + Duration::from_secs(s));
+        Ok(RemoteFile { name: RemoteFile::name_of(&asked), path: path.to_owned(), mtime })
     }
 }

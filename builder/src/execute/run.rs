@@ -55,7 +55,8 @@ impl StageRun<'_, '_> {
         let cwd = self.image.config().working_dir().filter(|d| !d.is_empty()).unwrap_or("/").to_owned();
 
         let mut parts = vec![KeyPart::new("instruction", "", "RUN")];
-        parts.extend(command.args.iter().enumerate().map(|(i, a)| KeyPart::new("argument", i.to_string(), a)));
+        parts
+            .extend(command.args.iter().enumerate().map(|(i, a)| KeyPart::new("argument", i.to_string(), a)));
         if let Some((name, content)) = &command.script {
             parts.push(KeyPart::new("script", name, content));
         }
@@ -65,7 +66,13 @@ impl StageRun<'_, '_> {
         parts.push(KeyPart::new("user", "", &user));
         parts.push(KeyPart::new("workdir", "", &cwd));
         parts.push(KeyPart::new("network", "", format!("{network:?}")));
-        parts.extend(self.exec.request.add_hosts.iter().map(|h| KeyPart::new("host", &h.name, format!("{:?}", h.address))));
+        parts.extend(
+            self.exec
+                .request
+                .add_hosts
+                .iter()
+                .map(|h| KeyPart::new("host", &h.name, format!("{:?}", h.address))),
+        );
         for mount in &mounts {
             parts.extend(mount.key_parts());
         }
@@ -143,21 +150,22 @@ impl StageRun<'_, '_> {
         }
         spec.env = variables.into_iter().map(|(n, v)| (n.into(), v.into())).collect();
         let mut output = Collect { task, tail: Vec::new() };
-        let report = self.exec.engine.runner.run(&spec, &mut output, self.exec.engine.cancel).map_err(|e| {
-            let hint = e.hint();
-            let error = match e {
-                orlop_runner::RunError::Cancelled => BuildError::interrupted(),
-                orlop_runner::RunError::Spec(_) | orlop_runner::RunError::LimitUnavailable { .. } => {
-                    BuildError::user(e.to_string())
+        let report =
+            self.exec.engine.runner.run(&spec, &mut output, self.exec.engine.cancel).map_err(|e| {
+                let hint = e.hint();
+                let error = match e {
+                    orlop_runner::RunError::Cancelled => BuildError::interrupted(),
+                    orlop_runner::RunError::Spec(_) | orlop_runner::RunError::LimitUnavailable { .. } => {
+                        BuildError::user(e.to_string())
+                    }
+                    _ => BuildError::internal(e.to_string()),
+                };
+                let source = std::error::Error::source(&e).map(ToString::to_string);
+                match source {
+                    Some(source) => error.because(source).with_hint(hint),
+                    None => error.with_hint(hint),
                 }
-                _ => BuildError::internal(e.to_string()),
-            };
-            let source = std::error::Error::source(&e).map(ToString::to_string);
-            match source {
-                Some(source) => error.because(source).with_hint(hint),
-                None => error.with_hint(hint),
-            }
-        })?;
+            })?;
         drop(held);
         for lesser in report.confinement.iter().filter(|c| !c.is_full()) {
             task.note(lesser.to_string());
@@ -180,8 +188,12 @@ impl StageRun<'_, '_> {
         }
         let mut error = match report.exit {
             Exit::Code(0) => return Ok(Some(report.usage)),
-            Exit::Code(code) => BuildError::user(format!("process `{shown}` did not complete successfully: exit code: {code}")),
-            Exit::Signal(signal) => BuildError::user(format!("process `{shown}` was ended by signal {signal}")),
+            Exit::Code(code) => BuildError::user(format!(
+                "process `{shown}` did not complete successfully: exit code: {code}"
+            )),
+            Exit::Signal(signal) => {
+                BuildError::user(format!("process `{shown}` was ended by signal {signal}"))
+            }
         };
         error.tail = Some(output.tail);
         Err(error)

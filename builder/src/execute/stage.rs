@@ -1,13 +1,16 @@
 //! One stage: its instructions in order.
 
+use std::sync::Arc;
+
 use orlop_store::Image;
 use orlop_store::snapshot::Committed;
 
 use super::Execution;
-use crate::dockerfile::variables::{expand, expand_words};
+use crate::dockerfile::variables::{Expander, expand, expand_words};
 use crate::dockerfile::{ArgDecl, Instruction, Kind, Word, parse_onbuild};
 use crate::error::BuildError;
 use crate::scope::StageScope;
+use crate::source::SourceFile;
 
 /// What a stage made.
 #[derive(Clone, Debug)]
@@ -74,8 +77,11 @@ impl StageRun<'_, '_> {
         }
         self.image = self.image.with_config(|config| config.set_on_build(Vec::new()));
         for trigger in triggers {
-            let wrong = |message: String| BuildError::user(format!("ONBUILD trigger `{trigger}` of the base image: {message}"));
-            let instruction = parse_onbuild(&trigger).map_err(|e| wrong(e.message.clone()))?;
+            let wrong = |message: String| {
+                BuildError::user(format!("ONBUILD trigger `{trigger}` of the base image: {message}"))
+            };
+            let instruction = parse_onbuild(&Arc::new(SourceFile::new("ONBUILD", trigger.as_str())))
+                .map_err(|e| wrong(e.message.clone()))?;
             self.total += usize::from(is_step(&instruction.kind));
             self.dispatch(&instruction).map_err(|mut e| {
                 // Its place is in the trigger, not in this Dockerfile.
@@ -145,14 +151,16 @@ impl StageRun<'_, '_> {
     pub(crate) fn expand_many(&self, word: &Word) -> Result<Vec<String>, BuildError> {
         let env = self.image.config().env();
         let escape = self.exec.dockerfile().directives.escape;
-        expand_words(&word.value, escape, &|name| self.scope.lookup(&env, name)).map_err(|e| self.bad_word(e, word))
+        expand_words(&word.value, escape, &|name| self.scope.lookup(&env, name))
+            .map_err(|e| self.bad_word(e, word))
     }
 
     /// Expands variables in text that is not the shell's and keeps its quotes.
     pub(crate) fn expand_text(&self, text: &str, span: crate::source::Span) -> Result<String, BuildError> {
         let env = self.image.config().env();
-        let escape = self.exec.dockerfile().directives.escape;
-        crate::dockerfile::variables::expand_raw(text, escape, &|name| self.scope.lookup(&env, name))
+        Expander::heredoc()
+            .expand(text, &|name| self.scope.lookup(&env, name))
+            .map(|expanded| expanded.text)
             .map_err(|e| BuildError::user(e.to_string()).at(&self.exec.dockerfile().source, span))
     }
 
@@ -167,7 +175,11 @@ impl StageRun<'_, '_> {
                 return Err(BuildError::user(format!("stage `{name}` cannot copy from itself")));
             }
             let result = self.exec.stage(self.index, stage)?;
-            return Ok(super::from::Source { snapshot: result.snapshot.clone(), image: result.image.clone(), origin: result.origin.clone() });
+            return Ok(super::from::Source {
+                snapshot: result.snapshot.clone(),
+                image: result.image.clone(),
+                origin: result.origin.clone(),
+            });
         }
         super::from::source_image(self.exec, name, &self.exec.plan.stages[self.index].platform)
     }

@@ -4,10 +4,10 @@ use std::sync::atomic::Ordering;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use orlop_runner::Usage;
+use orlop_store::Digest;
 use orlop_store::image::{History, ImageLayer};
 use orlop_store::snapshot::Active;
 use orlop_store::steps::{KeyPart, StepKey, StepRecord};
-use orlop_store::Digest;
 
 use super::stage::StageRun;
 use crate::error::BuildError;
@@ -57,7 +57,8 @@ impl StageRun<'_, '_> {
             && record.layer.is_none_or(|diff_id| store.layers().contains(self.snapshot.layers(), &diff_id))
         {
             exec.cached.fetch_add(1, Ordering::Relaxed);
-            let size = self.append(&spec.created_by, Found { layer: record.layer, created: record.created })?;
+            let size =
+                self.append(&spec.created_by, Found { layer: record.layer, created: record.created })?;
             task.finish(Outcome::Cached, None, record.layer.zip(size));
             return Ok(());
         }
@@ -142,7 +143,7 @@ impl StageRun<'_, '_> {
     /// Makes sure that the files below this step are here: a base image is only resolved until a
     /// step needs them.
     pub(crate) fn fetch_base(&self, task: &Task<'_>) -> Result<(), BuildError> {
-        super::from::fetch(self.exec, &self.snapshot, &self.image, self.origin.as_ref(), task)
+        super::from::fetch(self.exec, &self.snapshot, self.origin.as_ref(), task)
     }
 }
 

@@ -15,9 +15,8 @@ pub(crate) fn exposed_ports(word: &str) -> Result<Vec<String>, String> {
         return bad("the protocol is `tcp`, `udp` or `sctp`");
     }
     let range = range.rsplit(':').next().unwrap_or_default();
-    let port = |text: &str| {
-        text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse::<u16>().ok()).flatten()
-    };
+    let port =
+        |text: &str| text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse::<u16>().ok()).flatten();
     let (first, last) = match range.split_once('-') {
         Some((first, last)) => (port(first), port(last)),
         None => (port(range), port(range)),
@@ -33,9 +32,9 @@ pub(crate) fn exposed_ports(word: &str) -> Result<Vec<String>, String> {
 
 /// Names of Linux signals without `SIG`, by number from 1.
 const SIGNALS: [&str; 31] = [
-    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM",
-    "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF",
-    "WINCH", "IO", "PWR", "SYS",
+    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE",
+    "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ",
+    "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
 ];
 
 /// Checks the word of a STOPSIGNAL; it goes into the config as it is.
