@@ -260,3 +260,72 @@ fn expand_global(
     expand(&word.value, dockerfile.directives.escape, &|name| globals.lookup(name))
         .map_err(|e| BuildError::user(e.to_string()).at(file, word.span))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(text: &str, target: Option<&str>, args: &[(&str, &str)]) -> Result<Plan, BuildError> {
+        let file = Arc::new(SourceFile::new("Dockerfile", text));
+        let dockerfile = crate::dockerfile::parse(file).map_err(|e| BuildError::user(e.to_string()))?;
+        let args: Vec<_> = args.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+        Plan::new(Arc::new(dockerfile), &args, target, &"linux/amd64".parse().unwrap())
+    }
+
+    fn needed(text: &str, target: Option<&str>) -> Vec<usize> {
+        plan(text, target, &[]).unwrap().needed.into_iter().collect()
+    }
+
+    const THREE: &str = "FROM a AS one\nFROM b AS two\nFROM one\nCOPY --from=0 /x /\n";
+
+    #[test]
+    fn only_what_the_target_needs_is_planned() {
+        assert_eq!(needed(THREE, None), [0, 2]);
+        assert_eq!(needed(THREE, Some("TWO")), [1]);
+        assert_eq!(needed(THREE, Some("1")), [1]);
+        let mounts = "FROM a AS unused\nFROM b AS tools\nFROM c\nRUN --mount=from=tools,target=/t true\n";
+        assert_eq!(needed(mounts, None), [1, 2]);
+    }
+
+    #[test]
+    fn a_stage_that_nobody_needs_may_name_anything() {
+        assert_eq!(needed("FROM ${NOTHING}\nFROM scratch\n", None), [1]);
+    }
+
+    #[test]
+    fn from_is_expanded_with_global_arguments_alone() {
+        let text = "ARG V=12\nARG IMAGE=debian:$V\nFROM ${IMAGE}\n";
+        let base = |args: &[(&str, &str)]| plan(text, None, args).unwrap().stages[0].base.clone();
+        assert_eq!(base(&[]), Base::Image("debian:12".parse().unwrap()));
+        assert_eq!(base(&[("V", "13")]), Base::Image("debian:13".parse().unwrap()));
+        assert_eq!(base(&[("IMAGE", "scratch")]), Base::Scratch);
+        assert_eq!(base(&[("IMAGE", "oci-layout:///x:1")]), Base::Layout("/x:1".to_owned()));
+        let empty = plan("FROM $NOTHING\n", None, &[]).unwrap_err();
+        assert!(empty.to_string().contains("empty after expansion") && empty.place.is_some(), "{empty}");
+    }
+
+    #[test]
+    fn a_name_means_an_earlier_stage_before_an_image() {
+        let plan = plan("FROM x AS debian\nFROM debian\n", None, &[]).unwrap();
+        assert_eq!(plan.stages[1].base, Base::Stage(0));
+        assert_eq!(plan.stages[0].base, Base::Image("x".parse().unwrap()));
+    }
+
+    #[test]
+    fn circles_and_missing_targets_are_errors() {
+        let circle = "FROM a AS x\nCOPY --from=y / /\nFROM b AS y\nCOPY --from=x / /\n";
+        let error = plan(circle, None, &[]).unwrap_err();
+        assert!(error.to_string().contains("y → x → y"), "{error}");
+        let error = plan(THREE, Some("four"), &[]).unwrap_err();
+        assert!(error.to_string().contains("`four`") && error.hint.unwrap().contains("`one`, `two`"));
+    }
+
+    #[test]
+    fn the_platform_of_a_stage_is_that_of_its_from() {
+        let text = "FROM --platform=$BUILDPLATFORM a AS tools\nFROM --platform=linux/arm64 b\nFROM tools\n";
+        let plan = plan(text, None, &[]).unwrap();
+        assert_eq!(plan.stages[0].platform, Platform::host());
+        assert_eq!(plan.stages[2].platform, Platform::host());
+        assert!(super::tests::plan("FROM --platform=no/such/thing/here a\n", None, &[]).is_err());
+    }
+}

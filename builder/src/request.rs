@@ -129,8 +129,8 @@ pub struct BuildReport {
     pub image: Image,
     /// Digest of its config.
     pub image_id: Digest,
-    /// Digest of its manifest in the form that was pushed or stored.
-    pub manifest_digest: Digest,
+    /// Digest of its manifest as it was pushed or written, where an output has one.
+    pub manifest_digest: Option<Digest>,
     /// Steps whose result was known.
     pub steps_cached: usize,
     /// Steps that ran.
