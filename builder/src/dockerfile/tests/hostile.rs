@@ -53,8 +53,8 @@ fn use_instruction(instruction: &Instruction) {
                 let _ = mount.resolve(|value| variables::expand(value, '\\', &lookup));
             }
         }
-        Kind::Copy(copy) => {
-            for heredoc in &copy.heredocs {
+        Kind::Copy(Copy { heredocs, .. }) | Kind::Add(Add { heredocs, .. }) => {
+            for heredoc in heredocs {
                 let _ = heredoc.file(&lookup);
             }
         }
@@ -194,6 +194,8 @@ fn large_files_take_linear_time() {
     quick(&format!("FROM a\nRUN <<E\n{}E\n", "x\n".repeat(500_000))).unwrap();
     quick(&format!("{}FROM a\n", "# c\n".repeat(200_000))).unwrap();
     quick(&format!("FROM a\nRUN{} x\n", " --mount=target=/x".repeat(20_000))).unwrap();
+    let names = " <<E".repeat(100_000);
+    quick(&format!("FROM a\nCOPY{names} /x\n{}", "E\n".repeat(100_000))).unwrap();
     let names: String = (0..5_000).map(|n| format!(" <<E{n}")).collect();
     let ends: String = (0..5_000).map(|n| format!("E{n}\n")).collect();
     quick(&format!("FROM a\nCOPY{names} /x\n{ends}")).unwrap();

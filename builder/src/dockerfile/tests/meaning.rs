@@ -287,6 +287,9 @@ fn heredocs_of_copy() {
     let parsed = copy("COPY --chown=1 <<a.txt real <<b.txt /two/\nfirst\na.txt\nsecond\nb.txt\n");
     assert_eq!(texts(&parsed), owned(&[("a.txt", "first\n"), ("b.txt", "second\n")]));
     assert_eq!((values(&parsed.sources), parsed.dest.value.as_str()), (vec!["real"], "/two/"));
+    let parsed = copy("COPY <<'a b' real << C /two/\n1\na b\n2\nC\n");
+    assert_eq!(texts(&parsed), owned(&[("a b", "1\n"), ("C", "2\n")]));
+    assert_eq!((values(&parsed.sources), parsed.dest.value.as_str()), (vec!["real"], "/two/"));
     let parsed = copy("COPY [\"<<EOF\", \"/x\"]");
     assert_eq!((values(&parsed.sources), parsed.heredocs.len()), (vec!["<<EOF"], 0));
 }
