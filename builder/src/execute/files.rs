@@ -124,7 +124,7 @@ impl StageRun<'_, '_> {
         let wrong =
             |e: CopyError, file: &std::sync::Arc<crate::source::SourceFile>| copy_error(e, words, file);
         self.step(spec, |stage, active, _| {
-            let owner = |text: &str| users::owner(active.path(), text).map_err(|e| e.into());
+            let owner = |text: &str| users::resolve_owner(active.path(), text).map_err(|e| e.into());
             apply(&selection, active.path(), &owner)
                 .map_err(|e| wrong(e, &stage.exec.dockerfile().source))?;
             Ok(None)
