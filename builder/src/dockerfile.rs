@@ -26,6 +26,7 @@ mod instruction;
 mod line;
 mod mount;
 mod parser;
+mod ports;
 mod statement;
 pub(crate) mod suggest;
 pub mod variables;
@@ -39,6 +40,7 @@ pub use instruction::{
 };
 pub use mount::{Mount, MountError, MountFlag, MountKind, Sharing};
 pub use parser::{parse, parse_onbuild};
+pub use ports::{ExposedPorts, PortError};
 
 #[cfg(test)]
 mod tests;
