@@ -1,10 +1,12 @@
 //! Where COPY and ADD read from: a directory with its ignore rules, an unpacked archive, or the
 //! file system of another stage.
 
+pub mod decompress;
 pub mod directory;
 mod handle;
 pub mod ignore;
 pub mod pattern;
+pub mod tar;
 
 use orlop_store::Digest;
 
@@ -12,6 +14,7 @@ pub use directory::{ContextError, SourceTree};
 pub(crate) use handle::{Dir, Kind, Meta, Time, Xattrs, file_meta};
 pub use ignore::{Ignore, IgnoreError};
 pub(crate) use pattern::Inherited;
+pub use tar::{ArchiveError, Unpacked, unpack_context};
 
 /// What the system says of a file; as long as all of it is the same, so is the content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

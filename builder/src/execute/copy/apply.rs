@@ -12,7 +12,7 @@ use super::destination::{Destination, io, shown};
 use super::error::{CopyError, CopyErrorKind};
 use super::selection::{Entry, EntryKind, Group, Origin, Selection};
 use crate::context::pattern::below_root;
-use crate::context::{Dir, Kind, file_meta};
+use crate::context::{Dir, Kind, Meta, file_meta};
 
 /// What a COPY did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -69,6 +69,9 @@ struct Open {
 
 impl Writer {
     fn group(&mut self, group: &Group, dest: &str, several: bool) -> Result<(), CopyErrorKind> {
+        if group.unpack && self.unpack(group, dest)? {
+            return Ok(());
+        }
         let path = below_root(dest);
         match &group.origin {
             Origin::Directory(_, from) => {
@@ -242,23 +245,10 @@ impl Writer {
         mut to: File,
         path: &Path,
     ) -> Result<(), CopyErrorKind> {
-        let (EntryKind::File { digest, .. } | EntryKind::HardLink { digest, .. }) = &entry.kind else {
-            return Ok(());
-        };
         let source = group.source_path(entry);
         let before = file_meta(&from).map_err(CopyErrorKind::io("look at", &source))?;
         let bytes = content::copy(&mut from, &mut to, &before).map_err(io("write", path))?;
-        let after = file_meta(&from).map_err(CopyErrorKind::io("look at", &source))?;
-        // What was not touched since it was read has the content that it had then.
-        if entry.stat != Some(before.file_stat()) || before.file_stat() != after.file_stat() {
-            let mut digester = Digester::new();
-            io::Seek::rewind(&mut from).map_err(CopyErrorKind::io("read", &source))?;
-            io::copy(&mut from, &mut digester).map_err(CopyErrorKind::io("read", &source))?;
-            let still = file_meta(&from).map_err(CopyErrorKind::io("look at", &source))?;
-            if digester.finish() != *digest || still.file_stat() != before.file_stat() {
-                return Err(CopyErrorKind::Changed { path: source.display().to_string() });
-            }
-        }
+        still(group, entry, &mut from, &before)?;
         self.stats.bytes += bytes;
         Ok(())
     }
@@ -286,4 +276,30 @@ impl Writer {
             None => Ok(()),
         }
     }
+}
+
+/// Makes sure that a file that was just read was what was selected: it has not been touched since, or it
+/// still has the same content.
+pub(super) fn still(
+    group: &Group,
+    entry: &Entry,
+    file: &mut File,
+    before: &Meta,
+) -> Result<(), CopyErrorKind> {
+    let source = group.source_path(entry);
+    let look = |file: &File| file_meta(file).map_err(CopyErrorKind::io("look at", &source));
+    let steady = look(file)?.file_stat() == before.file_stat();
+    if steady && entry.stat == Some(before.file_stat()) {
+        return Ok(());
+    }
+    let mut digester = Digester::new();
+    io::Seek::rewind(file).map_err(CopyErrorKind::io("read", &source))?;
+    io::copy(file, &mut digester).map_err(CopyErrorKind::io("read", &source))?;
+    let found = digester.finish();
+    let same = matches!(&entry.kind,
+        EntryKind::File { digest, .. } | EntryKind::HardLink { digest, .. } if *digest == found);
+    if same && look(file)?.file_stat() == before.file_stat() {
+        return Ok(());
+    }
+    Err(CopyErrorKind::Changed { path: source.display().to_string() })
 }
