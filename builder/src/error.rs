@@ -77,6 +77,18 @@ impl BuildError {
         self
     }
 
+    /// The same error for another place that met it; the cause as text.
+    pub(crate) fn again(&self) -> Self {
+        Self {
+            kind: self.kind,
+            message: self.message.clone(),
+            place: None,
+            hint: self.hint.clone(),
+            tail: None,
+            source: self.source.as_ref().map(|s| s.to_string().into()),
+        }
+    }
+
     /// Adds the place, unless a more exact one is known already.
     #[must_use]
     pub fn at(mut self, file: &Arc<SourceFile>, span: Span) -> Self {
@@ -100,12 +112,24 @@ impl Error for BuildError {
 impl From<orlop_store::Error> for BuildError {
     fn from(error: orlop_store::Error) -> Self {
         let hint = error.hint();
+        use orlop_store::ErrorKind as Store;
         let kind = match error.kind() {
-            orlop_store::ErrorKind::User => ErrorKind::User,
+            Store::NotFound | Store::Input | Store::Content => ErrorKind::User,
             _ => ErrorKind::Internal,
         };
         let mut out = Self::new(kind, error.to_string()).with_hint(hint);
         if let Some(source) = error.source() {
+            out.source = Some(source.to_string().into());
+        }
+        out
+    }
+}
+
+impl From<orlop_registry_client::Error> for BuildError {
+    fn from(error: orlop_registry_client::Error) -> Self {
+        let hint = error.hint();
+        let mut out = Self::user(error.to_string()).with_hint(hint);
+        if let Some(source) = Error::source(&error) {
             out.source = Some(source.to_string().into());
         }
         out

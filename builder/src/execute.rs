@@ -1,3 +1,217 @@
-//! The execution of a plan's steps.
+//! The execution of a plan: stages side by side, steps in order, each step found or made.
+//!
+//! One RUN goes `execute/stage.rs` (what the instruction says) → `execute/run.rs` (what the job
+//! needs) → `execute/step.rs` (key, lookup, snapshot, layer) → the runner and the snapshot driver.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Instant;
+
+use orlop_store::{Image, Platform};
+
+use crate::context::{Ignore, SourceTree};
+use crate::dockerfile::{self, Dockerfile};
+use crate::error::BuildError;
+use crate::event::Progress;
+use crate::plan::Plan;
+use crate::request::{BuildReport, BuildRequest, ContextSource, Engine};
 
 pub mod copy;
+mod files;
+mod from;
+mod metadata;
+mod mounts;
+mod remote;
+mod run;
+mod stage;
+mod stages;
+mod step;
+mod words;
+
+use stage::StageResult;
+use stages::{Stages, Unavailable};
+
+/// Builds what `request` asks for and writes it to its outputs.
+///
+/// # Errors
+/// The first thing that went wrong; whatever else ran then was stopped. Steps that had finished stay
+/// cached.
+pub fn build(engine: &Engine<'_>, request: &BuildRequest) -> Result<BuildReport, BuildError> {
+    let started = Instant::now();
+    let dockerfile = Arc::new(dockerfile::parse(Arc::clone(&request.dockerfile)).map_err(|e| {
+        let hint = e.hint.clone();
+        BuildError::user(e.message.clone()).with_hint(hint).at(&request.dockerfile, e.span)
+    })?);
+    let progress = Progress::new(engine.observer);
+    for warning in &dockerfile.warnings {
+        progress.warn(&warning.message, Some(warning.span));
+    }
+    let platform = request.platform.clone().unwrap_or_else(default_platform);
+    let plan = Plan::new(Arc::clone(&dockerfile), &request.build_args, request.target.as_deref(), &platform)?;
+    for (text, span) in &plan.warnings {
+        progress.warn(text, Some(*span));
+    }
+    let execution = Execution {
+        engine: *engine,
+        request,
+        stages: Stages::new(plan.stages.len()),
+        plan,
+        progress,
+        context: OnceLock::new(),
+        images: Mutex::default(),
+        failed: AtomicBool::new(false),
+        first_error: Mutex::new(None),
+        cached: AtomicUsize::new(0),
+        ran: AtomicUsize::new(0),
+    };
+    let result = execution.target()?;
+    let image = finish_image(&execution, &result.image);
+    execution.warn_about_unused_arguments();
+    let written = crate::output::write(engine, &execution.progress, &image, &request.tags, &request.outputs)?;
+    Ok(BuildReport {
+        image_id: image.id(),
+        image,
+        manifest_digest: written,
+        steps_cached: execution.cached.into_inner(),
+        steps_run: execution.ran.into_inner(),
+        duration: started.elapsed(),
+    })
+}
+
+/// The platform of an image where the user names none.
+pub fn default_platform() -> Platform {
+    Platform::host()
+}
+
+/// `--label`s come last, on top of everything the Dockerfile says.
+fn finish_image(execution: &Execution<'_>, image: &Image) -> Image {
+    let request = execution.request;
+    let created = request.source_date_epoch.map(|s| timestamp(s, 0));
+    image.with_config(|config| {
+        for (name, value) in &request.labels {
+            config.set_label(name, value);
+        }
+        if let Some(created) = &created {
+            config.set_created(Some(created));
+        }
+    })
+}
+
+/// A time of the OCI specification (RFC 3339) from seconds and nanoseconds since 1970.
+pub(crate) fn timestamp(seconds: i64, nanoseconds: i32) -> String {
+    jiff::Timestamp::new(seconds, nanoseconds).unwrap_or_default().to_string()
+}
+
+/// Everything that the threads of one build share.
+pub(crate) struct Execution<'a> {
+    pub(crate) engine: Engine<'a>,
+    pub(crate) request: &'a BuildRequest,
+    pub(crate) plan: Plan,
+    pub(crate) progress: Progress<'a>,
+    stages: Stages<StageResult>,
+    context: OnceLock<Result<SourceTree, BuildError>>,
+    /// Images that the build has looked up already, by name and platform.
+    pub(crate) images: from::Images,
+    failed: AtomicBool,
+    first_error: Mutex<Option<BuildError>>,
+    pub(crate) cached: AtomicUsize,
+    pub(crate) ran: AtomicUsize,
+}
+
+impl Execution<'_> {
+    pub(crate) fn dockerfile(&self) -> &Dockerfile {
+        &self.plan.dockerfile
+    }
+
+    /// Builds all needed stages side by side and gives the target's result.
+    fn target(&self) -> Result<Arc<StageResult>, BuildError> {
+        std::thread::scope(|scope| {
+            for &index in self.plan.needed.iter().filter(|&&i| i != self.plan.target) {
+                scope.spawn(move || self.build_stage(index));
+            }
+            self.build_stage(self.plan.target);
+        });
+        if let Some(error) = self.first_error.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            return Err(error);
+        }
+        self.stages
+            .wait(None, self.plan.target, || ())
+            .map_err(|_| BuildError::internal("a stage ended without a result"))
+    }
+
+    /// Builds a stage in this thread, unless it has been begun. Its error becomes the build's if it
+    /// is the first one.
+    fn build_stage(&self, index: usize) {
+        let result = self.stages.run(index, || stage::build(self, index));
+        if let Err(error) = result {
+            let mut first = self.first_error.lock().unwrap_or_else(PoisonError::into_inner);
+            if first.is_none() {
+                *first = Some(error);
+            }
+            drop(first);
+            // What still runs stops: its result will not be used.
+            self.failed.store(true, Ordering::SeqCst);
+            self.engine.cancel.cancel();
+        }
+    }
+
+    /// The result of stage `index`, for the thread that builds `waiter`.
+    pub(crate) fn stage(&self, waiter: usize, index: usize) -> Result<Arc<StageResult>, BuildError> {
+        self.stages.wait(Some(waiter), index, || self.build_stage(index)).map_err(|unavailable| {
+            match unavailable {
+                Unavailable::Failed => BuildError::interrupted(),
+                Unavailable::Circle(path) => {
+                    let names: Vec<_> = path.iter().map(|&i| self.plan.stages[i].name.as_str()).collect();
+                    BuildError::user(format!("stages need each other in a circle: {}", names.join(" → ")))
+                }
+            }
+        })
+    }
+
+    /// An error when the build is to stop: the user said so, or another stage failed.
+    pub(crate) fn check_canceled(&self) -> Result<(), BuildError> {
+        match self.engine.cancel.is_cancelled() {
+            true => Err(BuildError::interrupted()),
+            false => Ok(()),
+        }
+    }
+
+    /// The build context, opened once.
+    pub(crate) fn context(&self) -> Result<&SourceTree, &BuildError> {
+        let opened = self.context.get_or_init(|| {
+            let ContextSource::Directory(path) = &self.request.context else {
+                return Err(BuildError::user("this build has no context")
+                    .with_hint("name a directory as the last argument: `orlop build .`".to_owned()));
+            };
+            let ignore = match &self.request.ignore {
+                Some((name, text)) => Ignore::parse(text).map_err(|e| {
+                    BuildError::user(format!("cannot read `{name}`: {e}")).with_hint(e.hint())
+                })?,
+                None => Ignore::nothing(),
+            };
+            SourceTree::context(path, ignore).map_err(|e| {
+                let hint = e.hint();
+                BuildError::user(e.to_string()).with_hint(hint).because(e.source.to_string())
+            })
+        });
+        opened.as_ref()
+    }
+
+    /// `--build-arg` names that no ARG took: a typing mistake more often than not.
+    fn warn_about_unused_arguments(&self) {
+        let declared = |name: &str| {
+            self.plan.globals.declares(name)
+                || crate::scope::PROXY_ARGS.contains(&name)
+                || name.starts_with("BUILDKIT_")
+                || name == "SOURCE_DATE_EPOCH"
+                || self.plan.dockerfile.stages.iter().flat_map(|s| &s.instructions).any(|i| match &i.kind {
+                    dockerfile::Kind::Arg(args) => args.iter().any(|a| a.name.value == name),
+                    _ => false,
+                })
+        };
+        let unused: Vec<_> = self.plan.globals.build_arg_names().filter(|n| !declared(n)).collect();
+        if !unused.is_empty() {
+            self.progress.warn(format!("build arguments that no ARG takes: {}", unused.join(", ")), None);
+        }
+    }
+}

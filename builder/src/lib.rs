@@ -2,5 +2,16 @@
 
 pub mod context;
 pub mod dockerfile;
+mod error;
+pub mod event;
 pub mod execute;
+pub mod output;
+pub mod plan;
+pub mod request;
+pub mod scope;
 pub mod source;
+pub mod transfer;
+
+pub use error::{BuildError, ErrorKind, Place};
+pub use execute::build;
+pub use request::{BuildReport, BuildRequest, Engine};

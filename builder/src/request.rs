@@ -1,12 +1,11 @@
 //! What one build is asked to do, and what comes of it. Values only: the command line fills them
 //! in from flags, environment and configuration.
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use orlop_runner::{CancelToken, Limits, Network, Runner, Ulimit};
+use orlop_runner::{CancelToken, HostEntry, Limits, Network, Runner, Ulimit};
 use orlop_store::{Digest, Image, Platform, Reference, Store};
 
 use crate::event::Observer;
@@ -65,15 +64,6 @@ pub struct SshAgent {
     pub id: String,
     /// The agent's socket on this machine.
     pub socket: PathBuf,
-}
-
-/// `--add-host NAME:IP`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HostEntry {
-    /// The host name.
-    pub name: String,
-    /// Its address.
-    pub address: IpAddr,
 }
 
 /// `--pull`: when a registry is asked although the store has the image.
@@ -139,8 +129,8 @@ pub struct BuildReport {
     pub image: Image,
     /// Digest of its config.
     pub image_id: Digest,
-    /// Digest of its manifest in the form that was pushed or stored.
-    pub manifest_digest: Digest,
+    /// Digest of its manifest as it was pushed or written, where an output has one.
+    pub manifest_digest: Option<Digest>,
     /// Steps whose result was known.
     pub steps_cached: usize,
     /// Steps that ran.

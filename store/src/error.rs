@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::digest::{Digest, VerifyError};
+use crate::layer::LayerError;
 use crate::reference::ReferenceError;
+use crate::snapshot::SnapshotError;
+use crate::work::WorkError;
 
 /// A result of the store.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -149,6 +152,12 @@ pub enum Error {
         /// What SQLite said.
         source: rusqlite::Error,
     },
+    /// A layer could not be stored or had.
+    #[error(transparent)]
+    Layer(#[from] LayerError),
+    /// A snapshot could not be made.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
     /// Something that this machine or this store cannot do.
     #[error("{what} is not possible here: {why}")]
     Unsupported {
@@ -219,6 +228,15 @@ impl Error {
                 }
                 _ => ErrorKind::System,
             },
+            Self::Layer(error) if full_within(error) => ErrorKind::StorageFull,
+            Self::Snapshot(error) if full_within(error) => ErrorKind::StorageFull,
+            Self::Layer(error) | Self::Snapshot(SnapshotError::Layer(error)) => match error {
+                LayerError::Tar { .. } | LayerError::WrongDiffId { .. } => ErrorKind::Content,
+                LayerError::Missing { .. } | LayerError::NotReproducible { .. } => ErrorKind::NotFound,
+                LayerError::InUse { .. } => ErrorKind::Busy,
+                _ => ErrorKind::System,
+            },
+            Self::Snapshot(_) => ErrorKind::System,
             Self::Verify { .. } | Self::Invalid { .. } | Self::TooLarge { .. } => ErrorKind::Content,
             Self::Reference(_) | Self::Ambiguous { .. } | Self::SeveralNames { .. } => ErrorKind::Input,
             Self::NotFound { .. } => ErrorKind::NotFound,
@@ -248,6 +266,8 @@ impl Error {
             Self::Verify { .. } => {
                 Some("the content was damaged on its way or where it came from: fetch it again".to_owned())
             }
+            Self::Layer(error) if !full_within(error) => error.hint(),
+            Self::Snapshot(error) if !full_within(error) => error.hint(),
             _ if self.kind() == ErrorKind::StorageFull => Some(
                 "make room with `orlop store gc`, or put the store elsewhere with `--root DIR`".to_owned(),
             ),
@@ -260,6 +280,18 @@ impl Error {
             _ => None,
         }
     }
+}
+
+impl From<WorkError> for Error {
+    fn from(error: WorkError) -> Self {
+        Self::io(error.action, error.path)(error.source)
+    }
+}
+
+/// Whether a full disk is somewhere among the causes.
+fn full_within(error: &(dyn std::error::Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |e| e.source())
+        .any(|e| e.downcast_ref::<io::Error>().is_some_and(is_full))
 }
 
 impl From<Error> for io::Error {

@@ -15,15 +15,26 @@
 //! A directory appears under `layers/` by one rename, complete; a form that is added later by
 //! another. Nothing in a form is ever changed.
 
+mod apply;
+pub(crate) mod copy;
+pub mod diff;
+mod import;
+mod layers;
+pub(crate) mod node;
+pub(crate) mod stack;
 pub mod tar;
 
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
-use crate::work::Work;
+use crate::work::WorkError;
+
+pub use apply::UnpackError;
+pub use layers::{Hold, Layers};
 
 /// How an opaque directory is marked in overlay form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +79,11 @@ pub struct LayerFacts {
     /// Whether the tar has an entry for the root directory itself.
     pub root_entry: bool,
     /// Device nodes that could not be made here (rootless) and are missing from the `fs` form.
+    #[serde(default)]
     pub missing_devices: u64,
+    /// Extended attributes that could not be set here and are missing from the `fs` form.
+    #[serde(default)]
+    pub missing_xattrs: u64,
 }
 
 /// The name of a stored layer's directory.
@@ -80,15 +95,40 @@ pub enum LayerKey {
     Chain(Digest),
 }
 
+/// A form that a layer is stored in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Form {
+    /// A directory in overlay form.
+    Fs,
+    /// The layer's own tar.
+    Tar,
+    /// The whole file system up to this layer.
+    Tree,
+}
+
+impl Form {
+    const ALL: [Self; 3] = [Self::Fs, Self::Tar, Self::Tree];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Fs => "fs",
+            Self::Tar => "tar",
+            Self::Tree => "tree",
+        }
+    }
+}
+
 /// A layer as listed for garbage collection.
 #[derive(Clone, Debug)]
 pub struct StoredLayer {
     /// Where it is.
     pub key: LayerKey,
-    /// What it is.
-    pub facts: LayerFacts,
-    /// When it was stored.
-    pub stored: std::time::SystemTime,
+    /// Which forms it has.
+    pub forms: Vec<Form>,
+    /// What it is; none where that can not be read, so that nothing can use it either.
+    pub facts: Option<LayerFacts>,
+    /// When it was last used.
+    pub used: SystemTime,
 }
 
 /// The OCI chain ID of the layers `diff_ids`, bottom first (OCI image specification, "Layer ChainID").
@@ -104,13 +144,13 @@ pub fn chain_id(diff_ids: &[Digest]) -> Digest {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LayerError {
-    /// The layer's archive is damaged or hostile.
-    #[error("cannot read layer {diff_id}")]
-    Tar {
+    /// The layer's archive is damaged or hostile, or can not be unpacked here.
+    #[error("cannot unpack {layer}")]
+    Unpack {
         /// The layer.
-        diff_id: Digest,
+        layer: String,
         /// Why.
-        source: tar::TarError,
+        source: UnpackError,
     },
     /// The archive has another digest than it should.
     #[error("layer {expected} unpacks to a tar with digest {found}")]
@@ -119,6 +159,12 @@ pub enum LayerError {
         expected: Digest,
         /// What arrived.
         found: Digest,
+    },
+    /// The layer can only be unpacked once those below it are.
+    #[error("layer {diff_id} needs the layers below it, which are not unpacked")]
+    NeedsBelow {
+        /// The layer.
+        diff_id: Digest,
     },
     /// The layer's bytes can not be made from what is stored; a blob may have them.
     #[error("the bytes of layer {diff_id} are not stored and cannot be made again")]
@@ -138,6 +184,25 @@ pub enum LayerError {
         /// Its directory.
         path: PathBuf,
     },
+    /// What is known of the layer can not be read.
+    #[error("`{path}` is damaged")]
+    Facts {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: serde_json::Error,
+    },
+    /// The layer's tar can not be made from its files.
+    #[error("cannot make the tar of layer {diff_id}")]
+    Remake {
+        /// The layer.
+        diff_id: Digest,
+        /// Why.
+        source: diff::DiffError,
+    },
+    /// Something in `work/` went wrong.
+    #[error(transparent)]
+    Work(#[from] WorkError),
     /// The system said no.
     #[error("cannot {action} `{path}`")]
     Io {
@@ -153,63 +218,17 @@ pub enum LayerError {
 impl LayerError {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
-        None
-    }
-}
-
-/// The layers of a store.
-#[derive(Debug)]
-pub struct Layers {}
-
-impl Layers {
-    /// Opens (and makes, where missing) the directory of layers.
-    pub fn open(_dir: &Path, _work: &Work, _opaque: XattrForm) -> Result<Self, LayerError> {
-        unimplemented!()
-    }
-    /// Sets what becomes of owners.
-    pub fn with_ownership(self, _ownership: Ownership) -> Self {
-        unimplemented!()
-    }
-    /// Sets what a layer survives.
-    pub fn with_durability(self, _durability: Durability) -> Self {
-        unimplemented!()
-    }
-    /// Whether the layer `diff_id` over the chain `below` is stored in a form that can be mounted.
-    pub fn contains(&self, _below: &[Digest], _diff_id: &Digest) -> bool {
-        unimplemented!()
-    }
-    /// What is known of the layer.
-    pub fn facts(&self, _below: &[Digest], _diff_id: &Digest) -> Result<Option<LayerFacts>, LayerError> {
-        unimplemented!()
-    }
-    /// The directory of the layer in overlay form.
-    pub fn fs(&self, _below: &[Digest], _diff_id: &Digest) -> Option<PathBuf> {
-        unimplemented!()
-    }
-    /// The exact bytes of the layer's uncompressed tar. End of file is only reported once the digest was
-    /// found right.
-    pub fn tar(&self, _below: &[Digest], _diff_id: &Digest) -> Result<Box<dyn Read + Send>, LayerError> {
-        unimplemented!()
-    }
-    /// Unpacks the uncompressed tar of `diff_id` for use over `below` (bottom first) and verifies it.
-    pub fn import(
-        &self,
-        _below: &[Digest],
-        _diff_id: &Digest,
-        _tar: impl Read,
-    ) -> Result<LayerFacts, LayerError> {
-        unimplemented!()
-    }
-    /// Stores an uncompressed tar whose diff ID is not known yet, and keeps its bytes (form `tar`).
-    pub fn adopt(&self, _below: &[Digest], _tar: impl Read) -> Result<LayerFacts, LayerError> {
-        unimplemented!()
-    }
-    /// Everything stored.
-    pub fn list(&self) -> Result<Vec<StoredLayer>, LayerError> {
-        unimplemented!()
-    }
-    /// Removes a layer that nobody uses.
-    pub fn remove(&self, _key: &LayerKey) -> Result<(), LayerError> {
-        unimplemented!()
+        match self {
+            Self::Unpack { source, .. } => source.hint(),
+            Self::WrongDiffId { .. } => Some(
+                "the image's config does not fit its layers: pull it again, or ask its author".to_owned(),
+            ),
+            Self::Facts { .. } => Some("run `orlop store check`".to_owned()),
+            Self::Remake { source, .. } => source.hint(),
+            Self::Work(e) => e.hint(),
+            Self::Io { source, path, .. } => crate::work::hint_of(source, path),
+            Self::InUse { .. } => Some("wait until the builds that use it are done".to_owned()),
+            Self::NeedsBelow { .. } | Self::NotReproducible { .. } | Self::Missing { .. } => None,
+        }
     }
 }

@@ -1,27 +1,38 @@
 //! Snapshots: file systems that are stacked from layers, and the one step that may write to a new one.
 //!
 //! # Words
-//! - `Committed`: immutable, named by the diff IDs of its layers, bottom first. `scratch` has none.
-//! - `Active`: a writable file system over a committed one, owned by one step. It can never be a parent.
-//! - `View`: a read-only look at a committed one.
+//! - [`Committed`]: immutable, named by the diff IDs of its layers, bottom first. `scratch` has none.
+//! - [`Active`]: a writable file system over a committed one, owned by one step. It can never be a parent.
+//! - [`View`]: a read-only look at a committed one.
 //!
 //! # Lifecycle
 //! ```text
 //! prepare(parent) -> Active -> (a job writes to path()) -> diff(&active) -> Diff
-//!     -> commit(active, &diff) -> Committed        the writes are the newest layer
+//!     -> commit(active, &diff) -> Committed        the changes are the newest layer
 //!     -> drop(active)                              discarded: the step failed, or diff.content_id is that
 //!                                                  of an earlier result, which is taken instead
 //! ```
-//! `diff` may be called in any thread once nothing writes any more; it can not be undone that something
-//! wrote between `diff` and `commit`, so nothing may.
+//! A layer that comes from elsewhere goes into the store by [`Layers::import`](crate::layer::Layers::import);
+//! [`SnapshotDriver::missing`] says which of an image's layers have to. An active snapshot and a view keep
+//! their layers from being removed. Killed at any moment, a process leaves only things in `work/`, mounts
+//! included, that [`Work::sweep`](crate::work::Work::sweep) takes away.
 
-use std::path::Path;
-use std::sync::Arc;
+pub mod copy;
+pub mod overlay;
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::digest::Digest;
-use crate::layer::chain_id;
+use crate::layer::diff::{Changes, DiffError, Root, Written};
+use crate::layer::stack::Stack;
+use crate::layer::{Hold, LayerError, chain_id};
+use crate::work::{WorkDir, WorkError, hint_of};
 
-/// An immutable file system: the layers that it is stacked from.
+/// An immutable file system: the layers that it is stacked from. A value; that the layers are stored is
+/// another question ([`SnapshotDriver::missing`]).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Committed {
     layers: Arc<[Digest]>,
@@ -32,32 +43,37 @@ impl Committed {
     pub fn scratch() -> Self {
         Self { layers: Arc::new([]) }
     }
-    /// The file system of `layers`, diff IDs, bottom first.
+
+    /// The file system of `layers`: diff IDs, bottom first.
     pub fn new(layers: impl Into<Arc<[Digest]>>) -> Self {
         Self { layers: layers.into() }
     }
+
     /// Diff IDs, bottom first.
     pub fn layers(&self) -> &[Digest] {
         &self.layers
     }
+
     /// The chain ID of all layers; that of `scratch` is the digest of nothing.
     pub fn chain_id(&self) -> Digest {
         chain_id(&self.layers)
     }
-    /// This file system with one layer more.
+
+    /// This file system with one layer more on top.
+    #[must_use]
     pub fn with(&self, diff_id: Digest) -> Self {
         Self { layers: self.layers.iter().copied().chain([diff_id]).collect() }
     }
 }
 
 /// What a step changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Diff {
     /// Digest of the changes as a layer's tar.
     pub diff_id: Digest,
     /// Bytes of that tar.
     pub size: u64,
-    /// Digest of the same listing without times: equal where two runs of a step did the same.
+    /// Digest of the same with all times left out: equal where two runs of a step did the same.
     pub content_id: Digest,
     /// Entries of the tar; 0 where nothing changed.
     pub entries: u64,
@@ -70,11 +86,25 @@ impl Diff {
     }
 }
 
+impl From<Written> for Diff {
+    fn from(written: Written) -> Self {
+        let Written { diff_id, size, content_id, entries } = written;
+        Self { diff_id, size, content_id, entries }
+    }
+}
+
 /// A writable file system over a committed one. Dropped, its changes are discarded.
-#[derive(Debug)]
 pub struct Active {
     parent: Committed,
-    path: std::path::PathBuf,
+    path: PathBuf,
+    stack: Stack,
+    before: Root,
+    /// What [`SnapshotDriver::diff`] found, for the commit.
+    found: Mutex<Option<(Diff, Changes)>>,
+    // Dropped in this order: unmounted, removed, let go.
+    mount: Option<overlay::Mount>,
+    work: WorkDir,
+    _holds: Vec<Hold>,
 }
 
 impl Active {
@@ -82,20 +112,42 @@ impl Active {
     pub fn parent(&self) -> &Committed {
         &self.parent
     }
-    /// The root directory to work in.
+
+    /// The root directory to work in, absolute. With the overlay driver that is a mount, in the mount namespace
+    /// of the thread that prepared it.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    fn remember(&self, diff: Diff, changes: Changes) {
+        *self.found.lock().unwrap_or_else(PoisonError::into_inner) = Some((diff, changes));
+    }
+
+    fn recall(&self, diff: &Diff) -> Option<Changes> {
+        let found = self.found.lock().unwrap_or_else(PoisonError::into_inner).take();
+        found.filter(|(of, _)| of == diff).map(|(_, changes)| changes)
+    }
+}
+
+impl fmt::Debug for Active {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { parent, path, .. } = self;
+        f.debug_struct("Active").field("parent", parent).field("path", path).finish_non_exhaustive()
     }
 }
 
 /// A read-only look at a committed file system, gone when dropped.
 #[derive(Debug)]
 pub struct View {
-    path: std::path::PathBuf,
+    path: PathBuf,
+    // Dropped in this order.
+    _mount: Option<overlay::Mount>,
+    _work: Option<WorkDir>,
+    _holds: Vec<Hold>,
 }
 
 impl View {
-    /// The root directory to read.
+    /// The root directory to read, absolute. The copy driver does not enforce that it is only read.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -107,38 +159,112 @@ impl View {
 pub enum SnapshotError {
     /// A layer is not there or not right.
     #[error(transparent)]
-    Layer(#[from] crate::layer::LayerError),
+    Layer(#[from] LayerError),
+    /// Something in `work/` went wrong.
+    #[error(transparent)]
+    Work(#[from] WorkError),
+    /// The changes can not be found.
+    #[error("cannot make a layer of what the step changed")]
+    Diff(#[from] DiffError),
+    /// The changes are not those that the commit was asked for.
+    #[error("the snapshot `{path}` changed after its layer was made")]
+    Changed {
+        /// Its root directory.
+        path: PathBuf,
+    },
+    /// overlayfs stacks no more.
+    #[error("an overlay of {layers} layers cannot be mounted, at most {most}")]
+    TooManyLayers {
+        /// Layers of the snapshot.
+        layers: usize,
+        /// How many can be stacked.
+        most: usize,
+    },
+    /// The overlay can not be mounted.
+    #[error("cannot mount an overlay at `{path}`{}", said(.log))]
+    Mount {
+        /// Where.
+        path: PathBuf,
+        /// What the kernel says about it, or nothing.
+        log: String,
+        /// Why.
+        source: io::Error,
+    },
     /// The system said no.
     #[error("cannot {action} `{path}`")]
     Io {
         /// What was tried.
         action: &'static str,
         /// On what.
-        path: std::path::PathBuf,
+        path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        source: io::Error,
     },
+}
+
+fn said(log: &str) -> String {
+    if log.is_empty() { String::new() } else { format!(" ({log})") }
 }
 
 impl SnapshotError {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
-        None
+        match self {
+            Self::Layer(e) => e.hint(),
+            Self::Work(e) => e.hint(),
+            Self::Diff(e) => e.hint(),
+            Self::Changed { .. } => Some("nothing may write to a snapshot after its step".to_owned()),
+            Self::TooManyLayers { .. } => Some("merge steps, or use the copy driver".to_owned()),
+            Self::Mount { .. } => Some(
+                "overlayfs needs root or a user namespace (Linux 5.11), and a store on a file system that it accepts, such as ext4, xfs, btrfs or tmpfs; the copy driver works anywhere"
+                    .to_owned(),
+            ),
+            Self::Io { source, path, .. } => hint_of(source, path),
+        }
     }
 }
 
-/// A way to stack layers into a file system and to find out what a step changed in it.
-pub trait SnapshotDriver: Send + Sync + std::fmt::Debug {
+fn io_error(action: &'static str, path: &Path) -> impl Fn(io::Error) -> SnapshotError + use<> {
+    let path = path.to_owned();
+    move |source| SnapshotError::Io { action, path: path.clone(), source }
+}
+
+/// A way to stack layers into a file system and to find out what a step changed in it. The module's page tells
+/// the lifecycle; every driver passes the same conformance suite.
+pub trait SnapshotDriver: Send + Sync + fmt::Debug {
     /// `overlay` or `copy`.
     fn name(&self) -> &'static str;
-    /// Which layers of `snapshot` (indices, bottom first) must be imported before it can be used.
+
+    /// Which layers of `snapshot` (indices, bottom first) must be imported before it can be used. A layer whose
+    /// tar is in the store is unpacked from that by this call, and not missing.
+    ///
+    /// # Errors
+    /// When the store can not be read.
     fn missing(&self, snapshot: &Committed) -> Result<Vec<usize>, SnapshotError>;
-    /// A writable file system over `parent`.
+
+    /// A writable file system over `parent`. Costs one mount (overlay), or a copy of every file (copy; by
+    /// reflink where the file system can).
+    ///
+    /// # Errors
+    /// When a layer is missing, or the system refuses.
     fn prepare(&self, parent: &Committed) -> Result<Active, SnapshotError>;
+
     /// A read-only look at `snapshot`.
+    ///
+    /// # Errors
+    /// When a layer is missing, or the system refuses.
     fn view(&self, snapshot: &Committed) -> Result<View, SnapshotError>;
-    /// What was changed in `active`. Nothing may write to it any more.
+
+    /// What was changed in `active`, in one pass over the changed files. Nothing may write to it any more.
+    ///
+    /// # Errors
+    /// When something can not be read, or changes meanwhile.
     fn diff(&self, active: &Active) -> Result<Diff, SnapshotError>;
-    /// Keeps what was changed as the newest layer. Nothing changed: the parent itself.
+
+    /// Keeps what was changed as the newest layer. `diff` is what [`SnapshotDriver::diff`] said of this
+    /// snapshot. Where nothing changed the result is the parent itself.
+    ///
+    /// # Errors
+    /// When the layer can not be stored; nothing of it is visible then.
     fn commit(&self, active: Active, diff: &Diff) -> Result<Committed, SnapshotError>;
 }

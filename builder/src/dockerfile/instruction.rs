@@ -62,8 +62,10 @@ pub enum WarningKind {
     EmptyContinuation,
     /// White space after the escape character at a line's end.
     SpaceAfterEscape,
-    /// Text that starts like a JSON array but is none and is taken as a shell command.
+    /// Text that looks like a JSON array but is none, and is taken as it stands.
     JsonFallback,
+    /// A `RUN` without a command.
+    EmptyRun,
 }
 
 /// A `FROM` and what follows it.
@@ -191,8 +193,8 @@ pub struct Run {
     pub network: Option<Spanned<RunNetwork>>,
     /// `--security`. Does not expand.
     pub security: Option<Spanned<RunSecurity>>,
-    /// `--device`, in order, each a list of fields as written.
-    pub devices: Vec<Word>,
+    /// `--device`, in order. Does not expand.
+    pub devices: Vec<Spanned<Device>>,
     /// The command.
     pub command: ShellOrExec,
     /// The heredocs that the command's line opens, in order; only a shell command has any.
@@ -213,6 +215,15 @@ pub enum Invocation {
         /// What is in it.
         content: String,
     },
+}
+
+/// `RUN --device=`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Device {
+    /// The device's name in the Container Device Interface, `vendor.com/class=name`, or its class.
+    pub name: String,
+    /// `required`: without the device the step fails.
+    pub required: bool,
 }
 
 /// `RUN --network=`.

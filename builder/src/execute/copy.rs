@@ -7,6 +7,7 @@ mod apply;
 mod chmod;
 mod content;
 mod destination;
+mod directory;
 mod error;
 mod select;
 mod selection;
@@ -19,6 +20,7 @@ use std::time::SystemTime;
 
 pub use apply::{CopyStats, Owners, apply};
 pub use chmod::{Chmod, ChmodError};
+pub use directory::{fill_directory, make_directory};
 pub use error::{CopyError, CopyErrorKind};
 pub use select::select;
 pub use selection::{Entry, EntryKind, Selection};

@@ -111,6 +111,11 @@ impl<R: Read> Reader<R> {
         io::copy(&mut self.inner, &mut io::sink()).map(drop).map_err(TarError::Read)
     }
 
+    /// Gives the underlying stream back.
+    pub fn into_inner(self) -> R {
+        self.inner
+    }
+
     /// The next piece of the current entry's content. `buf` must not be empty.
     ///
     /// # Errors

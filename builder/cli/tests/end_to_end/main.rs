@@ -1,0 +1,90 @@
+//! The program as its users meet it, end to end, on a real disk, as root or as nobody in particular.
+//!
+//! | file | what belongs there |
+//! |---|---|
+//! | `peers.rs` | what we write against what other builders write and read |
+//! | `build.rs`, `cache.rs` | what `orlop build` does with a good Dockerfile, and what it does not do again |
+//! | `limits.rs` | what a step may use, and what is said of what it used |
+//! | `outputs.rs`, `registry.rs` | where images go and come from |
+//! | `manage.rs` | `images`, `tag`, `rmi`, `inspect`, `history`, `run` |
+//! | `bad_input.rs`, `hostile.rs` | what users get wrong, and what strangers put into images |
+//! | `killed.rs` | the end of the program in the middle of its work |
+//! | `rootless.rs` | all of it without privileges |
+//! | `messages/` | every message with its exit code; `ORLOP_UPDATE=1` writes them anew |
+
+mod bad_input;
+mod build;
+mod cache;
+mod hostile;
+mod killed;
+mod limits;
+mod manage;
+mod opened;
+mod outputs;
+mod peers;
+mod registry;
+mod rootless;
+mod snapshot;
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use orlop_fixtures::test_env::{Invocation, TestEnv};
+
+pub(crate) use opened::Opened;
+
+pub(crate) const ORLOP: &str = env!("CARGO_BIN_EXE_orlop");
+
+/// A clean place to run in.
+pub(crate) fn env() -> TestEnv {
+    TestEnv::new(ORLOP)
+}
+
+/// The layout of the busybox base.
+pub(crate) fn base() -> &'static Path {
+    static BASE: OnceLock<PathBuf> = OnceLock::new();
+    BASE.get_or_init(orlop_fixtures::base::busybox)
+}
+
+/// The busybox base as a name for `FROM`.
+pub(crate) fn base_name() -> String {
+    layout_name(base())
+}
+
+/// A layout's image `latest` as a name for `FROM`.
+pub(crate) fn layout_name(dir: &Path) -> String {
+    format!("oci-layout://{}:latest", dir.display())
+}
+
+/// `orlop build -t built` of this text over the busybox base, with the directory `context` of the
+/// test as its context.
+pub(crate) fn build<'a>(env: &'a TestEnv, dockerfile: &str) -> Invocation<'a> {
+    build_over(env, dockerfile, &base_name())
+}
+
+/// The same over another base.
+pub(crate) fn build_over<'a>(env: &'a TestEnv, dockerfile: &str, base: &str) -> Invocation<'a> {
+    let file = env.file("Dockerfile", dockerfile);
+    let context = env.dir("context");
+    env.orlop(["build", "--progress=plain", "-t", "built", "--build-arg"])
+        .arg(format!("BASE={base}"))
+        .arg("-f")
+        .arg(file)
+        .arg(context)
+}
+
+/// Builds this text and opens the image that comes out.
+pub(crate) fn image(env: &TestEnv, dockerfile: &str) -> Opened {
+    image_of(env, build(env, dockerfile))
+}
+
+/// Finishes a build and opens the image that comes out.
+pub(crate) fn image_of(env: &TestEnv, build: Invocation<'_>) -> Opened {
+    let archive = env.path("image.tar");
+    let _ = std::fs::remove_file(&archive);
+    build.arg("-o").arg(format!("type=oci,dest={}", archive.display())).run().success();
+    Opened::archive(&archive)
+}
+
+/// The lines that a Dockerfile of a test begins with.
+pub(crate) const FROM: &str = "ARG BASE\nFROM ${BASE}\n";

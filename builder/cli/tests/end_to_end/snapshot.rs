@@ -1,0 +1,86 @@
+//! Messages compared as a whole with the files in `messages/`: exit code and both streams.
+
+use std::fs;
+use std::path::Path;
+
+use orlop_fixtures::test_env::{Run, TestEnv};
+
+/// Compares a run with `messages/NAME.txt`, in which paths of the test, digests, times, ports and
+/// sizes are replaced by words. With `ORLOP_UPDATE=1` the file is written instead.
+#[track_caller]
+pub(crate) fn check(env: &TestEnv, name: &str, run: &Run) {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/end_to_end/messages");
+    let path = dir.join(format!("{name}.txt"));
+    let code = run.status.code().map_or_else(|| "none".to_owned(), |code| code.to_string());
+    let have = format!(
+        "exit code: {code}\n----- stdout\n{}----- stderr\n{}",
+        normalise(env, &run.stdout),
+        normalise(env, &run.stderr)
+    );
+    if std::env::var_os("ORLOP_UPDATE").is_some() {
+        fs::create_dir_all(&dir).unwrap_or_else(|e| panic!("cannot make `{}`: {e}", dir.display()));
+        fs::write(&path, have).unwrap_or_else(|e| panic!("cannot write `{}`: {e}", path.display()));
+        return;
+    }
+    let want = fs::read_to_string(&path)
+        .unwrap_or_else(|e| panic!("cannot read `{}`: {e}; ORLOP_UPDATE=1 writes it", path.display()));
+    assert!(
+        have == want,
+        "`{name}` has changed (ORLOP_UPDATE=1 accepts it)\n--- expected\n{want}\n--- is\n{have}"
+    );
+}
+
+fn normalise(env: &TestEnv, text: &str) -> String {
+    let dir = env.path("").to_string_lossy().trim_end_matches('/').to_owned();
+    let base = crate::base().to_string_lossy().into_owned();
+    let text = text.replace(&dir, "[DIR]").replace(&base, "[BASE]");
+    let mut out = String::new();
+    for line in text.split_inclusive('\n') {
+        out.push_str(&words(line));
+    }
+    out
+}
+
+/// Replaces, word by word, what differs from run to run.
+fn words(line: &str) -> String {
+    let mut out = String::new();
+    let mut word = String::new();
+    for c in line.chars() {
+        if c.is_ascii_alphanumeric() || ".:_-".contains(c) {
+            word.push(c);
+        } else {
+            out.push_str(&replaced(&word));
+            word.clear();
+            out.push(c);
+        }
+    }
+    out + &replaced(&word)
+}
+
+fn replaced(word: &str) -> String {
+    let bare = word.trim_end_matches(['.', ':']);
+    let rest = &word[bare.len()..];
+    if let Some(hex) = bare.strip_prefix("sha256:")
+        && hex.len() >= 12
+        && hex.chars().all(|c| c.is_ascii_hexdigit())
+    {
+        return format!("[DIGEST]{rest}");
+    }
+    if (bare.len() == 12 || bare.len() == 64) && bare.chars().all(|c| c.is_ascii_hexdigit()) {
+        return format!("[DIGEST]{rest}");
+    }
+    let seconds = bare.trim_end_matches(['s', 'm']);
+    if seconds.len() < bare.len()
+        && !seconds.is_empty()
+        && seconds.chars().all(|c| c.is_ascii_digit() || c == '.')
+    {
+        return format!("[TIME]{rest}");
+    }
+    if let Some((host, port)) = bare.split_once(':')
+        && (host == "127.0.0.1" || host == "localhost")
+        && port.chars().all(|c| c.is_ascii_digit())
+    {
+        return format!("{host}:[PORT]{rest}");
+    }
+    word.to_owned()
+}

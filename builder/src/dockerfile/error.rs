@@ -1,0 +1,50 @@
+//! Errors of the parser.
+
+use std::sync::Arc;
+
+use crate::source::{Location, SourceFile, Span};
+
+/// A Dockerfile that is none: what is wrong, and where.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct ParseError {
+    /// The text.
+    pub source_file: Arc<SourceFile>,
+    /// Where.
+    pub span: Span,
+    /// What is wrong.
+    pub message: String,
+    /// What to type instead.
+    pub hint: Option<String>,
+}
+
+impl ParseError {
+    /// What to type instead.
+    pub fn hint(&self) -> Option<String> {
+        self.hint.clone()
+    }
+
+    /// Line and column of the first wrong byte.
+    pub fn location(&self) -> Location {
+        self.source_file.location(self.span.start)
+    }
+
+    pub(super) fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    pub(super) fn maybe_hint(mut self, hint: Option<String>) -> Self {
+        self.hint = hint.or(self.hint);
+        self
+    }
+}
+
+/// `text`, shortened so that a message stays readable.
+pub(super) fn clip(text: &str) -> String {
+    const MOST: usize = 60;
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}

@@ -1,0 +1,47 @@
+//! Directories that no COPY makes: that of WORKDIR, and the first content of a cache mount.
+
+use std::path::Path;
+
+use super::destination::{Destination, io};
+use super::{CopyError, CopyRequest, Source, apply, select};
+use crate::context::{Dir, NoCache, SourceTree};
+
+/// Makes `path` and what is missing above it inside `root`, with mode 0755 and this owner. A directory that
+/// is there stays as it is.
+///
+/// # Errors
+/// When something that is no directory is in the way, or the system says no.
+pub fn make_directory(root: &Path, path: &Path, owner: (u32, u32)) -> Result<(), CopyError> {
+    let root = Dir::open(root).map_err(io("open", Path::new("")))?;
+    Destination { root, owner: Some(owner), link: false }.make_dirs(path)?;
+    Ok(())
+}
+
+/// Gives the empty directory `dir` its first content, what is at a path of another file system, and its mode
+/// and owner.
+///
+/// # Errors
+/// When there is nothing at that path, or the system says no.
+pub fn fill_directory(
+    dir: &Path,
+    from: Option<(&Path, &str)>,
+    mode: u32,
+    owner: (u32, u32),
+) -> Result<(), CopyError> {
+    if let Some((root, path)) = from {
+        let tree = SourceTree::root(root).map_err(|e| super::CopyErrorKind::io("open", root)(e.source))?;
+        let request = CopyRequest {
+            sources: vec![Source::Path(format!("{}/", path.trim_end_matches('/')))],
+            dest: "/".to_owned(),
+            ..CopyRequest::default()
+        };
+        let selection = select(&request, &tree, &NoCache)?;
+        apply(&selection, dir, &|name| Err(format!("`{name}` is not looked up here").into()))?;
+    }
+    let parent = dir.parent().unwrap_or(Path::new("/"));
+    let name = dir.file_name().unwrap_or_default();
+    let parent = Dir::open(parent).map_err(super::CopyErrorKind::io("open", parent))?;
+    parent.set_owner(name, owner.0, owner.1).map_err(super::CopyErrorKind::io("set the owner of", dir))?;
+    parent.set_mode(name, mode).map_err(super::CopyErrorKind::io("set the mode of", dir))?;
+    Ok(())
+}

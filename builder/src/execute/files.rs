@@ -1,0 +1,224 @@
+//! COPY, ADD and WORKDIR: from the instruction to files in a snapshot.
+
+use std::path::Path;
+use std::time::SystemTime;
+
+use orlop_runner::User;
+use orlop_runner::linux::user as users;
+use orlop_store::Digest;
+use orlop_store::files::FileStat as StoredStat;
+use orlop_store::steps::KeyPart;
+
+use super::copy::{AddOptions, Chmod, CopyError, CopyRequest, Source, apply, select};
+use super::stage::StageRun;
+use super::step::StepSpec;
+use super::words::join_path;
+use crate::context::{DigestCache, FileStat, SourceTree};
+use crate::dockerfile::{Add, Copy, Heredoc, Instruction, Word};
+use crate::error::BuildError;
+use crate::event::Outcome;
+
+/// The words of a COPY or an ADD that the copy rules know by number, to point errors at.
+pub(crate) struct Words<'i> {
+    pub(crate) sources: Vec<&'i Word>,
+    heredocs: &'i [Heredoc],
+}
+
+impl StageRun<'_, '_> {
+    pub(crate) fn copy(&mut self, instruction: &Instruction, copy: &Copy) -> Result<(), BuildError> {
+        let words = Words { sources: copy.sources.iter().collect(), heredocs: &copy.heredocs };
+        let mut request =
+            self.copy_request(&words, &copy.dest, copy.chown.as_ref(), copy.chmod.as_ref(), &copy.exclude)?;
+        request.link = copy.link;
+        request.parents = copy.parents;
+        let Some(from) = &copy.from else {
+            let tree = self.exec.context();
+            return self.copy_from(instruction, "COPY", &words, request, tree);
+        };
+        let file = &self.exec.dockerfile().source;
+        let source = self.from_source(&from.value).map_err(|e| e.at(file, from.span))?;
+        let task = self.exec.progress.start(format!("[{}] files of {}", self.name(), from.value));
+        let view = source.view(self.exec, &task)?;
+        task.finish(Outcome::Done, None, None);
+        let tree = SourceTree::root(view.path()).map_err(|e| BuildError::internal(e.to_string()))?;
+        self.copy_from(instruction, "COPY", &words, request, Ok(&tree))
+    }
+
+    pub(crate) fn add(&mut self, instruction: &Instruction, add: &Add) -> Result<(), BuildError> {
+        let words = Words { sources: add.sources.iter().collect(), heredocs: &add.heredocs };
+        let mut request =
+            self.copy_request(&words, &add.dest, add.chown.as_ref(), add.chmod.as_ref(), &add.exclude)?;
+        request.link = add.link;
+        request.add = Some(AddOptions { unpack: add.unpack });
+        let checksum = add.checksum.as_ref().map(|word| self.expand(word)).transpose()?;
+        let held = self.download(&words, &mut request, checksum.as_deref())?;
+        let tree = self.exec.context();
+        self.copy_from(instruction, "ADD", &words, request, tree)?;
+        drop(held);
+        Ok(())
+    }
+
+    fn copy_request(
+        &self,
+        words: &Words<'_>,
+        dest: &Word,
+        chown: Option<&Word>,
+        chmod: Option<&Word>,
+        exclude: &[Word],
+    ) -> Result<CopyRequest, BuildError> {
+        let mut request = CopyRequest::default();
+        for word in &words.sources {
+            request.sources.push(Source::Path(self.expand(word)?));
+        }
+        for heredoc in words.heredocs {
+            let text = match heredoc.expand {
+                true => self.expand_text(&heredoc.text(), heredoc.content_span)?,
+                false => heredoc.text(),
+            };
+            request.sources.push(Source::Inline { name: heredoc.name.clone(), content: text.into_bytes() });
+        }
+        request.dest = self.expand(dest)?;
+        request.workdir = self.image.config().working_dir().unwrap_or_default().to_owned();
+        request.chown = chown.map(|word| self.expand(word)).transpose()?.filter(|text| !text.is_empty());
+        if let Some(word) = chmod {
+            let text = self.expand(word)?;
+            if !text.is_empty() {
+                let chmod: Chmod = text.parse().map_err(|e: super::copy::ChmodError| {
+                    BuildError::user(e.to_string()).at(&self.exec.dockerfile().source, word.span)
+                })?;
+                request.chmod = Some(chmod);
+            }
+        }
+        for word in exclude {
+            request.excludes.push(self.expand(word)?);
+        }
+        Ok(request)
+    }
+
+    fn copy_from(
+        &mut self,
+        instruction: &Instruction,
+        keyword: &str,
+        words: &Words<'_>,
+        request: CopyRequest,
+        tree: Result<&SourceTree, &BuildError>,
+    ) -> Result<(), BuildError> {
+        let empty;
+        let tree = match tree {
+            Ok(tree) => tree,
+            // Heredocs and downloads need no context.
+            Err(_) if !request.sources.iter().any(|s| matches!(s, Source::Path(_))) => {
+                empty = tempfile::tempdir()
+                    .map_err(|e| BuildError::internal("cannot make a directory").because(e))?;
+                &SourceTree::root(empty.path()).map_err(|e| BuildError::internal(e.to_string()))?
+            }
+            Err(error) => return Err(error.again()),
+        };
+        let cache = StoreDigests { files: self.exec.engine.store.files() };
+        let selection = select(&request, tree, &cache).map_err(|e| self.copy_error(e, words))?;
+        let mut parts = vec![KeyPart::new("instruction", "", keyword)];
+        parts.extend(selection.key_parts().into_iter().map(|(path, what)| KeyPart::new("file", path, what)));
+        parts.push(KeyPart::new("workdir", "", &request.workdir));
+        let spec =
+            StepSpec { text: instruction.original.clone(), created_by: instruction.original.clone(), parts };
+        let wrong =
+            |e: CopyError, file: &std::sync::Arc<crate::source::SourceFile>| copy_error(e, words, file);
+        self.step(spec, |stage, active, _| {
+            let owner = |text: &str| users::owner(active.path(), text).map_err(|e| e.into());
+            apply(&selection, active.path(), &owner)
+                .map_err(|e| wrong(e, &stage.exec.dockerfile().source))?;
+            Ok(None)
+        })
+    }
+
+    fn copy_error(&self, error: CopyError, words: &Words<'_>) -> BuildError {
+        copy_error(error, words, &self.exec.dockerfile().source)
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.exec.plan.stages[self.index].name
+    }
+
+    /// WORKDIR: sets the directory and makes it, owned by the image's USER, where it is missing.
+    pub(crate) fn workdir(&mut self, instruction: &Instruction, word: &Word) -> Result<(), BuildError> {
+        let text = self.expand(word)?;
+        if text.is_empty() {
+            return Err(BuildError::user("WORKDIR is empty after expansion"));
+        }
+        let dir = join_path(self.image.config().working_dir().unwrap_or("/"), &text);
+        self.image = self.image.with_config(|config| config.set_working_dir(Some(&dir)));
+        let user = self.image.config().user().unwrap_or_default().to_owned();
+        let spec = StepSpec {
+            text: instruction.original.clone(),
+            created_by: format!("WORKDIR {dir}"),
+            parts: vec![
+                KeyPart::new("instruction", "", "WORKDIR"),
+                KeyPart::new("path", "", &dir),
+                KeyPart::new("user", "", &user),
+            ],
+        };
+        self.step(spec, |_, active, _| {
+            let owner = resolve_user(active.path(), &user)?;
+            super::copy::make_directory(active.path(), Path::new(&dir), (owner.uid, owner.gid))
+                .map_err(|e| BuildError::user(e.to_string()).with_hint(e.hint()))?;
+            Ok(None)
+        })
+    }
+}
+
+fn copy_error(
+    error: CopyError,
+    words: &Words<'_>,
+    file: &std::sync::Arc<crate::source::SourceFile>,
+) -> BuildError {
+    let hint = error.hint();
+    let span = error.word.and_then(|n| {
+        let heredoc = n.checked_sub(words.sources.len()).and_then(|n| words.heredocs.get(n)).map(|h| h.span);
+        words.sources.get(n).map(|w| w.span).or(heredoc)
+    });
+    let message = error.to_string();
+    let cause = std::error::Error::source(&error).map(ToString::to_string);
+    let mut out = BuildError::user(message).with_hint(hint);
+    if let Some(cause) = cause {
+        out = out.because(cause);
+    }
+    match span {
+        Some(span) => out.at(file, span),
+        None => out,
+    }
+}
+
+/// The user that a USER means inside `root`.
+pub(crate) fn resolve_user(root: &Path, user: &str) -> Result<User, BuildError> {
+    users::resolve(root, user).map_err(|e| BuildError::user(e.to_string()).with_hint(e.hint()))
+}
+
+/// The store's memory of contents, as the copy rules ask for it.
+struct StoreDigests<'s> {
+    files: orlop_store::files::Files<'s>,
+}
+
+impl StoreDigests<'_> {
+    fn stat(file: &FileStat) -> Option<StoredStat> {
+        Some(StoredStat {
+            device: file.dev,
+            inode: file.ino,
+            size: file.size,
+            mtime: i64::try_from(file.mtime_ns).ok()?,
+            ctime: i64::try_from(file.ctime_ns).ok()?,
+        })
+    }
+}
+
+impl DigestCache for StoreDigests<'_> {
+    fn get(&self, file: &FileStat) -> Option<Digest> {
+        // A memory that cannot be asked costs a read of the file and nothing else.
+        self.files.get(&[Self::stat(file)?]).ok()?.pop().flatten()
+    }
+
+    fn put(&self, file: &FileStat, digest: Digest) {
+        if let Some(stat) = Self::stat(file) {
+            drop(self.files.put(&[(stat, digest)], SystemTime::now()));
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! FROM: what a stage starts from, and where the files of it come from when a step needs them.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use orlop_store::snapshot::{Committed, View};
+use orlop_store::{Image, Platform, Reference};
+
+use super::Execution;
+use super::run::DEFAULT_PATH;
+use crate::error::BuildError;
+use crate::event::{Outcome, Task};
+use crate::plan::Base;
+use crate::scope::StageScope;
+
+/// Where layers that are not here can be fetched from.
+#[derive(Clone, Debug)]
+pub(crate) struct Origin {
+    /// The name that the image was found under.
+    pub(crate) reference: Reference,
+    /// The image as it was found: its layers know their blobs.
+    pub(crate) image: Image,
+}
+
+/// What a stage starts with.
+pub(crate) struct Start {
+    pub(crate) image: Image,
+    pub(crate) snapshot: Committed,
+    pub(crate) scope: StageScope,
+    pub(crate) origin: Option<Origin>,
+}
+
+/// Files of another stage or image.
+pub(crate) struct Source {
+    pub(crate) image: Image,
+    pub(crate) snapshot: Committed,
+    pub(crate) origin: Option<Origin>,
+}
+
+/// Images that one build has looked up, so that a name means one thing throughout.
+pub(crate) type Images = Mutex<HashMap<(Reference, Platform), Arc<Mutex<Option<Image>>>>>;
+
+/// Understands the FROM of stage `index`.
+pub(crate) fn resolve(exec: &Execution<'_>, index: usize, total: usize) -> Result<Start, BuildError> {
+    let planned = &exec.plan.stages[index];
+    let text = &exec.dockerfile().stages[index].from.original;
+    let (image, origin) = match &planned.base {
+        Base::Stage(stage) => {
+            let result = exec.stage(index, *stage)?;
+            return Ok(Start {
+                image: result.image.clone(),
+                snapshot: result.snapshot.clone(),
+                scope: result.scope.clone(),
+                origin: result.origin.clone(),
+            });
+        }
+        Base::Scratch => {
+            let image = Image::scratch(&planned.platform).with_config(|config| {
+                if planned.platform.os != "windows" {
+                    config.set_env("PATH", DEFAULT_PATH);
+                }
+                config.set_working_dir(Some("/"));
+            });
+            (image, None)
+        }
+        Base::Image(reference) => {
+            let task = exec.progress.start(format!("[{} 1/{total}] {text}", planned.name));
+            let (image, origin) = find(exec, reference, &planned.platform, &task)?;
+            task.finish(Outcome::Done, None, None);
+            (image, Some(origin))
+        }
+        Base::Layout(layout) => {
+            let task = exec.progress.start(format!("[{} 1/{total}] {text}", planned.name));
+            let image = crate::transfer::load_layout(&exec.engine, layout, &planned.platform)?;
+            task.finish(Outcome::Done, None, None);
+            (image, None)
+        }
+    };
+    let snapshot = Committed::new(image.diff_ids());
+    Ok(Start { image, snapshot, scope: StageScope::default(), origin })
+}
+
+/// The files that `COPY --from=name` means when `name` is no stage.
+pub(crate) fn source_image(
+    exec: &Execution<'_>,
+    name: &str,
+    platform: &Platform,
+) -> Result<Source, BuildError> {
+    if let Some(layout) = name.strip_prefix("oci-layout://") {
+        let image = crate::transfer::load_layout(&exec.engine, layout, platform)?;
+        return Ok(Source { snapshot: Committed::new(image.diff_ids()), image, origin: None });
+    }
+    let reference: Reference = name.parse().map_err(|e: orlop_store::reference::ReferenceError| {
+        BuildError::user(format!("`{name}` is neither a stage nor an image: {e}")).with_hint(e.hint())
+    })?;
+    let task = exec.progress.start(format!("[context] {name}"));
+    let (image, origin) = find(exec, &reference, platform, &task)?;
+    task.finish(Outcome::Done, None, None);
+    Ok(Source { snapshot: Committed::new(image.diff_ids()), image, origin: Some(origin) })
+}
+
+/// Looks an image up once in a build, and gives no file of it yet.
+fn find(
+    exec: &Execution<'_>,
+    reference: &Reference,
+    platform: &Platform,
+    task: &Task<'_>,
+) -> Result<(Image, Origin), BuildError> {
+    let slot = {
+        let mut images = exec.images.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(images.entry((reference.clone(), platform.clone())).or_default())
+    };
+    let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+    let image = match &*slot {
+        Some(image) => image.clone(),
+        None => {
+            let image = crate::transfer::resolve(&exec.engine, reference, platform, exec.request.pull, task)?;
+            slot.insert(image).clone()
+        }
+    };
+    Ok((image.clone(), Origin { reference: reference.clone(), image }))
+}
+
+/// Brings the layers of `snapshot` that are not here yet.
+pub(crate) fn fetch(
+    exec: &Execution<'_>,
+    snapshot: &Committed,
+    origin: Option<&Origin>,
+    task: &Task<'_>,
+) -> Result<(), BuildError> {
+    let missing = exec.engine.store.snapshots().missing(snapshot).map_err(orlop_store::Error::from)?;
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let Some(origin) = origin else {
+        return Err(BuildError::internal("layers of this build are no longer in the store")
+            .with_hint("something removed them while the build ran: build again".to_owned()));
+    };
+    crate::transfer::fetch_layers(&exec.engine, &origin.image, Some(&origin.reference), task)
+}
+
+impl Source {
+    /// A read-only look at the files.
+    pub(crate) fn view(&self, exec: &Execution<'_>, task: &Task<'_>) -> Result<View, BuildError> {
+        fetch(exec, &self.snapshot, self.origin.as_ref(), task)?;
+        Ok(exec.engine.store.snapshots().view(&self.snapshot).map_err(orlop_store::Error::from)?)
+    }
+}

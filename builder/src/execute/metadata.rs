@@ -1,0 +1,218 @@
+//! Instructions that change the image's config and no file.
+
+use orlop_store::image::{self, History};
+use serde_json::json;
+
+use super::stage::StageRun;
+use super::words::{check_signal, exposed_ports};
+use crate::dockerfile::{Healthcheck, Onbuild, ShellOrExec, Word};
+use crate::error::BuildError;
+
+impl StageRun<'_, '_> {
+    /// Adds a history entry without a layer.
+    pub(crate) fn note(&mut self, created_by: &str) -> Result<(), BuildError> {
+        let entry = History { empty_layer: true, ..self.history(created_by) };
+        self.image = self.image.append_history(entry);
+        Ok(())
+    }
+
+    /// A history entry as of the last layer: an instruction that changes only the config has no
+    /// time of its own, so that building again gives the same image.
+    pub(crate) fn history(&self, created_by: &str) -> History {
+        let created = match self.exec.request.source_date_epoch {
+            Some(seconds) => Some(super::timestamp(seconds, 0)),
+            None => last_created(&self.image),
+        };
+        History { created, created_by: Some(created_by.to_owned()), ..History::default() }
+    }
+
+    pub(crate) fn env(&mut self, pairs: &[(Word, Word)]) -> Result<(), BuildError> {
+        // All values of one instruction see the variables as they were before it.
+        let mut set = Vec::new();
+        for (name, value) in pairs {
+            set.push((self.expand(name)?, self.expand(value)?));
+        }
+        if let Some((name, _)) = set.iter().find(|(n, _)| n.is_empty() || n.contains('=')) {
+            return Err(BuildError::user(format!("`{name}` cannot be the name of a variable")));
+        }
+        let shown: Vec<_> = set.iter().map(|(n, v)| format!("{n}={v}")).collect();
+        self.image = self.image.with_config(|config| {
+            for (name, value) in &set {
+                config.set_env(name, value);
+            }
+        });
+        self.note(&format!("ENV {}", shown.join(" ")))
+    }
+
+    pub(crate) fn label(&mut self, pairs: &[(Word, Word)]) -> Result<(), BuildError> {
+        let mut set = Vec::new();
+        for (name, value) in pairs {
+            set.push((self.expand(name)?, self.expand(value)?));
+        }
+        let shown: Vec<_> = set.iter().map(|(n, v)| format!("{n}={v}")).collect();
+        self.image = self.image.with_config(|config| {
+            for (name, value) in &set {
+                config.set_label(name, value);
+            }
+        });
+        self.note(&format!("LABEL {}", shown.join(" ")))
+    }
+
+    pub(crate) fn user(&mut self, word: &Word) -> Result<(), BuildError> {
+        let user = self.expand(word)?;
+        if user.is_empty() {
+            return Err(BuildError::user("USER is empty after expansion"));
+        }
+        self.image = self.image.with_config(|config| config.set_user(Some(&user)));
+        self.note(&format!("USER {user}"))
+    }
+
+    pub(crate) fn cmd(&mut self, command: &ShellOrExec) -> Result<(), BuildError> {
+        let (args, shown) = self.command_line(command);
+        let escaped = self.is_windows() && matches!(command, ShellOrExec::Shell(_));
+        self.image = self.image.with_config(|config| {
+            config.set_cmd(Some(args));
+            config.set_args_escaped(escaped);
+        });
+        self.note(&format!("CMD {shown}"))
+    }
+
+    /// ENTRYPOINT; a CMD that the base brought was meant for another program and goes.
+    pub(crate) fn entrypoint(&mut self, command: &ShellOrExec, cmd_set: bool) -> Result<(), BuildError> {
+        let (args, shown) = self.command_line(command);
+        let escaped = self.is_windows() && matches!(command, ShellOrExec::Shell(_));
+        self.image = self.image.with_config(|config| {
+            config.set_entrypoint(Some(args));
+            config.set_args_escaped(escaped);
+            if !cmd_set {
+                config.set_cmd(None);
+            }
+        });
+        self.note(&format!("ENTRYPOINT {shown}"))
+    }
+
+    fn is_windows(&self) -> bool {
+        self.exec.plan.stages[self.index].platform.os == "windows"
+    }
+
+    /// The words of a command and how history shows them.
+    pub(crate) fn command_line(&self, command: &ShellOrExec) -> (Vec<String>, String) {
+        let args = match command {
+            ShellOrExec::Shell(text) => {
+                let mut args = self.shell_words();
+                args.push(text.value.clone());
+                args
+            }
+            ShellOrExec::Exec(args) => args.clone(),
+        };
+        let shown = json!(args).to_string();
+        (args, shown)
+    }
+
+    /// The command line that shell forms are appended to.
+    pub(crate) fn shell_words(&self) -> Vec<String> {
+        self.image.config().shell().unwrap_or_else(|| {
+            let default: &[&str] = match self.is_windows() {
+                true => &["cmd", "/S", "/C"],
+                false => &["/bin/sh", "-c"],
+            };
+            default.iter().map(|s| (*s).to_owned()).collect()
+        })
+    }
+
+    pub(crate) fn expose(&mut self, words: &[Word]) -> Result<(), BuildError> {
+        let mut ports = Vec::new();
+        for word in words {
+            for text in self.expand_many(word)? {
+                ports
+                    .extend(exposed_ports(&text).map_err(|why| {
+                        BuildError::user(why).at(&self.exec.dockerfile().source, word.span)
+                    })?);
+            }
+        }
+        self.image = self.image.with_config(|config| {
+            for port in &ports {
+                config.add_exposed_port(port);
+            }
+        });
+        self.note(&format!("EXPOSE {}", ports.join(" ")))
+    }
+
+    pub(crate) fn volume(&mut self, words: &[Word]) -> Result<(), BuildError> {
+        let mut volumes = Vec::new();
+        for word in words {
+            let volume = self.expand(word)?;
+            if volume.is_empty() {
+                return Err(BuildError::user("VOLUME has an empty path")
+                    .at(&self.exec.dockerfile().source, word.span));
+            }
+            volumes.push(volume);
+        }
+        self.image = self.image.with_config(|config| {
+            for volume in &volumes {
+                config.add_volume(volume);
+            }
+        });
+        self.note(&format!("VOLUME {}", json!(volumes)))
+    }
+
+    pub(crate) fn stopsignal(&mut self, word: &Word) -> Result<(), BuildError> {
+        let signal = self.expand(word)?;
+        check_signal(&signal)
+            .map_err(|why| BuildError::user(why).at(&self.exec.dockerfile().source, word.span))?;
+        self.image = self.image.with_config(|config| config.set_stop_signal(Some(&signal)));
+        self.note(&format!("STOPSIGNAL {signal}"))
+    }
+
+    pub(crate) fn shell(&mut self, words: &[String]) -> Result<(), BuildError> {
+        self.image = self.image.with_config(|config| config.set_shell(Some(words.to_vec())));
+        self.note(&format!("SHELL {}", json!(words)))
+    }
+
+    pub(crate) fn healthcheck(&mut self, check: &Healthcheck) -> Result<(), BuildError> {
+        let check = match check {
+            Healthcheck::None => image::Healthcheck { test: vec!["NONE".to_owned()], ..Default::default() },
+            Healthcheck::Cmd { interval, timeout, start_period, start_interval, retries, command } => {
+                image::Healthcheck {
+                    test: match command {
+                        ShellOrExec::Shell(text) => vec!["CMD-SHELL".to_owned(), text.value.clone()],
+                        ShellOrExec::Exec(args) => [vec!["CMD".to_owned()], args.clone()].concat(),
+                    },
+                    interval: *interval,
+                    timeout: *timeout,
+                    start_period: *start_period,
+                    start_interval: *start_interval,
+                    retries: u64::from(*retries),
+                }
+            }
+        };
+        self.image = self.image.with_config(|config| config.set_healthcheck(Some(&check)));
+        self.note(&format!("HEALTHCHECK {}", json!(check.test)))
+    }
+
+    pub(crate) fn onbuild(&mut self, onbuild: &Onbuild) -> Result<(), BuildError> {
+        let trigger = onbuild.trigger.value.clone();
+        self.image = self.image.with_config(|config| {
+            let mut triggers = config.on_build();
+            triggers.push(trigger.clone());
+            config.set_on_build(triggers);
+        });
+        self.note(&format!("ONBUILD {trigger}"))
+    }
+
+    pub(crate) fn maintainer(&mut self, word: &Word) -> Result<(), BuildError> {
+        self.image = self.image.with_config(|config| config.set_author(Some(&word.value)));
+        self.note(&format!("MAINTAINER {}", word.value))
+    }
+}
+
+/// When the newest thing in the image was made, as its history says.
+pub(crate) fn last_created(image: &orlop_store::Image) -> Option<String> {
+    let config = image.config();
+    config
+        .history()
+        .into_iter()
+        .rev()
+        .find_map(|entry| entry.created)
+        .or_else(|| config.created().map(str::to_owned))
+}

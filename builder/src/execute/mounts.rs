@@ -1,0 +1,261 @@
+//! `RUN --mount`: what a step sees besides its snapshot, and what of it counts for its key.
+
+use std::any::Any;
+use std::path::PathBuf;
+
+use orlop_runner::{Mount as RunMount, MountKind as RunMountKind, User};
+use orlop_store::steps::KeyPart;
+
+use super::copy::{CopyRequest, Selection, Source as CopySource, apply, select};
+use super::from::Source;
+use super::stage::StageRun;
+use super::words::join_path;
+use crate::context::{NoCache, SourceTree};
+use crate::dockerfile::variables::expand;
+use crate::dockerfile::{Mount, MountKind, Run, Sharing};
+use crate::error::BuildError;
+use crate::event::Task;
+
+/// A mount with its sources found.
+pub(crate) struct JobMount {
+    mount: Mount,
+    target: String,
+    origin: Origin,
+}
+
+/// Where the files of a mount come from.
+enum Origin {
+    /// Nowhere: it is empty or a secret.
+    None,
+    /// The build context; what a bind would show.
+    Context { tree: SourceTree, selection: Selection },
+    /// Another stage or image.
+    Image(Source),
+}
+
+impl JobMount {
+    /// What of it the step's result depends on: never a secret's value, never a cache's content.
+    pub(crate) fn key_parts(&self) -> Vec<KeyPart> {
+        let m = &self.mount;
+        let spec = format!(
+            "{:?} source={:?} ro={} id={:?} sharing={:?} mode={:?} uid={:?} gid={:?} size={} env={:?}",
+            m.kind, m.source, m.readonly, m.id, m.sharing, m.mode, m.uid, m.gid, m.size, m.env
+        );
+        let mut parts = vec![KeyPart::new("mount", &self.target, spec)];
+        match &self.origin {
+            Origin::None => {}
+            Origin::Context { selection, .. } => {
+                parts.push(KeyPart::new("mount files", &self.target, selection.digest().to_string()));
+            }
+            Origin::Image(source) => {
+                parts.push(KeyPart::new("mount files", &self.target, source.snapshot.chain_id().to_string()));
+            }
+        }
+        parts
+    }
+}
+
+impl StageRun<'_, '_> {
+    /// Finds the sources of a RUN's mounts.
+    pub(crate) fn job_mounts(&mut self, run: &Run) -> Result<Vec<JobMount>, BuildError> {
+        let file = &self.exec.dockerfile().source;
+        let mut out = Vec::new();
+        for flag in &run.mounts {
+            let env = self.image.config().env();
+            let escape = self.exec.dockerfile().directives.escape;
+            let mount = flag
+                .resolve(|text| expand(text, escape, &|name| self.scope.lookup(&env, name)))
+                .map_err(|e| BuildError::user(e.to_string()).with_hint(e.hint()).at(file, flag.span))?;
+            let workdir = self.image.config().working_dir().unwrap_or("/");
+            let default = match mount.kind {
+                MountKind::Secret => {
+                    Some(format!("/run/secrets/{}", mount.id.as_deref().unwrap_or_default()))
+                }
+                MountKind::Ssh => Some("/run/buildkit/ssh_agent.0".to_owned()),
+                _ => None,
+            };
+            let target = mount.target.clone().or(default).ok_or_else(|| {
+                BuildError::user("the mount has no target")
+                    .with_hint("add `target=/path`".to_owned())
+                    .at(file, flag.span)
+            })?;
+            let target = join_path(workdir, &target);
+            let origin = self.mount_origin(&mount).map_err(|e| e.at(file, flag.span))?;
+            out.push(JobMount { mount, target, origin });
+        }
+        Ok(out)
+    }
+
+    fn mount_origin(&mut self, mount: &Mount) -> Result<Origin, BuildError> {
+        match (mount.kind, &mount.from) {
+            (MountKind::Bind | MountKind::Cache, Some(from)) => Ok(Origin::Image(self.from_source(from)?)),
+            (MountKind::Bind, None) => {
+                let tree = self.exec.context().map_err(BuildError::again)?;
+                let source = mount.source.clone().unwrap_or_else(|| "/".to_owned());
+                let request = CopyRequest {
+                    sources: vec![CopySource::Path(source)],
+                    dest: "/mount".to_owned(),
+                    ..CopyRequest::default()
+                };
+                let selection = select(&request, tree, &NoCache)
+                    .map_err(|e| BuildError::user(e.to_string()).with_hint(e.hint()))?;
+                Ok(Origin::Context { tree: tree.clone(), selection })
+            }
+            _ => Ok(Origin::None),
+        }
+    }
+
+    /// Puts a mount where the job finds it. What is returned must live until the job has ended.
+    pub(crate) fn place_mount(
+        &self,
+        job: JobMount,
+        user: &User,
+        task: &Task<'_>,
+        mounts: &mut Vec<RunMount>,
+        variables: &mut Vec<(String, String)>,
+    ) -> Result<Box<dyn Any>, BuildError> {
+        let JobMount { mount, target, origin } = job;
+        let store = self.exec.engine.store;
+        let internal =
+            |e: orlop_store::snapshot::SnapshotError| BuildError::from(orlop_store::Error::from(e));
+        match mount.kind {
+            MountKind::Tmpfs => {
+                let size = (mount.size > 0).then_some(mount.size);
+                let mode = mount.mode.unwrap_or(0o1777);
+                mounts.push(RunMount { target: target.into(), kind: RunMountKind::Tmpfs { size, mode } });
+                Ok(Box::new(()))
+            }
+            MountKind::Secret => self.place_secret(&mount, target, mounts, variables),
+            MountKind::Ssh => self.place_agent(&mount, target, user, mounts, variables),
+            MountKind::Bind => {
+                let source = mount.source.clone().unwrap_or_else(|| "/".to_owned());
+                let (root, source, held): (PathBuf, PathBuf, Box<dyn Any>) = match origin {
+                    // Read-only and nothing ignored: the directory itself.
+                    Origin::Context { tree, .. } if mount.readonly && tree.ignore().is_empty() => {
+                        (tree.path().to_owned(), source.into(), Box::new(tree))
+                    }
+                    Origin::Context { selection, .. } => {
+                        let scratch = orlop_store::snapshot::Committed::scratch();
+                        let copy = store.snapshots().prepare(&scratch).map_err(internal)?;
+                        let numeric = |text: &str| Err(format!("`{text}` has no meaning here").into());
+                        apply(&selection, copy.path(), &numeric)
+                            .map_err(|e| BuildError::internal(e.to_string()))?;
+                        (copy.path().to_owned(), "/mount".into(), Box::new(copy))
+                    }
+                    Origin::Image(source_image) if mount.readonly => {
+                        let view = source_image.view(self.exec, task)?;
+                        (view.path().to_owned(), source.into(), Box::new(view))
+                    }
+                    Origin::Image(source_image) => {
+                        // Writes are seen by this step alone and go nowhere.
+                        super::from::fetch(
+                            self.exec,
+                            &source_image.snapshot,
+                            source_image.origin.as_ref(),
+                            task,
+                        )?;
+                        let copy = store.snapshots().prepare(&source_image.snapshot).map_err(internal)?;
+                        (copy.path().to_owned(), source.into(), Box::new(copy))
+                    }
+                    Origin::None => {
+                        let scratch = orlop_store::snapshot::Committed::scratch();
+                        let copy = store.snapshots().prepare(&scratch).map_err(internal)?;
+                        (copy.path().to_owned(), "/".into(), Box::new(copy))
+                    }
+                };
+                mounts.push(RunMount {
+                    target: target.into(),
+                    kind: RunMountKind::Bind { source, within: Some(root), readonly: mount.readonly },
+                });
+                Ok(held)
+            }
+            MountKind::Cache => {
+                let id = mount.id.clone().unwrap_or_else(|| target.clone());
+                let source = match &origin {
+                    Origin::Image(source) => Some((source.view(self.exec, task)?, mount.source.clone())),
+                    _ => None,
+                };
+                let sharing = match mount.sharing {
+                    Sharing::Shared => orlop_store::caches::Sharing::Shared,
+                    Sharing::Private => orlop_store::caches::Sharing::Private,
+                    Sharing::Locked => orlop_store::caches::Sharing::Locked,
+                };
+                let owner = (
+                    u32::try_from(mount.uid.unwrap_or(0)).unwrap_or(0),
+                    u32::try_from(mount.gid.unwrap_or(0)).unwrap_or(0),
+                );
+                let cache = store.caches().get(&id, sharing, |dir| {
+                    let from =
+                        source.as_ref().map(|(view, path)| (view.path(), path.as_deref().unwrap_or("/")));
+                    super::copy::fill_directory(dir, from, mount.mode.unwrap_or(0o755), owner)
+                        .map_err(|e| BuildError::user(e.to_string()).with_hint(e.hint()))
+                })?;
+                mounts.push(RunMount {
+                    target: target.into(),
+                    kind: RunMountKind::Bind {
+                        source: cache.path().to_owned(),
+                        within: None,
+                        readonly: mount.readonly,
+                    },
+                });
+                Ok(Box::new(cache))
+            }
+        }
+    }
+
+    fn place_secret(
+        &self,
+        mount: &Mount,
+        target: String,
+        mounts: &mut Vec<RunMount>,
+        variables: &mut Vec<(String, String)>,
+    ) -> Result<Box<dyn Any>, BuildError> {
+        let id = mount.id.clone().unwrap_or_default();
+        let Some(secret) = self.exec.request.secrets.iter().find(|s| s.id == id) else {
+            if mount.required {
+                return Err(BuildError::user(format!("secret `{id}` is required and was not given"))
+                    .with_hint(format!(
+                        "give it with `--secret id={id},src=FILE` or `--secret id={id},env=NAME`"
+                    )));
+            }
+            return Ok(Box::new(()));
+        };
+        if let Some(name) = &mount.env {
+            let text =
+                std::str::from_utf8(&secret.value).ok().filter(|t| !t.contains('\0')).ok_or_else(|| {
+                    BuildError::user(format!("secret `{id}` cannot be a variable: it is not text"))
+                })?;
+            variables.retain(|(n, _)| n != name);
+            variables.push((name.clone(), text.to_owned()));
+        }
+        if mount.env.is_none() || mount.target.is_some() {
+            let uid = u32::try_from(mount.uid.unwrap_or(0)).unwrap_or(0);
+            let gid = u32::try_from(mount.gid.unwrap_or(0)).unwrap_or(0);
+            mounts.push(RunMount::file(target, secret.value.to_vec(), mount.mode.unwrap_or(0o400), uid, gid));
+        }
+        Ok(Box::new(()))
+    }
+
+    fn place_agent(
+        &self,
+        mount: &Mount,
+        target: String,
+        _user: &User,
+        mounts: &mut Vec<RunMount>,
+        variables: &mut Vec<(String, String)>,
+    ) -> Result<Box<dyn Any>, BuildError> {
+        let id = mount.id.as_deref().unwrap_or("default");
+        let Some(agent) = self.exec.request.ssh.iter().find(|a| a.id == id) else {
+            if mount.required {
+                return Err(BuildError::user(format!("ssh agent `{id}` is required and was not given"))
+                    .with_hint(format!("give it with `--ssh {id}`, or `--ssh {id}=SOCKET`")));
+            }
+            return Ok(Box::new(()));
+        };
+        mounts.push(RunMount::bind(&agent.socket, &target, false));
+        if !variables.iter().any(|(n, _)| n == "SSH_AUTH_SOCK") {
+            variables.push(("SSH_AUTH_SOCK".to_owned(), target));
+        }
+        Ok(Box::new(()))
+    }
+}

@@ -1,0 +1,109 @@
+//! ADD of URLs: downloaded first, because their content is what the step's key is made of.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::Path;
+use std::time::{Duration, UNIX_EPOCH};
+
+use orlop_store::work::WorkDir;
+use orlop_store::{Digest, Digester};
+
+use super::copy::{CopyRequest, RemoteFile, Source};
+use super::files::Words;
+use super::stage::StageRun;
+use crate::error::BuildError;
+use crate::event::{Action, Outcome};
+
+/// Whether a source of ADD is fetched rather than read from the context.
+fn is_url(source: &str) -> bool {
+    source.starts_with("http://") || source.starts_with("https://")
+}
+
+/// Whether a source of ADD is a git repository.
+fn is_git(source: &str) -> bool {
+    let path = source.split(['#', '?']).next().unwrap_or_default();
+    source.starts_with("git@")
+        || source.starts_with("git://")
+        || source.starts_with("ssh://")
+        || (is_url(source) && path.ends_with(".git"))
+}
+
+impl StageRun<'_, '_> {
+    /// Puts files in the place of the URLs among the sources. The files are gone when what is returned is.
+    pub(crate) fn download(
+        &self,
+        words: &Words<'_>,
+        request: &mut CopyRequest,
+        checksum: Option<&str>,
+    ) -> Result<Option<WorkDir>, BuildError> {
+        let file = &self.exec.dockerfile().source;
+        let urls = request.sources.iter().filter(|s| matches!(s, Source::Path(p) if is_url(p))).count();
+        if checksum.is_some() && (urls != 1 || request.sources.len() != 1) {
+            return Err(BuildError::user("`ADD --checksum` is for one source, an http or https URL"));
+        }
+        let expected = checksum
+            .map(|text| {
+                text.parse::<Digest>().map_err(|e| BuildError::user(format!("`ADD --checksum`: {e}")))
+            })
+            .transpose()?;
+        let mut held = None;
+        for (index, source) in request.sources.iter_mut().enumerate() {
+            let Source::Path(url) = source else { continue };
+            let place = |error: BuildError| match words.sources.get(index) {
+                Some(word) => error.at(file, word.span),
+                None => error,
+            };
+            if is_git(url) {
+                return Err(place(
+                    BuildError::user(format!("ADD of a git repository is not possible: `{url}`"))
+                        .with_hint("clone it in a RUN step, or before the build into the context".to_owned()),
+                ));
+            }
+            if !is_url(url) {
+                continue;
+            }
+            let dir = match held.take() {
+                Some(dir) => dir,
+                None => self.exec.engine.store.work().create("download").map_err(orlop_store::Error::from)?,
+            };
+            let remote = self.fetch(url, &dir.path().join(index.to_string()), expected).map_err(place)?;
+            held = Some(dir);
+            *source = Source::Remote(remote);
+        }
+        Ok(held)
+    }
+
+    fn fetch(&self, url: &str, path: &Path, expected: Option<Digest>) -> Result<RemoteFile, BuildError> {
+        let task = self.exec.progress.start(format!("[{}] ADD {url}", self.name()));
+        let mut download = self.exec.engine.registry.download(url, None).map_err(|e| {
+            let hint = e.hint();
+            BuildError::user(format!("cannot download `{url}`")).with_hint(hint).because(e)
+        })?;
+        let failed = |e: io::Error| BuildError::user(format!("cannot download `{url}`")).because(e);
+        let mut out = File::create(path).map_err(failed)?;
+        let mut digester = Digester::new();
+        let label = Digest::of(url.as_bytes());
+        let mut buffer = vec![0; 64 << 10];
+        loop {
+            self.exec.check_canceled()?;
+            let n = download.read(&mut buffer).map_err(failed)?;
+            if n == 0 {
+                break;
+            }
+            digester.update(&buffer[..n]);
+            out.write_all(&buffer[..n]).map_err(failed)?;
+            task.transfer(label, Action::Pull, digester.size(), download.head().size);
+        }
+        let found = digester.finish();
+        if let Some(expected) = expected
+            && expected != found
+        {
+            return Err(BuildError::user(format!("`{url}` has digest {found}, not {expected}"))
+                .with_hint("if the file may have changed, look at it and correct `--checksum`".to_owned()));
+        }
+        task.finish(Outcome::Done, None, None);
+        let asked = url::Url::parse(url).map(|u| u.path().to_owned()).unwrap_or_default();
+        let mtime = download.head().last_modified.map(|s| UNIX_EPOCH + Duration::from_secs(s));
+        Ok(RemoteFile { name: RemoteFile::name_of(&asked), path: path.to_owned(), mtime })
+    }
+}

@@ -1,0 +1,220 @@
+//! RUN: from the instruction to a job.
+
+use orlop_runner::{Exit, Network, OutputSink, RunSpec, Stream, Usage};
+use orlop_store::snapshot::Active;
+use orlop_store::steps::KeyPart;
+
+use super::mounts::JobMount;
+use super::stage::StageRun;
+use super::step::StepSpec;
+use crate::dockerfile::{Instruction, Invocation, Run, RunNetwork, RunSecurity};
+use crate::error::BuildError;
+use crate::event::Task;
+use crate::scope::PROXY_ARGS;
+
+/// `PATH` of images that set none.
+pub(crate) const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Where a heredoc with a `#!` line is put for the time of its step.
+const SCRIPT_DIR: &str = "/dev/pipes";
+/// How much of a failed step's output is shown again, in bytes.
+const TAIL: usize = 4096;
+
+/// What a RUN starts: words, and a script that must be mounted for them.
+struct Command {
+    args: Vec<String>,
+    script: Option<(String, String)>,
+    shown: String,
+}
+
+impl StageRun<'_, '_> {
+    pub(crate) fn run(&mut self, instruction: &Instruction, run: &Run) -> Result<(), BuildError> {
+        let file = &self.exec.dockerfile().source;
+        if let Some(security) = &run.security
+            && security.value == RunSecurity::Insecure
+        {
+            return Err(BuildError::user("`RUN --security=insecure` is not allowed")
+                .with_hint("remove the flag: orlop grants no entitlements".to_owned())
+                .at(file, security.span));
+        }
+        if let Some(device) = run.devices.first() {
+            return Err(BuildError::user("`RUN --device` is not possible: orlop gives no devices to steps")
+                .with_hint("remove the flag".to_owned())
+                .at(file, device.span));
+        }
+        let command = self.invocation(run);
+        let env = self.image.config().env();
+        let args: Vec<(String, String)> =
+            self.scope.visible(&env).map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
+        let network = match run.network.as_ref().map(|n| n.value) {
+            Some(RunNetwork::None) => Network::None,
+            Some(RunNetwork::Host) => Network::Host,
+            Some(RunNetwork::Default) | None => self.exec.request.network,
+        };
+        let mounts = self.job_mounts(run)?;
+        let user = self.image.config().user().unwrap_or_default().to_owned();
+        let cwd = self.image.config().working_dir().filter(|d| !d.is_empty()).unwrap_or("/").to_owned();
+
+        let mut parts = vec![KeyPart::new("instruction", "", "RUN")];
+        parts
+            .extend(command.args.iter().enumerate().map(|(i, a)| KeyPart::new("argument", i.to_string(), a)));
+        if let Some((name, content)) = &command.script {
+            parts.push(KeyPart::new("script", name, content));
+        }
+        parts.extend(env.iter().map(|(n, v)| KeyPart::new("env", n, v)));
+        let seen = |name: &str| !PROXY_ARGS.contains(&name);
+        parts.extend(args.iter().filter(|(n, _)| seen(n)).map(|(n, v)| KeyPart::new("arg", n, v)));
+        parts.push(KeyPart::new("user", "", &user));
+        parts.push(KeyPart::new("workdir", "", &cwd));
+        parts.push(KeyPart::new("network", "", format!("{network:?}")));
+        parts.extend(
+            self.exec
+                .request
+                .add_hosts
+                .iter()
+                .map(|h| KeyPart::new("host", &h.name, format!("{:?}", h.address))),
+        );
+        for mount in &mounts {
+            parts.extend(mount.key_parts());
+        }
+
+        let visible: Vec<_> = args.iter().filter(|(n, _)| seen(n)).map(|(n, v)| format!("{n}={v}")).collect();
+        let created_by = match visible.len() {
+            0 => format!("RUN {}", command.shown),
+            n => format!("RUN |{n} {} {}", visible.join(" "), command.shown),
+        };
+        let spec = StepSpec { text: instruction.original.clone(), created_by, parts };
+        self.step(spec, |stage, active, task| {
+            stage.job(active, task, &command, &env, &args, network, mounts, &user, &cwd)
+        })
+    }
+
+    fn invocation(&self, run: &Run) -> Command {
+        match run.invocation() {
+            Invocation::Shell(text) => {
+                let mut args = self.shell_words();
+                args.push(text);
+                let shown = args.join(" ");
+                Command { args, script: None, shown }
+            }
+            Invocation::Exec(args) => {
+                let shown = args.join(" ");
+                Command { args, script: None, shown }
+            }
+            Invocation::Script { name, content } => {
+                let path = format!("{SCRIPT_DIR}/{name}");
+                let mut args = self.shell_words();
+                args.push(path.clone());
+                Command { shown: format!("{} <<{name}", args.join(" ")), args, script: Some((path, content)) }
+            }
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "all of them are what the step's key was made of")]
+    fn job(
+        &self,
+        active: &Active,
+        task: &Task<'_>,
+        command: &Command,
+        env: &[(String, String)],
+        args: &[(String, String)],
+        network: Network,
+        mounts: Vec<JobMount>,
+        user: &str,
+        cwd: &str,
+    ) -> Result<Option<Usage>, BuildError> {
+        let request = self.exec.request;
+        let mut spec = RunSpec::new(active.path(), &command.args);
+        spec.user = super::files::resolve_user(active.path(), user)?;
+        spec.cwd = cwd.into();
+        spec.network = network;
+        spec.add_hosts.clone_from(&request.add_hosts);
+        spec.ulimits.clone_from(&request.ulimits);
+        spec.limits = request.limits;
+        spec.shm_size = request.shm_size.unwrap_or(spec.shm_size);
+        let mut variables: Vec<(String, String)> = Vec::new();
+        let proxies = PROXY_ARGS.iter().filter_map(|n| self.exec.plan.globals.build_arg(n).map(|v| (*n, v)));
+        for (name, value) in proxies.chain(args.iter().map(|(n, v)| (n.as_str(), v.as_str()))) {
+            variables.push((name.to_owned(), value.to_owned()));
+        }
+        variables.extend(env.iter().cloned());
+        if !variables.iter().any(|(n, _)| n == "PATH") {
+            variables.push(("PATH".to_owned(), DEFAULT_PATH.to_owned()));
+        }
+        if let Some((path, content)) = &command.script {
+            spec.mounts.push(orlop_runner::Mount::file(path, content.as_bytes(), 0o755, 0, 0));
+        }
+        // Whatever the mounts stand on lives until the job has ended.
+        let mut held = Vec::new();
+        for mount in mounts {
+            held.push(self.place_mount(mount, &spec.user, task, &mut spec.mounts, &mut variables)?);
+        }
+        spec.env = variables.into_iter().map(|(n, v)| (n.into(), v.into())).collect();
+        let mut output = Collect { task, tail: Vec::new() };
+        let report =
+            self.exec.engine.runner.run(&spec, &mut output, self.exec.engine.cancel).map_err(|e| {
+                let hint = e.hint();
+                let error = match e {
+                    orlop_runner::RunError::Cancelled => BuildError::interrupted(),
+                    orlop_runner::RunError::Spec(_) | orlop_runner::RunError::LimitUnavailable { .. } => {
+                        BuildError::user(e.to_string())
+                    }
+                    _ => BuildError::internal(e.to_string()),
+                };
+                let source = std::error::Error::source(&e).map(ToString::to_string);
+                match source {
+                    Some(source) => error.because(source).with_hint(hint),
+                    None => error.with_hint(hint),
+                }
+            })?;
+        drop(held);
+        for lesser in report.confinement.iter().filter(|c| !c.is_full()) {
+            task.note(lesser.to_string());
+        }
+        if report.cancelled {
+            return Err(BuildError::interrupted());
+        }
+        let shown = &command.shown;
+        if let Some(limit) = report.limit_hit
+            && !report.exit.is_success()
+        {
+            let mut error = BuildError::user(format!("process `{shown}` hit the {limit}"));
+            error.tail = Some(output.tail);
+            let flag = match limit {
+                orlop_runner::LimitHit::Memory => "--memory",
+                orlop_runner::LimitHit::Pids => "--pids-limit",
+                orlop_runner::LimitHit::Wall => "--timeout",
+            };
+            return Err(error.with_hint(format!("give it more with `{flag}`")));
+        }
+        let mut error = match report.exit {
+            Exit::Code(0) => return Ok(Some(report.usage)),
+            Exit::Code(code) => BuildError::user(format!(
+                "process `{shown}` did not complete successfully: exit code: {code}"
+            )),
+            Exit::Signal(signal) => {
+                BuildError::user(format!("process `{shown}` was ended by signal {signal}"))
+            }
+        };
+        error.tail = Some(output.tail);
+        Err(error)
+    }
+}
+
+/// Passes a job's output on and keeps its end.
+struct Collect<'t, 'e> {
+    task: &'t Task<'e>,
+    tail: Vec<u8>,
+}
+
+impl OutputSink for Collect<'_, '_> {
+    fn output(&mut self, stream: Stream, bytes: &[u8]) {
+        self.task.output(stream, bytes);
+        self.tail.extend_from_slice(bytes);
+        if self.tail.len() > 2 * TAIL {
+            let cut = self.tail.len() - TAIL;
+            // Whole lines only, where there are lines.
+            let cut = self.tail[cut..].iter().position(|&b| b == b'\n').map_or(cut, |n| cut + n + 1);
+            self.tail.drain(..cut);
+        }
+    }
+}

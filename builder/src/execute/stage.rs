@@ -1,0 +1,186 @@
+//! One stage: its instructions in order.
+
+use std::sync::Arc;
+
+use orlop_store::Image;
+use orlop_store::snapshot::Committed;
+
+use super::Execution;
+use crate::dockerfile::variables::{Expander, expand, expand_words};
+use crate::dockerfile::{ArgDecl, Instruction, Kind, Word, parse_onbuild};
+use crate::error::BuildError;
+use crate::scope::StageScope;
+use crate::source::SourceFile;
+
+/// What a stage made.
+#[derive(Clone, Debug)]
+pub(crate) struct StageResult {
+    pub(crate) image: Image,
+    pub(crate) snapshot: Committed,
+    pub(crate) scope: StageScope,
+    /// Registry names that layers of the base can be fetched from.
+    pub(crate) origin: Option<super::from::Origin>,
+}
+
+/// A stage in the making.
+pub(crate) struct StageRun<'e, 'a> {
+    pub(crate) exec: &'e Execution<'a>,
+    pub(crate) index: usize,
+    pub(crate) image: Image,
+    pub(crate) snapshot: Committed,
+    pub(crate) scope: StageScope,
+    pub(crate) origin: Option<super::from::Origin>,
+    /// A CMD stands in this very stage; else ENTRYPOINT drops the base's.
+    cmd_set: bool,
+    /// Steps begun, and steps in all, for titles.
+    position: usize,
+    total: usize,
+}
+
+/// Builds stage `index` from its FROM to its last instruction.
+pub(crate) fn build(exec: &Execution<'_>, index: usize) -> Result<StageResult, BuildError> {
+    let file = &exec.dockerfile().source;
+    let stage = &exec.dockerfile().stages[index];
+    let counted = |i: &&Instruction| is_step(&i.kind);
+    let total = 1 + stage.instructions.iter().filter(counted).count();
+    let base = super::from::resolve(exec, index, total).map_err(|e| e.at(file, stage.from.span))?;
+    let mut run = StageRun {
+        exec,
+        index,
+        image: base.image,
+        snapshot: base.snapshot,
+        scope: base.scope,
+        origin: base.origin,
+        cmd_set: false,
+        position: 1,
+        total,
+    };
+    run.triggers().map_err(|e| e.at(file, stage.from.span))?;
+    for instruction in &stage.instructions {
+        exec.check_canceled()?;
+        run.dispatch(instruction).map_err(|e| e.at(file, instruction.span))?;
+    }
+    Ok(StageResult { image: run.image, snapshot: run.snapshot, scope: run.scope, origin: run.origin })
+}
+
+/// Whether an instruction may change files, and so is counted and shown.
+fn is_step(kind: &Kind) -> bool {
+    matches!(kind, Kind::Run(_) | Kind::Copy(_) | Kind::Add(_) | Kind::Workdir(_))
+}
+
+impl StageRun<'_, '_> {
+    /// Runs the ONBUILD triggers of the base, image or stage, once, and removes them from this one.
+    fn triggers(&mut self) -> Result<(), BuildError> {
+        let triggers = self.image.config().on_build();
+        if triggers.is_empty() {
+            return Ok(());
+        }
+        self.image = self.image.with_config(|config| config.set_on_build(Vec::new()));
+        for trigger in triggers {
+            let wrong = |message: String| {
+                BuildError::user(format!("ONBUILD trigger `{trigger}` of the base image: {message}"))
+            };
+            let instruction = parse_onbuild(&Arc::new(SourceFile::new("ONBUILD", trigger.as_str())))
+                .map_err(|e| wrong(e.message.clone()))?;
+            self.total += usize::from(is_step(&instruction.kind));
+            self.dispatch(&instruction).map_err(|mut e| {
+                // Its place is in the trigger, not in this Dockerfile.
+                e.place = None;
+                e.message = format!("ONBUILD trigger `{trigger}` of the base image: {}", e.message);
+                e
+            })?;
+        }
+        Ok(())
+    }
+
+    /// What stands before a step's text: `[build 2/5]`.
+    pub(crate) fn title(&mut self, text: &str) -> String {
+        self.position += 1;
+        let name = &self.exec.plan.stages[self.index].name;
+        format!("[{name} {}/{}] {text}", self.position, self.total)
+    }
+
+    fn dispatch(&mut self, instruction: &Instruction) -> Result<(), BuildError> {
+        match &instruction.kind {
+            Kind::Run(run) => self.run(instruction, run),
+            Kind::Copy(copy) => self.copy(instruction, copy),
+            Kind::Add(add) => self.add(instruction, add),
+            Kind::Workdir(path) => self.workdir(instruction, path),
+            Kind::Env(pairs) => self.env(pairs),
+            Kind::Arg(args) => self.arg(args),
+            Kind::User(user) => self.user(user),
+            Kind::Cmd(command) => {
+                self.cmd_set = true;
+                self.cmd(command)
+            }
+            Kind::Entrypoint(command) => self.entrypoint(command, self.cmd_set),
+            Kind::Label(pairs) => self.label(pairs),
+            Kind::Expose(words) => self.expose(words),
+            Kind::Volume(words) => self.volume(words),
+            Kind::Stopsignal(word) => self.stopsignal(word),
+            Kind::Shell(words) => self.shell(words),
+            Kind::Healthcheck(check) => self.healthcheck(check),
+            Kind::Onbuild(onbuild) => self.onbuild(onbuild),
+            Kind::Maintainer(word) => self.maintainer(word),
+        }
+    }
+
+    /// `ARG`: no change to the image, only to what later instructions see.
+    fn arg(&mut self, args: &[ArgDecl]) -> Result<(), BuildError> {
+        let mut shown = Vec::new();
+        for arg in args {
+            let name = self.expand(&arg.name)?;
+            let default = arg.default.as_ref().map(|word| self.expand(word)).transpose()?;
+            shown.push(match &default {
+                Some(value) => format!("{name}={value}"),
+                None => name.clone(),
+            });
+            self.scope.declare(&self.exec.plan.globals, &name, default);
+        }
+        self.note(&format!("ARG {}", shown.join(" ")))
+    }
+
+    /// Expands a word to one text.
+    pub(crate) fn expand(&self, word: &Word) -> Result<String, BuildError> {
+        let env = self.image.config().env();
+        let escape = self.exec.dockerfile().directives.escape;
+        expand(&word.value, escape, &|name| self.scope.lookup(&env, name)).map_err(|e| self.bad_word(e, word))
+    }
+
+    /// Expands a word to any number of words.
+    pub(crate) fn expand_many(&self, word: &Word) -> Result<Vec<String>, BuildError> {
+        let env = self.image.config().env();
+        let escape = self.exec.dockerfile().directives.escape;
+        expand_words(&word.value, escape, &|name| self.scope.lookup(&env, name))
+            .map_err(|e| self.bad_word(e, word))
+    }
+
+    /// Expands variables in text that is not the shell's and keeps its quotes.
+    pub(crate) fn expand_text(&self, text: &str, span: crate::source::Span) -> Result<String, BuildError> {
+        let env = self.image.config().env();
+        Expander::heredoc()
+            .expand(text, &|name| self.scope.lookup(&env, name))
+            .map(|expanded| expanded.text)
+            .map_err(|e| BuildError::user(e.to_string()).at(&self.exec.dockerfile().source, span))
+    }
+
+    fn bad_word(&self, error: impl std::fmt::Display, word: &Word) -> BuildError {
+        BuildError::user(error.to_string()).at(&self.exec.dockerfile().source, word.span)
+    }
+
+    /// What `--from` means: a stage, else an image.
+    pub(crate) fn from_source(&self, name: &str) -> Result<super::from::Source, BuildError> {
+        if let Some(stage) = self.exec.plan.stage_named(name) {
+            if stage == self.index {
+                return Err(BuildError::user(format!("stage `{name}` cannot copy from itself")));
+            }
+            let result = self.exec.stage(self.index, stage)?;
+            return Ok(super::from::Source {
+                snapshot: result.snapshot.clone(),
+                image: result.image.clone(),
+                origin: result.origin.clone(),
+            });
+        }
+        super::from::source_image(self.exec, name, &self.exec.plan.stages[self.index].platform)
+    }
+}

@@ -1,0 +1,331 @@
+//! The plan: which stages a target needs, and what each stands on.
+//!
+//! A stage is needed when the target is built on it, copies from it or mounts it, directly or
+//! through others. Stages that nobody needs do not exist for the rest of the program.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use orlop_store::{Platform, Reference};
+
+use crate::dockerfile::variables::expand;
+use crate::dockerfile::{Dockerfile, Kind, Stage, Word};
+use crate::error::BuildError;
+use crate::scope::GlobalScope;
+use crate::source::SourceFile;
+
+/// What a stage starts from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Base {
+    /// The empty file system.
+    Scratch,
+    /// An earlier stage, by its place in the Dockerfile.
+    Stage(usize),
+    /// An image of the store or of a registry.
+    Image(Reference),
+    /// An image in an OCI layout on this machine, `oci-layout://DIR[:TAG][@DIGEST]`.
+    Layout(String),
+}
+
+/// A stage with its FROM understood.
+#[derive(Clone, Debug)]
+pub struct PlannedStage {
+    /// Its place in the Dockerfile, from 0.
+    pub index: usize,
+    /// How messages call it: its name, else its number, with `stage-` before it.
+    pub name: String,
+    /// What it starts from.
+    pub base: Base,
+    /// The platform of its image.
+    pub platform: Platform,
+    /// Stages it cannot finish without, by place.
+    pub needs: BTreeSet<usize>,
+}
+
+/// What is to be done for a target.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The Dockerfile.
+    pub dockerfile: Arc<Dockerfile>,
+    /// All stages, in order, the needed ones first understood.
+    pub stages: Vec<PlannedStage>,
+    /// The stage whose result is the build's.
+    pub target: usize,
+    /// The stages that the target needs, itself included.
+    pub needed: BTreeSet<usize>,
+    /// Variables before the first FROM, and the build's.
+    pub globals: GlobalScope,
+    /// Sentences for the user, with the place they are about.
+    pub warnings: Vec<(String, crate::source::Span)>,
+}
+
+impl Plan {
+    /// Plans the build of `target` (a stage's name or number; the last stage where `None`) for
+    /// `platform`.
+    ///
+    /// # Errors
+    /// A FROM that names nothing, a target that does not exist, a circle of stages.
+    pub fn new(
+        dockerfile: Arc<Dockerfile>,
+        build_args: &[(String, String)],
+        target: Option<&str>,
+        platform: &Platform,
+    ) -> Result<Self, BuildError> {
+        let file = Arc::clone(&dockerfile.source);
+        let target = find_target(&dockerfile, target)?;
+        let stage_name = dockerfile.stages[target].from.name.as_ref().map_or("default", |n| n.value.as_str());
+        let host = Platform { os: platform_os().to_owned(), ..Platform::host() };
+        let mut globals = GlobalScope::new(build_args, &host, platform, stage_name);
+        for arg in &dockerfile.global_args {
+            let name = expand_global(&file, &dockerfile, &globals, &arg.name)?;
+            let default = arg
+                .default
+                .as_ref()
+                .map(|word| expand_global(&file, &dockerfile, &globals, word))
+                .transpose()?;
+            globals.declare(&name, default);
+        }
+        let mut plan = Self {
+            stages: Vec::with_capacity(dockerfile.stages.len()),
+            target,
+            needed: BTreeSet::new(),
+            globals,
+            warnings: Vec::new(),
+            dockerfile: Arc::clone(&dockerfile),
+        };
+        for (index, stage) in dockerfile.stages.iter().enumerate() {
+            let name = stage_label(stage, index);
+            let needs = static_needs(&dockerfile, stage);
+            // What FROM says is only looked at for stages that count: an unused stage may name
+            // anything, as with BuildKit.
+            let planned =
+                PlannedStage { index, name, base: Base::Scratch, platform: platform.clone(), needs };
+            plan.stages.push(planned);
+        }
+        plan.require(target, &mut Vec::new())?;
+        Ok(plan)
+    }
+
+    /// Adds `index` and all that it needs; `path` are the stages on the way here.
+    fn require(&mut self, index: usize, path: &mut Vec<usize>) -> Result<(), BuildError> {
+        if path.contains(&index) {
+            let names: Vec<_> = path.iter().chain([&index]).map(|&i| self.stages[i].name.as_str()).collect();
+            let span = self.dockerfile.stages[index].from.span;
+            return Err(BuildError::user(format!(
+                "stages need each other in a circle: {}",
+                names.join(" → ")
+            ))
+            .at(&self.dockerfile.source, span));
+        }
+        if self.needed.contains(&index) {
+            return Ok(());
+        }
+        let (base, platform) = self.base_of(index)?;
+        if let Base::Stage(parent) = base {
+            self.stages[index].needs.insert(parent);
+        }
+        self.stages[index].base = base;
+        self.stages[index].platform = platform;
+        path.push(index);
+        for need in self.stages[index].needs.clone() {
+            self.require(need, path)?;
+        }
+        path.pop();
+        self.needed.insert(index);
+        Ok(())
+    }
+
+    fn base_of(&self, index: usize) -> Result<(Base, Platform), BuildError> {
+        let file = &self.dockerfile.source;
+        let from = &self.dockerfile.stages[index].from;
+        let image = expand_global(file, &self.dockerfile, &self.globals, &from.image)?;
+        if image.is_empty() {
+            return Err(BuildError::user(format!(
+                "base name `{}` is empty after expansion",
+                from.image.value
+            ))
+            .at(file, from.image.span)
+            .with_hint(format!(
+                "give the variable a default before FROM, or a value with `--build-arg`: {}",
+                from.image.value
+            )));
+        }
+        let mut platform = self.default_platform().clone();
+        if let Some(word) = &from.platform {
+            let text = expand_global(file, &self.dockerfile, &self.globals, word)?;
+            platform = text.parse().map_err(|e: orlop_store::descriptor::PlatformParseError| {
+                BuildError::user(e.to_string()).at(file, word.span)
+            })?;
+        }
+        if image == "scratch" {
+            return Ok((Base::Scratch, platform));
+        }
+        if let Some(stage) = self.dockerfile.stages[..index].iter().rposition(|s| is_named(s, &image)) {
+            let platform =
+                if from.platform.is_some() { platform } else { self.stages[stage].platform.clone() };
+            return Ok((Base::Stage(stage), platform));
+        }
+        if let Some(layout) = image.strip_prefix("oci-layout://") {
+            return Ok((Base::Layout(layout.to_owned()), platform));
+        }
+        let image = image.strip_prefix("docker-image://").unwrap_or(&image);
+        let reference = image.parse::<Reference>().map_err(|e| {
+            let hint = e.hint();
+            BuildError::user(e.to_string()).with_hint(hint).at(file, from.image.span)
+        })?;
+        Ok((Base::Image(reference), platform))
+    }
+
+    fn default_platform(&self) -> &Platform {
+        &self.stages[self.target].platform
+    }
+
+    /// The stage that `--from=name` means, if it means one: by name, else by number.
+    pub fn stage_named(&self, name: &str) -> Option<usize> {
+        stage_named(&self.dockerfile, name)
+    }
+}
+
+/// The operating system that RUN steps run on here.
+fn platform_os() -> &'static str {
+    if cfg!(windows) { "windows" } else { "linux" }
+}
+
+fn is_named(stage: &Stage, name: &str) -> bool {
+    stage.from.name.as_ref().is_some_and(|n| n.value.eq_ignore_ascii_case(name))
+}
+
+fn stage_named(dockerfile: &Dockerfile, name: &str) -> Option<usize> {
+    dockerfile.stages.iter().rposition(|s| is_named(s, name)).or_else(|| {
+        let number = name.parse::<usize>().ok()?;
+        (number < dockerfile.stages.len()).then_some(number)
+    })
+}
+
+fn stage_label(stage: &Stage, index: usize) -> String {
+    match &stage.from.name {
+        Some(name) => name.value.clone(),
+        None => format!("stage-{index}"),
+    }
+}
+
+fn find_target(dockerfile: &Dockerfile, target: Option<&str>) -> Result<usize, BuildError> {
+    let Some(target) = target.filter(|t| !t.is_empty()) else {
+        return dockerfile.stages.len().checked_sub(1).ok_or_else(|| {
+            BuildError::user("the Dockerfile has no FROM")
+                .with_hint("begin with `FROM debian:12` or `FROM scratch`".to_owned())
+        });
+    };
+    stage_named(dockerfile, target).ok_or_else(|| {
+        let names: Vec<_> = dockerfile
+            .stages
+            .iter()
+            .filter_map(|s| s.from.name.as_ref())
+            .map(|n| format!("`{}`", n.value))
+            .collect();
+        let hint = match names.len() {
+            0 => format!("no stage has a name; use a number from 0 to {}", dockerfile.stages.len() - 1),
+            _ => format!("the stages are {}", names.join(", ")),
+        };
+        BuildError::user(format!("target stage `{target}` is not in `{}`", dockerfile.source.name()))
+            .with_hint(hint)
+    })
+}
+
+/// The stages that a stage names in `--from` and in mounts.
+fn static_needs(dockerfile: &Dockerfile, stage: &Stage) -> BTreeSet<usize> {
+    let mut needs = BTreeSet::new();
+    let mut add = |word: &Word| {
+        if let Some(found) = stage_named(dockerfile, &word.value) {
+            needs.insert(found);
+        }
+    };
+    for instruction in &stage.instructions {
+        match &instruction.kind {
+            Kind::Copy(copy) => copy.from.iter().for_each(&mut add),
+            Kind::Run(run) => run.mounts.iter().filter_map(|m| m.from.as_ref()).for_each(&mut add),
+            _ => {}
+        }
+    }
+    needs
+}
+
+/// Expands a word of a FROM or a global ARG.
+fn expand_global(
+    file: &Arc<SourceFile>,
+    dockerfile: &Dockerfile,
+    globals: &GlobalScope,
+    word: &Word,
+) -> Result<String, BuildError> {
+    expand(&word.value, dockerfile.directives.escape, &|name| globals.lookup(name))
+        .map_err(|e| BuildError::user(e.to_string()).at(file, word.span))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(text: &str, target: Option<&str>, args: &[(&str, &str)]) -> Result<Plan, BuildError> {
+        let file = Arc::new(SourceFile::new("Dockerfile", text));
+        let dockerfile = crate::dockerfile::parse(file).map_err(|e| BuildError::user(e.to_string()))?;
+        let args: Vec<_> = args.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+        Plan::new(Arc::new(dockerfile), &args, target, &"linux/amd64".parse().unwrap())
+    }
+
+    fn needed(text: &str, target: Option<&str>) -> Vec<usize> {
+        plan(text, target, &[]).unwrap().needed.into_iter().collect()
+    }
+
+    const THREE: &str = "FROM a AS one\nFROM b AS two\nFROM one\nCOPY --from=0 /x /\n";
+
+    #[test]
+    fn only_what_the_target_needs_is_planned() {
+        assert_eq!(needed(THREE, None), [0, 2]);
+        assert_eq!(needed(THREE, Some("TWO")), [1]);
+        assert_eq!(needed(THREE, Some("1")), [1]);
+        let mounts = "FROM a AS unused\nFROM b AS tools\nFROM c\nRUN --mount=from=tools,target=/t true\n";
+        assert_eq!(needed(mounts, None), [1, 2]);
+    }
+
+    #[test]
+    fn a_stage_that_nobody_needs_may_name_anything() {
+        assert_eq!(needed("FROM ${NOTHING}\nFROM scratch\n", None), [1]);
+    }
+
+    #[test]
+    fn from_is_expanded_with_global_arguments_alone() {
+        let text = "ARG V=12\nARG IMAGE=debian:$V\nFROM ${IMAGE}\n";
+        let base = |args: &[(&str, &str)]| plan(text, None, args).unwrap().stages[0].base.clone();
+        assert_eq!(base(&[]), Base::Image("debian:12".parse().unwrap()));
+        assert_eq!(base(&[("V", "13")]), Base::Image("debian:13".parse().unwrap()));
+        assert_eq!(base(&[("IMAGE", "scratch")]), Base::Scratch);
+        assert_eq!(base(&[("IMAGE", "oci-layout:///x:1")]), Base::Layout("/x:1".to_owned()));
+        let empty = plan("FROM $NOTHING\n", None, &[]).unwrap_err();
+        assert!(empty.to_string().contains("empty after expansion") && empty.place.is_some(), "{empty}");
+    }
+
+    #[test]
+    fn a_name_means_an_earlier_stage_before_an_image() {
+        let plan = plan("FROM x AS debian\nFROM debian\n", None, &[]).unwrap();
+        assert_eq!(plan.stages[1].base, Base::Stage(0));
+        assert_eq!(plan.stages[0].base, Base::Image("x".parse().unwrap()));
+    }
+
+    #[test]
+    fn circles_and_missing_targets_are_errors() {
+        let circle = "FROM a AS x\nCOPY --from=y / /\nFROM b AS y\nCOPY --from=x / /\n";
+        let error = plan(circle, None, &[]).unwrap_err();
+        assert!(error.to_string().contains("y → x → y"), "{error}");
+        let error = plan(THREE, Some("four"), &[]).unwrap_err();
+        assert!(error.to_string().contains("`four`") && error.hint.unwrap().contains("`one`, `two`"));
+    }
+
+    #[test]
+    fn the_platform_of_a_stage_is_that_of_its_from() {
+        let text = "FROM --platform=$BUILDPLATFORM a AS tools\nFROM --platform=linux/arm64 b\nFROM tools\n";
+        let plan = plan(text, None, &[]).unwrap();
+        assert_eq!(plan.stages[0].platform, Platform::host());
+        assert_eq!(plan.stages[2].platform, Platform::host());
+        assert!(super::tests::plan("FROM --platform=no/such/thing/here a\n", None, &[]).is_err());
+    }
+}

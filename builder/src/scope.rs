@@ -1,0 +1,191 @@
+//! Which variables an instruction sees: build arguments, global ARGs, the platform's, ENV.
+//!
+//! The rules are those of the Dockerfile reference ("ARG", "ENV", "Scope", "Predefined ARGs"): an
+//! ENV of the image always wins over an ARG of the same name; an ARG is visible from its line on, in
+//! its stage and in stages built on that.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use orlop_store::Platform;
+
+/// ARGs that every RUN may use without a declaration, and that are left out of the step key and of
+/// the history because they say how this machine reaches the network and nothing about the result.
+pub const PROXY_ARGS: [&str; 10] = [
+    "HTTP_PROXY",
+    "http_proxy",
+    "HTTPS_PROXY",
+    "https_proxy",
+    "FTP_PROXY",
+    "ftp_proxy",
+    "NO_PROXY",
+    "no_proxy",
+    "ALL_PROXY",
+    "all_proxy",
+];
+
+/// What a whole build knows before any stage: `--build-arg`, the platforms and, once they are read,
+/// the ARGs before the first FROM.
+#[derive(Clone, Debug, Default)]
+pub struct GlobalScope {
+    build_args: BTreeMap<String, String>,
+    platform: BTreeMap<&'static str, String>,
+    declared: BTreeMap<String, Option<String>>,
+    used: BTreeSet<String>,
+}
+
+impl GlobalScope {
+    /// The scope of a build with these `--build-arg`s (the last of a name counts) that runs on
+    /// `build` and is for `target`; `target_stage` is what `--target` says.
+    pub fn new(
+        build_args: &[(String, String)],
+        build: &Platform,
+        target: &Platform,
+        target_stage: &str,
+    ) -> Self {
+        let mut platform = BTreeMap::new();
+        let names = [
+            (build, "BUILDPLATFORM", "BUILDOS", "BUILDOSVERSION", "BUILDARCH", "BUILDVARIANT"),
+            (target, "TARGETPLATFORM", "TARGETOS", "TARGETOSVERSION", "TARGETARCH", "TARGETVARIANT"),
+        ];
+        for (p, whole, os, version, arch, variant) in names {
+            platform.insert(whole, p.to_string());
+            platform.insert(os, p.os.clone());
+            platform.insert(version, p.os_version.clone().unwrap_or_default());
+            platform.insert(arch, p.architecture.clone());
+            platform.insert(variant, p.variant.clone().unwrap_or_default());
+        }
+        platform.insert("TARGETSTAGE", target_stage.to_owned());
+        Self {
+            build_args: build_args.iter().cloned().collect(),
+            platform,
+            declared: BTreeMap::new(),
+            used: BTreeSet::new(),
+        }
+    }
+
+    /// The value of a variable in a FROM or in the default of a global ARG.
+    pub fn lookup(&self, name: &str) -> Option<String> {
+        match self.declared.get(name) {
+            Some(value) => value.clone(),
+            None => self.predefined(name),
+        }
+    }
+
+    fn predefined(&self, name: &str) -> Option<String> {
+        let given = self.build_args.get(name).filter(|_| self.platform.contains_key(name));
+        given.or_else(|| self.platform.get(name)).cloned()
+    }
+
+    /// Declares a global ARG with its expanded default.
+    pub fn declare(&mut self, name: &str, default: Option<String>) {
+        self.used.insert(name.to_owned());
+        let value = self.build_args.get(name).cloned().or(default).or_else(|| self.predefined(name));
+        self.declared.insert(name.to_owned(), value);
+    }
+
+    /// The value that an ARG without a default takes in a stage.
+    fn inherited(&self, name: &str) -> Option<String> {
+        match self.declared.get(name) {
+            Some(value) => value.clone(),
+            None => self.predefined(name),
+        }
+    }
+
+    /// `--build-arg` of that name.
+    pub fn build_arg(&self, name: &str) -> Option<&str> {
+        self.build_args.get(name).map(String::as_str)
+    }
+
+    /// Names given with `--build-arg`.
+    pub fn build_arg_names(&self) -> impl Iterator<Item = &str> {
+        self.build_args.keys().map(String::as_str)
+    }
+
+    /// Whether an ARG before the first FROM has that name.
+    pub fn declares(&self, name: &str) -> bool {
+        self.used.contains(name)
+    }
+}
+
+/// The ARGs that a stage has declared so far.
+#[derive(Clone, Debug, Default)]
+pub struct StageScope {
+    args: Vec<(String, Option<String>)>,
+}
+
+impl StageScope {
+    /// Declares an ARG of a stage, `default` expanded.
+    pub fn declare(&mut self, global: &GlobalScope, name: &str, default: Option<String>) {
+        let value = global.build_arg(name).map(str::to_owned).or(default).or_else(|| global.inherited(name));
+        self.args.retain(|(n, _)| n != name);
+        self.args.push((name.to_owned(), value));
+    }
+
+    /// The value of an ARG; where `env` has the name, that wins.
+    pub fn lookup(&self, env: &[(String, String)], name: &str) -> Option<String> {
+        if let Some((_, value)) = env.iter().find(|(n, _)| n == name) {
+            return Some(value.clone());
+        }
+        self.args.iter().find(|(n, _)| n == name).and_then(|(_, v)| v.clone())
+    }
+
+    /// The ARGs with a value, in order, that a RUN gets besides `env`.
+    pub fn visible<'a>(&'a self, env: &'a [(String, String)]) -> impl Iterator<Item = (&'a str, &'a str)> {
+        self.args
+            .iter()
+            .filter_map(|(n, v)| v.as_deref().map(|v| (n.as_str(), v)))
+            .filter(|(n, _)| !env.iter().any(|(e, _)| e == n))
+    }
+
+    /// Whether the stage declared that ARG.
+    pub fn declares(&self, name: &str) -> bool {
+        self.args.iter().any(|(n, _)| n == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn global(args: &[(&str, &str)]) -> GlobalScope {
+        let args: Vec<_> = args.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let platform = "linux/amd64".parse().unwrap();
+        GlobalScope::new(&args, &platform, &"linux/arm/v7".parse().unwrap(), "final")
+    }
+
+    #[test]
+    fn a_stage_sees_a_global_only_after_declaring_it() {
+        let mut scope = global(&[("GIVEN", "1")]);
+        scope.declare("G", Some("g".into()));
+        let mut stage = StageScope::default();
+        assert_eq!(stage.lookup(&[], "G"), None);
+        stage.declare(&scope, "G", None);
+        assert_eq!(stage.lookup(&[], "G").as_deref(), Some("g"));
+        stage.declare(&scope, "G", Some("local".into()));
+        assert_eq!(stage.lookup(&[], "G").as_deref(), Some("local"));
+        stage.declare(&scope, "GIVEN", Some("default".into()));
+        assert_eq!(stage.lookup(&[], "GIVEN").as_deref(), Some("1"));
+    }
+
+    #[test]
+    fn env_wins_over_arg() {
+        let mut stage = StageScope::default();
+        stage.declare(&global(&[("X", "arg")]), "X", None);
+        let env = [("X".to_owned(), "env".to_owned())];
+        assert_eq!(stage.lookup(&env, "X").as_deref(), Some("env"));
+        assert_eq!(stage.visible(&env).count(), 0);
+        assert_eq!(stage.visible(&[]).collect::<Vec<_>>(), [("X", "arg")]);
+    }
+
+    #[test]
+    fn platform_variables_are_there_for_from_and_after_declaration() {
+        let scope = global(&[]);
+        assert_eq!(scope.lookup("TARGETVARIANT").as_deref(), Some("v7"));
+        assert_eq!(scope.lookup("BUILDARCH").as_deref(), Some("amd64"));
+        let mut stage = StageScope::default();
+        stage.declare(&scope, "TARGETPLATFORM", None);
+        assert_eq!(stage.lookup(&[], "TARGETPLATFORM").as_deref(), Some("linux/arm/v7"));
+        stage.declare(&scope, "TARGETSTAGE", None);
+        assert_eq!(stage.lookup(&[], "TARGETSTAGE").as_deref(), Some("final"));
+    }
+}

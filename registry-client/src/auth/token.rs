@@ -1,0 +1,270 @@
+//! The token protocol: what a registry's `WWW-Authenticate` asks for, and how a token is had for it
+//! (distribution's "Token Authentication Specification" and its OAuth2 variant).
+
+use std::time::{Duration, Instant};
+
+use reqwest::Method;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
+use serde::Deserialize;
+use url::Url;
+
+use super::{Credential, basic};
+use crate::error::Error;
+use crate::transport::{Body, Request, Route, Transport, redact};
+
+/// Bytes of a token server's answer that are read.
+const TOKEN_CAP: usize = 1 << 20;
+/// How we call ourselves to token servers.
+const CLIENT_ID: &str = "orlop";
+
+/// What a registry asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Challenge {
+    Basic,
+    Bearer { realm: Url, service: Option<String>, scopes: Vec<String> },
+}
+
+/// The challenges of an answer, the one that we prefer first. `base` resolves a relative realm.
+pub(crate) fn challenges(headers: &HeaderMap, base: &Url) -> Vec<Challenge> {
+    let mut out = Vec::new();
+    for value in headers.get_all(WWW_AUTHENTICATE) {
+        let text = String::from_utf8_lossy(value.as_bytes());
+        for (scheme, params) in parse(&text) {
+            let get = |key: &str| params.iter().find(|(k, _)| k == key).map(|(_, v)| v.clone());
+            if scheme.eq_ignore_ascii_case("basic") {
+                out.push(Challenge::Basic);
+            } else if scheme.eq_ignore_ascii_case("bearer") {
+                let Some(realm) = get("realm").and_then(|r| base.join(&r).ok()) else { continue };
+                if matches!(realm.scheme(), "http" | "https") && realm.has_host() {
+                    let scopes = get("scope").unwrap_or_default();
+                    let scopes = scopes.split_whitespace().map(str::to_owned).collect();
+                    out.push(Challenge::Bearer {
+                        realm,
+                        service: get("service").filter(|s| !s.is_empty()),
+                        scopes,
+                    });
+                }
+            }
+        }
+    }
+    out.sort_by_key(|c| matches!(c, Challenge::Basic));
+    out
+}
+
+/// Splits `Bearer realm="…",service=x, Basic realm=y` (RFC 9110, 11.6.1) into schemes and parameters.
+fn parse(text: &str) -> Vec<(String, Vec<(String, String)>)> {
+    let mut out: Vec<(String, Vec<(String, String)>)> = Vec::new();
+    let mut rest = text.trim_start();
+    while !rest.is_empty() {
+        let end = rest.find(|c: char| c == '=' || c == ',' || c.is_whitespace()).unwrap_or(rest.len());
+        let (word, after) = rest.split_at(end);
+        let trimmed = after.trim_start();
+        if let (Some(value), false) = (trimmed.strip_prefix('='), word.is_empty()) {
+            let (value, left) = value_of(value.trim_start());
+            if let Some((_, params)) = out.last_mut() {
+                params.push((word.to_ascii_lowercase(), value));
+            }
+            rest = left;
+        } else {
+            if !word.is_empty() {
+                out.push((word.to_owned(), Vec::new()));
+            }
+            rest = trimmed;
+        }
+        let next = rest.trim_start_matches(|c: char| c == ',' || c.is_whitespace());
+        // A lone `=` starts no word; step over it, so that every round gets on.
+        rest = if next.starts_with('=') && end == 0 { &next[1..] } else { next };
+    }
+    out
+}
+
+/// A quoted string or a token, and what follows it.
+fn value_of(text: &str) -> (String, &str) {
+    let Some(quoted) = text.strip_prefix('"') else {
+        let end = text.find(|c: char| c == ',' || c.is_whitespace()).unwrap_or(text.len());
+        return (text[..end].to_owned(), &text[end..]);
+    };
+    let mut value = String::new();
+    let mut chars = quoted.char_indices();
+    while let Some((at, c)) = chars.next() {
+        match c {
+            '"' => return (value, &quoted[at + 1..]),
+            '\\' => value.extend(chars.next().map(|(_, c)| c)),
+            c => value.push(c),
+        }
+    }
+    (value, "")
+}
+
+/// A bearer token and how long it may be used.
+#[derive(Clone)]
+pub(crate) struct Token {
+    pub(crate) value: String,
+    good_until: Instant,
+}
+
+impl Token {
+    pub(crate) fn is_fresh(&self) -> bool {
+        Instant::now() < self.good_until
+    }
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    token: Option<String>,
+    access_token: Option<String>,
+    expires_in: Option<f64>,
+}
+
+/// What a token is asked for.
+pub(crate) struct Ask<'a> {
+    pub(crate) realm: &'a Url,
+    pub(crate) service: Option<&'a str>,
+    pub(crate) scopes: &'a [String],
+}
+
+impl Ask<'_> {
+    fn query(&self, account: Option<&str>) -> Url {
+        let mut url = self.realm.clone();
+        {
+            let mut pairs = url.query_pairs_mut();
+            if let Some(account) = account {
+                pairs.append_pair("account", account);
+            }
+            if let Some(service) = self.service {
+                pairs.append_pair("service", service);
+            }
+            for scope in self.scopes {
+                pairs.append_pair("scope", scope);
+            }
+        }
+        url
+    }
+
+    fn form(&self, grant: &[(&str, &str)]) -> String {
+        let mut form = url::form_urlencoded::Serializer::new(String::new());
+        form.extend_pairs(grant).append_pair("client_id", CLIENT_ID);
+        if let Some(service) = self.service {
+            form.append_pair("service", service);
+        }
+        if !self.scopes.is_empty() {
+            form.append_pair("scope", &self.scopes.join(" "));
+        }
+        form.finish()
+    }
+}
+
+/// Fetches a token: with a password by GET, with an identity token by POST, else anonymously.
+pub(crate) async fn fetch(
+    transport: &Transport,
+    route: &Route,
+    ask: &Ask<'_>,
+    credential: Option<&Credential>,
+) -> Result<Token, Error> {
+    let asked = Instant::now();
+    let request = match credential {
+        Some(Credential::Basic { user, password }) => {
+            let mut request = Request::new(Method::GET, ask.query(Some(user)));
+            request.headers.insert(AUTHORIZATION, basic(user, password)?);
+            request
+        }
+        Some(Credential::IdentityToken(token)) => {
+            let mut request = Request::new(Method::POST, ask.realm.clone());
+            request
+                .headers
+                .insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+            let form = ask.form(&[("grant_type", "refresh_token"), ("refresh_token", token)]);
+            request.body = Body::Bytes(form.into());
+            request
+        }
+        Some(Credential::RegistryToken(_)) | None => Request::new(Method::GET, ask.query(None)),
+    };
+    let response = transport.send(request, route).await?;
+    if !response.status().is_success() {
+        return Err(response.into_error().await);
+    }
+    let shown = redact(response.url());
+    let bytes = response.bytes(TOKEN_CAP).await?;
+    let bad =
+        |what: &str| Error::Protocol { method: "GET".into(), url: shown.clone(), what: what.to_owned() };
+    // The message of serde_json may quote the answer, which holds the token.
+    let answer: Answer =
+        serde_json::from_slice(&bytes).map_err(|_| bad("the token server did not answer in JSON"))?;
+    let value = answer
+        .token
+        .filter(|t| !t.is_empty())
+        .or(answer.access_token.filter(|t| !t.is_empty()))
+        .ok_or_else(|| bad("the token server's answer holds no token"))?;
+    // No lifetime means 60 s (the specification's words). A tenth is kept back for the way there.
+    let life = answer.expires_in.filter(|s| s.is_finite() && *s > 0.0).unwrap_or(60.0).min(86_400.0);
+    let good_until = asked + Duration::from_secs_f64(life * 0.9);
+    Ok(Token { value, good_until })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(values: &[&str]) -> Vec<Challenge> {
+        let mut headers = HeaderMap::new();
+        for v in values {
+            headers.append(WWW_AUTHENTICATE, HeaderValue::from_bytes(v.as_bytes()).unwrap());
+        }
+        challenges(&headers, &Url::parse("https://r.example/v2/").unwrap())
+    }
+
+    fn bearer(realm: &str, service: Option<&str>, scopes: &[&str]) -> Challenge {
+        Challenge::Bearer {
+            realm: Url::parse(realm).unwrap(),
+            service: service.map(str::to_owned),
+            scopes: scopes.iter().map(|s| (*s).to_owned()).collect(),
+        }
+    }
+
+    #[test]
+    fn challenges_of_all_forms() {
+        let full = r#"Bearer realm="https://a.example/t?x=1",service="s p",scope="repository:a/b:pull,push repository:c:pull",error="invalid_token""#;
+        let want = bearer(
+            "https://a.example/t?x=1",
+            Some("s p"),
+            &["repository:a/b:pull,push", "repository:c:pull"],
+        );
+        assert_eq!(read(&[full]), [want]);
+        let plain = bearer("https://r.example/token", None, &[]);
+        assert_eq!(
+            read(&["Basic realm=\"x, y=\\\"z\\\"\", bearer realm=/token"]),
+            [plain.clone(), Challenge::Basic]
+        );
+        assert_eq!(read(&["basic", "BEARER realm = \"/token\" , service="]), [plain, Challenge::Basic]);
+        for nonsense in [
+            "",
+            "=",
+            "===,,=",
+            "Bearer",
+            "Bearer realm=",
+            "Negotiate abc==",
+            "Bearer realm=\"ftp://x/\"",
+            "\"",
+            "a=\"",
+        ] {
+            read(&[nonsense]);
+        }
+        assert!(read(&["Bearer realm=\"ftp://x/\""]).is_empty());
+    }
+
+    #[test]
+    fn scopes_are_asked_one_by_one_or_as_a_list() {
+        let realm = Url::parse("https://a.example/t?keep=1").unwrap();
+        let scopes = ["repository:a:pull,push".to_owned(), "repository:b:pull".to_owned()];
+        let ask = Ask { realm: &realm, service: Some("s"), scopes: &scopes };
+        assert_eq!(
+            ask.query(Some("u")).as_str(),
+            "https://a.example/t?keep=1&account=u&service=s&scope=repository%3Aa%3Apull%2Cpush&scope=repository%3Ab%3Apull"
+        );
+        assert!(
+            ask.form(&[("grant_type", "refresh_token")]).ends_with(
+                "client_id=orlop&service=s&scope=repository%3Aa%3Apull%2Cpush+repository%3Ab%3Apull"
+            )
+        );
+    }
+}

@@ -1,0 +1,353 @@
+//! The client: configuration, the hidden runtime, and how any request to a registry is sent.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use reqwest::Method;
+use reqwest::header::AUTHORIZATION;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::OnceCell;
+use tokio::task::JoinHandle;
+use url::Url;
+
+use crate::auth::{Authenticator, Credentials, Scopes};
+use crate::error::{Error, TransportKind};
+use crate::hosts::{Endpoint, HostsConfig, is_loopback};
+use crate::registry::Repository;
+use crate::retry::{Retry, RetryObserver, RetryPolicy};
+use crate::transport::{Proxies, Request, Response, Route, Timeouts, Transport};
+
+/// Everything that a client is told. Nothing is read from the environment.
+#[derive(Clone, Debug)]
+pub struct ClientConfig {
+    /// Who we are.
+    pub credentials: Credentials,
+    /// Mirrors, insecure and blocked registries, certificates.
+    pub hosts: HostsConfig,
+    /// Proxies.
+    pub proxies: Proxies,
+    /// What we call ourselves.
+    pub user_agent: String,
+    /// Limits of time.
+    pub timeouts: Timeouts,
+    /// When to try again.
+    pub retries: RetryPolicy,
+    /// Told before each repetition.
+    pub on_retry: RetryObserver,
+    /// HTTP/2 where the registry offers it; blobs go over HTTP/1.1 all the same.
+    pub http2: bool,
+}
+
+impl Default for ClientConfig {
+    fn default() -> Self {
+        Self {
+            credentials: Credentials::none(),
+            hosts: HostsConfig::default(),
+            proxies: Proxies::default(),
+            user_agent: concat!("orlop/", env!("CARGO_PKG_VERSION")).to_owned(),
+            timeouts: Timeouts::default(),
+            retries: RetryPolicy::default(),
+            on_retry: RetryObserver::default(),
+            http2: true,
+        }
+    }
+}
+
+/// Speaks to registries. Cheap to clone; all clones share connections, tokens and one small runtime.
+///
+/// Every method blocks, from any thread; also from one that drives a runtime of its own.
+#[derive(Clone)]
+pub struct Client {
+    pub(crate) core: Arc<Core>,
+    runtime: Arc<OwnRuntime>,
+}
+
+/// The part of the client that tasks share.
+pub(crate) struct Core {
+    pub(crate) config: ClientConfig,
+    pub(crate) transport: Transport,
+    pub(crate) auth: Authenticator,
+    /// By host: the URL that it is reached by, once it is known.
+    bases: Mutex<HashMap<(String, bool), Arc<OnceCell<Url>>>>,
+}
+
+/// Ends in the background, because tokio's own drop panics on a thread of another runtime.
+struct OwnRuntime(Option<Runtime>);
+
+impl Drop for OwnRuntime {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("config", &self.core.config).finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// A client; no connection is made yet.
+    ///
+    /// # Errors
+    /// When the system gives no threads.
+    pub fn new(config: ClientConfig) -> Result<Self, Error> {
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("orlop-registry")
+            .enable_all()
+            .build()
+            .map_err(|e| Error::Config { name: "threads".into(), what: e.to_string() })?;
+        let transport = Transport::new(
+            config.hosts.clone(),
+            config.proxies.clone(),
+            config.timeouts,
+            config.user_agent.clone(),
+            config.http2,
+        );
+        let auth = Authenticator::new(config.credentials.clone());
+        let core = Core { config, transport, auth, bases: Mutex::default() };
+        Ok(Self { core: Arc::new(core), runtime: Arc::new(OwnRuntime(Some(runtime))) })
+    }
+
+    /// Asks whether the registry speaks the protocol and takes our login.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn ping(&self, registry: &str) -> Result<(), Error> {
+        let place = self.core.config.hosts.registry_endpoint(registry)?;
+        let core = Arc::clone(&self.core);
+        self.run(async move {
+            let send = || core.ask(&place, Scopes::none(), Method::GET, "");
+            core.retrying(u32::MAX, send).await?.drain().await;
+            Ok(())
+        })
+    }
+
+    /// Starts a task on the hidden runtime.
+    pub(crate) fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        let runtime = self.runtime.0.as_ref().expect("taken only when the last clone is dropped");
+        runtime.spawn(future)
+    }
+
+    /// Runs a task to its end.
+    pub(crate) fn run<T, F>(&self, future: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, Error>> + Send + 'static,
+    {
+        let (send, receive) = std::sync::mpsc::sync_channel(1);
+        let _running = self.spawn(async move {
+            let _gone = send.send(future.await);
+        });
+        receive.recv().unwrap_or(Err(Error::Cancelled))
+    }
+}
+
+impl Core {
+    /// Repeats `f` while it fails in ways that may pass, at most `limit` times or as the policy says.
+    pub(crate) async fn retrying<T, F, Fut>(&self, limit: u32, f: F) -> Result<T, Error>
+    where
+        F: Fn() -> Fut,
+        Fut: Future<Output = Result<T, Error>>,
+    {
+        let mut attempt = 0;
+        loop {
+            let error = match f().await {
+                Ok(value) => return Ok(value),
+                Err(error) => error,
+            };
+            attempt += 1;
+            match (attempt <= limit).then(|| self.announce(attempt, &error)).flatten() {
+                Some(wait) => tokio::time::sleep(wait).await,
+                None => return Err(error),
+            }
+        }
+    }
+
+    /// How long to wait before repetition `attempt`; nothing when the error is final. Tells the observer.
+    pub(crate) fn announce(&self, attempt: u32, error: &Error) -> Option<std::time::Duration> {
+        let wait = self.config.retries.wait(attempt, error)?;
+        self.config.on_retry.notify(&Retry {
+            error: error.to_string(),
+            attempt,
+            of: self.config.retries.count,
+            wait,
+            asked: error.retry_after().is_some(),
+        });
+        Some(wait)
+    }
+
+    /// Tries the places where a repository may be pulled from, one after the other.
+    pub(crate) async fn on_places<T, F, Fut>(
+        &self,
+        repo: &Repository,
+        by_digest: bool,
+        f: F,
+    ) -> Result<T, Error>
+    where
+        F: Fn(Endpoint) -> Fut,
+        Fut: Future<Output = Result<T, Error>>,
+    {
+        let places = self.config.hosts.pull_endpoints(repo, by_digest)?;
+        let last = places.len().saturating_sub(1);
+        let mut before: Vec<String> = Vec::new();
+        for (i, place) in places.into_iter().enumerate() {
+            // A mirror that is down is no reason to wait: the registry itself comes next.
+            let limit = if i == last { u32::MAX } else { 1 };
+            match self.retrying(limit, || f(place.clone())).await {
+                Ok(value) => return Ok(value),
+                Err(e) if i < last => before.push(e.to_string()),
+                Err(e) if before.is_empty() => return Err(e),
+                Err(e) => return Err(Error::Mirrors { last: Box::new(e), before: before.join("; ") }),
+            }
+        }
+        Err(Error::Cancelled)
+    }
+
+    /// A request without a body to `/v2/` and `path`; an answer that is no success is an error.
+    pub(crate) async fn ask(
+        &self,
+        place: &Endpoint,
+        scopes: Scopes,
+        method: Method,
+        path: &str,
+    ) -> Result<Response, Error> {
+        let make = |base: &Url| Ok(Request::new(method.clone(), join(base, path)?));
+        let response = self.exchange(place, &scopes, false, &make).await?;
+        match response.status().is_success() {
+            true => Ok(response),
+            false => Err(response.into_error().await),
+        }
+    }
+
+    /// Sends what `make` makes of the registry's base URL, with our credentials where the URL is the
+    /// registry's own, and once more with better ones where the registry asks for them.
+    pub(crate) async fn exchange(
+        &self,
+        place: &Endpoint,
+        scopes: &Scopes,
+        bulk: bool,
+        make: &(dyn Fn(&Url) -> Result<Request, Error> + Send + Sync),
+    ) -> Result<Response, Error> {
+        let base = self.base(place).await?;
+        let route = Route { insecure: place.insecure, bulk };
+        let mut attempt = 0;
+        loop {
+            let mut request = make(&base)?;
+            let own = request.url.origin() == base.origin();
+            let sent = if own { self.auth.header(&self.transport, place, scopes).await? } else { None };
+            if let Some(value) = &sent {
+                request.headers.insert(AUTHORIZATION, value.clone());
+            }
+            let response = self.transport.send(request, &route).await?;
+            attempt += 1;
+            let asks = response.status() == 401 && response.url().origin() == base.origin();
+            // Twice: an expired token, then one for what else the registry wants.
+            if !asks || attempt > 2 || !self.auth.challenged(place, scopes, sent.as_ref(), &response).await? {
+                return Ok(response);
+            }
+            response.drain().await;
+        }
+    }
+
+    /// The URL of the registry's `/v2/`, found out by trial where both HTTP and HTTPS are allowed.
+    pub(crate) async fn base(&self, place: &Endpoint) -> Result<Url, Error> {
+        let key = (place.host().to_owned(), place.insecure);
+        let cell = {
+            let mut bases = self.bases.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(bases.entry(key).or_default())
+        };
+        cell.get_or_try_init(|| self.find_base(place)).await.cloned()
+    }
+
+    async fn find_base(&self, place: &Endpoint) -> Result<Url, Error> {
+        let url = |scheme: &str| {
+            Url::parse(&format!("{scheme}://{}/v2/", place.host())).map_err(|e| Error::Config {
+                name: place.registry.clone(),
+                what: format!("not a registry's host: {e}"),
+            })
+        };
+        let (http, https) = (url("http")?, url("https")?);
+        if is_loopback(place.host()) {
+            return self.find_local_base(place, http, https).await;
+        }
+        if !place.insecure {
+            return Ok(https);
+        }
+        match self.probe(place, &https).await {
+            Ok(_) => Ok(https),
+            Err(secure) => match self.probe(place, &http).await {
+                Ok(_) => Ok(http),
+                Err(_) => Err(secure),
+            },
+        }
+    }
+
+    /// Plain HTTP first: a TLS server says at once that it was spoken to wrongly, while a plain server
+    /// may wait for the rest of what it takes for a very long request line.
+    async fn find_local_base(&self, place: &Endpoint, http: Url, https: Url) -> Result<Url, Error> {
+        let plain = match self.probe(place, &http).await {
+            Ok(false) => return Ok(http),
+            Ok(true) => None,
+            Err(e @ Error::Transport { kind: TransportKind::Refused | TransportKind::Resolve, .. }) => {
+                return Err(e);
+            }
+            Err(e) => Some(e),
+        };
+        match self.probe(place, &https).await {
+            Ok(_) => Ok(https),
+            Err(Error::Transport { kind: TransportKind::NotTls | TransportKind::Broken, .. })
+                if plain.is_some() =>
+            {
+                Err(plain.unwrap_or(Error::Cancelled))
+            }
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Whether something answers there; true when it answers that it wants HTTPS.
+    async fn probe(&self, place: &Endpoint, url: &Url) -> Result<bool, Error> {
+        let mut request = Request::new(Method::GET, url.clone());
+        request.keep_redirect = true;
+        let route = Route { insecure: place.insecure, bulk: false };
+        let response = self.transport.send(request, &route).await?;
+        match response.status().as_u16() {
+            400 if url.scheme() == "http" => {
+                // Go's and nginx's words: "… an HTTP request to an HTTPS server", "… sent to HTTPS port".
+                let text = response.into_error().await.to_string();
+                Ok(text.contains("HTTPS"))
+            }
+            301 | 302 | 307 | 308 if url.scheme() == "http" => {
+                let to = response.text("location").and_then(|l| url.join(l).ok());
+                let same = to.is_some_and(|to| {
+                    to.scheme() == "https" && to.host() == url.host() && to.port() == url.port()
+                });
+                response.drain().await;
+                Ok(same)
+            }
+            401 => {
+                // Saves the first request from being refused.
+                self.auth.challenged(place, &Scopes::none(), None, &response).await?;
+                response.drain().await;
+                Ok(false)
+            }
+            _ => {
+                response.drain().await;
+                Ok(false)
+            }
+        }
+    }
+}
+
+/// The URL of a path below `/v2/`. The path is made of checked names only.
+pub(crate) fn join(base: &Url, path: &str) -> Result<Url, Error> {
+    base.join(path).map_err(|e| Error::Config { name: path.to_owned(), what: e.to_string() })
+}

@@ -1,0 +1,168 @@
+//! Plain downloads, for `ADD https://…`: no registry, no credentials.
+
+use std::fmt;
+use std::io::{self, Read};
+
+use bytes::{Buf, Bytes};
+use reqwest::Method;
+use url::Url;
+
+use crate::client::Client;
+use crate::error::Error;
+use crate::pipe::{Reader, pipe};
+use crate::transport::{Request, Response, Route, redact};
+
+/// Bytes that are fetched before the reader asks for them.
+const AHEAD: usize = 1 << 20;
+
+/// What the server said about a file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DownloadHead {
+    /// Where it came from in the end, redirects followed; may hold secrets of a signed URL.
+    pub url: String,
+    /// `Content-Length`.
+    pub size: Option<u64>,
+    /// `Last-Modified`, in seconds since 1970.
+    pub last_modified: Option<u64>,
+    /// `ETag`, as it is.
+    pub etag: Option<String>,
+    /// `Content-Type`, as it is.
+    pub content_type: Option<String>,
+    /// `Content-Disposition`, as it is.
+    pub content_disposition: Option<String>,
+}
+
+impl DownloadHead {
+    fn of(response: &Response) -> Self {
+        let get = |name: &str| response.text(name).map(str::to_owned);
+        Self {
+            url: response.url().to_string(),
+            size: response.length(),
+            last_modified: response.text("last-modified").and_then(crate::retry::http_date),
+            etag: get("etag"),
+            content_type: get("content-type"),
+            content_disposition: get("content-disposition"),
+        }
+    }
+}
+
+/// A file as it arrives. Nothing verifies it but its length.
+pub struct Download {
+    head: DownloadHead,
+    reader: Reader<Error>,
+    chunk: Bytes,
+    failed: bool,
+    task: tokio::task::JoinHandle<()>,
+    _client: Client,
+}
+
+impl Download {
+    /// What the server said about it.
+    pub fn head(&self) -> &DownloadHead {
+        &self.head
+    }
+}
+
+impl fmt::Debug for Download {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Download").finish_non_exhaustive()
+    }
+}
+
+impl Read for Download {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if buf.is_empty() {
+            return Ok(0);
+        }
+        while self.chunk.is_empty() {
+            if self.failed {
+                return Err(io::Error::new(io::ErrorKind::BrokenPipe, "the download failed before"));
+            }
+            match self.reader.recv_blocking() {
+                Some(Ok(chunk)) => self.chunk = chunk,
+                Some(Err(e)) => {
+                    self.failed = true;
+                    return Err(e.into_io());
+                }
+                None => return Ok(0),
+            }
+        }
+        let n = buf.len().min(self.chunk.len());
+        self.chunk.copy_to_slice(&mut buf[..n]);
+        Ok(n)
+    }
+}
+
+impl Drop for Download {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Client {
+    /// Fetches an `http` or `https` URL, redirects followed. A body beyond `cap` bytes is an error.
+    /// Failures before the first byte are tried again; a body that breaks is not, because nothing
+    /// says that the file is still the same.
+    ///
+    /// # Errors
+    /// When the URL is not such, the server cannot be reached or says no.
+    pub fn download(&self, url: &str, cap: Option<u64>) -> Result<Download, Error> {
+        let mut response = self.plain(url, Method::GET)?;
+        let head = DownloadHead::of(&response);
+        let too_long =
+            move |r: &Response| r.protocol(format!("longer than {} bytes", cap.unwrap_or(u64::MAX)));
+        let cap = cap.unwrap_or(u64::MAX);
+        if head.size.is_some_and(|size| size > cap) {
+            return Err(too_long(&response));
+        }
+        let (writer, reader) = pipe(AHEAD);
+        let task = self.spawn(async move {
+            let mut got = 0u64;
+            let end = loop {
+                match response.chunk().await {
+                    Ok(Some(chunk)) => {
+                        got = got.saturating_add(chunk.len() as u64);
+                        if got > cap {
+                            break Err(too_long(&response));
+                        }
+                        if !writer.send(chunk).await {
+                            break Err(Error::Cancelled);
+                        }
+                    }
+                    Ok(None) => break Ok(()),
+                    Err(e) => break Err(e),
+                }
+            };
+            writer.finish(end);
+        });
+        Ok(Download { head, reader, chunk: Bytes::new(), failed: false, task, _client: self.clone() })
+    }
+
+    /// Asks about a URL without fetching it, to learn whether it changed.
+    ///
+    /// # Errors
+    /// As for [`Client::download`]; some servers refuse the question.
+    pub fn download_head(&self, url: &str) -> Result<DownloadHead, Error> {
+        Ok(DownloadHead::of(&self.plain(url, Method::HEAD)?))
+    }
+
+    fn plain(&self, url: &str, method: Method) -> Result<Response, Error> {
+        let parsed = Url::parse(url).ok().filter(|u| matches!(u.scheme(), "http" | "https") && u.has_host());
+        let url = parsed.ok_or_else(|| Error::Config {
+            name: Url::parse(url).map_or_else(|_| "URL".to_owned(), |u| redact(&u)),
+            what: "not an `http` or `https` URL".into(),
+        })?;
+        let core = std::sync::Arc::clone(&self.core);
+        self.run(async move {
+            let send = || async {
+                let route = Route { insecure: false, bulk: true };
+                let response = core.transport.send(Request::new(method.clone(), url.clone()), &route).await?;
+                match response.status().is_success() {
+                    true => Ok(response),
+                    false => Err(response.into_error().await),
+                }
+            };
+            core.retrying(u32::MAX, send).await
+        })
+    }
+}

@@ -1,0 +1,445 @@
+//! What can go wrong between us and a registry, said so that a person knows what to type next.
+
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+use orlop_store::Digest;
+
+/// Bytes of an error body that are read; the rest is not looked at.
+pub(crate) const ERROR_BODY_CAP: usize = 64 * 1024;
+
+/// Why a request did not do what was asked. `source()` says more where there is more.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The registry answered, and the answer was no.
+    #[error("{0}")]
+    Status(Box<StatusError>),
+    /// No answer: name resolution, connection, TLS, a break in mid-stream, a timeout.
+    #[error("{method} {url}: {kind}")]
+    Transport {
+        /// HTTP method.
+        method: String,
+        /// URL without secrets.
+        url: String,
+        /// What broke.
+        kind: TransportKind,
+        /// What the layer below said.
+        #[source]
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+    /// The registry answered in a way that the distribution specification does not allow.
+    #[error("{method} {url}: {what}")]
+    Protocol {
+        /// HTTP method.
+        method: String,
+        /// URL without secrets.
+        url: String,
+        /// What was wrong with the answer.
+        what: String,
+    },
+    /// Other content than was asked for.
+    #[error("GET {url}: expected {expected}, the registry sent {found}")]
+    Digest {
+        /// URL without secrets.
+        url: String,
+        /// The digest that was asked for or announced.
+        expected: Digest,
+        /// The digest of what arrived.
+        found: Digest,
+    },
+    /// Content of another size than its descriptor says.
+    #[error("GET {url}: expected {expected} bytes, the registry sent {found}")]
+    Size {
+        /// URL without secrets.
+        url: String,
+        /// Bytes that the descriptor says.
+        expected: u64,
+        /// Bytes that arrived or were announced.
+        found: u64,
+    },
+    /// A manifest that orlop does not read.
+    #[error("`{name}`: {what}")]
+    Manifest {
+        /// Repository and tag or digest.
+        name: String,
+        /// Why it is not read.
+        what: String,
+    },
+    /// An index that has no image for the platform.
+    #[error("no image for platform `{wanted}`; there are: {available}")]
+    NoPlatform {
+        /// The platform asked for.
+        wanted: String,
+        /// The platforms that there are, comma-separated.
+        available: String,
+    },
+    /// No token or password to be had.
+    #[error("log in to `{registry}`: {what}")]
+    Auth {
+        /// Registry host.
+        registry: String,
+        /// What failed.
+        what: String,
+        /// What the token server or the helper said.
+        #[source]
+        source: Option<Box<Error>>,
+    },
+    /// Configuration that cannot be used: a credentials file, `registries.conf`, a certificate, a proxy.
+    #[error("`{name}`: {what}")]
+    Config {
+        /// The file or setting.
+        name: String,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// `registries.conf` forbids the registry.
+    #[error("registry `{registry}` is blocked by configuration")]
+    Blocked {
+        /// The registry or prefix.
+        registry: String,
+    },
+    /// The source of a push could not be read, or is not what its descriptor says.
+    #[error("read `{digest}` to push it")]
+    Source {
+        /// The blob.
+        digest: Digest,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The last of several mirrors' failures, with the ones before.
+    #[error("{last} (before that: {before})")]
+    Mirrors {
+        /// Failure of the registry itself, tried last.
+        last: Box<Error>,
+        /// Failures of the mirrors, one after the other.
+        before: String,
+    },
+    /// The caller gave up.
+    #[error("cancelled")]
+    Cancelled,
+}
+
+/// The kinds of [`Error::Transport`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TransportKind {
+    /// The host has no address.
+    Resolve,
+    /// Nobody listens.
+    Refused,
+    /// No connection for another reason.
+    Connect,
+    /// No connection within the time.
+    ConnectTimeout,
+    /// The certificate is signed by nobody we know, or is for another name or time.
+    Certificate,
+    /// The peer does not speak TLS: most likely plain HTTP.
+    NotTls,
+    /// TLS failed otherwise.
+    Tls,
+    /// The peer asked for HTTPS although we spoke plain HTTP.
+    WantsTls,
+    /// No answer within the time (first byte).
+    FirstByteTimeout,
+    /// Bytes stopped coming or going.
+    Stalled,
+    /// The connection broke.
+    Broken,
+    /// Too many redirects, or one that leads nowhere.
+    Redirect,
+    /// Anything else, such as an answer that is not HTTP.
+    Other,
+}
+
+impl fmt::Display for TransportKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Resolve => "the host has no address",
+            Self::Refused => "connection refused",
+            Self::Connect => "no connection",
+            Self::ConnectTimeout => "no connection within the time limit",
+            Self::Certificate => "the server's certificate is not trusted",
+            Self::NotTls => "the server does not speak HTTPS",
+            Self::Tls => "TLS failed",
+            Self::WantsTls => "the server speaks HTTPS, not plain HTTP",
+            Self::FirstByteTimeout => "no answer within the time limit",
+            Self::Stalled => "the transfer stalled",
+            Self::Broken => "the connection broke",
+            Self::Redirect => "redirected too often or nowhere",
+            Self::Other => "the request failed",
+        })
+    }
+}
+
+/// An answer that is an error, with what its body said.
+#[derive(Clone, Debug)]
+pub struct StatusError {
+    /// HTTP method.
+    pub method: String,
+    /// URL without secrets.
+    pub url: String,
+    /// HTTP status.
+    pub status: u16,
+    /// The registry's own code, such as `NAME_UNKNOWN`, where the body had one.
+    pub code: Option<String>,
+    /// The message, shortened, where the body had one.
+    pub message: Option<String>,
+    /// How long the registry asked us to wait.
+    pub retry_after: Option<Duration>,
+}
+
+impl StatusError {
+    /// Reads the error body of a registry (distribution specification, "Error codes") or of a token
+    /// server, or takes the first line of any other text.
+    pub(crate) fn read_body(&mut self, body: &[u8]) {
+        let body = body.get(..body.len().min(ERROR_BODY_CAP)).unwrap_or_default();
+        let text = |v: &serde_json::Value| v.as_str().map(clean).filter(|s| !s.is_empty());
+        if let Ok(json) = serde_json::from_slice::<serde_json::Value>(body) {
+            let first = json.get("errors").and_then(|e| e.get(0)).unwrap_or(&json);
+            let get = |key: &str| first.get(key).and_then(text);
+            self.code = get("code").or_else(|| get("error"));
+            self.message = get("message").or_else(|| get("error_description")).or_else(|| get("details"));
+            return;
+        }
+        let line = String::from_utf8_lossy(body.get(..body.len().min(400)).unwrap_or_default());
+        let line = line.lines().find(|l| !l.trim().is_empty()).unwrap_or_default().trim();
+        if !line.is_empty() && !line.starts_with('<') {
+            self.message = Some(clean(line));
+        }
+    }
+}
+
+/// Foreign text made fit to print: one line, no control characters, no more than 300 characters.
+fn clean(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect::<String>().trim().to_owned()
+}
+
+impl fmt::Display for StatusError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}: {}", self.method, self.url, self.status)?;
+        match &self.code {
+            Some(code) => write!(f, " {code}")?,
+            None => {
+                let status = reqwest::StatusCode::from_u16(self.status).ok();
+                if let Some(reason) = status.and_then(|s| s.canonical_reason()) {
+                    write!(f, " {reason}")?;
+                }
+            }
+        }
+        if let Some(message) = &self.message {
+            write!(f, ": {message}")?;
+        }
+        if self.method == "HEAD" {
+            write!(f, " (an answer to HEAD gives no reason)")?;
+        }
+        Ok(())
+    }
+}
+
+impl Error {
+    /// Whether the same request may well succeed a little later.
+    pub fn is_temporary(&self) -> bool {
+        match self {
+            Self::Status(e) => {
+                matches!(e.status, 408 | 425 | 429 | 500 | 502 | 503 | 504)
+                    || e.code.as_deref() == Some("TOOMANYREQUESTS")
+            }
+            Self::Transport { kind, .. } => matches!(
+                kind,
+                TransportKind::Connect
+                    | TransportKind::Refused
+                    | TransportKind::Resolve
+                    | TransportKind::ConnectTimeout
+                    | TransportKind::FirstByteTimeout
+                    | TransportKind::Stalled
+                    | TransportKind::Broken
+                    | TransportKind::Tls
+            ),
+            Self::Auth { source: Some(source), .. } => source.is_temporary(),
+            Self::Mirrors { last, .. } => last.is_temporary(),
+            _ => false,
+        }
+    }
+
+    /// The HTTP status, where the registry or its token server gave one.
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Status(e) => Some(e.status),
+            Self::Auth { source: Some(source), .. } => source.status(),
+            Self::Mirrors { last, .. } => last.status(),
+            _ => None,
+        }
+    }
+
+    /// The registry's own error code, such as `MANIFEST_UNKNOWN`.
+    pub fn code(&self) -> Option<&str> {
+        match self {
+            Self::Status(e) => e.code.as_deref(),
+            Self::Auth { source: Some(source), .. } => source.code(),
+            Self::Mirrors { last, .. } => last.code(),
+            _ => None,
+        }
+    }
+
+    /// Whether what was asked for is not there.
+    pub fn is_not_found(&self) -> bool {
+        self.status() == Some(404) && !matches!(self, Self::Auth { .. })
+    }
+
+    /// How long the registry asked us to wait before the next attempt.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Status(e) => e.retry_after,
+            Self::Auth { source: Some(source), .. } => source.retry_after(),
+            _ => None,
+        }
+    }
+
+    /// What a person may do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Status(e) => status_hint(e),
+            Self::Transport { kind, url, .. } => transport_hint(*kind, url),
+            Self::Digest { .. } | Self::Size { .. } => Some(
+                "a proxy or mirror in between may hold damaged content; try again or another mirror".into(),
+            ),
+            Self::NoPlatform { .. } => Some("choose one of them with `--platform`".into()),
+            Self::Auth { registry, source, .. } => {
+                source.as_ref().and_then(|s| s.hint()).or_else(|| Some(login_hint(registry)))
+            }
+            Self::Blocked { .. } => Some("see `blocked` in registries.conf".into()),
+            Self::Mirrors { last, .. } => last.hint(),
+            _ => None,
+        }
+    }
+
+    /// As an [`io::Error`] that carries this error inside.
+    pub(crate) fn into_io(self) -> io::Error {
+        let kind = match &self {
+            Self::Digest { .. } | Self::Size { .. } | Self::Protocol { .. } => io::ErrorKind::InvalidData,
+            Self::Transport { kind: TransportKind::Refused, .. } => io::ErrorKind::ConnectionRefused,
+            Self::Transport { kind: TransportKind::Stalled | TransportKind::FirstByteTimeout, .. } => {
+                io::ErrorKind::TimedOut
+            }
+            Self::Status(e) if e.status == 404 => io::ErrorKind::NotFound,
+            _ => io::ErrorKind::Other,
+        };
+        io::Error::new(kind, self)
+    }
+}
+
+fn login_hint(registry: &str) -> String {
+    let registry = if registry == "registry-1.docker.io" { "docker.io" } else { registry };
+    format!("log in with `orlop login {registry}`, or check the entry for it in Docker's `config.json`")
+}
+
+fn host_of(url: &str) -> String {
+    url::Url::parse(url)
+        .ok()
+        .and_then(|u| {
+            let host = u.host_str()?.to_owned();
+            Some(u.port().map_or(host.clone(), |port| format!("{host}:{port}")))
+        })
+        .unwrap_or_else(|| url.to_owned())
+}
+
+fn status_hint(e: &StatusError) -> Option<String> {
+    let host = host_of(&e.url);
+    match (e.status, e.code.as_deref()) {
+        (401, _) => Some(login_hint(&host)),
+        (403, _) => Some(format!("this login may not do that; {}", login_hint(&host))),
+        (404, Some("NAME_UNKNOWN")) => {
+            Some("check the repository's name; private ones may need a login".into())
+        }
+        (404, Some("MANIFEST_UNKNOWN")) => {
+            Some("check the tag or digest: the repository has no such one".into())
+        }
+        (404, None) => Some(format!("check that `{host}` is a registry, and the name")),
+        (405, _) if e.method == "DELETE" => Some("this registry has deletion switched off".into()),
+        (429, _) => Some("the registry limits requests; wait, log in, or use a mirror".into()),
+        (413, _) => Some("the registry, or a proxy before it, limits the size of uploads".into()),
+        _ => None,
+    }
+}
+
+fn transport_hint(kind: TransportKind, url: &str) -> Option<String> {
+    let host = host_of(url);
+    Some(match kind {
+        TransportKind::Resolve => format!("check the name `{host}`, the network and the proxy settings"),
+        TransportKind::Refused => format!("check that a registry listens on `{host}`"),
+        TransportKind::Certificate => {
+            format!("put the certificate of its authority into `/etc/containers/certs.d/{host}/ca.crt`")
+        }
+        TransportKind::NotTls => format!(
+            "if `{host}` may be used over plain HTTP, add to registries.conf: \
+             `[[registry]] location = \"{host}\" insecure = true`"
+        ),
+        TransportKind::WantsTls => format!("use HTTPS for `{host}`: remove `insecure` for it"),
+        TransportKind::ConnectTimeout | TransportKind::Connect => {
+            "check the network, the firewall and the proxy settings".to_owned()
+        }
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(method: &str, status: u16, body: &[u8]) -> StatusError {
+        let url = "https://r.example/v2/x/manifests/1".to_owned();
+        let mut e =
+            StatusError { method: method.into(), url, status, code: None, message: None, retry_after: None };
+        e.read_body(body);
+        e
+    }
+
+    #[test]
+    fn says_method_url_status_code_and_message() {
+        for (body, text) in [
+            (
+                &br#"{"errors":[{"code":"NAME_UNKNOWN","message":"no\nsuch\u001b repo","detail":{}}]}"#[..],
+                "GET https://r.example/v2/x/manifests/1: 404 NAME_UNKNOWN: no such  repo",
+            ),
+            (b"", "GET https://r.example/v2/x/manifests/1: 404 Not Found"),
+            (b"<html>x", "GET https://r.example/v2/x/manifests/1: 404 Not Found"),
+            (
+                b"404 page not found\n",
+                "GET https://r.example/v2/x/manifests/1: 404 Not Found: 404 page not found",
+            ),
+            (br#"{"errors":[]}"#, "GET https://r.example/v2/x/manifests/1: 404 Not Found"),
+            (
+                br#"{"details":"incorrect username"}"#,
+                "GET https://r.example/v2/x/manifests/1: 404 Not Found: incorrect username",
+            ),
+        ] {
+            assert_eq!(status("GET", 404, body).to_string(), text);
+        }
+        assert!(status("HEAD", 404, b"").to_string().contains("HEAD gives no reason"));
+    }
+
+    #[test]
+    fn temporary_is_what_may_pass() {
+        for (code, temporary) in
+            [(429, true), (500, true), (503, true), (404, false), (401, false), (501, false)]
+        {
+            assert_eq!(Error::Status(Box::new(status("GET", code, b""))).is_temporary(), temporary, "{code}");
+        }
+    }
+
+    #[test]
+    fn hints_name_the_host() {
+        let hint = Error::Status(Box::new(status("GET", 401, b""))).hint().unwrap();
+        assert!(hint.contains("orlop login r.example"), "{hint}");
+        let refused = Error::Transport {
+            method: "GET".into(),
+            url: "http://127.0.0.1:5/v2/".into(),
+            kind: TransportKind::Refused,
+            source: None,
+        };
+        assert!(refused.hint().unwrap().contains("127.0.0.1:5"));
+    }
+}

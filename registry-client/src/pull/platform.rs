@@ -1,0 +1,197 @@
+//! Which image of an index is meant for a platform.
+
+use orlop_store::{Descriptor, Platform, media_type};
+use serde::Deserialize;
+
+use crate::error::Error;
+
+#[derive(Deserialize)]
+struct Index {
+    #[serde(default)]
+    manifests: Option<Vec<Descriptor>>,
+}
+
+/// Chooses the manifest for `wanted` from the bytes of an index or manifest list: the best variant
+/// that runs there (`arm/v7` takes `v6` where there is no `v7`), the first of equals. Attestations
+/// (`unknown/unknown`) are no images. The one image without a platform in an index that names none
+/// serves for any.
+///
+/// The result may itself be an index.
+///
+/// # Errors
+/// When the bytes are no index, or nothing in it fits; the error lists what there is.
+pub fn select_platform(index: &[u8], wanted: &Platform) -> Result<Descriptor, Error> {
+    let index: Index = serde_json::from_slice(index)
+        .map_err(|e| Error::Manifest { name: "index".into(), what: format!("not an index: {e}") })?;
+    let images: Vec<Descriptor> = index.manifests.unwrap_or_default().into_iter().filter(is_image).collect();
+    let best = images
+        .iter()
+        .enumerate()
+        .filter_map(|(at, d)| Some((rank(wanted, d.platform.as_ref()?)?, at, d)))
+        .min_by_key(|(rank, at, _)| (*rank, *at));
+    if let Some((_, _, found)) = best {
+        return Ok(found.clone());
+    }
+    let nameless =
+        |d: &&Descriptor| d.platform.as_ref().is_none_or(|p| p.os.is_empty() && p.architecture.is_empty());
+    let mut open = images.iter().filter(nameless);
+    if let (Some(only), None) = (open.next(), open.next()) {
+        return Ok(only.clone());
+    }
+    let mut available: Vec<String> = images.iter().filter_map(|d| d.platform.as_ref()).map(shown).collect();
+    available.sort();
+    available.dedup();
+    let available = if available.is_empty() { "none".into() } else { available.join(", ") };
+    Err(Error::NoPlatform { wanted: wanted.to_string(), available })
+}
+
+/// Foreign text, fit to print.
+fn shown(p: &Platform) -> String {
+    let version = p.os_version.as_ref().map(|v| format!(" ({v})")).unwrap_or_default();
+    format!("{p}{version}").chars().filter(|c| !c.is_control()).take(100).collect()
+}
+
+fn is_image(d: &Descriptor) -> bool {
+    let attestation = d.annotations.contains_key("vnd.docker.reference.type");
+    let unknown = d.platform.as_ref().is_some_and(|p| p.os == "unknown" && p.architecture == "unknown");
+    let kind = d.media_type.is_empty()
+        || media_type::is_index(&d.media_type)
+        || matches!(d.media_type.as_str(), media_type::OCI_MANIFEST | media_type::DOCKER_MANIFEST);
+    !attestation && !unknown && kind
+}
+
+/// How well an image serves, 0 best; nothing when it does not run there.
+fn rank(wanted: &Platform, has: &Platform) -> Option<u64> {
+    if wanted.os != has.os {
+        return None;
+    }
+    let (arch, variant) = normal(wanted);
+    let (has_arch, has_variant) = normal(has);
+    let mut rank = match (arch == has_arch, variant == has_variant) {
+        (true, true) => 0,
+        // Processors run the code of their older variants.
+        (true, false) => {
+            let (want, has) = (number(variant.as_deref()?)?, number(has_variant.as_deref()?)?);
+            u64::from(want.checked_sub(has)?)
+        }
+        // 64-bit ARM and x86 run their 32-bit code, but nobody who asked for the one means the other.
+        (false, _) => return None,
+    };
+    if let Some(version) = &wanted.os_version {
+        // Windows: the build has to be the same, the revision had better be.
+        let build = |v: &str| v.split('.').take(3).map(str::to_owned).collect::<Vec<_>>();
+        match &has.os_version {
+            Some(other) if other == version => {}
+            Some(other) if build(other) == build(version) => rank += 100,
+            Some(_) => return None,
+            None => rank += 200,
+        }
+    }
+    Some(rank)
+}
+
+/// Architecture and variant with the default variants filled in.
+fn normal(p: &Platform) -> (&str, Option<String>) {
+    let variant = p.variant.as_deref().filter(|v| !v.is_empty());
+    let variant = variant.map(|v| if v.starts_with('v') { v.to_owned() } else { format!("v{v}") });
+    let arch = match p.architecture.as_str() {
+        "aarch64" => "arm64",
+        "x86_64" | "x86-64" => "amd64",
+        other => other,
+    };
+    let default = match arch {
+        "arm64" => Some("v8"),
+        "arm" => Some("v7"),
+        "amd64" => Some("v1"),
+        _ => None,
+    };
+    (arch, variant.or_else(|| default.map(str::to_owned)))
+}
+
+fn number(variant: &str) -> Option<u32> {
+    variant.strip_prefix('v')?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use orlop_store::Digest;
+
+    fn index(platforms: &[&str]) -> Vec<u8> {
+        let manifests: Vec<serde_json::Value> = platforms
+            .iter()
+            .map(|p| {
+                let digest = Digest::of(p.as_bytes()).to_string();
+                let mut d =
+                    serde_json::json!({"mediaType": media_type::OCI_MANIFEST, "digest": digest, "size": 1});
+                if let [os, arch, rest @ ..] = p.split('/').collect::<Vec<_>>().as_slice() {
+                    d["platform"] = serde_json::json!({"os": os, "architecture": arch});
+                    if let [variant, ..] = rest {
+                        d["platform"]["variant"] = serde_json::json!(variant);
+                    }
+                    if let [_, version] = rest {
+                        d["platform"]["os.version"] = serde_json::json!(version);
+                    }
+                }
+                d
+            })
+            .collect();
+        serde_json::to_vec(&serde_json::json!({"schemaVersion": 2, "manifests": manifests})).unwrap()
+    }
+
+    fn pick(platforms: &[&str], wanted: &str) -> Option<String> {
+        let found = select_platform(&index(platforms), &wanted.parse().unwrap()).ok()?;
+        platforms.iter().find(|p| Digest::of(p.as_bytes()) == found.digest).map(|p| (*p).to_owned())
+    }
+
+    #[test]
+    fn the_best_variant_that_runs() {
+        let all = [
+            "unknown/unknown",
+            "linux/arm/v5",
+            "linux/arm/v6",
+            "linux/arm64/v8",
+            "linux/amd64",
+            "windows/amd64",
+        ];
+        for (wanted, found) in [
+            ("linux/amd64", Some("linux/amd64")),
+            ("linux/arm64", Some("linux/arm64/v8")),
+            ("linux/arm/v7", Some("linux/arm/v6")),
+            ("linux/arm/v5", Some("linux/arm/v5")),
+            ("windows/amd64", Some("windows/amd64")),
+            ("linux/s390x", None),
+        ] {
+            assert_eq!(pick(&all, wanted).as_deref(), found, "{wanted}");
+        }
+        assert_eq!(pick(&["linux/amd64/v3", "linux/amd64"], "linux/amd64").as_deref(), Some("linux/amd64"));
+        assert_eq!(pick(&["linux/arm/v6", "linux/arm/v7"], "linux/arm").as_deref(), Some("linux/arm/v7"));
+        assert_eq!(pick(&["x"], "linux/arm").as_deref(), Some("x"));
+    }
+
+    #[test]
+    fn windows_versions() {
+        let all =
+            ["windows/amd64//10.0.17763.1", "windows/amd64//10.0.20348.5", "windows/amd64//10.0.20348.9"];
+        let mut wanted: Platform = "windows/amd64".parse().unwrap();
+        wanted.os_version = Some("10.0.20348.9".into());
+        let found = select_platform(&index(&all), &wanted).unwrap();
+        assert_eq!(found.platform.unwrap().os_version.as_deref(), Some("10.0.20348.9"));
+        wanted.os_version = Some("10.0.20348.7".into());
+        assert!(select_platform(&index(&all), &wanted).is_ok());
+        wanted.os_version = Some("10.0.99999.7".into());
+        assert!(select_platform(&index(&all), &wanted).is_err());
+    }
+
+    #[test]
+    fn the_error_lists_what_there_is() {
+        let e = select_platform(&index(&["linux/arm/v6", "linux/amd64"]), &"linux/s390x".parse().unwrap())
+            .unwrap_err();
+        assert_eq!(
+            e.to_string(),
+            "no image for platform `linux/s390x`; there are: linux/amd64, linux/arm/v6"
+        );
+        assert!(select_platform(b"{}", &Platform::host()).is_err());
+        assert!(select_platform(b"[]", &Platform::host()).is_err());
+    }
+}

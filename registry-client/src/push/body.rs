@@ -1,0 +1,163 @@
+//! One request with a body that is read on the caller's thread while a task sends it.
+
+use std::io::{self, Read};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use orlop_store::Descriptor;
+use reqwest::Method;
+use reqwest::header::{AUTHORIZATION, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue};
+use url::Url;
+
+use super::{Progress, Source, bad_source};
+use crate::auth::Scopes;
+use crate::client::Client;
+use crate::error::Error;
+use crate::hosts::Endpoint;
+use crate::pipe::pipe;
+use crate::transport::{Body, Request, Response, Route};
+
+/// Bytes read at once.
+const PIECE: usize = 128 * 1024;
+/// Bytes that wait for the network.
+const AHEAD: usize = 1 << 20;
+/// Redirects and new tokens for one body, each of which costs reading the source again.
+const REPEATS: usize = 4;
+
+/// What is sent of a blob.
+pub(super) struct Part<'a> {
+    pub(super) client: &'a Client,
+    pub(super) place: &'a Endpoint,
+    pub(super) blob: &'a Descriptor,
+    pub(super) source: Source<'a>,
+    pub(super) progress: Progress<'a>,
+    pub(super) start: u64,
+    pub(super) length: u64,
+    /// Say which bytes these are, as PATCH wants it.
+    pub(super) ranged: bool,
+}
+
+impl Part<'_> {
+    /// Sends the part to `url`; any answer but a redirect or a demand for another token is handed back.
+    pub(super) fn send(&self, method: &Method, url: Url) -> Result<Response, Error> {
+        let mut url = url;
+        for _ in 0..REPEATS {
+            let (response, sent) = self.once(method, &url)?;
+            match response.status().as_u16() {
+                307 | 308 => match response.redirect(method)? {
+                    Some((next, _)) => url = next,
+                    None => return Ok(response),
+                },
+                401 => {
+                    let (core, place) = (Arc::clone(&self.client.core), self.place.clone());
+                    let (response, again) = self.client.run(async move {
+                        let base = core.base(&place).await?;
+                        let own = response.url().origin() == base.origin();
+                        let scopes = Scopes::push(&place.name);
+                        let again =
+                            own && core.auth.challenged(&place, &scopes, sent.as_ref(), &response).await?;
+                        Ok((response, again))
+                    })?;
+                    if !again {
+                        return Ok(response);
+                    }
+                }
+                _ => return Ok(response),
+            }
+        }
+        Err(Error::Transport {
+            method: method.to_string(),
+            url: crate::transport::redact(&url),
+            kind: crate::error::TransportKind::Redirect,
+            source: None,
+        })
+    }
+
+    fn once(&self, method: &Method, url: &Url) -> Result<(Response, Option<HeaderValue>), Error> {
+        let mut source = self.open()?;
+        let (writer, reader) = pipe::<io::Error>(AHEAD);
+        let monitor = writer.monitor();
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+        if self.ranged && self.length > 0 {
+            let range = format!("{}-{}", self.start, self.start + self.length - 1);
+            headers.insert(CONTENT_RANGE, HeaderValue::from_str(&range).map_err(|_| Error::Cancelled)?);
+        }
+        let (core, place, url, method) =
+            (Arc::clone(&self.client.core), self.place.clone(), url.clone(), method.clone());
+        let length = self.length;
+        let (answer, receive) = std::sync::mpsc::sync_channel(1);
+        let task = self.client.spawn(async move {
+            let result = async {
+                let base = core.base(&place).await?;
+                let mut sent = None;
+                if url.origin() == base.origin() {
+                    sent = core.auth.header(&core.transport, &place, &Scopes::push(&place.name)).await?;
+                }
+                if let Some(value) = &sent {
+                    headers.insert(AUTHORIZATION, value.clone());
+                }
+                let body = Body::Stream { reader, monitor, length };
+                let request = Request { method, url, headers, body, keep_redirect: true };
+                let route = Route { insecure: place.insecure, bulk: true };
+                Ok((core.transport.send(request, &route).await?, sent))
+            };
+            let _gone = answer.send(result.await);
+        });
+        let fed = self.feed(&mut *source, |piece| writer.send_blocking(piece));
+        match fed {
+            Ok(()) => writer.finish(Ok(())),
+            Err(e) => {
+                task.abort();
+                return Err(bad_source(self.blob, e));
+            }
+        }
+        receive.recv().unwrap_or(Err(Error::Cancelled))
+    }
+
+    /// The source, from the part's first byte.
+    fn open(&self) -> Result<Box<dyn Read + Send>, Error> {
+        let mut source = (self.source)().map_err(|e| bad_source(self.blob, e))?;
+        let skipped = io::copy(&mut (&mut source).take(self.start), &mut io::sink());
+        match skipped.map_err(|e| bad_source(self.blob, e))? {
+            n if n == self.start => Ok(source),
+            n => Err(bad_source(self.blob, short(n, self.blob.size))),
+        }
+    }
+
+    /// Reads the part to its end, or until the other side wants no more (its answer says why).
+    fn feed(&self, source: &mut dyn Read, mut put: impl FnMut(Bytes) -> bool) -> io::Result<()> {
+        let mut left = self.length;
+        while left > 0 {
+            let want = left.min(PIECE as u64) as usize;
+            let mut piece = vec![0; want];
+            let mut filled = 0;
+            while filled < want {
+                match source.read(&mut piece[filled..]) {
+                    Ok(0) => {
+                        return Err(short(self.start + self.length - left + filled as u64, self.blob.size));
+                    }
+                    Ok(n) => filled += n,
+                    Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                    Err(e) => return Err(e),
+                }
+            }
+            left -= want as u64;
+            if !put(piece.into()) {
+                return Ok(());
+            }
+            (self.progress)(self.start + self.length - left);
+        }
+        if self.start + self.length == self.blob.size && source.read(&mut [0])? != 0 {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("longer than the {} bytes that its descriptor says", self.blob.size),
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn short(got: u64, size: u64) -> io::Error {
+    io::Error::new(io::ErrorKind::UnexpectedEof, format!("ended after {got} of {size} bytes"))
+}

@@ -1,0 +1,154 @@
+//! When to try again, and how long to wait.
+
+use std::fmt;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::error::Error;
+
+/// How failures that may pass are tried again.
+#[derive(Clone, Debug)]
+pub struct RetryPolicy {
+    /// Further attempts after the first that got nowhere. A transfer that got on starts counting anew.
+    pub count: u32,
+    /// The first wait; each further one is twice as long, give or take a quarter.
+    pub base: Duration,
+    /// The longest wait of our own accord.
+    pub max: Duration,
+    /// The longest wait that a registry may ask for with `Retry-After`; beyond it the error is final.
+    pub max_retry_after: Duration,
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self {
+            count: 5,
+            base: Duration::from_millis(300),
+            max: Duration::from_secs(15),
+            max_retry_after: Duration::from_secs(300),
+        }
+    }
+}
+
+impl RetryPolicy {
+    /// How long to wait before attempt `attempt` (1 is the first repetition), or nothing when the
+    /// error is final.
+    pub(crate) fn wait(&self, attempt: u32, error: &Error) -> Option<Duration> {
+        if attempt > self.count || !error.is_temporary() {
+            return None;
+        }
+        if let Some(asked) = error.retry_after() {
+            return (asked <= self.max_retry_after).then(|| asked.max(self.base.min(self.max)));
+        }
+        let doubled = self.base.saturating_mul(1u32 << (attempt.saturating_sub(1)).min(16)).min(self.max);
+        // Jitter of a quarter either way, so that many builders do not come back at the same moment.
+        let noise = RandomState::new().build_hasher().finish() % 512;
+        Some(doubled.mul_f64(0.75 + noise as f64 / 1024.0))
+    }
+}
+
+/// A repetition that is about to happen, for the person who waits.
+#[derive(Clone, Debug)]
+pub struct Retry {
+    /// What failed, in one line without secrets.
+    pub error: String,
+    /// 1 for the first repetition.
+    pub attempt: u32,
+    /// Repetitions that there will be at most.
+    pub of: u32,
+    /// The pause before it.
+    pub wait: Duration,
+    /// Whether the registry asked for the pause by `Retry-After`.
+    pub asked: bool,
+}
+
+/// Called before each repetition.
+#[derive(Clone, Default)]
+pub struct RetryObserver(Option<Arc<dyn Fn(&Retry) + Send + Sync>>);
+
+impl RetryObserver {
+    /// Calls `f` before each repetition, from any thread.
+    pub fn new(f: impl Fn(&Retry) + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(f)))
+    }
+
+    pub(crate) fn notify(&self, retry: &Retry) {
+        if let Some(f) = &self.0 {
+            f(retry);
+        }
+    }
+}
+
+impl fmt::Debug for RetryObserver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("RetryObserver").field(&self.0.is_some()).finish()
+    }
+}
+
+/// Reads `Retry-After`: seconds, or a date as HTTP writes it (RFC 9110, 10.2.3), seen from `now` in
+/// seconds since 1970.
+pub(crate) fn retry_after(value: &str, now: u64) -> Option<Duration> {
+    let value = value.trim();
+    if let Ok(seconds) = value.parse::<u64>() {
+        return Some(Duration::from_secs(seconds));
+    }
+    Some(Duration::from_secs(http_date(value)?.saturating_sub(now)))
+}
+
+/// Seconds since 1970 of a date such as `Sun, 06 Nov 1994 08:49:37 GMT`; older forms are not read.
+pub(crate) fn http_date(text: &str) -> Option<u64> {
+    let mut words = text.split_ascii_whitespace().skip(1);
+    let day: i64 = words.next()?.parse().ok()?;
+    let month = words.next()?;
+    let month =
+        "JanFebMarAprMayJunJulAugSepOctNovDec".find(month).filter(|i| month.len() == 3 && i % 3 == 0)? / 3;
+    let year: i64 = words.next()?.parse().ok()?;
+    let mut clock = words.next()?.split(':').map(|p| p.parse::<u64>().ok());
+    let (h, m, s) = (clock.next()??, clock.next()??, clock.next()??);
+    if !(1970..=9999).contains(&year) || !(1..=31).contains(&day) || h > 23 || m > 59 || s > 60 {
+        return None;
+    }
+    // Days from civil: years counted from March, so that the leap day comes last.
+    let month = month as i64 + 1;
+    let (y, m0) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let days = 365 * y + y / 4 - y / 100 + y / 400 + (153 * m0 + 2) / 5 + day - 1 - 719_468;
+    Some(u64::try_from(days).ok()? * 86_400 + h * 3600 + m * 60 + s)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::StatusError;
+
+    fn status(status: u16, retry_after: Option<Duration>) -> Error {
+        let (method, url) = ("GET".to_owned(), "https://r/".to_owned());
+        Error::Status(Box::new(StatusError { method, url, status, code: None, message: None, retry_after }))
+    }
+
+    #[test]
+    fn waits_grow_and_end() {
+        let policy = RetryPolicy { count: 3, ..RetryPolicy::default() };
+        let first = policy.wait(1, &status(503, None)).unwrap();
+        assert!(first >= policy.base.mul_f64(0.75) && first <= policy.base.mul_f64(1.25));
+        assert!(policy.wait(3, &status(503, None)).unwrap() >= policy.base.mul_f64(3.0));
+        assert!(policy.wait(4, &status(503, None)).is_none());
+        assert!(policy.wait(1, &status(404, None)).is_none());
+    }
+
+    #[test]
+    fn retry_after_rules_the_wait() {
+        let policy = RetryPolicy::default();
+        let asked = |s| policy.wait(1, &status(429, Some(Duration::from_secs(s))));
+        assert_eq!(asked(7), Some(Duration::from_secs(7)));
+        assert_eq!(asked(100_000), None);
+        assert_eq!(retry_after("120", 0), Some(Duration::from_secs(120)));
+        let date = "Sun, 06 Nov 1994 08:49:37 GMT";
+        assert_eq!(http_date(date), Some(784_111_777));
+        assert_eq!(retry_after(date, 784_111_770), Some(Duration::from_secs(7)));
+        assert_eq!(http_date("Thu, 29 Feb 2024 00:00:00 GMT"), Some(1_709_164_800));
+        for bad in ["", "soon", "-1", "Sun, 99 Nov 1994 08:49:37 GMT", "Sun, 06 anF 1994 08:49:37 GMT"] {
+            assert_eq!(retry_after(bad, 0), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,403 @@
+//! One HTTP request and its answer: connections, TLS, proxies, redirects, time limits. Knows nothing
+//! of registries.
+
+mod failure;
+mod tls;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use reqwest::header::{
+    AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER,
+};
+use reqwest::{Method, StatusCode};
+use url::Url;
+
+use crate::error::{ERROR_BODY_CAP, Error, StatusError, TransportKind};
+use crate::hosts::{HostsConfig, is_loopback};
+use crate::pipe::{Monitor, Reader};
+use crate::retry::retry_after;
+
+pub(crate) use self::failure::redact;
+
+/// Redirects that are followed for one request.
+const REDIRECTS: usize = 10;
+
+/// Limits of time. None of them limits a transfer that gets on.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// For a connection, TLS included.
+    pub connect: Duration,
+    /// From the end of the request to the first byte of the answer.
+    pub first_byte: Duration,
+    /// Between two pieces of a transfer.
+    pub stall: Duration,
+    /// From the last byte of an upload to the answer; registries move the blob to its place meanwhile.
+    pub commit: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(15),
+            first_byte: Duration::from_secs(60),
+            stall: Duration::from_secs(60),
+            commit: Duration::from_secs(300),
+        }
+    }
+}
+
+/// Proxies, as the environment variables of the same names say them; empty means none. Loopback
+/// hosts are always reached directly.
+#[derive(Clone, Default)]
+pub struct Proxies {
+    /// For `http` URLs.
+    pub http: Option<String>,
+    /// For `https` URLs.
+    pub https: Option<String>,
+    /// Hosts, domains, addresses and networks that are reached directly.
+    pub no_proxy: Option<String>,
+}
+
+impl fmt::Debug for Proxies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A proxy's URL may hold a password.
+        let shown = |p: &Option<String>| p.as_ref().map(|_| "…");
+        let mut out = f.debug_struct("Proxies");
+        out.field("http", &shown(&self.http)).field("https", &shown(&self.https));
+        out.field("no_proxy", &self.no_proxy).finish()
+    }
+}
+
+/// How a URL may be reached.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Route {
+    /// Certificates are not checked.
+    pub(crate) insecure: bool,
+    /// A blob: over HTTP/1.1 and so a connection of its own, which no window of a shared one slows.
+    pub(crate) bulk: bool,
+}
+
+/// What is sent behind the headers.
+pub(crate) enum Body {
+    Empty,
+    Bytes(Bytes),
+    Stream { reader: Reader<std::io::Error>, monitor: Monitor<std::io::Error>, length: u64 },
+}
+
+/// A request that goes out once.
+pub(crate) struct Request {
+    pub(crate) method: Method,
+    pub(crate) url: Url,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Body,
+    /// Instead of following a redirect, hand it out.
+    pub(crate) keep_redirect: bool,
+}
+
+impl Request {
+    pub(crate) fn new(method: Method, url: Url) -> Self {
+        Self { method, url, headers: HeaderMap::new(), body: Body::Empty, keep_redirect: false }
+    }
+
+    pub(crate) fn header(mut self, name: reqwest::header::HeaderName, value: HeaderValue) -> Self {
+        self.headers.insert(name, value);
+        self
+    }
+}
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct ClientKey {
+    tls: bool,
+    certificates: Option<std::path::PathBuf>,
+    insecure: bool,
+    direct: bool,
+    bulk: bool,
+}
+
+/// The connections of one client.
+pub(crate) struct Transport {
+    hosts: HostsConfig,
+    proxies: Proxies,
+    timeouts: Timeouts,
+    user_agent: String,
+    http2: bool,
+    clients: Mutex<HashMap<ClientKey, reqwest::Client>>,
+    roots: std::sync::OnceLock<Result<rustls::RootCertStore, String>>,
+}
+
+impl Transport {
+    pub(crate) fn new(
+        hosts: HostsConfig,
+        proxies: Proxies,
+        timeouts: Timeouts,
+        user_agent: String,
+        http2: bool,
+    ) -> Self {
+        let (clients, roots) = (Mutex::default(), std::sync::OnceLock::new());
+        Self { hosts, proxies, timeouts, user_agent, http2, clients, roots }
+    }
+
+    /// Sends and follows redirects. `Authorization` goes to the first URL's origin only; once a
+    /// redirect has left it, it does not come back.
+    pub(crate) async fn send(&self, mut request: Request, route: &Route) -> Result<Response, Error> {
+        let first = request.url.clone();
+        for _ in 0..=REDIRECTS {
+            let (method, url) = (request.method.clone(), request.url.clone());
+            let again = match &request.body {
+                Body::Empty => Some(Body::Empty),
+                Body::Bytes(bytes) => Some(Body::Bytes(bytes.clone())),
+                Body::Stream { .. } => None,
+            };
+            let headers = request.headers.clone();
+            let keep = request.keep_redirect;
+            let inner = self.once(request, route).await?;
+            let response = Response { inner, method: method.clone(), url, stall: self.timeouts.stall };
+            let Some(body) = again.filter(|_| !keep) else { return Ok(response) };
+            let Some((next, next_method)) = response.redirect(&method)? else { return Ok(response) };
+            request = Request::new(next_method, next);
+            request.headers = headers;
+            if request.method == method {
+                request.body = body;
+            } else {
+                request.headers.remove(CONTENT_TYPE);
+            }
+            if request.url.origin() != first.origin() {
+                request.headers.remove(AUTHORIZATION);
+            }
+        }
+        Err(Error::Transport {
+            method: "GET".into(),
+            url: redact(&first),
+            kind: TransportKind::Redirect,
+            source: None,
+        })
+    }
+
+    async fn once(&self, request: Request, route: &Route) -> Result<reqwest::Response, Error> {
+        let client = self.client(&request.url, route)?;
+        let (method, url) = (request.method.clone(), request.url.clone());
+        let mut out = client.request(request.method, request.url).headers(request.headers);
+        let mut watch = None;
+        match request.body {
+            Body::Empty if matches!(method, Method::POST | Method::PUT | Method::PATCH) => {
+                out = out.header(CONTENT_LENGTH, 0);
+            }
+            Body::Empty => {}
+            Body::Bytes(bytes) => out = out.body(bytes),
+            Body::Stream { reader, monitor, length } => {
+                watch = Some(monitor);
+                out = out.header(CONTENT_LENGTH, length).body(reqwest::Body::wrap_stream(reader));
+            }
+        }
+        let failed = |kind| {
+            let (method, url) = (method.to_string(), redact(&url));
+            Error::Transport { method, url, kind, source: None }
+        };
+        let mut answer = std::pin::pin!(out.send());
+        let started = std::time::Instant::now();
+        let limits = &self.timeouts;
+        let tick = limits.stall.min(limits.first_byte).min(limits.commit) / 8;
+        let tick = tick.clamp(Duration::from_millis(5), Duration::from_secs(1));
+        loop {
+            match tokio::time::timeout(tick, answer.as_mut()).await {
+                Ok(Ok(response)) => return Ok(response),
+                Ok(Err(e)) => return Err(failure::classify(&method, &url, e)),
+                Err(_) => match &watch {
+                    None if started.elapsed() > limits.connect + limits.first_byte => {
+                        return Err(failed(TransportKind::FirstByteTimeout));
+                    }
+                    Some(pipe) if pipe.drained_for().is_some_and(|t| t > limits.commit) => {
+                        return Err(failed(TransportKind::FirstByteTimeout));
+                    }
+                    Some(pipe) if pipe.stalled_for().is_some_and(|t| t > limits.stall) => {
+                        return Err(failed(TransportKind::Stalled));
+                    }
+                    _ => {}
+                },
+            }
+        }
+    }
+
+    fn client(&self, url: &Url, route: &Route) -> Result<reqwest::Client, Error> {
+        let host = url.host_str().unwrap_or_default();
+        let direct = is_loopback(host);
+        let secure_proxy = self.proxies.http.as_deref().is_some_and(|p| p.starts_with("https:"));
+        let tls = url.scheme() == "https" || (!direct && secure_proxy);
+        let certificates = if tls { self.certificates_of(url) } else { None };
+        let key = ClientKey { tls, certificates, insecure: route.insecure && tls, direct, bulk: route.bulk };
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = clients.get(&key) {
+            return Ok(client.clone());
+        }
+        let http2 = self.http2 && !key.bulk;
+        let config = self.tls_config(&key, http2)?;
+        let mut builder = reqwest::Client::builder()
+            .tls_backend_preconfigured(config)
+            .user_agent(&self.user_agent)
+            .redirect(reqwest::redirect::Policy::none())
+            .referer(false)
+            .no_proxy()
+            .connect_timeout(self.timeouts.connect)
+            .pool_idle_timeout(Duration::from_secs(50))
+            .http2_adaptive_window(true);
+        if !http2 {
+            builder = builder.http1_only();
+        }
+        if !direct {
+            builder = self.with_proxies(builder)?;
+        }
+        let client = builder.build().map_err(|e| Error::Config {
+            name: "HTTP client".into(),
+            what: failure::chain(&e.without_url()),
+        })?;
+        clients.insert(key, client.clone());
+        Ok(client)
+    }
+
+    fn with_proxies(&self, mut builder: reqwest::ClientBuilder) -> Result<reqwest::ClientBuilder, Error> {
+        let not = self.proxies.no_proxy.as_deref().and_then(reqwest::NoProxy::from_string);
+        for (name, value) in [("http_proxy", &self.proxies.http), ("https_proxy", &self.proxies.https)] {
+            let Some(value) = value.as_deref().filter(|v| !v.is_empty()) else { continue };
+            let value = if value.contains("://") { value.to_owned() } else { format!("http://{value}") };
+            let proxy = match name {
+                "http_proxy" => reqwest::Proxy::http(&value),
+                _ => reqwest::Proxy::https(&value),
+            };
+            // The value may hold a password: it is not shown.
+            let proxy = proxy.map_err(|_| Error::Config {
+                name: name.to_owned(),
+                what: "not the URL of a proxy".into(),
+            })?;
+            builder = builder.proxy(proxy.no_proxy(not.clone()));
+        }
+        Ok(builder)
+    }
+}
+
+impl fmt::Debug for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transport").field("hosts", &self.hosts).finish_non_exhaustive()
+    }
+}
+
+/// The head of an answer, and the way to its body.
+pub(crate) struct Response {
+    inner: reqwest::Response,
+    method: Method,
+    url: Url,
+    stall: Duration,
+}
+
+impl Response {
+    pub(crate) fn status(&self) -> StatusCode {
+        self.inner.status()
+    }
+
+    pub(crate) fn headers(&self) -> &HeaderMap {
+        self.inner.headers()
+    }
+
+    /// A header's text, where it is ASCII.
+    pub(crate) fn text(&self, name: &str) -> Option<&str> {
+        self.inner.headers().get(name).and_then(|v| v.to_str().ok())
+    }
+
+    /// Where the answer came from in the end.
+    pub(crate) fn url(&self) -> &Url {
+        &self.url
+    }
+
+    pub(crate) fn length(&self) -> Option<u64> {
+        self.text("content-length").and_then(|t| t.trim().parse().ok())
+    }
+
+    /// An answer that breaks the rules.
+    pub(crate) fn protocol(&self, what: impl Into<String>) -> Error {
+        Error::Protocol { method: self.method.to_string(), url: redact(&self.url), what: what.into() }
+    }
+
+    pub(crate) fn redirect(&self, method: &Method) -> Result<Option<(Url, Method)>, Error> {
+        let reading = matches!(*method, Method::GET | Method::HEAD);
+        let same = match self.status().as_u16() {
+            301 | 302 if reading => true,
+            303 => reading,
+            307 | 308 => true,
+            _ => return Ok(None),
+        };
+        let Some(location) = self.text(LOCATION.as_str()) else { return Ok(None) };
+        let next = self
+            .url
+            .join(location)
+            .ok()
+            .filter(|u| matches!(u.scheme(), "http" | "https") && u.has_host())
+            .ok_or_else(|| self.protocol("redirects to something that is no HTTP URL"))?;
+        Ok(Some((next, if same { method.clone() } else { Method::GET })))
+    }
+
+    /// The next piece of the body; nothing at its end.
+    pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
+        match tokio::time::timeout(self.stall, self.inner.chunk()).await {
+            Ok(Ok(chunk)) => Ok(chunk),
+            Ok(Err(e)) => Err(failure::classify(&self.method, &self.url, e)),
+            Err(_) => Err(Error::Transport {
+                method: self.method.to_string(),
+                url: redact(&self.url),
+                kind: TransportKind::Stalled,
+                source: None,
+            }),
+        }
+    }
+
+    /// The whole body, unless it is longer than `cap` bytes.
+    pub(crate) async fn bytes(mut self, cap: usize) -> Result<Vec<u8>, Error> {
+        let too_long = |r: &Self| r.protocol(format!("the answer is longer than {cap} bytes"));
+        if self.length().is_some_and(|l| l > cap as u64) {
+            return Err(too_long(&self));
+        }
+        let mut out = Vec::new();
+        while let Some(chunk) = self.chunk().await? {
+            if out.len() + chunk.len() > cap {
+                return Err(too_long(&self));
+            }
+            out.extend_from_slice(&chunk);
+        }
+        Ok(out)
+    }
+
+    /// Reads a short body to its end, so that the connection can serve again.
+    pub(crate) async fn drain(mut self) {
+        let mut left = ERROR_BODY_CAP;
+        while let Ok(Some(chunk)) = self.chunk().await {
+            match left.checked_sub(chunk.len()) {
+                Some(rest) => left = rest,
+                None => return,
+            }
+        }
+    }
+
+    /// The answer as an error, with what its body says.
+    pub(crate) async fn into_error(mut self) -> Error {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs());
+        let mut error = StatusError {
+            method: self.method.to_string(),
+            url: redact(&self.url),
+            status: self.status().as_u16(),
+            code: None,
+            message: None,
+            retry_after: self.text(RETRY_AFTER.as_str()).and_then(|v| retry_after(v, now)),
+        };
+        let mut body = Vec::new();
+        while body.len() < ERROR_BODY_CAP {
+            match self.chunk().await {
+                Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+                Ok(None) | Err(_) => break,
+            }
+        }
+        error.read_body(&body);
+        Error::Status(Box::new(error))
+    }
+}

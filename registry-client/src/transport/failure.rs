@@ -1,0 +1,138 @@
+//! What a failed request means, found in the layers of errors below it.
+
+use std::error::Error as StdError;
+use std::io;
+
+use reqwest::Method;
+use url::Url;
+
+use crate::error::{Error, TransportKind};
+
+/// Query parameters that are part of the protocol and no secret.
+const PLAIN_PARAMETERS: [&str; 7] = ["digest", "mount", "from", "n", "last", "scope", "artifactType"];
+
+/// A URL fit to print: no user, no password, and of the query only what the protocol itself puts
+/// there, because signed URLs carry their signature in it.
+pub(crate) fn redact(url: &Url) -> String {
+    let mut shown = url.clone();
+    // Both only fail for URLs that can have no user anyway.
+    let _ = shown.set_username("");
+    let _ = shown.set_password(None);
+    shown.set_fragment(None);
+    let plain: Vec<(String, String)> = url
+        .query_pairs()
+        .filter(|(k, _)| PLAIN_PARAMETERS.contains(&k.as_ref()))
+        .map(|(k, v)| (k.into_owned(), v.into_owned()))
+        .collect();
+    shown.set_query(None);
+    let mut text = shown.to_string();
+    let mut sign = '?';
+    for (k, v) in plain {
+        text.push(sign);
+        text.push_str(&format!("{k}={v}"));
+        sign = '&';
+    }
+    text
+}
+
+/// All messages of an error, outermost first.
+pub(crate) fn chain(e: &(dyn StdError + 'static)) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    let mut next = Some(e);
+    while let Some(e) = next {
+        let text = e.to_string();
+        if parts.last() != Some(&text) {
+            parts.push(text);
+        }
+        next = e.source();
+    }
+    parts.join(": ")
+}
+
+/// The innermost message.
+#[derive(Debug)]
+struct Cause(String);
+
+impl std::fmt::Display for Cause {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl StdError for Cause {}
+
+/// Makes our error of reqwest's.
+pub(crate) fn classify(method: &Method, url: &Url, e: reqwest::Error) -> Error {
+    let connecting = e.is_connect();
+    let timeout = e.is_timeout();
+    // reqwest's own message has the URL in it, secrets and all.
+    let e = e.without_url();
+    let kind = kind(&e, connecting, timeout);
+    let mut last: &(dyn StdError + 'static) = &e;
+    while let Some(inner) = last.source() {
+        last = inner;
+    }
+    let cause = Cause(last.to_string());
+    Error::Transport { method: method.to_string(), url: redact(url), kind, source: Some(Box::new(cause)) }
+}
+
+fn kind(e: &reqwest::Error, connecting: bool, timeout: bool) -> TransportKind {
+    let mut next: Option<&(dyn StdError + 'static)> = Some(e);
+    while let Some(e) = next {
+        let tls = e.downcast_ref::<rustls::Error>().or_else(|| {
+            e.downcast_ref::<io::Error>().and_then(|io| io.get_ref()?.downcast_ref::<rustls::Error>())
+        });
+        if let Some(tls) = tls {
+            return match tls {
+                rustls::Error::InvalidCertificate(_) => TransportKind::Certificate,
+                rustls::Error::InvalidMessage(_) => TransportKind::NotTls,
+                _ => TransportKind::Tls,
+            };
+        }
+        if let Some(io) = e.downcast_ref::<io::Error>() {
+            match io.kind() {
+                io::ErrorKind::ConnectionRefused => return TransportKind::Refused,
+                io::ErrorKind::ConnectionReset
+                | io::ErrorKind::BrokenPipe
+                | io::ErrorKind::ConnectionAborted
+                | io::ErrorKind::UnexpectedEof => return TransportKind::Broken,
+                io::ErrorKind::TimedOut if connecting => return TransportKind::ConnectTimeout,
+                _ => {}
+            }
+        }
+        if e.to_string() == "dns error" {
+            return TransportKind::Resolve;
+        }
+        // hyper's own words for a connection that ended in the middle of an answer.
+        let text = e.to_string();
+        if text.contains("connection closed before message completed")
+            || text.contains("end of file before message length reached")
+            || text.contains("error reading a body from connection")
+            || text.contains("channel closed")
+            || text.contains("connection error")
+        {
+            return TransportKind::Broken;
+        }
+        next = e.source();
+    }
+    match (connecting, timeout) {
+        (true, true) => TransportKind::ConnectTimeout,
+        (true, false) => TransportKind::Connect,
+        (false, true) => TransportKind::FirstByteTimeout,
+        (false, false) => TransportKind::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_shown_without_secrets() {
+        let url = "https://user:hunter2@r.example:5/v2/x/blobs/uploads/1?_state=hunter2&digest=sha256:ab&X-Amz-Signature=hunter2#hunter2";
+        assert_eq!(
+            redact(&Url::parse(url).unwrap()),
+            "https://r.example:5/v2/x/blobs/uploads/1?digest=sha256:ab"
+        );
+    }
+}

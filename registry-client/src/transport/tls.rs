@@ -1,0 +1,169 @@
+//! Whom we believe: the system's authorities, the caller's, and those of certs.d.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use url::Url;
+
+use super::{ClientKey, Transport};
+use crate::error::Error;
+
+/// A certificate file is never this long.
+const PEM_CAP: u64 = 16 << 20;
+
+impl Transport {
+    /// The directory of certs.d for a URL's host, if there is one.
+    pub(super) fn certificates_of(&self, url: &Url) -> Option<PathBuf> {
+        let host = url.host_str()?;
+        let port = url.port_or_known_default().unwrap_or(443);
+        let mut names = vec![format!("{host}:{port}")];
+        if port == 443 {
+            names.push(host.to_owned());
+            if host == "registry-1.docker.io" {
+                names.push("docker.io".into());
+            }
+        }
+        let dirs = self.hosts.certs_dirs.iter();
+        dirs.flat_map(|dir| names.iter().map(move |n| dir.join(n))).find(|dir| dir.is_dir())
+    }
+
+    pub(super) fn tls_config(&self, key: &ClientKey, http2: bool) -> Result<ClientConfig, Error> {
+        let bad = |e: &dyn std::fmt::Display| Error::Config { name: "TLS".into(), what: e.to_string() };
+        let provider = Arc::new(ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .map_err(|e| bad(&e))?;
+        let mut own = None;
+        let builder = if !key.tls {
+            builder.with_root_certificates(RootCertStore::empty())
+        } else if key.insecure {
+            if let Some(dir) = &key.certificates {
+                own = host_certificates(dir)?.1;
+            }
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(Unverified(provider)))
+        } else {
+            let mut roots = self
+                .roots
+                .get_or_init(|| system_roots(&self.hosts.extra_ca))
+                .clone()
+                .map_err(|what| Error::Config { name: "certificate authorities".into(), what })?;
+            if let Some(dir) = &key.certificates {
+                let (authorities, pair) = host_certificates(dir)?;
+                roots.add_parsable_certificates(authorities);
+                own = pair;
+            }
+            builder.with_root_certificates(roots)
+        };
+        let mut config = match own {
+            Some((chain, secret)) => builder.with_client_auth_cert(chain, secret).map_err(|e| bad(&e))?,
+            None => builder.with_no_client_auth(),
+        };
+        config.alpn_protocols =
+            if http2 { vec![b"h2".to_vec(), b"http/1.1".to_vec()] } else { vec![b"http/1.1".to_vec()] };
+        Ok(config)
+    }
+}
+
+/// The system's authorities with the caller's, or Mozilla's list where the system has none.
+fn system_roots(extra: &[Vec<u8>]) -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    let (added, _) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if added == 0 {
+        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    }
+    for pem in extra {
+        for certificate in CertificateDer::pem_slice_iter(pem) {
+            let certificate = certificate.map_err(|e| format!("not a PEM certificate: {e}"))?;
+            roots.add(certificate).map_err(|e| format!("a certificate that cannot be used: {e}"))?;
+        }
+    }
+    Ok(roots)
+}
+
+type ClientPair = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+
+/// Reads `*.crt` as authorities and `NAME.cert` with `NAME.key` as our own certificate.
+fn host_certificates(dir: &Path) -> Result<(Vec<CertificateDer<'static>>, Option<ClientPair>), Error> {
+    let bad = |path: &Path, e: &dyn std::fmt::Display| Error::Config {
+        name: path.display().to_string(),
+        what: e.to_string(),
+    };
+    let read = |path: &Path| -> Result<Vec<u8>, Error> {
+        if std::fs::metadata(path).map_err(|e| bad(path, &e))?.len() > PEM_CAP {
+            return Err(bad(path, &"too long for a certificate"));
+        }
+        std::fs::read(path).map_err(|e| bad(path, &e))
+    };
+    let certificates = |path: &Path| -> Result<Vec<CertificateDer<'static>>, Error> {
+        let bytes = read(path)?;
+        let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
+        let all = all.map_err(|e| bad(path, &format!("not a PEM certificate: {e}")))?;
+        if all.is_empty() {
+            return Err(bad(path, &"holds no PEM certificate"));
+        }
+        Ok(all)
+    };
+    let mut files: Vec<PathBuf> = std::fs::read_dir(dir)
+        .and_then(|entries| entries.map(|e| e.map(|e| e.path())).collect())
+        .map_err(|e| bad(dir, &e))?;
+    files.sort();
+    let (mut authorities, mut own) = (Vec::new(), None);
+    for path in files {
+        match path.extension().and_then(|e| e.to_str()) {
+            Some("crt") => authorities.extend(certificates(&path)?),
+            Some("cert") if own.is_none() => {
+                let chain = certificates(&path)?;
+                let secret = path.with_extension("key");
+                let key = PrivateKeyDer::from_pem_slice(&read(&secret)?)
+                    .map_err(|e| bad(&secret, &format!("not a PEM key: {e}")))?;
+                own = Some((chain, key));
+            }
+            _ => {}
+        }
+    }
+    Ok((authorities, own))
+}
+
+/// Believes everybody: for registries that configuration calls insecure.
+#[derive(Debug)]
+struct Unverified(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Unverified {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}

@@ -1,0 +1,372 @@
+//! The directory `layers/`: finding, holding, listing and removing.
+
+use std::fs::{File, TryLockError};
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use super::diff::{self, Against, Remade, Root, Upper};
+use super::stack::Stack;
+use super::{
+    Durability, Form, LayerError, LayerFacts, LayerKey, Ownership, StoredLayer, XattrForm, chain_id, node,
+};
+use crate::digest::{Digest, VerifiedReader};
+use crate::work::Work;
+
+/// The layers of a store. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Layers {
+    pub(super) dir: PathBuf,
+    pub(super) work: Work,
+    pub(crate) form: XattrForm,
+    pub(crate) ownership: Ownership,
+    pub(crate) durability: Durability,
+}
+
+/// Keeps a stored layer from being removed for as long as it lives.
+#[derive(Debug)]
+pub struct Hold {
+    dir: PathBuf,
+    used: Form,
+    /// Locked, shared.
+    _lock: File,
+}
+
+impl Hold {
+    /// The layer's directory.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The directory or file that it is held for.
+    pub(crate) fn used(&self) -> PathBuf {
+        self.dir.join(self.used.name())
+    }
+
+    /// Where the layer has a form; none where it has not.
+    pub(crate) fn form(&self, form: Form) -> Option<PathBuf> {
+        Some(self.dir.join(form.name())).filter(|path| path.symlink_metadata().is_ok())
+    }
+}
+
+impl LayerKey {
+    fn dir_name(&self) -> String {
+        match self {
+            Self::Diff(digest) => digest.hex(),
+            Self::Chain(digest) => format!("chain-{}", digest.hex()),
+        }
+    }
+
+    fn parse(name: &str) -> Option<Self> {
+        match name.strip_prefix("chain-") {
+            Some(hex) => Digest::from_hex(hex).ok().map(Self::Chain),
+            None => Digest::from_hex(name).ok().map(Self::Diff),
+        }
+    }
+
+    /// The key of the layer `diff_id` over the chain `below`, made for that chain.
+    pub(crate) fn chain(below: &[Digest], diff_id: &Digest) -> Self {
+        Self::Chain(chain_id(&[below, &[*diff_id]].concat()))
+    }
+}
+
+impl Layers {
+    /// Opens (and makes, where missing) the directory of layers. `opaque` must be the form that layers are
+    /// mounted with: [`XattrForm::User`] in a user namespace and wherever root has no `CAP_SYS_ADMIN`.
+    ///
+    /// # Errors
+    /// When the directory can be neither made nor found.
+    pub fn open(dir: &Path, work: &Work, opaque: XattrForm) -> Result<Self, LayerError> {
+        std::fs::create_dir_all(dir).map_err(io_error("make", dir))?;
+        Ok(Self {
+            dir: std::path::absolute(dir).map_err(io_error("find", dir))?,
+            work: work.clone(),
+            form: opaque,
+            ownership: Ownership::default(),
+            durability: Durability::default(),
+        })
+    }
+
+    /// Sets what becomes of owners.
+    #[must_use]
+    pub fn with_ownership(self, ownership: Ownership) -> Self {
+        Self { ownership, ..self }
+    }
+
+    /// Sets what a layer survives.
+    #[must_use]
+    pub fn with_durability(self, durability: Durability) -> Self {
+        Self { durability, ..self }
+    }
+
+    /// Where things in the making are.
+    pub(crate) fn work(&self) -> &Work {
+        &self.work
+    }
+
+    /// The directory of a layer.
+    pub fn path(&self, key: &LayerKey) -> PathBuf {
+        self.dir.join(key.dir_name())
+    }
+
+    /// The keys that the layer `diff_id` over the chain `below` may be stored under, the more special first.
+    fn keys(below: &[Digest], diff_id: &Digest) -> [LayerKey; 2] {
+        [LayerKey::chain(below, diff_id), LayerKey::Diff(*diff_id)]
+    }
+
+    /// Whether the layer `diff_id` over the chain `below` is stored in the form `fs`.
+    pub fn contains(&self, below: &[Digest], diff_id: &Digest) -> bool {
+        self.fs(below, diff_id).is_some()
+    }
+
+    /// Where the layer has a form; none where it has not.
+    pub(crate) fn form_path(&self, below: &[Digest], diff_id: &Digest, form: Form) -> Option<PathBuf> {
+        Self::keys(below, diff_id)
+            .iter()
+            .map(|key| self.path(key).join(form.name()))
+            .find(|path| path.symlink_metadata().is_ok())
+    }
+
+    /// The layer's directory in overlay form; none where the layer is not stored in that form.
+    pub fn fs(&self, below: &[Digest], diff_id: &Digest) -> Option<PathBuf> {
+        self.form_path(below, diff_id, Form::Fs)
+    }
+
+    /// What is known of the layer; none where it is not stored in any form.
+    ///
+    /// # Errors
+    /// When that can not be read.
+    pub fn facts(&self, below: &[Digest], diff_id: &Digest) -> Result<Option<LayerFacts>, LayerError> {
+        // That of the `fs` form goes before that of a tree, which is kept under the chain as well.
+        let fs = self.fs(below, diff_id).and_then(|fs| fs.parent().map(Path::to_owned));
+        let keys = Self::keys(below, diff_id).map(|key| self.path(&key));
+        for dir in fs.into_iter().chain(keys) {
+            if let Some(facts) = read_facts(&dir)? {
+                return Ok(Some(facts));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Keeps a layer that has the form from being removed; none where there is no such layer.
+    ///
+    /// # Errors
+    /// When its lock can not be taken.
+    pub(crate) fn hold(
+        &self,
+        below: &[Digest],
+        diff_id: &Digest,
+        form: Form,
+    ) -> Result<Option<Hold>, LayerError> {
+        for key in Self::keys(below, diff_id) {
+            if let Some(hold) = self.hold_key(&key)? {
+                if hold.form(form).is_some() {
+                    return Ok(Some(Hold { used: form, ..hold }));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    pub(super) fn hold_key(&self, key: &LayerKey) -> Result<Option<Hold>, LayerError> {
+        use std::os::unix::fs::MetadataExt;
+        let dir = self.path(key);
+        let path = dir.join("lock");
+        let lock = match File::open(&path) {
+            Ok(file) => file,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(io_error("open", &path)(e)),
+        };
+        lock.lock_shared().map_err(io_error("lock", &path))?;
+        // Whoever removes a layer moves it away while the lock is held.
+        let held = lock.metadata().map_err(io_error("look at", &path))?;
+        match path.metadata() {
+            Ok(now) if now.ino() == held.ino() && now.dev() == held.dev() => {}
+            _ => return Ok(None),
+        }
+        // Says to garbage collection when it was last used; where it can not be said, it looks older.
+        let _ = lock.set_modified(SystemTime::now());
+        Ok(Some(Hold { dir, used: Form::Fs, _lock: lock }))
+    }
+
+    /// The exact bytes of the layer's uncompressed tar. End of file is only reported once size and digest were
+    /// found right.
+    ///
+    /// # Errors
+    /// [`LayerError::NotReproducible`] where only a blob may have them, [`LayerError::Missing`] where the layer
+    /// is not stored.
+    pub fn tar(&self, below: &[Digest], diff_id: &Digest) -> Result<Box<dyn Read + Send>, LayerError> {
+        if let Some(hold) = self.hold(below, diff_id, Form::Tar)? {
+            if let (Some(path), Some(facts)) = (hold.form(Form::Tar), read_facts(hold.dir())?) {
+                let file = File::open(&path).map_err(io_error("open", &path))?;
+                return Ok(Box::new(Held {
+                    inner: VerifiedReader::new(file, *diff_id, facts.size),
+                    _hold: hold,
+                }));
+            }
+        }
+        let Some(hold) = self.hold(below, diff_id, Form::Fs)? else {
+            return Err(LayerError::Missing { diff_id: *diff_id });
+        };
+        let (Some(path), Some(facts)) = (hold.form(Form::Fs), read_facts(hold.dir())?) else {
+            return Err(LayerError::Missing { diff_id: *diff_id });
+        };
+        if !facts.made_here {
+            return Err(LayerError::NotReproducible { diff_id: *diff_id });
+        }
+        let root = node::open_root(&path).map_err(io_error("open", &path))?;
+        let against = Against::Nothing { root_entry: facts.root_entry };
+        let remade = diff::find(root.as_fd(), Upper::Overlay(self.form), against)
+            .map_err(|source| LayerError::Remake { diff_id: *diff_id, source })
+            .and_then(|all| Remade::start(root, all).map_err(io_error("read", &path)))?;
+        Ok(Box::new(Held { inner: VerifiedReader::new(remade, *diff_id, facts.size), _hold: hold }))
+    }
+
+    /// What the chain `layers` (bottom first) can be stacked from: the form `fs` of each, or from some layer
+    /// down its `tree`. Indices of the layers that are in no such form, bottom first, where there are any; one
+    /// whose `tar` is here is unpacked from that.
+    pub(crate) fn holds(
+        &self,
+        layers: &[Digest],
+        prefer_tree: bool,
+    ) -> Result<Result<Vec<Hold>, Vec<usize>>, LayerError> {
+        let (mut holds, mut missing) = (Vec::new(), Vec::new());
+        for (i, diff_id) in layers.iter().enumerate().rev() {
+            let below = &layers[..i];
+            let tree = || self.hold(below, diff_id, Form::Tree);
+            if let Some(hold) = if prefer_tree { tree()? } else { None } {
+                holds.push(hold);
+                break;
+            }
+            if let Some(hold) = self.hold(below, diff_id, Form::Fs)? {
+                holds.push(hold);
+                continue;
+            }
+            if let Some(hold) = tree()? {
+                holds.push(hold);
+                break;
+            }
+            missing.push(i);
+        }
+        if missing.is_empty() {
+            holds.reverse();
+            return Ok(Ok(holds));
+        }
+        drop(holds);
+        missing.reverse();
+        let mut unpacked = false;
+        for &i in &missing {
+            if self.form_path(&layers[..i], &layers[i], Form::Tar).is_some() {
+                let tar = self.tar(&layers[..i], &layers[i])?;
+                self.import(&layers[..i], &layers[i], tar)?;
+                unpacked = true;
+            }
+        }
+        if unpacked { self.holds(layers, prefer_tree) } else { Ok(Err(missing)) }
+    }
+
+    /// The merged view of what is held, bottom first.
+    pub(crate) fn stack(&self, holds: &[Hold]) -> Result<Stack, LayerError> {
+        let roots: Vec<PathBuf> = holds.iter().rev().map(Hold::used).collect();
+        Stack::open(&roots, self.form).map_err(|(path, e)| io_error("open", &path)(e))
+    }
+
+    /// What the root directory of a file system with the layers `holds` (bottom first) is like.
+    pub(crate) fn root(&self, holds: &[Hold]) -> Result<Root, LayerError> {
+        for hold in holds.iter().rev() {
+            let path = hold.used();
+            let says = match hold.used {
+                Form::Tree => true,
+                _ => read_facts(hold.dir())?.is_some_and(|facts| facts.root_entry),
+            };
+            if says {
+                return node::open_root(&path)
+                    .and_then(|root| Root::of(root.as_fd()))
+                    .map_err(io_error("read", &path));
+            }
+        }
+        Ok(Root::scratch())
+    }
+
+    /// Everything stored, in no order.
+    ///
+    /// # Errors
+    /// When the directory can not be read.
+    pub fn list(&self) -> Result<Vec<StoredLayer>, LayerError> {
+        let mut out = Vec::new();
+        for entry in std::fs::read_dir(&self.dir).map_err(io_error("list", &self.dir))? {
+            let entry = entry.map_err(io_error("list", &self.dir))?;
+            let Some(key) = entry.file_name().to_str().and_then(LayerKey::parse) else {
+                continue;
+            };
+            let dir = entry.path();
+            let forms =
+                Form::ALL.into_iter().filter(|f| dir.join(f.name()).symlink_metadata().is_ok()).collect();
+            let used =
+                dir.join("lock").metadata().and_then(|m| m.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
+            out.push(StoredLayer { key, forms, facts: read_facts(&dir).ok().flatten(), used });
+        }
+        Ok(out)
+    }
+
+    /// Removes a layer in all its forms. One that is not there is fine.
+    ///
+    /// # Errors
+    /// [`LayerError::InUse`] where somebody holds it.
+    pub fn remove(&self, key: &LayerKey) -> Result<(), LayerError> {
+        let dir = self.path(key);
+        let path = dir.join("lock");
+        let lock = match File::open(&path) {
+            Ok(lock) => Some(lock),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+            Err(e) => return Err(io_error("open", &path)(e)),
+        };
+        if let Some(lock) = &lock {
+            match lock.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Err(LayerError::InUse { path: dir }),
+                Err(TryLockError::Error(e)) => return Err(io_error("lock", &path)(e)),
+            }
+        }
+        // Away by one rename; nobody ever sees half of it.
+        let work = self.work.create("remove")?;
+        match std::fs::rename(&dir, work.path().join("layer")) {
+            Ok(()) => {}
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(io_error("remove", &dir)(e)),
+        }
+        drop(lock);
+        work.remove()?;
+        Ok(())
+    }
+}
+
+/// A reader that keeps its layer.
+struct Held<R> {
+    inner: R,
+    _hold: Hold,
+}
+
+impl<R: Read> Read for Held<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.inner.read(buf)
+    }
+}
+
+/// What the directory of a layer says of it; none where there is none.
+pub(crate) fn read_facts(dir: &Path) -> Result<Option<LayerFacts>, LayerError> {
+    let path = dir.join("layer.json");
+    match std::fs::read(&path) {
+        Ok(bytes) => {
+            serde_json::from_slice(&bytes).map(Some).map_err(|source| LayerError::Facts { path, source })
+        }
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(io_error("read", &path)(e)),
+    }
+}
+
+pub(crate) fn io_error(action: &'static str, path: &Path) -> impl Fn(io::Error) -> LayerError + use<> {
+    let path = path.to_owned();
+    move |source| LayerError::Io { action, path: path.clone(), source }
+}

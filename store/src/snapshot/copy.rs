@@ -1,0 +1,205 @@
+//! Snapshots by copying: works on any file system and without any privilege.
+//!
+//! ```text
+//! work/step-…/tree                       the snapshot: a copy of all that it stands on
+//! layers/<diff ID>/tar                   what the step changed, once it is committed
+//! layers/chain-<chain ID>/tree           the whole file system, kept for the next step
+//! ```
+//! Files are cloned (`FICLONE`) where the file system can, else copied inside the kernel, else read and
+//! written. What changed is found by comparing the tree with what it was copied from.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::sync::Mutex;
+
+use rustix::fs::{AtFlags, Mode};
+
+use super::overlay::{directory, first_missing};
+use super::{Active, Committed, Diff, SnapshotDriver, SnapshotError, View, io_error};
+use crate::layer::diff::{self, Against, Upper};
+use crate::layer::stack::{Stack, push};
+use crate::layer::{Form, Hold, LayerFacts, LayerKey, Layers, Ownership, copy, node};
+use crate::work::WorkDir;
+
+/// Snapshots by copying.
+#[derive(Clone, Debug)]
+pub struct CopyDriver {
+    layers: Layers,
+}
+
+impl CopyDriver {
+    /// Snapshots of the layers `layers`.
+    pub fn new(layers: &Layers) -> Self {
+        Self { layers: layers.clone() }
+    }
+
+    fn holds(&self, snapshot: &Committed) -> Result<Vec<Hold>, SnapshotError> {
+        let holds = self.layers.holds(snapshot.layers(), true)?;
+        Ok(holds.map_err(|missing| first_missing(snapshot, &missing))?)
+    }
+
+    /// A copy of `snapshot` in `work/…/tree`.
+    fn active(&self, snapshot: &Committed) -> Result<Active, SnapshotError> {
+        let holds = self.holds(snapshot)?;
+        let stack = self.layers.stack(&holds)?;
+        let before = self.layers.root(&holds)?;
+        let work = self.layers.work().create("step")?;
+        let path = directory(&work, "tree", &before, self.layers.ownership)?;
+        let root = node::open_root(&path).map_err(io_error("open", &path))?;
+        tree(&stack, &root, self.layers.ownership).map_err(|(at, e)| io_error("copy", &path.join(at))(e))?;
+        Ok(Active {
+            parent: snapshot.clone(),
+            path,
+            stack,
+            before,
+            found: Mutex::default(),
+            mount: None,
+            work,
+            _holds: holds,
+        })
+    }
+
+    /// Keeps `work/…/tree` as the file system of `snapshot`.
+    fn keep(&self, work: &WorkDir, snapshot: &Committed, facts: &LayerFacts) -> Result<(), SnapshotError> {
+        let making = making(work)?;
+        let path = work.path().join("tree");
+        std::fs::rename(&path, making.join("tree")).map_err(io_error("move", &path))?;
+        Ok(self.layers.publish(&LayerKey::Chain(snapshot.chain_id()), work, facts)?)
+    }
+}
+
+impl SnapshotDriver for CopyDriver {
+    fn name(&self) -> &'static str {
+        "copy"
+    }
+
+    fn missing(&self, snapshot: &Committed) -> Result<Vec<usize>, SnapshotError> {
+        Ok(self.layers.holds(snapshot.layers(), true)?.err().unwrap_or_default())
+    }
+
+    fn prepare(&self, parent: &Committed) -> Result<Active, SnapshotError> {
+        self.active(parent)
+    }
+
+    fn view(&self, snapshot: &Committed) -> Result<View, SnapshotError> {
+        let Some((top, below)) = snapshot.layers().split_last() else {
+            let active = self.active(snapshot)?;
+            return Ok(View {
+                path: active.path,
+                _mount: None,
+                _work: Some(active.work),
+                _holds: active._holds,
+            });
+        };
+        loop {
+            if let Some(hold) = self.layers.hold(below, top, Form::Tree)? {
+                return Ok(View { path: hold.used(), _mount: None, _work: None, _holds: vec![hold] });
+            }
+            let active = self.active(snapshot)?;
+            let facts = self.layers.facts(below, top)?;
+            let facts = facts.ok_or_else(|| first_missing(snapshot, &[below.len()]))?;
+            self.keep(&active.work, snapshot, &LayerFacts { made_here: false, ..facts })?;
+        }
+    }
+
+    fn diff(&self, active: &Active) -> Result<Diff, SnapshotError> {
+        let root = node::open_root(&active.path).map_err(io_error("open", &active.path))?;
+        let against = Against::Stack(&active.stack, &active.before);
+        let changes = diff::find(root.as_fd(), Upper::Tree, against)?;
+        let path = active.work.path().join("tar");
+        let tar = File::create(&path).map_err(io_error("make", &path))?;
+        let diff = Diff::from(changes.write(root.as_fd(), io::BufWriter::with_capacity(1 << 18, tar))?);
+        active.remember(diff, changes);
+        Ok(diff)
+    }
+
+    fn commit(&self, active: Active, diff: &Diff) -> Result<Committed, SnapshotError> {
+        let parent = active.parent.clone();
+        if diff.is_empty() {
+            return Ok(parent);
+        }
+        let changes = match active.recall(diff) {
+            Some(changes) => changes,
+            None => {
+                if self.diff(&active)? != *diff {
+                    return Err(SnapshotError::Changed { path: active.path });
+                }
+                active.recall(diff).ok_or_else(|| SnapshotError::Changed { path: active.path.clone() })?
+            }
+        };
+        let facts = LayerFacts {
+            diff_id: diff.diff_id,
+            size: diff.size,
+            entries: diff.entries,
+            made_here: false,
+            root_entry: changes.root_entry(),
+            missing_devices: 0,
+            missing_xattrs: 0,
+        };
+        let making = making(&active.work)?;
+        let tar = active.work.path().join("tar");
+        std::fs::rename(&tar, making.join("tar")).map_err(io_error("move", &tar))?;
+        self.layers.publish(&LayerKey::Diff(diff.diff_id), &active.work, &facts)?;
+        let committed = parent.with(diff.diff_id);
+        self.keep(&active.work, &committed, &facts)?;
+        Ok(committed)
+    }
+}
+
+/// The directory whose forms are published next.
+fn making(work: &WorkDir) -> Result<std::path::PathBuf, SnapshotError> {
+    let path = work.path().join("layer");
+    // What an earlier publication did not need, because somebody had been faster.
+    node::remove(&work.handle()?, b"layer").map_err(io_error("remove", &path))?;
+    std::fs::create_dir(&path).map_err(io_error("make", &path))?;
+    Ok(path)
+}
+
+type Failure = (std::path::PathBuf, io::Error);
+
+/// Copies all that `stack` shows into the empty directory `to`. The error names the path.
+fn tree(stack: &Stack, to: &OwnedFd, ownership: Ownership) -> Result<(), Failure> {
+    use std::os::unix::ffi::OsStrExt;
+    let at = |path: &[u8]| {
+        let path = Path::new(std::ffi::OsStr::from_bytes(path)).to_owned();
+        move |e: io::Error| (path.clone(), e)
+    };
+    let mut first_names: HashMap<(u64, u64), Vec<u8>> = HashMap::new();
+    let mut todo = vec![(Vec::new(), stack.root().map_err(at(b""))?)];
+    let mut dirs = Vec::new();
+    while let Some((path, layers)) = todo.pop() {
+        let from = stack.dir(&layers, &path).map_err(at(&path))?;
+        let dir = node::open_dir(to.as_fd(), &path).map_err(at(&path))?;
+        for (name, found) in from.list().map_err(at(&path))? {
+            let mut below = path.clone();
+            push(&mut below, &name);
+            if found.meta.is_dir() {
+                rustix::fs::mkdirat(&dir, &name[..], Mode::RWXU).map_err(|e| at(&below)(e.into()))?;
+                todo.push((below, found.layers));
+                continue;
+            }
+            if found.meta.links > 1 {
+                if let Some(first) = first_names.get(&found.meta.id) {
+                    rustix::fs::linkat(to, &first[..], &dir, &name[..], AtFlags::empty())
+                        .map_err(|e| at(&below)(e.into()))?;
+                    continue;
+                }
+                first_names.insert(found.meta.id, below.clone());
+            }
+            copy::node(from.handle(&found), dir.as_fd(), &name, &found.meta, ownership)
+                .map_err(at(&below))?;
+        }
+        dirs.push((path, layers));
+    }
+    // A directory's own mode and time come when everything is in it. The root has its own already.
+    for (path, layers) in dirs.iter().rev().filter(|(path, _)| !path.is_empty()) {
+        let from = node::open_dir(stack.layer(layers), path).map_err(at(path))?;
+        let meta = node::Meta::of_handle(from.as_fd()).map_err(at(path))?;
+        let dir = node::open_dir(to.as_fd(), path).map_err(at(path))?;
+        copy::metadata(from.as_fd(), dir.as_fd(), b".", &meta, ownership).map_err(at(path))?;
+    }
+    Ok(())
+}

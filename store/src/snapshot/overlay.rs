@@ -1,0 +1,358 @@
+//! Snapshots by overlayfs.
+//!
+//! ```text
+//! work/step-…/upper    what the step changes; becomes the layer's `fs` form by a rename
+//! work/step-…/work     overlayfs's own
+//! work/step-…/merged   the mount
+//! work/view-…/root     an empty directory with the root's mode and owner, the topmost layer of a view
+//! ```
+//! Mounted with `redirect_dir`, `metacopy`, `index` and `xino` off, so that the upper directory holds whole
+//! files and nothing that refers to the layers below; active ones `volatile`, since what has to be synced is
+//! synced when it is committed. In a user namespace with `userxattr`.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, UnmountFlags};
+
+use super::{Active, Committed, Diff, SnapshotDriver, SnapshotError, View, io_error};
+use crate::digest::Digest;
+use crate::layer::diff::{self, Against, Root, Upper};
+use crate::layer::{Hold, LayerError, LayerFacts, LayerKey, Layers, Ownership, XattrForm, node};
+use crate::work::{Work, WorkDir};
+
+/// What the kernel stacks at most (`OVL_MAX_STACK`).
+const MOST_LAYERS: usize = 500;
+
+/// Snapshots by overlayfs: layers are shared as they are, a snapshot costs one mount.
+#[derive(Clone, Debug)]
+pub struct OverlayDriver {
+    layers: Layers,
+}
+
+impl OverlayDriver {
+    /// Snapshots of the layers `layers`. [`probe`] says whether that works here.
+    pub fn new(layers: &Layers) -> Self {
+        Self { layers: layers.clone() }
+    }
+
+    fn holds(&self, snapshot: &Committed) -> Result<Vec<Hold>, SnapshotError> {
+        let holds = self.layers.holds(snapshot.layers(), false)?;
+        Ok(holds.map_err(|missing| first_missing(snapshot, &missing))?)
+    }
+}
+
+/// The error of a snapshot whose layers `missing` are not stored.
+pub(super) fn first_missing(snapshot: &Committed, missing: &[usize]) -> LayerError {
+    let diff_id = missing.first().and_then(|i| snapshot.layers().get(*i));
+    LayerError::Missing { diff_id: diff_id.copied().unwrap_or_else(|| Digest::of(b"")) }
+}
+
+impl SnapshotDriver for OverlayDriver {
+    fn name(&self) -> &'static str {
+        "overlay"
+    }
+
+    fn missing(&self, snapshot: &Committed) -> Result<Vec<usize>, SnapshotError> {
+        Ok(self.layers.holds(snapshot.layers(), false)?.err().unwrap_or_default())
+    }
+
+    fn prepare(&self, parent: &Committed) -> Result<Active, SnapshotError> {
+        let holds = self.holds(parent)?;
+        let before = self.layers.root(&holds)?;
+        let work = self.layers.work().create("step")?;
+        let upper = directory(&work, "upper", &before, self.layers.ownership)?;
+        let scratch = directory(&work, "work", &Root::scratch(), Ownership::Ignore)?;
+        let path = directory(&work, "merged", &Root::scratch(), Ownership::Ignore)?;
+        let mut lower = lowers(&holds);
+        if lower.is_empty() {
+            lower.push(directory(&work, "lower", &Root::scratch(), Ownership::Ignore)?);
+        }
+        let mount = Mount::overlay(&lower, Some((&upper, &scratch)), &path, self.layers.form)?;
+        Ok(Active {
+            parent: parent.clone(),
+            path,
+            stack: self.layers.stack(&holds)?,
+            before,
+            found: Mutex::default(),
+            mount: Some(mount),
+            work,
+            _holds: holds,
+        })
+    }
+
+    fn view(&self, snapshot: &Committed) -> Result<View, SnapshotError> {
+        let holds = self.holds(snapshot)?;
+        let work = self.layers.work().create("view")?;
+        let root = directory(&work, "root", &self.layers.root(&holds)?, self.layers.ownership)?;
+        if holds.is_empty() {
+            return Ok(View { path: root, _mount: None, _work: Some(work), _holds: holds });
+        }
+        let path = directory(&work, "merged", &Root::scratch(), Ownership::Ignore)?;
+        let mut lower = lowers(&holds);
+        lower.insert(0, root);
+        let mount = Mount::overlay(&lower, None, &path, self.layers.form)?;
+        Ok(View { path, _mount: Some(mount), _work: Some(work), _holds: holds })
+    }
+
+    fn diff(&self, active: &Active) -> Result<Diff, SnapshotError> {
+        let upper = open(&active.work.path().join("upper"))?;
+        let against = Against::Stack(&active.stack, &active.before);
+        let changes = diff::find(upper.as_fd(), Upper::Overlay(self.layers.form), against)?;
+        let diff = Diff::from(changes.write(upper.as_fd(), io::sink())?);
+        active.remember(diff, changes);
+        Ok(diff)
+    }
+
+    fn commit(&self, active: Active, diff: &Diff) -> Result<Committed, SnapshotError> {
+        let parent = active.parent.clone();
+        if diff.is_empty() {
+            return Ok(parent);
+        }
+        let changes = match active.recall(diff) {
+            Some(changes) => changes,
+            None => {
+                if self.diff(&active)? != *diff {
+                    return Err(SnapshotError::Changed { path: active.path });
+                }
+                active.recall(diff).ok_or_else(|| SnapshotError::Changed { path: active.path.clone() })?
+            }
+        };
+        if !self.layers.contains(parent.layers(), &diff.diff_id) {
+            let Active { mount, work, .. } = active;
+            drop(mount);
+            let upper = work.path().join("upper");
+            changes.prune(open(&upper)?.as_fd())?;
+            let making = work.path().join("layer");
+            std::fs::create_dir(&making).map_err(io_error("make", &making))?;
+            std::fs::rename(&upper, making.join("fs")).map_err(io_error("move", &upper))?;
+            let facts = LayerFacts {
+                diff_id: diff.diff_id,
+                size: diff.size,
+                entries: diff.entries,
+                made_here: true,
+                root_entry: changes.root_entry(),
+                missing_devices: 0,
+                missing_xattrs: 0,
+            };
+            self.layers.publish(&LayerKey::Diff(diff.diff_id), &work, &facts)?;
+        }
+        Ok(parent.with(diff.diff_id))
+    }
+}
+
+fn open(path: &Path) -> Result<OwnedFd, SnapshotError> {
+    node::open_root(path).map_err(io_error("open", path))
+}
+
+/// The directories to stack, top first. overlayfs refuses one that comes twice; of two equal layers the lower
+/// one shows nothing that the upper does not.
+fn lowers(holds: &[Hold]) -> Vec<PathBuf> {
+    let mut out: Vec<PathBuf> = Vec::new();
+    for path in holds.iter().rev().map(Hold::used) {
+        if !out.contains(&path) {
+            out.push(path);
+        }
+    }
+    out
+}
+
+/// A new directory that looks like `root`.
+pub(super) fn directory(
+    work: &WorkDir,
+    name: &str,
+    root: &Root,
+    ownership: Ownership,
+) -> Result<PathBuf, SnapshotError> {
+    let path = work.path().join(name);
+    std::fs::create_dir(&path).map_err(io_error("make", &path))?;
+    let dir = open(&path)?;
+    root.put(dir.as_fd(), ownership).map_err(io_error("set up", &path))?;
+    Ok(path)
+}
+
+/// A mount, taken down when dropped.
+#[derive(Debug)]
+pub struct Mount {
+    path: PathBuf,
+}
+
+impl Mount {
+    /// Mounts an overlay of `lower` (top first) at `path`; writable with an upper and a work directory.
+    fn overlay(
+        lower: &[PathBuf],
+        upper: Option<(&Path, &Path)>,
+        path: &Path,
+        form: XattrForm,
+    ) -> Result<Self, SnapshotError> {
+        if lower.len() > MOST_LAYERS {
+            return Err(SnapshotError::TooManyLayers { layers: lower.len(), most: MOST_LAYERS });
+        }
+        let mut log = String::new();
+        let made = match configure(lower, upper, form, &mut log) {
+            // Before Linux 6.5 overlays have one option for all lower directories, of one page at most.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::NOENT)
+                if log.is_empty() || log.contains("lowerdir+") =>
+            {
+                mount_by_options(lower, upper, path, form)
+            }
+            made => made.and_then(|mount| {
+                rustix::mount::move_mount(
+                    &mount,
+                    "",
+                    rustix::fs::CWD,
+                    path,
+                    MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
+                )
+            }),
+        };
+        match made {
+            Ok(()) => Ok(Self { path: path.to_owned() }),
+            Err(e) => Err(SnapshotError::Mount { path: path.to_owned(), log, source: e.into() }),
+        }
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        // Where something still has a file of it open it goes with that; nobody can reach it any more.
+        if rustix::mount::unmount(&self.path, UnmountFlags::NOFOLLOW).is_err() {
+            let _ = rustix::mount::unmount(&self.path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW);
+        }
+    }
+}
+
+/// What is always said, and what a user namespace and a writable overlay need.
+fn options(form: XattrForm, writable: bool) -> Vec<(&'static str, &'static str)> {
+    let mut out = vec![("redirect_dir", "off"), ("metacopy", "off"), ("index", "off"), ("xino", "off")];
+    if form == XattrForm::User {
+        out.push(("userxattr", ""));
+    }
+    if writable {
+        out.push(("volatile", ""));
+    }
+    out
+}
+
+/// An overlay that is not attached anywhere yet.
+fn configure(
+    lower: &[PathBuf],
+    upper: Option<(&Path, &Path)>,
+    form: XattrForm,
+    log: &mut String,
+) -> Result<OwnedFd, Errno> {
+    use rustix::mount as m;
+    let context = m::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    let mut handles = Vec::new();
+    // The kernel takes 255 bytes of text; what is longer is named by a handle.
+    let mut short = |path: &Path| -> Result<PathBuf, Errno> {
+        if path.as_os_str().len() <= 255 {
+            return Ok(path.to_owned());
+        }
+        let handle =
+            rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        let name = PathBuf::from(format!("/proc/self/fd/{}", handle.as_raw_fd()));
+        handles.push(handle);
+        Ok(name)
+    };
+    let mut set = || {
+        m::fsconfig_set_string(context.as_fd(), "source", "orlop")?;
+        for path in lower {
+            m::fsconfig_set_string(context.as_fd(), "lowerdir+", short(path)?)?;
+        }
+        if let Some((upper, work)) = upper {
+            m::fsconfig_set_string(context.as_fd(), "upperdir", short(upper)?)?;
+            m::fsconfig_set_string(context.as_fd(), "workdir", short(work)?)?;
+        }
+        for (key, value) in options(form, upper.is_some()) {
+            match value {
+                "" => m::fsconfig_set_flag(context.as_fd(), key)?,
+                value => m::fsconfig_set_string(context.as_fd(), key, value)?,
+            }
+        }
+        m::fsconfig_create(context.as_fd())?;
+        let attributes = match upper {
+            Some(_) => MountAttrFlags::empty(),
+            None => MountAttrFlags::MOUNT_ATTR_RDONLY,
+        };
+        m::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+    };
+    let made = set();
+    if made.is_err() {
+        let mut line = [0; 512];
+        while let Ok(n @ 1..) = rustix::io::read(&context, &mut line) {
+            let text = String::from_utf8_lossy(&line[..n]);
+            let text = text.trim_start_matches(['e', 'w', 'i', ' ']).trim();
+            *log = if log.is_empty() { text.to_owned() } else { format!("{log}; {text}") };
+        }
+    }
+    made
+}
+
+/// The same by mount(2). Directories are named by handles: short, and without characters that mean something.
+fn mount_by_options(
+    lower: &[PathBuf],
+    upper: Option<(&Path, &Path)>,
+    path: &Path,
+    form: XattrForm,
+) -> Result<(), Errno> {
+    let mut handles = Vec::new();
+    let mut named = |path: &Path| -> Result<String, Errno> {
+        let handle =
+            rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        let name = format!("/proc/self/fd/{}", handle.as_raw_fd());
+        handles.push(handle);
+        Ok(name)
+    };
+    let lower: Vec<String> = lower.iter().map(|path| named(path)).collect::<Result<_, _>>()?;
+    let mut text = format!("lowerdir={}", lower.join(":"));
+    let mut flags = rustix::mount::MountFlags::RDONLY;
+    if let Some((upper, work)) = upper {
+        text += &format!(",upperdir={},workdir={}", named(upper)?, named(work)?);
+        flags = rustix::mount::MountFlags::empty();
+    }
+    for (key, value) in options(form, upper.is_some()) {
+        text += &if value.is_empty() { format!(",{key}") } else { format!(",{key}={value}") };
+    }
+    let text = std::ffi::CString::new(text).map_err(|_| Errno::INVAL)?;
+    rustix::mount::mount("orlop", path, "overlay", flags, Some(text.as_c_str()))
+}
+
+/// Tries out whether overlays work for a store whose `work/` this is: mounts one, changes things in it and looks
+/// at what became of them.
+///
+/// # Errors
+/// What does not work.
+pub fn probe(work: &Work, form: XattrForm) -> Result<(), SnapshotError> {
+    let work = work.create("probe")?;
+    let make = |name| directory(&work, name, &Root::scratch(), Ownership::Ignore);
+    let (lower, upper, scratch, merged) = (make("lower")?, make("upper")?, make("work")?, make("merged")?);
+    for name in ["dir", "gone"] {
+        let path = lower.join(name);
+        std::fs::create_dir(&path).map_err(io_error("make", &path))?;
+    }
+    let mount = Mount::overlay(&[lower], Some((&upper, &scratch)), &merged, form)?;
+    for name in ["dir", "gone"] {
+        let path = merged.join(name);
+        std::fs::remove_dir(&path).map_err(io_error("remove", &path))?;
+    }
+    let path = merged.join("dir");
+    std::fs::create_dir(&path).map_err(io_error("make", &path))?;
+    drop(mount);
+    let dir = open(&upper)?;
+    let whiteout = node::Meta::at(dir.as_fd(), b"gone").and_then(|meta| match meta {
+        Some(meta) => node::is_whiteout(dir.as_fd(), b"gone", &meta, form),
+        None => Ok(false),
+    });
+    let opaque = node::open_dir(dir.as_fd(), b"dir").and_then(|dir| node::is_opaque(dir.as_fd(), form));
+    let unlike = || io::Error::other("the overlay does not note deletions as orlop reads them");
+    match (whiteout, opaque) {
+        (Ok(true), Ok(true)) => Ok(()),
+        (Err(e), _) | (_, Err(e)) => Err(io_error("read", &upper)(e)),
+        _ => Err(io_error("use", &upper)(unlike())),
+    }
+}
