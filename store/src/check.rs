@@ -83,7 +83,11 @@ impl Store {
                         chains.get(&id).map(|c| c.split_last().map_or(&[][..], |(_, b)| b))
                     }
                 };
-                (layer, below.map(|below| self.check_layer(below, &layer.facts.diff_id)))
+                let verdict = match &layer.facts {
+                    Some(facts) => below.map(|below| self.check_layer(below, &facts.diff_id)),
+                    None => Some(Ok(Verdict::Damaged("what is known of it cannot be read".to_owned()))),
+                };
+                (layer, verdict)
             })
             .collect();
         for (layer, verdict) in verdicts {

@@ -231,7 +231,7 @@ impl Error {
             Self::Layer(error) if full_within(error) => ErrorKind::StorageFull,
             Self::Snapshot(error) if full_within(error) => ErrorKind::StorageFull,
             Self::Layer(error) | Self::Snapshot(SnapshotError::Layer(error)) => match error {
-                LayerError::Tar { .. } | LayerError::WrongDiffId { .. } => ErrorKind::Content,
+                LayerError::Unpack { .. } | LayerError::WrongDiffId { .. } => ErrorKind::Content,
                 LayerError::Missing { .. } | LayerError::NotReproducible { .. } => ErrorKind::NotFound,
                 LayerError::InUse { .. } => ErrorKind::Busy,
                 _ => ErrorKind::System,

@@ -10,6 +10,8 @@ pub mod digest;
 pub mod error;
 mod facts;
 pub mod files;
+#[cfg(test)]
+mod format_tree;
 pub mod gc;
 pub mod image;
 pub mod images;
@@ -37,4 +39,4 @@ pub use layer::Durability;
 pub use layout::{ArchiveFormat, LoadOptions, Loaded, NamedImage, SaveOptions};
 pub use reference::Reference;
 pub use steps::{KeyPart, StepKey, StepRecord, Steps};
-pub use store::{ExportOptions, Store, StoreOptions};
+pub use store::{Driver, ExportOptions, Store, StoreOptions};

@@ -28,6 +28,9 @@ use crate::files::Files;
 use crate::images::Images;
 use crate::layer::{Durability, Layers, Ownership, XattrForm};
 use crate::session::Session;
+use crate::snapshot::SnapshotDriver;
+use crate::snapshot::copy::CopyDriver;
+use crate::snapshot::overlay::{OverlayDriver, probe};
 use crate::steps::Steps;
 use crate::work::Work;
 
@@ -55,12 +58,48 @@ pub struct StoreOptions {
     pub ownership: Ownership,
     /// What finished content survives.
     pub durability: Durability,
+    /// How snapshots are made.
+    pub driver: Driver,
+}
+
+/// How snapshots are made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Driver {
+    /// By overlayfs where it works here, else by copies; the store's notes say why.
+    #[default]
+    Auto,
+    /// By overlayfs, or not at all.
+    Overlay,
+    /// By copies.
+    Copy,
 }
 
 impl Default for StoreOptions {
     /// As root of the machine.
     fn default() -> Self {
-        Self { xattrs: XattrForm::Trusted, ownership: Ownership::Keep, durability: Durability::Power }
+        Self { xattrs: XattrForm::Trusted, ownership: Ownership::Keep, durability: Durability::Power, driver: Driver::Auto }
+    }
+}
+
+/// The driver that was asked for; a word about it in `notes` where it is not the best.
+fn choose_driver(
+    options: &StoreOptions,
+    layers: &Layers,
+    work: &Work,
+    notes: &mut Vec<String>,
+) -> Result<Box<dyn SnapshotDriver>> {
+    let overlay = match options.driver {
+        Driver::Copy => return Ok(Box::new(CopyDriver::new(layers))),
+        Driver::Auto | Driver::Overlay => probe(work, options.xattrs),
+    };
+    match overlay {
+        Ok(()) => Ok(Box::new(OverlayDriver::new(layers))),
+        Err(error) if options.driver == Driver::Overlay => Err(error.into()),
+        Err(error) => {
+            let why = std::error::Error::source(&error).map(|e| format!(": {e}")).unwrap_or_default();
+            notes.push(format!("snapshots are copies, because overlayfs does not work here ({error}{why})"));
+            Ok(Box::new(CopyDriver::new(layers)))
+        }
     }
 }
 
@@ -73,6 +112,7 @@ pub struct Store {
     blobs: Blobs,
     layers: Arc<Layers>,
     facts: Facts,
+    snapshots: Box<dyn SnapshotDriver>,
     notes: Vec<String>,
 }
 
@@ -92,6 +132,7 @@ impl Store {
             notes.push(format!("cannot remove `{}`, which a dead process left: {error}", path.display()));
         }
         let session = Arc::new(Session::new(work.clone(), root.join(GC_LOCK)));
+        session.begin()?;
         let blobs = Blobs::open(&root.join(BLOBS), Arc::clone(&session), options.durability)?;
         let layers = Layers::open(&root.join(LAYERS), &work, options.xattrs)?
             .with_ownership(options.ownership)
@@ -103,7 +144,13 @@ impl Store {
                 aside.display()
             ));
         }
-        Ok(Self { root, work, session, blobs, layers: Arc::new(layers), facts, notes })
+        let snapshots = choose_driver(options, &layers, &work, &mut notes)?;
+        Ok(Self { root, work, session, blobs, layers: Arc::new(layers), facts, snapshots, notes })
+    }
+
+    /// File systems made of layers.
+    pub fn snapshots(&self) -> &dyn SnapshotDriver {
+        self.snapshots.as_ref()
     }
 
     /// Where it is, absolute.
@@ -184,4 +231,4 @@ fn make_private(root: &Path) -> Result<()> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

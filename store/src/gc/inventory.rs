@@ -7,7 +7,6 @@ use crate::error::Result;
 use crate::facts::{digest, digest_or_none, millis};
 use crate::image::{Image, MAX_CONFIG, MAX_MANIFEST, Manifest};
 use crate::layer::{LayerKey, chain_id};
-use crate::session::InUse;
 use crate::steps::StepRecord;
 use crate::store::{Store, WORK};
 
@@ -73,7 +72,7 @@ struct Row {
 impl Inventory {
     /// Counts everything. Without the collector's lock the answer is a little old when it comes.
     pub(super) fn take(store: &Store) -> Result<Self> {
-        let in_use = InUse::read(&store.root().join(WORK))?;
+        let in_use = store.session().in_use(&store.root().join(WORK))?;
         let mut needs = Needs::default();
         let mut unnamed = Vec::new();
         for row in rows(store)? {
@@ -96,14 +95,17 @@ impl Inventory {
         let mut made_of: HashMap<Digest, bool> = HashMap::new();
         for layer in store.layers().list()? {
             let (LayerKey::Diff(key) | LayerKey::Chain(key)) = layer.key;
-            let came = millis(layer.stored);
+            let came = millis(layer.used);
             let needed = needs.named.contains(&key);
             let used = came.max(needs.last_use(&key));
             // The blob that a foreign layer came as has the only copy of its bytes.
-            *made_of.entry(layer.facts.diff_id).or_default() |= needed;
-            needs.use_at(layer.facts.diff_id, used);
+            if let Some(facts) = &layer.facts {
+                *made_of.entry(facts.diff_id).or_default() |= needed;
+                needs.use_at(facts.diff_id, used);
+            }
             let in_use = held(&key, came);
-            items.push(Item { kind: Kind::Layer(layer.key), bytes: layer.facts.size, used, needed, in_use });
+            let bytes = layer.facts.map_or(0, |facts| facts.size);
+            items.push(Item { kind: Kind::Layer(layer.key), bytes, used, needed, in_use });
         }
         let came_as = came_as(store)?;
         for (digest, bytes, changed) in store.blobs().list()? {
