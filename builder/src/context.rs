@@ -1,17 +1,20 @@
 //! Where COPY and ADD read from: a directory with its ignore rules, an unpacked archive, or the
 //! file system of another stage.
 
+pub mod decompress;
 pub mod directory;
 mod handle;
 pub mod ignore;
 pub mod pattern;
+pub mod tar;
 
 use orlop_store::Digest;
 
 pub use directory::{ContextError, SourceTree};
-pub(crate) use handle::{Dir, Kind, Meta, Time, Xattrs, file_meta};
+pub(crate) use handle::{Dir, Kind, Meta, Time, Xattrs, file_meta, write_metadata};
 pub use ignore::{Ignore, IgnoreError};
 pub(crate) use pattern::Inherited;
+pub use tar::{ArchiveError, Unpacked, unpack_context};
 
 /// What the system says of a file; as long as all of it is the same, so is the content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

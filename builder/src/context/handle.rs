@@ -25,6 +25,11 @@ pub(crate) struct Time {
 }
 
 impl Time {
+    fn both(self) -> Timestamps {
+        let time = Timespec { tv_sec: self.seconds, tv_nsec: self.nanoseconds.into() };
+        Timestamps { last_access: time, last_modification: time }
+    }
+
     fn nanos(self) -> i128 {
         i128::from(self.seconds) * 1_000_000_000 + i128::from(self.nanoseconds)
     }
@@ -383,15 +388,34 @@ impl Dir {
 
     /// Sets the time of the last change of an entry, links not followed.
     pub(crate) fn set_mtime(&self, name: &OsStr, time: Time) -> io::Result<()> {
-        let time = Timespec { tv_sec: time.seconds, tv_nsec: time.nanoseconds.into() };
-        let times = Timestamps { last_access: time, last_modification: time };
-        Ok(rustix::fs::utimensat(&*self.0, name, &times, AtFlags::SYMLINK_NOFOLLOW)?)
+        Ok(rustix::fs::utimensat(&*self.0, name, &time.both(), AtFlags::SYMLINK_NOFOLLOW)?)
     }
 }
 
 /// Stat of an open file.
 pub(crate) fn file_meta(file: &File) -> io::Result<Meta> {
     Meta::new(&rustix::fs::fstat(file.as_fd())?)
+}
+
+/// Sets all that is said of an open file: owner first, because changing it takes set-user-ID bits and
+/// capabilities away. Returns how many attributes could not be set.
+pub(crate) fn write_metadata(
+    file: &File,
+    (uid, gid): (u32, u32),
+    mode: u32,
+    xattrs: &Xattrs,
+    mtime: Option<Time>,
+) -> io::Result<u64> {
+    let (uid, gid) = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid));
+    rustix::fs::fchown(file, Some(uid), Some(gid))?;
+    rustix::fs::fchmod(file, Mode::from_raw_mode(mode))?;
+    let flags = rustix::fs::XattrFlags::empty();
+    let set = |key: &OsString, value: &[u8]| rustix::fs::fsetxattr(file, key.as_os_str(), value, flags);
+    let lost = xattrs.iter().filter(|(key, value)| set(key, value).is_err()).count();
+    if let Some(time) = mtime {
+        rustix::fs::futimens(file, &time.both())?;
+    }
+    Ok(lost as u64)
 }
 
 fn real_path(stack: &[(Dir, OsString)], last: Option<&OsString>) -> PathBuf {

@@ -12,6 +12,7 @@ mod error;
 mod select;
 mod selection;
 mod sources;
+mod unpack;
 mod walk;
 
 use std::path::PathBuf;

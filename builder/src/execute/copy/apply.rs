@@ -12,7 +12,7 @@ use super::destination::{Destination, io, shown};
 use super::error::{CopyError, CopyErrorKind};
 use super::selection::{Entry, EntryKind, Group, Origin, Selection};
 use crate::context::pattern::below_root;
-use crate::context::{Dir, Kind, file_meta};
+use crate::context::{Dir, Kind, Meta, file_meta, write_metadata};
 
 /// What a COPY did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,8 +46,13 @@ pub fn apply(selection: &Selection, root: &Path, owners: &Owners<'_>) -> Result<
     let root = Dir::open(root).map_err(CopyErrorKind::io("open", root))?;
     let mut writer =
         Writer { to: Destination { root, owner, link: selection.link }, stats: CopyStats::default() };
-    // Several files can only go into a directory; BuildKit would write one over the other.
-    let several = selection.groups.iter().filter(|group| !group.is_directory()).count() > 1;
+    // Files of several words can only be meant to go into a directory; BuildKit would write one over the
+    // other. Those of one pattern are written so, the last one stays: Dockerfiles with `COPY *.jar app.jar`
+    // build on it.
+    let mut files: Vec<usize> =
+        selection.groups.iter().filter(|group| !group.is_directory()).map(|group| group.word).collect();
+    files.dedup();
+    let several = files.len() > 1;
     for group in &selection.groups {
         writer.group(group, &selection.dest, several).map_err(|kind| kind.of(group.word))?;
     }
@@ -69,6 +74,9 @@ struct Open {
 
 impl Writer {
     fn group(&mut self, group: &Group, dest: &str, several: bool) -> Result<(), CopyErrorKind> {
+        if group.unpack && self.unpack(group, dest)? {
+            return Ok(());
+        }
         let path = below_root(dest);
         match &group.origin {
             Origin::Directory(_, from) => {
@@ -110,14 +118,13 @@ impl Writer {
                 let mut file = dir.make_file(name).map_err(io("create", path))?;
                 file.write_all(bytes).map_err(io("write", path))?;
                 self.stats.bytes += bytes.len() as u64;
-                self.finish(entry, dir, name, path)
+                self.file_metadata(entry, &file, path)
             }
             Origin::Remote(source) => {
                 self.to.clear(dir, name, path)?;
                 let file = dir.make_file(name).map_err(io("create", path))?;
                 let from = File::open(source).map_err(CopyErrorKind::io("open", source))?;
-                self.fill(group, entry, from, file, path)?;
-                self.finish(entry, dir, name, path)
+                self.fill(group, entry, from, file, path)
             }
             Origin::Directory(..) => Ok(()),
         }
@@ -220,7 +227,7 @@ impl Writer {
             EntryKind::File { .. } | EntryKind::HardLink { .. } => {
                 let from = from.file(source).map_err(CopyErrorKind::io("open", group.source_path(entry)))?;
                 let file = dir.make_file(name).map_err(io("create", path))?;
-                self.fill(group, entry, from, file, path)?;
+                return self.fill(group, entry, from, file, path);
             }
             EntryKind::Symlink { target } => {
                 dir.make_symlink(target, name).map_err(io("create the link", path))?;
@@ -230,10 +237,11 @@ impl Writer {
             EntryKind::BlockDevice { rdev } => node(Kind::BlockDevice, *rdev)?,
             EntryKind::Directory => {}
         }
-        self.finish(entry, dir, name, path)
+        self.stats.files += 1;
+        self.metadata(entry, dir, name, path)
     }
 
-    /// Copies a file's bytes, and makes sure that they are the selected ones.
+    /// Copies a file's bytes, makes sure that they are the selected ones, and then all that is said of it.
     fn fill(
         &mut self,
         group: &Group,
@@ -242,30 +250,22 @@ impl Writer {
         mut to: File,
         path: &Path,
     ) -> Result<(), CopyErrorKind> {
-        let (EntryKind::File { digest, .. } | EntryKind::HardLink { digest, .. }) = &entry.kind else {
-            return Ok(());
-        };
         let source = group.source_path(entry);
         let before = file_meta(&from).map_err(CopyErrorKind::io("look at", &source))?;
         let bytes = content::copy(&mut from, &mut to, &before).map_err(io("write", path))?;
-        let after = file_meta(&from).map_err(CopyErrorKind::io("look at", &source))?;
-        // What was not touched since it was read has the content that it had then.
-        if entry.stat != Some(before.file_stat()) || before.file_stat() != after.file_stat() {
-            let mut digester = Digester::new();
-            io::Seek::rewind(&mut from).map_err(CopyErrorKind::io("read", &source))?;
-            io::copy(&mut from, &mut digester).map_err(CopyErrorKind::io("read", &source))?;
-            let still = file_meta(&from).map_err(CopyErrorKind::io("look at", &source))?;
-            if digester.finish() != *digest || still.file_stat() != before.file_stat() {
-                return Err(CopyErrorKind::Changed { path: source.display().to_string() });
-            }
-        }
+        still(group, entry, &mut from, &before)?;
         self.stats.bytes += bytes;
-        Ok(())
+        self.file_metadata(entry, &to, path)
     }
 
-    fn finish(&mut self, entry: &Entry, dir: &Dir, name: &OsStr, path: &Path) -> Result<(), CopyErrorKind> {
+    /// As [`metadata`](Self::metadata), by the open file.
+    fn file_metadata(&mut self, entry: &Entry, file: &File, path: &Path) -> Result<(), CopyErrorKind> {
+        let (uid, gid) = self.to.owner.unwrap_or((entry.uid, entry.gid));
         self.stats.files += 1;
-        self.metadata(entry, dir, name, path)
+        let lost = write_metadata(file, (uid, gid), entry.mode, &entry.xattrs, entry.mtime)
+            .map_err(io("set the owner, mode and time of", path))?;
+        self.stats.attributes_lost += lost;
+        Ok(())
     }
 
     /// Owner first: changing it takes set-user-ID bits and capabilities away.
@@ -286,4 +286,30 @@ impl Writer {
             None => Ok(()),
         }
     }
+}
+
+/// Makes sure that a file that was just read was what was selected: it has not been touched since, or it
+/// still has the same content.
+pub(super) fn still(
+    group: &Group,
+    entry: &Entry,
+    file: &mut File,
+    before: &Meta,
+) -> Result<(), CopyErrorKind> {
+    let source = group.source_path(entry);
+    let look = |file: &File| file_meta(file).map_err(CopyErrorKind::io("look at", &source));
+    let steady = look(file)?.file_stat() == before.file_stat();
+    if steady && entry.stat == Some(before.file_stat()) {
+        return Ok(());
+    }
+    let mut digester = Digester::new();
+    io::Seek::rewind(file).map_err(CopyErrorKind::io("read", &source))?;
+    io::copy(file, &mut digester).map_err(CopyErrorKind::io("read", &source))?;
+    let found = digester.finish();
+    let same = matches!(&entry.kind,
+        EntryKind::File { digest, .. } | EntryKind::HardLink { digest, .. } if *digest == found);
+    if same && look(file)?.file_stat() == before.file_stat() {
+        return Ok(());
+    }
+    Err(CopyErrorKind::Changed { path: source.display().to_string() })
 }

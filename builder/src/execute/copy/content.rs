@@ -11,6 +11,8 @@ use rustix::io::Errno;
 use crate::context::{DigestCache, Dir, Meta, file_meta};
 
 const BUFFER: usize = 256 * 1024;
+/// Files below this are just read and written.
+const SMALL: u64 = 64 * 1024;
 
 /// The digest of a file's content, from the cache where it knows the file, and what the file was when
 /// it had that content.
@@ -69,8 +71,9 @@ fn rested(meta: &Meta, now: SystemTime) -> bool {
 /// Copies all bytes, as cheaply as the file systems can: shared blocks, copied by the kernel, or read
 /// and written, holes left out. Returns their number.
 pub(super) fn copy(from: &mut File, to: &mut File, meta: &Meta) -> io::Result<u64> {
-    if meta.size == 0 {
-        return io::copy(from, to);
+    if meta.size < SMALL {
+        // Cheaper than to ask for something better; also right for files of /proc, which say 0.
+        return transfer(from, to, usize::try_from(meta.size).unwrap_or(BUFFER).max(4096));
     }
     if rustix::fs::ioctl_ficlone(&*to, &*from).is_ok() {
         return Ok(meta.size);
@@ -90,12 +93,12 @@ pub(super) fn copy(from: &mut File, to: &mut File, meta: &Meta) -> io::Result<u6
             Err(_) => break,
         }
     }
-    transfer(from, to)
+    transfer(from, to, BUFFER)
 }
 
 /// Reads and writes to the end.
-fn transfer(from: &mut dyn Read, to: &mut dyn Write) -> io::Result<u64> {
-    let mut buffer = vec![0; BUFFER];
+fn transfer(from: &mut dyn Read, to: &mut dyn Write, room: usize) -> io::Result<u64> {
+    let mut buffer = vec![0; BUFFER.min(room)];
     let mut copied = 0;
     loop {
         match from.read(&mut buffer) {
@@ -127,7 +130,7 @@ fn copy_sparse(from: &mut File, to: &mut File, size: u64) -> io::Result<u64> {
         }
         from.seek(SeekFrom::Start(start))?;
         to.seek(SeekFrom::Start(start))?;
-        transfer(&mut from.take(end - start), to)?;
+        transfer(&mut from.take(end - start), to, BUFFER)?;
         at = end;
     }
     to.set_len(size)?;

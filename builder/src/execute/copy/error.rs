@@ -2,6 +2,7 @@
 
 use std::io;
 
+use crate::context::ArchiveError;
 use crate::context::pattern::PatternError;
 
 /// Why a COPY or ADD cannot be done.
@@ -56,6 +57,14 @@ pub enum CopyErrorKind {
     Changed {
         /// The file, relative to the source tree.
         path: String,
+    },
+    /// An archive that ADD should unpack.
+    #[error("cannot unpack `{path}`")]
+    Archive {
+        /// The archive.
+        path: String,
+        /// Why.
+        source: ArchiveError,
     },
     /// Directories in directories without end.
     #[error("`{path}` is nested deeper than {limit} directories")]
@@ -128,6 +137,7 @@ impl CopyError {
             }
             CopyErrorKind::Changed { .. } => Some("build again when nothing writes to it".to_owned()),
             CopyErrorKind::Owner { .. } => Some("numbers always work: `--chown=1000:1000`".to_owned()),
+            CopyErrorKind::Archive { source, .. } => source.hint(),
             _ => None,
         }
     }

@@ -2,6 +2,7 @@
 
 mod destination;
 mod selection;
+mod unpacking;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -48,14 +48,9 @@ fn a_directory_gives_its_content() {
 fn several_files_go_into_a_directory() {
     let bench = Bench::new().in_context(&["a", "b"]);
     assert_eq!(bench.copied(&copy(&["a", "b", "/x"])), tree([("x", "/"), ("x/a", "a"), ("x/b", "b")]));
-    let bench = Bench::new().in_context(&["a", "b"]).in_image(&["x"]);
-    let _ = bench.copied(&copy(&["a", "b", "/x/y/../z/"]).clone_with_dest("/z"));
-}
-
-impl CopyRequest {
-    fn clone_with_dest(&self, dest: &str) -> Self {
-        Self { dest: dest.to_owned(), ..self.clone() }
-    }
+    // But those of one pattern replace one another, as in BuildKit.
+    let bench = Bench::new().in_context(&["app-plain.jar", "app.jar"]);
+    assert_eq!(bench.copied(&copy(&["*.jar", "/x.jar"])), tree([("x.jar", "app.jar")]));
 }
 
 #[test]

@@ -1,0 +1,351 @@
+//! Archives as contexts and as ADD's sources, unpacked without leaving the directory they are unpacked in.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+
+use orlop_store::layer::tar::{Chunk, Entry, Kind as TarKind, Reader, TarError};
+
+use super::decompress::decompress;
+use super::handle::{Dir, Kind, Time};
+
+/// Why an archive cannot be unpacked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ArchiveError {
+    /// The archive is damaged, or its compression is.
+    #[error("cannot read the archive")]
+    Read(#[from] TarError),
+    /// An entry would leave the directory in which the archive is unpacked.
+    #[error("`{entry}` in the archive leads out of the directory it is unpacked in")]
+    Outside {
+        /// The entry's path as the archive has it.
+        entry: String,
+    },
+    /// A hard link to something that is not there.
+    #[error("`{entry}` in the archive is a hard link to `{target}`, which is not there")]
+    LinkTarget {
+        /// The link.
+        entry: String,
+        /// What it should lead to.
+        target: String,
+    },
+    /// An owner that no system has.
+    #[error("`{entry}` in the archive belongs to {id}, which is too large")]
+    Owner {
+        /// The entry.
+        entry: String,
+        /// Its owner or group.
+        id: u64,
+    },
+    /// The system said no.
+    #[error("cannot {action} `{entry}`")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// The entry, as a path below the directory in which the archive is unpacked.
+        entry: String,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl ArchiveError {
+    /// What to type next.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Read(error) => error.hint(),
+            Self::Outside { .. } => {
+                Some("such an archive is made to do harm, or by accident with `..`".to_owned())
+            }
+            _ => None,
+        }
+    }
+}
+
+/// What was unpacked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unpacked {
+    /// Files, links and nodes.
+    pub files: u64,
+    /// Directories.
+    pub directories: u64,
+    /// Bytes of content.
+    pub bytes: u64,
+    /// Extended attributes that the file system does not take, or not from us.
+    pub attributes_lost: u64,
+}
+
+/// Unpacks a context that came as an archive, of any compression, into an empty directory of its own.
+///
+/// # Errors
+/// When the stream is no archive, is damaged or hostile, or the directory cannot be written.
+pub fn unpack_context(stream: impl Read + Send, into: &Path) -> Result<Unpacked, ArchiveError> {
+    let stream = decompress(stream).map_err(TarError::Read)?;
+    let dir = Dir::open(into).map_err(failed("open", into))?;
+    // Nobody asks for a context's owners, and not everybody could set them.
+    unpack(&mut Reader::new(stream), &dir, Owner::Ours)
+}
+
+/// Whom unpacked files belong to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// Whom the archive says.
+    Archive,
+    /// One and the same.
+    All(u32, u32),
+    /// Whoever unpacks.
+    Ours,
+}
+
+/// Whether a stream is an archive: something that has an entry.
+pub(crate) fn is_archive(stream: impl Read + Send) -> bool {
+    decompress(stream).is_ok_and(|stream| matches!(Reader::new(stream).next_entry(), Ok(Some(_))))
+}
+
+/// Unpacks an archive into a directory, over what is there: directories are merged, everything else is
+/// replaced. A link on the way to an entry is followed as if the directory were the root of the file
+/// system. Whiteouts are files like any others here.
+pub(crate) fn unpack<R: Read>(
+    reader: &mut Reader<R>,
+    root: &Dir,
+    owner: Owner,
+) -> Result<Unpacked, ArchiveError> {
+    let mut unpacker = Unpacker { root, owner, done: Unpacked::default(), times: Vec::new(), last: None };
+    while let Some(entry) = reader.next_entry()? {
+        unpacker.entry(&entry, reader)?;
+    }
+    // Last of all, because putting something into a directory changes its time; the inner ones first.
+    while let Some((path, time)) = unpacker.times.pop() {
+        let parent = path.parent().unwrap_or(Path::new(""));
+        if let (Ok(dir), Some(name)) = (root.descend(parent), path.file_name()) {
+            // A later entry may have put something else there.
+            if dir.find(name).ok().flatten().is_some_and(|meta| meta.is_dir()) {
+                dir.set_mtime(name, time).map_err(failed("set the time of", &path))?;
+            }
+        }
+    }
+    Ok(unpacker.done)
+}
+
+struct Unpacker<'a> {
+    root: &'a Dir,
+    owner: Owner,
+    done: Unpacked,
+    times: Vec<(PathBuf, Time)>,
+    /// The directory of the last entry: as written, really, and open. Archives go from neighbour to
+    /// neighbour.
+    last: Option<(PathBuf, PathBuf, Dir)>,
+}
+
+fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> ArchiveError {
+    let entry = path.display().to_string();
+    move |source| ArchiveError::Io { action, entry, source }
+}
+
+fn shown(path: &[u8]) -> String {
+    Path::new(OsStr::from_bytes(path)).display().to_string()
+}
+
+/// The path of an entry below the directory: without slashes in front and dots; `None` where it leads out.
+fn inside(path: &[u8]) -> Option<PathBuf> {
+    let mut out = PathBuf::new();
+    for component in Path::new(OsStr::from_bytes(path)).components() {
+        match component {
+            Component::Normal(name) => out.push(name),
+            Component::ParentDir if !out.pop() => return None,
+            _ => {}
+        }
+    }
+    Some(out)
+}
+
+/// Times outside these are none that any file system keeps: 1970 is as good.
+fn time(time: orlop_store::layer::tar::Time) -> Time {
+    const LAST: i64 = i64::MAX / 1_000_000_000;
+    match time.seconds {
+        0..LAST => Time { seconds: time.seconds, nanoseconds: time.nanoseconds.min(999_999_999) },
+        _ => Time::default(),
+    }
+}
+
+impl Unpacker<'_> {
+    fn entry<R: Read>(&mut self, entry: &Entry, reader: &mut Reader<R>) -> Result<(), ArchiveError> {
+        let outside = || ArchiveError::Outside { entry: shown(&entry.path) };
+        let written = inside(&entry.path).ok_or_else(outside)?;
+        let Some(name) = written.file_name().map(OsStr::to_owned) else {
+            // The directory itself was there before.
+            return Ok(());
+        };
+        let parent = written.parent().unwrap_or(Path::new(""));
+        let (real, dir) = self.parent(parent)?;
+        let path = real.join(&name);
+        if entry.kind == TarKind::Directory {
+            return self.directory(entry, &written, &dir, &name, path);
+        }
+        if dir.find(&name).map_err(failed("look at", &path))?.is_some() {
+            dir.remove(&name).map_err(failed("replace", &path))?;
+            self.last = None;
+        }
+        let node = |kind| {
+            let (major, minor) = entry.device;
+            dir.make_node(&name, kind, rustix::fs::makedev(major, minor)).map_err(failed("create", &path))
+        };
+        match entry.kind {
+            TarKind::File => {
+                let mut file = dir.make_file(&name).map_err(failed("create", &path))?;
+                self.content(reader, &mut file, &path)?;
+            }
+            TarKind::HardLink => self.hard_link(entry, &dir, &name, &path)?,
+            TarKind::Symlink => {
+                let target = OsStr::from_bytes(&entry.link);
+                dir.make_symlink(target, &name).map_err(failed("create the link", &path))?;
+            }
+            TarKind::Fifo => node(Kind::Fifo)?,
+            TarKind::CharDevice => node(Kind::CharDevice)?,
+            TarKind::BlockDevice => node(Kind::BlockDevice)?,
+            TarKind::Directory => {}
+        }
+        self.done.files += 1;
+        self.metadata(entry, &dir, &name, &path)?;
+        dir.set_mtime(&name, time(entry.mtime)).map_err(failed("set the time of", &path))
+    }
+
+    /// The directory that an entry goes into, made where the archive has no entry for it.
+    fn parent(&mut self, written: &Path) -> Result<(PathBuf, Dir), ArchiveError> {
+        if let Some((_, real, dir)) = self.last.as_ref().filter(|(last, ..)| last == written) {
+            return Ok((real.clone(), dir.clone()));
+        }
+        let found = self.root.resolve(written, true, &mut |_, _| true).map_err(failed("look at", written))?;
+        if found.meta.is_some_and(|meta| !meta.is_dir()) {
+            return Err(failed("look into", written)(io::ErrorKind::NotADirectory.into()));
+        }
+        let mut dir = found.dir;
+        if found.meta.is_none() {
+            for name in &found.rest {
+                dir.make_dir(name).map_err(failed("create the directory", written))?;
+                match self.owner {
+                    Owner::Archive => {
+                        dir.set_owner(name, 0, 0).map_err(failed("set the owner of", written))?
+                    }
+                    Owner::All(..) | Owner::Ours => {}
+                }
+                dir.set_mode(name, 0o755).map_err(failed("set the mode of", written))?;
+                dir = dir.dir(name).map_err(failed("open", written))?;
+            }
+        }
+        self.last = Some((written.to_owned(), found.path.clone(), dir.clone()));
+        Ok((found.path, dir))
+    }
+
+    fn directory(
+        &mut self,
+        entry: &Entry,
+        written: &Path,
+        dir: &Dir,
+        name: &OsString,
+        path: PathBuf,
+    ) -> Result<(), ArchiveError> {
+        let (mut dir, mut name, mut path) = (dir.clone(), name.clone(), path);
+        if dir.find(&name).map_err(failed("look at", &path))?.is_some_and(|meta| meta.kind == Kind::Symlink) {
+            // A link where the archive has a directory is followed: `lib -> usr/lib` in an image.
+            let found =
+                self.root.resolve(written, true, &mut |_, _| true).map_err(failed("look at", written))?;
+            let Some(last) = found.path.file_name().map(OsStr::to_owned) else { return Ok(()) };
+            let parent = found.path.parent().unwrap_or(Path::new("")).to_owned();
+            (path, dir) = self.parent(&parent)?;
+            path.push(&last);
+            name = last;
+        }
+        match dir.find(&name).map_err(failed("look at", &path))? {
+            Some(meta) if meta.is_dir() => {}
+            found => {
+                if found.is_some() {
+                    dir.remove(&name).map_err(failed("replace", &path))?;
+                    self.last = None;
+                }
+                dir.make_dir(&name).map_err(failed("create the directory", &path))?;
+            }
+        }
+        self.done.directories += 1;
+        self.metadata(entry, &dir, &name, &path)?;
+        self.times.push((path, time(entry.mtime)));
+        Ok(())
+    }
+
+    fn hard_link(&mut self, entry: &Entry, dir: &Dir, name: &OsStr, path: &Path) -> Result<(), ArchiveError> {
+        let missing = || ArchiveError::LinkTarget { entry: shown(&entry.path), target: shown(&entry.link) };
+        let target =
+            inside(&entry.link).ok_or_else(|| ArchiveError::Outside { entry: shown(&entry.path) })?;
+        let found =
+            self.root.resolve(&target, false, &mut |_, _| true).map_err(failed("look at", &target))?;
+        match (found.meta, found.rest.first()) {
+            (Some(meta), Some(file)) if !meta.is_dir() => {
+                dir.make_hard_link((&found.dir, file), name).map_err(failed("create the link", path))
+            }
+            _ => Err(missing()),
+        }
+    }
+
+    fn content<R: Read>(
+        &mut self,
+        reader: &mut Reader<R>,
+        file: &mut File,
+        path: &Path,
+    ) -> Result<(), ArchiveError> {
+        let mut buffer = vec![0; 128 * 1024];
+        let (mut at, mut hole_at_end) = (0u64, false);
+        loop {
+            match reader.chunk(&mut buffer)? {
+                Chunk::Data(n) => {
+                    if hole_at_end {
+                        file.seek(SeekFrom::Start(at)).map_err(failed("write", path))?;
+                    }
+                    file.write_all(buffer.get(..n).unwrap_or_default()).map_err(failed("write", path))?;
+                    at = at.saturating_add(n as u64);
+                    hole_at_end = false;
+                }
+                Chunk::Hole(n) => {
+                    at = at.saturating_add(n);
+                    hole_at_end = true;
+                }
+                Chunk::End => break,
+            }
+        }
+        if hole_at_end {
+            file.set_len(at).map_err(failed("write", path))?;
+        }
+        self.done.bytes = self.done.bytes.saturating_add(at);
+        Ok(())
+    }
+
+    fn metadata(&mut self, entry: &Entry, dir: &Dir, name: &OsStr, path: &Path) -> Result<(), ArchiveError> {
+        let id = |id: u64| {
+            u32::try_from(id)
+                .ok()
+                .filter(|id| *id != u32::MAX)
+                .ok_or_else(|| ArchiveError::Owner { entry: shown(&entry.path), id })
+        };
+        let owner = match self.owner {
+            Owner::Archive => Some((id(entry.uid)?, id(entry.gid)?)),
+            Owner::All(uid, gid) => Some((uid, gid)),
+            Owner::Ours => None,
+        };
+        if let Some((uid, gid)) = owner {
+            dir.set_owner(name, uid, gid).map_err(failed("set the owner of", path))?;
+        }
+        // A hard link to a link has no mode of its own either.
+        let is_link = dir.stat(name).map_err(failed("look at", path))?.kind == Kind::Symlink;
+        if !is_link {
+            dir.set_mode(name, entry.mode & 0o7777).map_err(failed("set the mode of", path))?;
+        }
+        for (key, value) in &entry.xattrs {
+            if dir.set_xattr(name, OsStr::from_bytes(key), value).is_err() {
+                self.done.attributes_lost += 1;
+            }
+        }
+        Ok(())
+    }
+}
