@@ -233,3 +233,6 @@ impl LayerError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -156,7 +156,7 @@ struct Parts<R: BufRead> {
 }
 
 enum Part<R: BufRead> {
-    Gzip(flate2::bufread::GzDecoder<R>),
+    Gzip(Box<flate2::bufread::GzDecoder<R>>),
     Zstd(zstd::stream::read::Decoder<'static, R>),
     Between(R),
     Over,
@@ -204,7 +204,7 @@ impl<R: BufRead> Read for Parts<R> {
                 Part::Over => return Ok(0),
                 Part::Between(mut inner) => match (inner.fill_buf()?.first().copied(), self.kind) {
                     (None, _) => return Ok(0),
-                    (Some(0x1f), Magic::Gzip) => Part::Gzip(flate2::bufread::GzDecoder::new(inner)),
+                    (Some(0x1f), Magic::Gzip) => Part::Gzip(Box::new(flate2::bufread::GzDecoder::new(inner))),
                     (Some(0x28 | 0x50..=0x5f), Magic::Zstd) => {
                         Part::Zstd(zstd::stream::read::Decoder::with_buffer(inner)?.single_frame())
                     }

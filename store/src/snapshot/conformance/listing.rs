@@ -78,10 +78,6 @@ impl Listing {
         Self(out)
     }
 
-    pub(super) fn get(&self, path: &str) -> Option<&str> {
-        self.0.get(path).map(String::as_str)
-    }
-
     pub(super) fn assert_same(&self, other: &Self, what: &str) {
         assert!(self == other, "{what} differs:\n--- expected\n{self:?}\n--- found\n{other:?}");
     }
