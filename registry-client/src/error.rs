@@ -307,9 +307,11 @@ impl Error {
                 "a proxy or mirror in between may hold damaged content; try again or another mirror".into(),
             ),
             Self::NoPlatform { .. } => Some("choose one of them with `--platform`".into()),
-            Self::Auth { registry, source, .. } => {
-                source.as_ref().and_then(|s| s.hint()).or_else(|| Some(login_hint(registry)))
-            }
+            Self::Auth { registry, source, .. } => match source {
+                // The token server's name is not the one to log in to.
+                Some(source) if !matches!(source.status(), Some(401 | 403)) => source.hint(),
+                _ => Some(login_hint(registry)),
+            },
             Self::Blocked { .. } => Some("see `blocked` in registries.conf".into()),
             Self::Mirrors { last, .. } => last.hint(),
             _ => None,
