@@ -21,7 +21,9 @@ impl Request {
         let (Some(method), Some(target), Some(_)) = (words.next(), words.next(), words.next()) else {
             return Ok(None);
         };
-        let (method, target) = (method.to_owned(), target.to_owned());
+        // A proxy is given the whole URL.
+        let path = target.strip_prefix("http://").and_then(|t| t.find('/').and_then(|at| t.get(at..)));
+        let (method, target) = (method.to_owned(), path.unwrap_or(target).to_owned());
         let mut headers = Vec::new();
         loop {
             let mut line = String::new();

@@ -19,6 +19,7 @@ pub(super) fn connection(state: &State, stream: TcpStream, storage: bool) {
 }
 
 fn requests(state: &State, stream: &TcpStream, storage: bool) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
     let mut from = BufReader::new(stream.try_clone()?);
     let mut to = stream.try_clone()?;
     while let Some(request) = Request::read(&mut from)? {

@@ -328,3 +328,26 @@ fn download_of_plain_files() {
     let e = client.download(&format!("http://{}/nothing", registry.host()), None).map(|_| ()).unwrap_err();
     assert_eq!(e.status(), Some(404));
 }
+
+#[test]
+fn proxies_are_used_and_left_out() {
+    let registry = fake(FakeConfig::default());
+    registry.put_manifest("x", Some("1"), media_type::OCI_MANIFEST, IMAGE);
+    let host = "registry.invalid";
+    let through = |no_proxy: Option<&str>| {
+        let mut config = config();
+        config.proxies.http = Some(format!("http://user:hunter2@{}", registry.host()));
+        config.proxies.no_proxy = no_proxy.map(str::to_owned);
+        config.hosts.insecure.push(host.to_owned());
+        let client = Client::new(config).unwrap();
+        client.manifest(&orlop_registry_client::Repository::new(host, "x").unwrap(), &tag("1"))
+    };
+    through(None).unwrap();
+    let seen = registry.logged("GET", "/v2/x/manifests/1");
+    assert_eq!(seen[0].header("host"), Some(host));
+    assert!(seen[0].header("proxy-authorization").is_some());
+    let e = through(Some("other.example,.invalid")).unwrap_err();
+    assert!(matches!(e, Error::Transport { kind: TransportKind::Resolve, .. }), "{e:?}");
+    assert!(!format!("{e:?}").contains("hunter2"));
+    assert_eq!(registry.logged("GET", "/v2/x/manifests/1").len(), 1);
+}

@@ -92,6 +92,11 @@ fn certificates(dir: &Path) {
 }
 
 fn start(tls: bool, password: bool) -> Server {
+    start_with(tls, password, false)
+}
+
+fn start_with(tls: bool, password: bool, client_certificates: bool) -> Server {
+    let mut clients = String::new();
     let dir = tempfile::tempdir().unwrap();
     let at = dir.path();
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -102,7 +107,13 @@ fn start(tls: bool, password: bool) -> Server {
     );
     if tls {
         certificates(at);
-        text += &format!("  tls:\n    certificate: {0}/server.pem\n    key: {0}/server.key\n", at.display());
+        if client_certificates {
+            clients = format!("    clientcas:\n      - {}/ca.pem\n", at.display());
+        }
+        text += &format!(
+            "  tls:\n    certificate: {0}/server.pem\n    key: {0}/server.key\n{clients}",
+            at.display()
+        );
     }
     if password {
         let line = run(Command::new("htpasswd").args(["-nbB", "u", "hunter2"]));
@@ -238,4 +249,23 @@ fn calls_from_a_thread_that_drives_a_runtime() {
         client.blob(&repo, &layer(&bytes)).unwrap().read_to_end(&mut out).unwrap();
         assert_eq!(out, bytes);
     });
+}
+
+#[test]
+fn with_a_certificate_of_our_own() {
+    let server = start_with(true, false, true);
+    let at = server.dir.path();
+    let certs = at.join("certs.d").join(&server.host);
+    fs::create_dir_all(&certs).unwrap();
+    fs::copy(at.join("ca.pem"), certs.join("ca.crt")).unwrap();
+    let mut config = config();
+    config.hosts.certs_dirs.push(at.join("certs.d"));
+    let without = Client::new(config.clone()).unwrap().ping(&server.host).unwrap_err();
+    assert!(matches!(without, Error::Transport { .. }), "{without}");
+    // The server's own pair is as good as any that the authority signed.
+    fs::copy(at.join("server.pem"), certs.join("client.cert")).unwrap();
+    let e = Client::new(config.clone()).unwrap().ping(&server.host).unwrap_err();
+    assert!(matches!(&e, Error::Config { name, .. } if name.ends_with("client.key")), "{e}");
+    fs::copy(at.join("server.key"), certs.join("client.key")).unwrap();
+    Client::new(config).unwrap().ping(&server.host).unwrap();
 }
