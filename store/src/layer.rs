@@ -16,6 +16,7 @@
 //! another. Nothing in a form is ever changed.
 
 mod apply;
+pub mod compress;
 pub(crate) mod copy;
 pub mod diff;
 mod import;
@@ -232,3 +233,6 @@ impl LayerError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

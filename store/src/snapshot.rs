@@ -17,6 +17,8 @@
 //! their layers from being removed. Killed at any moment, a process leaves only things in `work/`, mounts
 //! included, that [`Work::sweep`](crate::work::Work::sweep) takes away.
 
+#[cfg(test)]
+mod conformance;
 pub mod copy;
 pub mod overlay;
 

@@ -342,6 +342,3 @@ fn io_error(action: &'static str, entry: &[u8]) -> impl Fn(io::Error) -> UnpackE
     let entry = shown(entry);
     move |source| UnpackError::Io { action, entry: entry.clone(), source }
 }
-
-#[cfg(test)]
-mod tests;

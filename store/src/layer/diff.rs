@@ -260,10 +260,10 @@ impl Changes {
             _ => None,
         };
         for node in &self.nodes {
-            if let Some((id, old)) = linked(&node.what) {
-                if node.emit || *old_of.entry(id).or_insert(old) != old {
-                    changed.insert(id);
-                }
+            if let Some((id, old)) = linked(&node.what)
+                && (node.emit || *old_of.entry(id).or_insert(old) != old)
+            {
+                changed.insert(id);
             }
         }
         for node in &mut self.nodes {

@@ -160,10 +160,10 @@ impl Layers {
         form: Form,
     ) -> Result<Option<Hold>, LayerError> {
         for key in Self::keys(below, diff_id) {
-            if let Some(hold) = self.hold_key(&key)? {
-                if hold.form(form).is_some() {
-                    return Ok(Some(Hold { used: form, ..hold }));
-                }
+            if let Some(hold) = self.hold_key(&key)?
+                && hold.form(form).is_some()
+            {
+                return Ok(Some(Hold { used: form, ..hold }));
             }
         }
         Ok(None)
@@ -197,14 +197,14 @@ impl Layers {
     /// [`LayerError::NotReproducible`] where only a blob may have them, [`LayerError::Missing`] where the layer
     /// is not stored.
     pub fn tar(&self, below: &[Digest], diff_id: &Digest) -> Result<Box<dyn Read + Send>, LayerError> {
-        if let Some(hold) = self.hold(below, diff_id, Form::Tar)? {
-            if let (Some(path), Some(facts)) = (hold.form(Form::Tar), read_facts(hold.dir())?) {
-                let file = File::open(&path).map_err(io_error("open", &path))?;
-                return Ok(Box::new(Held {
-                    inner: VerifiedReader::new(file, *diff_id, facts.size),
-                    _hold: hold,
-                }));
-            }
+        if let Some(hold) = self.hold(below, diff_id, Form::Tar)?
+            && let (Some(path), Some(facts)) = (hold.form(Form::Tar), read_facts(hold.dir())?)
+        {
+            let file = File::open(&path).map_err(io_error("open", &path))?;
+            return Ok(Box::new(Held {
+                inner: VerifiedReader::new(file, *diff_id, facts.size),
+                _hold: hold,
+            }));
         }
         let Some(hold) = self.hold(below, diff_id, Form::Fs)? else {
             return Err(LayerError::Missing { diff_id: *diff_id });

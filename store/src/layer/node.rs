@@ -43,13 +43,13 @@ impl Meta {
             uid: stat.st_uid,
             gid: stat.st_gid,
             mtime: Time {
-                seconds: stat.st_mtime as i64,
+                seconds: wide(stat.st_mtime),
                 nanoseconds: u32::try_from(stat.st_mtime_nsec).unwrap_or(0),
             },
             size: u64::try_from(stat.st_size).unwrap_or(0),
             rdev: stat.st_rdev,
             id: (stat.st_dev, stat.st_ino),
-            links: u64::from(stat.st_nlink),
+            links: wide(stat.st_nlink),
         }
     }
 
@@ -80,6 +80,11 @@ impl Meta {
             _ => (0, 0),
         }
     }
+}
+
+/// A field of `stat`, whose width depends on the processor.
+fn wide<T: TryInto<U>, U: Default>(field: T) -> U {
+    field.try_into().unwrap_or_default()
 }
 
 /// Opens the directory at `path` below `root`; an empty path is `root` itself. No link is followed.

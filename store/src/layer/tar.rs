@@ -126,5 +126,11 @@ fn at(entry: &Option<String>) -> String {
     entry.as_ref().map(|e| format!(" at `{e}`")).unwrap_or_default()
 }
 
+/// Appends a PAX record, for tests that write headers by hand.
+#[cfg(test)]
+pub(super) fn push_record(out: &mut Vec<u8>, key: &str, value: &str) {
+    pax::push(out, key.as_bytes(), value.as_bytes());
+}
+
 #[cfg(test)]
 mod tests;

@@ -36,10 +36,10 @@ impl Unpack<'_> {
     /// The directory of the entry whose parent's names are `names`.
     pub(super) fn parent_of(&mut self, names: &[&[u8]], entry: &Entry) -> Result<Place, UnpackError> {
         let key = names.join(&b'/');
-        if let Some((last, place)) = &self.parent {
-            if *last == key {
-                return Ok(place.clone());
-            }
+        if let Some((last, place)) = &self.parent
+            && *last == key
+        {
+            return Ok(place.clone());
         }
         let real = self.resolve(names, entry)?;
         let dir = self.make(&real, entry)?;
@@ -90,11 +90,11 @@ impl Unpack<'_> {
                     here = None;
                     let mut path = real.clone();
                     path.push(name.clone());
-                    if let Some((link, found)) = self.shining_through(&path).map_err(fail)? {
-                        if found.meta.kind == FileType::Symlink {
-                            self.applied.needs_below = true;
-                            target = Some(link);
-                        }
+                    if let Some((link, found)) = self.shining_through(&path).map_err(fail)?
+                        && found.meta.kind == FileType::Symlink
+                    {
+                        self.applied.needs_below = true;
+                        target = Some(link);
                     }
                 }
             }
@@ -134,10 +134,10 @@ impl Unpack<'_> {
                     return Ok(None);
                 }
                 let name = &path[end];
-                if let Some(meta) = Meta::at(dir.as_fd(), name)? {
-                    if !meta.is_dir() || end + 1 == path.len() {
-                        return Ok(None);
-                    }
+                if let Some(meta) = Meta::at(dir.as_fd(), name)?
+                    && (!meta.is_dir() || end + 1 == path.len())
+                {
+                    return Ok(None);
                 }
             }
         }
@@ -218,11 +218,11 @@ impl Unpack<'_> {
     ) -> Result<Option<(OwnedFd, Meta)>, UnpackError> {
         let fail = |e| io_error("find the target of", &entry.path)(e);
         let mut path = self.resolve(parents, entry)?;
-        if let Some(dir) = self.existing(&path).map_err(fail)? {
-            if let Some(meta) = Meta::at(dir.as_fd(), name).map_err(fail)? {
-                let gone = node::is_whiteout(dir.as_fd(), name, &meta, self.how.form).map_err(fail)?;
-                return Ok((!gone).then_some((dir, meta)));
-            }
+        if let Some(dir) = self.existing(&path).map_err(fail)?
+            && let Some(meta) = Meta::at(dir.as_fd(), name).map_err(fail)?
+        {
+            let gone = node::is_whiteout(dir.as_fd(), name, &meta, self.how.form).map_err(fail)?;
+            return Ok((!gone).then_some((dir, meta)));
         }
         path.push(name.to_vec());
         let Some((_, found)) = self.shining_through(&path).map_err(fail)? else {

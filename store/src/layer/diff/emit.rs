@@ -122,11 +122,12 @@ impl Changes {
                 let path = self.path(i);
                 node::open_dir(root, &path).map_err(io_error("open", &path))
             };
-            if let (What::Present { meta, opaque: false, .. }, Some(form)) = (node.what, self.form) {
-                if meta.is_dir() && (node.emit || i == 0) {
-                    let opaque = form.opaque().as_bytes();
-                    node::remove_xattr(open(i)?.as_fd(), b".", opaque).map_err(|e| fail(e.into()))?;
-                }
+            if let (What::Present { meta, opaque: false, .. }, Some(form)) = (node.what, self.form)
+                && meta.is_dir()
+                && (node.emit || i == 0)
+            {
+                let opaque = form.opaque().as_bytes();
+                node::remove_xattr(open(i)?.as_fd(), b".", opaque).map_err(|e| fail(e.into()))?;
             }
             if let (What::Deleted { socket: true }, true, Some(form)) = (node.what, node.emit, self.form) {
                 let parent = open(node.parent)?;

@@ -56,10 +56,10 @@ fn digits(number: usize) -> usize {
 pub(super) fn xattrs(records: &[Record<'_>]) -> BTreeMap<Vec<u8>, Vec<u8>> {
     let mut out = BTreeMap::new();
     for (key, value) in records {
-        if let Some(name) = key.strip_prefix(b"LIBARCHIVE.xattr.") {
-            if let Some(value) = base64(value) {
-                out.insert(percent(name), value);
-            }
+        if let Some(name) = key.strip_prefix(b"LIBARCHIVE.xattr.")
+            && let Some(value) = base64(value)
+        {
+            out.insert(percent(name), value);
         }
     }
     for (key, value) in records {

@@ -56,7 +56,7 @@ impl Map {
 
     /// Numbers two by two.
     pub(super) fn pairs(numbers: &[u64]) -> Result<Vec<(u64, u64)>, &'static str> {
-        if numbers.len() % 2 != 0 {
+        if !numbers.len().is_multiple_of(2) {
             return Err("a sparse map has no number where one belongs");
         }
         Ok(numbers.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect())

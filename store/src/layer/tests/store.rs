@@ -1,0 +1,87 @@
+//! The directory of layers: who comes first, who holds what, and what can be had back.
+
+use super::*;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+#[test]
+fn chain_ids_are_those_of_the_specification() {
+    let (a, b) = (Digest::of(b"a"), Digest::of(b"b"));
+    assert_eq!(chain_id(&[a]), a);
+    assert_eq!(chain_id(&[a, b]), Digest::of(format!("{a} {b}").as_bytes()));
+    assert_eq!(chain_id(&[a, b, a]), Digest::of(format!("{} {a}", chain_id(&[a, b])).as_bytes()));
+}
+
+#[test]
+fn privileged_many_import_one_layer_and_one_does_it() {
+    let store = Fixture::new();
+    let tar = archive(&[dir("d/"), file("d/f", &"x".repeat(100_000))]);
+    let read = AtomicU32::new(0);
+    struct Counted<'a>(&'a [u8], &'a AtomicU32, bool);
+    impl Read for Counted<'_> {
+        fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+            if !std::mem::replace(&mut self.2, true) {
+                self.1.fetch_add(1, Ordering::SeqCst);
+            }
+            self.0.read(buf)
+        }
+    }
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| store.layers.import(&[], &Digest::of(&tar), Counted(&tar, &read, false)).unwrap());
+        }
+    });
+    assert_eq!(read.load(Ordering::SeqCst), 1);
+    assert_eq!(store.layers.list().unwrap().len(), 1);
+}
+
+#[test]
+fn privileged_a_layer_that_is_held_is_not_removed() {
+    let mut store = Fixture::new();
+    store.push(&[dir("d/"), file("d/f", "x")]);
+    let key = store.layers.list().unwrap()[0].key;
+    let hold = store.layers.hold(&[], &store.chain[0], Form::Fs).unwrap().unwrap();
+    assert!(matches!(store.layers.remove(&key), Err(LayerError::InUse { .. })));
+    drop(hold);
+    store.layers.remove(&key).unwrap();
+    store.layers.remove(&key).unwrap();
+    assert!(!store.layers.contains(&[], &store.chain[0]));
+    assert!(store.layers.hold(&[], &store.chain[0], Form::Fs).unwrap().is_none());
+    assert_eq!(std::fs::read_dir(store.dir.path().join("work")).unwrap().count(), 0);
+}
+
+#[test]
+fn privileged_the_bytes_of_an_adopted_layer_are_kept() {
+    let store = Fixture::new();
+    let tar = archive(&[file("f", "x"), file("a", "not in order")]);
+    let facts = store.layers.adopt(&[], &tar[..]).unwrap();
+    assert_eq!(facts.diff_id, Digest::of(&tar));
+    assert_eq!(read_all(store.layers.tar(&[], &facts.diff_id).unwrap()).unwrap(), tar);
+    assert_eq!(text(&store.layers.fs(&[], &facts.diff_id).unwrap().join("a")), "not in order");
+}
+
+#[test]
+fn privileged_a_foreign_layer_has_no_tar() {
+    let mut store = Fixture::new();
+    store.push(&[file("f", "x")]);
+    let error = store.layers.tar(&[], &store.chain[0]).err().unwrap();
+    assert!(matches!(error, LayerError::NotReproducible { .. }), "{error}");
+    let error = store.layers.tar(&[], &Digest::of(b"nobody")).err().unwrap();
+    assert!(matches!(error, LayerError::Missing { .. }), "{error}");
+}
+
+#[test]
+fn privileged_a_layer_that_was_tampered_with_gives_an_error_and_no_other_bytes() {
+    use crate::snapshot::{Committed, SnapshotDriver, overlay::OverlayDriver};
+    let store = Fixture::new();
+    let driver = OverlayDriver::new(&store.layers);
+    let active = driver.prepare(&Committed::scratch()).unwrap();
+    std::fs::write(active.path().join("f"), "x").unwrap();
+    let diff = driver.diff(&active).unwrap();
+    driver.commit(active, &diff).unwrap();
+    assert_eq!(read_all(store.layers.tar(&[], &diff.diff_id).unwrap()).unwrap().len() as u64, diff.size);
+    let fs = store.layers.fs(&[], &diff.diff_id).unwrap();
+    std::fs::write(fs.join("f"), "y").unwrap();
+    assert!(read_all(store.layers.tar(&[], &diff.diff_id).unwrap()).is_err());
+    std::fs::remove_file(fs.join("f")).unwrap();
+    assert!(read_all(store.layers.tar(&[], &diff.diff_id).unwrap()).is_err());
+}

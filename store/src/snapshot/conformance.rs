@@ -1,0 +1,135 @@
+//! What every snapshot driver must do, as one suite of named checks.
+//!
+//! A check gets a driver over an empty store, works on snapshots as a step would, and compares what it left
+//! with what comes back: from a view, and from the layer's tar unpacked again into another store. When one
+//! fails, the tree is dumped. Deviations that a driver cannot help are listed with it in [`Deviations`].
+
+mod changes;
+mod listing;
+mod special;
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::path::Path;
+
+use super::{Active, Committed, Diff, SnapshotDriver};
+use crate::layer::Layers;
+use crate::layer::tar::{Entry, Reader};
+use listing::Listing;
+
+/// What a driver can not do, and why that is right.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Deviations {
+    /// Real device nodes can not be made: rootless.
+    pub(crate) no_devices: bool,
+    /// Only the caller's own id exists.
+    pub(crate) one_id: bool,
+    /// Writing to one name of a lower file leaves the other names alone (overlayfs breaks hard links up).
+    pub(crate) breaks_links: bool,
+    /// A directory removed and made again is an opaque one.
+    pub(crate) opaque: bool,
+}
+
+/// A driver under test, and a way to unpack its layers elsewhere.
+#[derive(Debug)]
+pub(crate) struct Subject {
+    pub(crate) driver: Box<dyn SnapshotDriver>,
+    pub(crate) layers: Layers,
+    /// Another store with its own driver.
+    pub(crate) other: Box<dyn SnapshotDriver>,
+    pub(crate) other_layers: Layers,
+    pub(crate) deviations: Deviations,
+    _dir: tempfile::TempDir,
+}
+
+impl Subject {
+    /// A driver over an empty store below `dir`, made by `make`.
+    pub(crate) fn new(
+        dir: &Path,
+        deviations: Deviations,
+        make: impl Fn(&Path) -> (Layers, Box<dyn SnapshotDriver>),
+    ) -> Self {
+        let dir = tempfile::tempdir_in(dir).unwrap();
+        let (layers, driver) = make(&dir.path().join("one"));
+        let (other_layers, other) = make(&dir.path().join("other"));
+        Self { driver, layers, other, other_layers, deviations, _dir: dir }
+    }
+
+    /// One step over `parent`.
+    fn step(&self, parent: &Committed, work: impl FnOnce(&Path)) -> Step {
+        let active = self.driver.prepare(parent).unwrap();
+        work(active.path());
+        let after = Listing::of(active.path());
+        let diff = self.driver.diff(&active).unwrap();
+        self.finish(active, diff, after)
+    }
+
+    fn finish(&self, active: Active, diff: Diff, after: Listing) -> Step {
+        let parent = active.parent().clone();
+        let committed = self.driver.commit(active, &diff).unwrap();
+        let mut entries = BTreeMap::new();
+        if committed != parent {
+            let below = parent.layers();
+            let mut tar = Vec::new();
+            self.layers.tar(below, &diff.diff_id).unwrap().read_to_end(&mut tar).unwrap();
+            assert_eq!(tar.len() as u64, diff.size);
+            let mut reader = Reader::new(&tar[..]);
+            while let Some(entry) = reader.next_entry().unwrap() {
+                let path = String::from_utf8_lossy(&entry.path).into_owned();
+                assert!(entries.insert(path, entry).is_none(), "every path is in a layer once");
+            }
+            assert_eq!(entries.len() as u64, diff.entries);
+        }
+        let step = Step { committed, diff, entries };
+        self.check(&step.committed, &after);
+        step
+    }
+
+    /// The snapshot looks as the step left it: here, and built from its layers' tars elsewhere.
+    fn check(&self, snapshot: &Committed, after: &Listing) {
+        assert_eq!(self.driver.missing(snapshot).unwrap(), [0; 0]);
+        let view = self.driver.view(snapshot).unwrap();
+        after.assert_same(&Listing::of(view.path()), "a view of the committed snapshot");
+        for (i, diff_id) in snapshot.layers().iter().enumerate() {
+            let below = &snapshot.layers()[..i];
+            let tar = self.layers.tar(below, diff_id).unwrap();
+            self.other_layers.import(below, diff_id, tar).unwrap();
+        }
+        assert_eq!(self.other.missing(snapshot).unwrap(), [0; 0]);
+        let other = self.other.view(snapshot).unwrap();
+        after.assert_same(&Listing::of(other.path()), "its layers, unpacked in another store");
+    }
+}
+
+/// A step that was committed.
+#[derive(Debug)]
+struct Step {
+    committed: Committed,
+    diff: Diff,
+    entries: BTreeMap<String, Entry>,
+}
+
+impl Step {
+    /// The paths in the layer, sorted.
+    fn paths(&self) -> Vec<&str> {
+        self.entries.keys().map(String::as_str).collect()
+    }
+}
+
+type Check = fn(&Subject);
+
+/// Runs all checks, each on a driver of its own from `factory`.
+pub(crate) fn run(name: &str, factory: impl Fn() -> Subject) {
+    let checks = changes::CHECKS.iter().chain(special::CHECKS);
+    for (check, function) in checks {
+        let subject = factory();
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| function(&subject))) {
+            let failed = format!("check `{check}` of driver `{name}` failed\n");
+            let _ = std::io::Write::write_all(&mut std::io::stderr(), failed.as_bytes());
+            resume_unwind(panic);
+        }
+    }
+}
+
+mod runs;

@@ -1,0 +1,287 @@
+//! Links, devices, attributes, and everything that is large, long or odd.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileExt, MetadataExt, symlink};
+use std::path::Path;
+
+use rustix::fs::{CWD, FileType, Mode, XattrFlags, mknodat};
+
+use super::changes::{base, set_time};
+use super::{Check, Committed, Subject};
+use crate::layer::tar::Kind;
+
+pub(super) const CHECKS: &[(&str, Check)] = &[
+    ("hard_links_in_a_layer", links_in_a_layer),
+    ("hard_links_into_a_lower_layer", links_into_lower),
+    ("hard_links_of_a_lower_layer", links_of_lower),
+    ("symbolic_links", symbolic_links),
+    ("devices_and_pipes_but_no_sockets", devices),
+    ("extended_attributes", attributes),
+    ("attributes_of_overlayfs_stay_out", private_attributes),
+    ("default_acls_are_not_inherited", default_acls),
+    ("names_of_any_bytes", names),
+    ("times_before_1970_and_after_2242", times),
+    ("huge_owners", owners),
+    ("sparse_and_huge_files", sparse),
+    ("deep_directories", deep),
+    ("directories_without_permissions", shut),
+];
+
+fn links_in_a_layer(subject: &Subject) {
+    let step = subject.step(&Committed::scratch(), |root| {
+        fs::create_dir(root.join("d")).unwrap();
+        fs::write(root.join("d/z"), "linked").unwrap();
+        fs::hard_link(root.join("d/z"), root.join("a")).unwrap();
+        fs::hard_link(root.join("d/z"), root.join("d/m")).unwrap();
+        symlink("target", root.join("s")).unwrap();
+        fs::hard_link(root.join("s"), root.join("t")).unwrap();
+    });
+    assert_eq!(step.entries["a"].kind, Kind::File, "the first name by its bytes has the content");
+    for path in ["d/m", "d/z"] {
+        assert_eq!((step.entries[path].kind, &step.entries[path].link[..]), (Kind::HardLink, &b"a"[..]));
+    }
+    let step = subject.step(&step.committed, |root| fs::remove_file(root.join("a")).unwrap());
+    if subject.deviations.breaks_links {
+        assert_eq!(step.paths(), [".wh.a"]);
+    }
+}
+
+fn links_into_lower(subject: &Subject) {
+    let base = base(subject);
+    let step = subject.step(&base.committed, |root| {
+        fs::hard_link(root.join("etc/passwd"), root.join("etc/passwd-")).unwrap();
+    });
+    assert_eq!(step.paths(), ["etc/", "etc/passwd", "etc/passwd-"], "all names of a file are in one layer");
+    assert_eq!(step.entries["etc/passwd-"].kind, Kind::HardLink);
+}
+
+fn links_of_lower(subject: &Subject) {
+    let one = subject.step(&Committed::scratch(), |root| {
+        fs::write(root.join("a"), "x").unwrap();
+        fs::hard_link(root.join("a"), root.join("b")).unwrap();
+        fs::hard_link(root.join("a"), root.join("c")).unwrap();
+    });
+    let step = subject.step(&one.committed, |root| {
+        fs::write(root.join("b"), "changed").unwrap();
+    });
+    let paths = if subject.deviations.breaks_links { &["b"][..] } else { &["a", "b", "c"][..] };
+    assert_eq!(step.paths(), paths);
+}
+
+fn symbolic_links(subject: &Subject) {
+    let long = "t".repeat(300);
+    let step = subject.step(&Committed::scratch(), |root| {
+        symlink("/absolute/../path", root.join("a")).unwrap();
+        symlink(&long, root.join("long")).unwrap();
+        symlink(OsStr::from_bytes(b"caf\xe9"), root.join("latin")).unwrap();
+    });
+    assert_eq!(step.entries["long"].link, long.as_bytes());
+    let step = subject.step(&step.committed, |root| {
+        fs::remove_file(root.join("a")).unwrap();
+        symlink("/elsewhere", root.join("a")).unwrap();
+    });
+    assert_eq!(step.paths(), ["a"]);
+}
+
+fn devices(subject: &Subject) {
+    let node =
+        |path: &Path, kind, device| mknodat(CWD, path, kind, Mode::from_raw_mode(0o620), device).unwrap();
+    let step = subject.step(&Committed::scratch(), |root| {
+        node(&root.join("pipe"), FileType::Fifo, 0);
+        if !subject.deviations.no_devices {
+            node(&root.join("null"), FileType::CharacterDevice, rustix::fs::makedev(1, 3));
+            node(&root.join("disk"), FileType::BlockDevice, rustix::fs::makedev(259, 70_000));
+        }
+        fs::write(root.join("turns"), "into a socket").unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(root.join("socket")).unwrap();
+    });
+    if subject.deviations.no_devices {
+        assert_eq!(step.paths(), ["pipe", "turns"]);
+    } else {
+        assert_eq!(step.paths(), ["disk", "null", "pipe", "turns"]);
+        assert_eq!(step.entries["disk"].device, (259, 70_000));
+    }
+    let step = subject.step(&step.committed, |root| {
+        fs::remove_file(root.join("turns")).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(root.join("turns")).unwrap();
+        fs::remove_file(root.join("pipe")).unwrap();
+        node(&root.join("pipe"), FileType::Fifo, 0);
+    });
+    assert_eq!(step.paths(), [".wh.turns", "pipe"]);
+}
+
+fn set(path: &Path, name: &str, value: &[u8]) {
+    rustix::fs::lsetxattr(path, name, value, XattrFlags::empty()).unwrap();
+}
+
+fn attributes(subject: &Subject) {
+    let base = base(subject);
+    // cap_net_raw+ep, revision 2.
+    let capability = [1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    // user::rwx user:1:r-x group::r-x mask::r-x other::---
+    let mut acl = vec![2, 0, 0, 0];
+    for (tag, perm, id) in
+        [(1u16, 7u16, u32::MAX), (2, 5, 1), (4, 5, u32::MAX), (16, 5, u32::MAX), (32, 0, u32::MAX)]
+    {
+        acl.extend(tag.to_le_bytes());
+        acl.extend(perm.to_le_bytes());
+        acl.extend(id.to_le_bytes());
+    }
+    let step = subject.step(&base.committed, |root| {
+        let file = root.join("etc/passwd");
+        set(&file, "user.text", b"value");
+        set(&file, "user.binary", b"\n\0\x01=\xff 12 a=b\n");
+        set(&file, "user.empty", b"");
+        set(&file, "user.large", &[7; 2000]);
+        set(&root.join("etc/conf.d/a"), "security.capability", &capability);
+        if !subject.deviations.one_id {
+            set(&root.join("etc/conf.d/b"), "system.posix_acl_access", &acl);
+        }
+        set(&root.join("tmp"), "user.dir", b"d");
+    });
+    assert_eq!(step.entries["etc/passwd"].xattrs[&b"user.binary"[..]], b"\n\0\x01=\xff 12 a=b\n");
+    assert_eq!(step.entries["etc/conf.d/a"].xattrs[&b"security.capability"[..]], capability);
+    assert_eq!(step.entries["tmp/"].xattrs[&b"user.dir"[..]], b"d");
+    let step = subject.step(&step.committed, |root| {
+        rustix::fs::lremovexattr(root.join("etc/passwd"), "user.text").unwrap();
+    });
+    assert_eq!(step.paths(), ["etc/", "etc/passwd"]);
+    assert!(!step.entries["etc/passwd"].xattrs.contains_key(&b"user.text"[..]));
+}
+
+fn private_attributes(subject: &Subject) {
+    let step = subject.step(&Committed::scratch(), |root| {
+        fs::create_dir(root.join("d")).unwrap();
+        fs::write(root.join("d/f"), "").unwrap();
+        // Where the driver lets a step set such a thing, it is not in the layer.
+        let _ = rustix::fs::lsetxattr(root.join("d"), "user.overlay.opaque", b"y", XattrFlags::empty());
+        let _ =
+            rustix::fs::lsetxattr(root.join("d/f"), "user.overlay.redirect", b"/etc", XattrFlags::empty());
+    });
+    for (path, entry) in &step.entries {
+        assert!(entry.xattrs.is_empty(), "{path}");
+    }
+}
+
+fn default_acls(subject: &Subject) {
+    if subject.deviations.one_id {
+        return;
+    }
+    let mut acl = vec![2, 0, 0, 0];
+    for (tag, perm, id) in
+        [(1u16, 7u16, u32::MAX), (2, 7, 1), (4, 5, u32::MAX), (16, 7, u32::MAX), (32, 5, u32::MAX)]
+    {
+        acl.extend(tag.to_le_bytes());
+        acl.extend(perm.to_le_bytes());
+        acl.extend(id.to_le_bytes());
+    }
+    let base = base(subject);
+    let step = subject.step(&base.committed, |root| {
+        // The files in it are older and have none.
+        set(&root.join("etc/conf.d"), "system.posix_acl_default", &acl);
+    });
+    subject.step(&step.committed, |root| fs::write(root.join("etc/conf.d/inherits"), "").unwrap());
+}
+
+fn names(subject: &Subject) {
+    let names: &[&[u8]] = &[
+        &[b'n'; 255],
+        "ünïcödé".as_bytes(),
+        b"latin-\xe9\xff",
+        b"new\nline",
+        b"  spaces ",
+        b"\\back\"slash'",
+        b".wh",
+        b"...",
+        b"\x01",
+    ];
+    let step = subject.step(&Committed::scratch(), |root| {
+        for name in names {
+            fs::write(root.join(OsStr::from_bytes(name)), name).unwrap();
+        }
+        let mut deep = root.to_owned();
+        for _ in 0..3 {
+            deep.push("d".repeat(200));
+        }
+        fs::create_dir_all(&deep).unwrap();
+        fs::write(deep.join("file"), "x").unwrap();
+    });
+    for name in names {
+        assert!(step.entries.values().any(|entry| entry.path == *name), "{}", name.escape_ascii());
+    }
+    subject.step(&step.committed, |root| {
+        for name in names {
+            fs::remove_file(root.join(OsStr::from_bytes(name))).unwrap();
+        }
+    });
+}
+
+fn times(subject: &Subject) {
+    let times = [(-1i64, 0u32), (-2, 999_999_999), (0, 1), (1 << 31, 5), (10_000_000_000, 1)];
+    let step = subject.step(&Committed::scratch(), |root| {
+        for (i, (seconds, nanoseconds)) in times.iter().enumerate() {
+            let path = root.join(format!("t{i}"));
+            fs::write(&path, "").unwrap();
+            let time = rustix::fs::Timespec { tv_sec: *seconds, tv_nsec: (*nanoseconds).into() };
+            let times = rustix::fs::Timestamps { last_access: time, last_modification: time };
+            rustix::fs::futimens(fs::File::open(&path).unwrap(), &times).unwrap();
+        }
+    });
+    for (i, (seconds, nanoseconds)) in times.iter().enumerate() {
+        let mtime = step.entries[&format!("t{i}")].mtime;
+        assert_eq!((mtime.seconds, mtime.nanoseconds), (*seconds, *nanoseconds));
+    }
+}
+
+fn owners(subject: &Subject) {
+    if subject.deviations.one_id || subject.deviations.no_devices {
+        return;
+    }
+    let step = subject.step(&Committed::scratch(), |root| {
+        fs::write(root.join("f"), "").unwrap();
+        std::os::unix::fs::chown(root.join("f"), Some(4_000_000_000), Some(2_097_152)).unwrap();
+    });
+    assert_eq!((step.entries["f"].uid, step.entries["f"].gid), (4_000_000_000, 2_097_152));
+}
+
+fn sparse(subject: &Subject) {
+    let step = subject.step(&Committed::scratch(), |root| {
+        let file = fs::File::create(root.join("sparse")).unwrap();
+        file.write_all_at(b"data", 5_000_000).unwrap();
+        file.set_len(20_000_000).unwrap();
+        fs::File::create(root.join("hole")).unwrap().set_len(3_000_000).unwrap();
+    });
+    assert_eq!(step.entries["sparse"].size, 20_000_000);
+    let view = subject.other.view(&step.committed).unwrap();
+    for name in ["sparse", "hole"] {
+        let blocks = fs::metadata(view.path().join(name)).unwrap().blocks();
+        assert!(blocks < 1000, "holes stay holes: {name} has {blocks} blocks");
+    }
+}
+
+fn deep(subject: &Subject) {
+    let step = subject.step(&Committed::scratch(), |root| {
+        let mut path = root.to_owned();
+        for _ in 0..700 {
+            path.push("deep");
+        }
+        fs::create_dir_all(&path).unwrap();
+        fs::write(path.join("f"), "x").unwrap();
+    });
+    assert_eq!(step.diff.entries, 701);
+}
+
+fn shut(subject: &Subject) {
+    use std::os::unix::fs::PermissionsExt;
+    let step = subject.step(&Committed::scratch(), |root| {
+        fs::create_dir_all(root.join("shut/inner")).unwrap();
+        fs::write(root.join("shut/inner/f"), "x").unwrap();
+        set_time(&root.join("shut/inner"), 3, 0);
+        fs::set_permissions(root.join("shut/inner"), fs::Permissions::from_mode(0o000)).unwrap();
+        fs::set_permissions(root.join("shut"), fs::Permissions::from_mode(0o555)).unwrap();
+    });
+    assert_eq!(step.entries["shut/inner/"].mode, 0o000);
+    assert_eq!(step.entries["shut/inner/"].mtime.seconds, 3);
+}
