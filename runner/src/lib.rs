@@ -7,7 +7,7 @@
 //! [`Runner`] is the one trait; [`linux::LinuxRunner`] makes a job of namespaces and a cgroup. What every runner
 //! has to do is written down as named checks in [`conformance`].
 //!
-//! ```ignore
+//! ```no_run
 //! # #[cfg(target_os = "linux")]
 //! # fn main() -> Result<(), orlop_runner::RunError> {
 //! use orlop_runner::{CancelToken, Exit, RunSpec, Runner, linux::LinuxRunner};
