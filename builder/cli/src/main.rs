@@ -1,2 +1,5 @@
-//! Skeleton.
+//! The `orlop` program.
+mod env;
+mod progress;
+mod quantity;
 fn main() {}
