@@ -24,11 +24,6 @@ pub(crate) struct App {
 }
 
 impl App {
-    /// Opens the store, for commands that look at facts alone and mount nothing.
-    pub(crate) fn store(&self) -> Result<Store, Failure> {
-        self.open(Driver::Copy)
-    }
-
     /// The same, with the registries of `names` trusted whatever they speak.
     pub(crate) fn trusting(&self, names: &[Reference]) -> Self {
         let mut global = self.global.clone();
@@ -36,7 +31,13 @@ impl App {
         Self { global, host: self.host.clone() }
     }
 
-    fn open(&self, driver: Driver) -> Result<Store, Failure> {
+    /// Opens the store.
+    pub(crate) fn store(&self) -> Result<Store, Failure> {
+        let driver = match self.global.storage_driver {
+            None => Driver::Auto,
+            Some(StorageDriver::Overlay) => Driver::Overlay,
+            Some(StorageDriver::Copy) => Driver::Copy,
+        };
         let root = config::store_root(&self.global, self.host.root)?;
         let options = StoreOptions {
             xattrs: self.host.xattrs,
@@ -52,14 +53,8 @@ impl App {
         let cancel = CancelToken::new();
         interrupt::watch(&cancel)?;
         let display: Arc<dyn Display> = mode.display().into();
-        let driver = match self.global.storage_driver {
-            None => Driver::Auto,
-            Some(StorageDriver::Overlay) => Driver::Overlay,
-            Some(StorageDriver::Copy) => Driver::Copy,
-        };
-        let store = self.open(driver)?;
-        let notes = self.host.note.iter().chain(store.notes());
-        for text in notes {
+        let store = self.store()?;
+        for text in self.host.note.iter().chain(store.notes()) {
             display.event(Event::Warning { text: text.clone(), span: None });
         }
         let told = Arc::clone(&display);
@@ -100,6 +95,11 @@ impl Session {
             observer: self.observer(),
             cancel: &self.cancel,
         }
+    }
+
+    /// Tells the user something that matters.
+    pub(crate) fn warn(&self, text: &str) {
+        self.display.event(Event::Warning { text: text.to_owned(), span: None });
     }
 
     fn observer(&self) -> &dyn Observer {

@@ -184,7 +184,7 @@ pub(crate) fn network(text: &str) -> Result<Network, String> {
     }
 }
 
-fn pull_policy(text: &str) -> Result<PullPolicy, String> {
+pub(crate) fn pull_policy(text: &str) -> Result<PullPolicy, String> {
     match text.to_ascii_lowercase().as_str() {
         "always" | "true" | "1" => Ok(PullPolicy::Always),
         "missing" | "ifmissing" | "false" | "0" => Ok(PullPolicy::Missing),
