@@ -1,2 +1,120 @@
-//! Skeleton.
-fn main() {}
+//! Times orlop against Debian's buildah on the same Dockerfiles, side by side:
+//!
+//! ```text
+//! bench/run [--runs N] [WORKLOAD…]
+//! ```
+//!
+//! Each round builds with the one, then with the other, so that what else the machine does falls on
+//! both. What counts is the ratio of the medians; times are wall-clock seconds of the whole command.
+
+mod builder;
+mod workload;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use builder::Builder;
+use orlop_fixtures::test_env::work_dir;
+use workload::Workload;
+
+struct Arguments {
+    orlop: PathBuf,
+    runs: usize,
+    workloads: Vec<Workload>,
+}
+
+fn main() -> ExitCode {
+    let outcome = arguments(std::env::args().skip(1)).map_err(io::Error::other).and_then(|a| compare(&a));
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "bench: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn arguments(mut words: impl Iterator<Item = String>) -> Result<Arguments, String> {
+    let mut arguments = Arguments {
+        orlop: orlop_fixtures::workspace().join("target/release/orlop"),
+        runs: 5,
+        workloads: Vec::new(),
+    };
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            "--orlop" => arguments.orlop = words.next().ok_or("--orlop needs a path")?.into(),
+            "--runs" => {
+                let number = words.next().and_then(|n| n.parse().ok()).filter(|n| *n > 0);
+                arguments.runs = number.ok_or("--runs needs a number")?;
+            }
+            name => arguments.workloads.push(Workload::named(name)?),
+        }
+    }
+    if arguments.workloads.is_empty() {
+        arguments.workloads = Workload::ALL.to_vec();
+    }
+    if !arguments.orlop.is_file() {
+        return Err(format!("there is no `{}`: cargo build --release -p orlop", arguments.orlop.display()));
+    }
+    Ok(arguments)
+}
+
+fn compare(arguments: &Arguments) -> io::Result<()> {
+    let mut out = io::stdout();
+    writeln!(out, "{} runs each, medians, seconds; the ratio is buildah / orlop\n", arguments.runs)?;
+    writeln!(out, "| workload | build | orlop | buildah | ratio |\n|---|---|---|---|---|")?;
+    for workload in &arguments.workloads {
+        let work = work_dir();
+        let context = workload.prepare(work.path());
+        let builders = [Builder::orlop(&arguments.orlop, work.path()), Builder::buildah(work.path())];
+        let (mut first, mut again) = ([Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
+        for _ in 0..arguments.runs {
+            for (which, builder) in builders.iter().enumerate() {
+                builder.forget();
+                builder.fetch_base();
+                first[which].push(builder.build(&context));
+                again[which].push(builder.build(&context));
+            }
+        }
+        for (kind, [ours, theirs]) in [("first", first), ("unchanged", again)] {
+            let (ours, theirs) = (median(ours), median(theirs));
+            writeln!(
+                out,
+                "| {} | {kind} | {ours:.2} | {theirs:.2} | {:.1} |",
+                workload.name(),
+                theirs / ours
+            )?;
+        }
+        out.flush()?;
+    }
+    Ok(())
+}
+
+fn median(mut seconds: Vec<f64>) -> f64 {
+    seconds.sort_by(f64::total_cmp);
+    let middle = seconds.len() / 2;
+    match seconds.len() % 2 {
+        0 => (seconds[middle - 1] + seconds[middle]) / 2.0,
+        _ => seconds[middle],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_in_the_middle() {
+        assert!((median(vec![3.0, 1.0, 2.0]) - 2.0).abs() < 1e-9);
+        assert!((median(vec![4.0, 1.0, 2.0, 3.0]) - 2.5).abs() < 1e-9);
+    }
+
+    #[test]
+    fn workloads_have_names_of_their_own() {
+        for workload in Workload::ALL {
+            assert_eq!(Workload::named(workload.name()).map(|w| w.name()), Ok(workload.name()));
+        }
+        assert!(Workload::named("none").is_err());
+    }
+}

@@ -1,15 +1,13 @@
 //! Plain downloads, for `ADD https://…`: no registry, no credentials.
 
-use std::fmt;
 use std::io::{self, Read};
 
-use bytes::{Buf, Bytes};
 use reqwest::Method;
 use url::Url;
 
 use crate::client::Client;
 use crate::error::Error;
-use crate::pipe::{Reader, pipe};
+use crate::pipe::{ChunkReader, pipe};
 use crate::transport::{Request, Response, Route, redact};
 
 /// Bytes that are fetched before the reader asks for them.
@@ -47,13 +45,10 @@ impl DownloadHead {
 }
 
 /// A file as it arrives. Nothing verifies it but its length.
+#[derive(Debug)]
 pub struct Download {
     head: DownloadHead,
-    reader: Reader<Error>,
-    chunk: Bytes,
-    failed: bool,
-    task: tokio::task::JoinHandle<()>,
-    _client: Client,
+    body: ChunkReader,
 }
 
 impl Download {
@@ -63,39 +58,9 @@ impl Download {
     }
 }
 
-impl fmt::Debug for Download {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Download").finish_non_exhaustive()
-    }
-}
-
 impl Read for Download {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        if buf.is_empty() {
-            return Ok(0);
-        }
-        while self.chunk.is_empty() {
-            if self.failed {
-                return Err(io::Error::new(io::ErrorKind::BrokenPipe, "the download failed before"));
-            }
-            match self.reader.recv_blocking() {
-                Some(Ok(chunk)) => self.chunk = chunk,
-                Some(Err(e)) => {
-                    self.failed = true;
-                    return Err(e.into_io());
-                }
-                None => return Ok(0),
-            }
-        }
-        let n = buf.len().min(self.chunk.len());
-        self.chunk.copy_to_slice(&mut buf[..n]);
-        Ok(n)
-    }
-}
-
-impl Drop for Download {
-    fn drop(&mut self) {
-        self.task.abort();
+        self.body.read(buf)
     }
 }
 
@@ -135,7 +100,7 @@ impl Client {
             };
             writer.finish(end);
         });
-        Ok(Download { head, reader, chunk: Bytes::new(), failed: false, task, _client: self.clone() })
+        Ok(Download { head, body: ChunkReader::new(reader, task, self.clone()) })
     }
 
     /// Asks about a URL without fetching it, to learn whether it changed.

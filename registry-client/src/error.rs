@@ -284,6 +284,16 @@ impl Error {
         }
     }
 
+    /// What broke, where there was no answer.
+    pub fn transport_kind(&self) -> Option<TransportKind> {
+        match self {
+            Self::Transport { kind, .. } => Some(*kind),
+            Self::Auth { source: Some(source), .. } => source.transport_kind(),
+            Self::Mirrors { last, .. } => last.transport_kind(),
+            _ => None,
+        }
+    }
+
     /// Whether what was asked for is not there.
     pub fn is_not_found(&self) -> bool {
         self.status() == Some(404) && !matches!(self, Self::Auth { .. })
@@ -307,9 +317,14 @@ impl Error {
                 "a proxy or mirror in between may hold damaged content; try again or another mirror".into(),
             ),
             Self::NoPlatform { .. } => Some("choose one of them with `--platform`".into()),
-            Self::Auth { registry, source, .. } => {
-                source.as_ref().and_then(|s| s.hint()).or_else(|| Some(login_hint(registry)))
-            }
+            Self::Auth { registry, source, .. } => match source {
+                // The token server's name is not the one to log in to.
+                Some(source) if !matches!(source.status(), Some(401 | 403)) => source.hint(),
+                _ => Some(login_hint(registry)),
+            },
+            Self::Config { name, .. } if name.starts_with("docker-credential-") => Some(format!(
+                "install `{name}`, or take it out of `credsStore` and `credHelpers` in `config.json`"
+            )),
             Self::Blocked { .. } => Some("see `blocked` in registries.conf".into()),
             Self::Mirrors { last, .. } => last.hint(),
             _ => None,

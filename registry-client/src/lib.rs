@@ -21,6 +21,8 @@ pub mod auth;
 mod client;
 mod download;
 mod error;
+#[cfg(feature = "fake")]
+pub mod fake;
 mod hosts;
 mod list;
 mod pipe;

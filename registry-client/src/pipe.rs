@@ -5,25 +5,31 @@
 //! calls panic.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::future::poll_fn;
+use std::io::{self, BufRead, Read};
 use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
+use tokio::task::JoinHandle;
+
+use crate::client::Client;
+use crate::error::Error;
 
 /// The writer went away without an end.
 #[derive(Debug)]
 pub(crate) struct Abandoned;
 
-impl From<Abandoned> for std::io::Error {
+impl From<Abandoned> for io::Error {
     fn from(_: Abandoned) -> Self {
-        Self::new(std::io::ErrorKind::BrokenPipe, "the source of the stream went away")
+        Self::new(io::ErrorKind::BrokenPipe, "the source of the stream went away")
     }
 }
 
-impl From<Abandoned> for crate::error::Error {
+impl From<Abandoned> for Error {
     fn from(_: Abandoned) -> Self {
         Self::Cancelled
     }
@@ -226,6 +232,68 @@ impl<E> Drop for Reader<E> {
     }
 }
 
+/// What a task of a client downloads, read on any thread.
+pub(crate) struct ChunkReader {
+    reader: Reader<Error>,
+    chunk: Bytes,
+    failed: bool,
+    task: JoinHandle<()>,
+    /// Keeps the runtime alive.
+    _client: Client,
+}
+
+impl ChunkReader {
+    pub(crate) fn new(reader: Reader<Error>, task: JoinHandle<()>, client: Client) -> Self {
+        Self { reader, chunk: Bytes::new(), failed: false, task, _client: client }
+    }
+}
+
+impl fmt::Debug for ChunkReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChunkReader").field("failed", &self.failed).finish_non_exhaustive()
+    }
+}
+
+impl BufRead for ChunkReader {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        while self.chunk.is_empty() {
+            if self.failed {
+                return Err(io::Error::new(io::ErrorKind::BrokenPipe, "the download failed before"));
+            }
+            match self.reader.recv_blocking() {
+                Some(Ok(chunk)) => self.chunk = chunk,
+                Some(Err(e)) => {
+                    self.failed = true;
+                    return Err(e.into_io());
+                }
+                None => break,
+            }
+        }
+        Ok(&self.chunk)
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.chunk.advance(amount.min(self.chunk.len()));
+    }
+}
+
+impl Read for ChunkReader {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if buf.is_empty() {
+            return Ok(0);
+        }
+        let n = self.fill_buf()?.read(buf)?;
+        self.consume(n);
+        Ok(n)
+    }
+}
+
+impl Drop for ChunkReader {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
 /// How far the reader is.
 pub(crate) struct Monitor<E>(Arc<Shared<E>>);
 
@@ -246,7 +314,6 @@ impl<E> Monitor<E> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io;
 
     #[test]
     fn chunks_then_end_then_nothing() {

@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::error::Error;
+use crate::error::{Error, TransportKind};
 
 /// How failures that may pass are tried again.
 #[derive(Clone, Debug)]
@@ -35,7 +35,7 @@ impl RetryPolicy {
     /// How long to wait before attempt `attempt` (1 is the first repetition), or nothing when the
     /// error is final.
     pub(crate) fn wait(&self, attempt: u32, error: &Error) -> Option<Duration> {
-        if attempt > self.count || !error.is_temporary() {
+        if attempt > self.count.min(patience(error)) || !error.is_temporary() {
             return None;
         }
         if let Some(asked) = error.retry_after() {
@@ -45,6 +45,16 @@ impl RetryPolicy {
         // Jitter of a quarter either way, so that many builders do not come back at the same moment.
         let noise = RandomState::new().build_hasher().finish() % 512;
         Some(doubled.mul_f64(0.75 + noise as f64 / 1024.0))
+    }
+}
+
+/// Repetitions at most, whatever the policy: waiting out a time limit again and again would look like
+/// a hang, and where nobody listens or no name is known, somebody seldom comes within seconds.
+fn patience(error: &Error) -> u32 {
+    match error.transport_kind() {
+        Some(TransportKind::FirstByteTimeout | TransportKind::ConnectTimeout) => 1,
+        Some(TransportKind::Refused | TransportKind::Resolve | TransportKind::Connect) => 2,
+        _ => u32::MAX,
     }
 }
 

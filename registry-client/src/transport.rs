@@ -35,7 +35,8 @@ pub struct Timeouts {
     pub first_byte: Duration,
     /// Between two pieces of a transfer.
     pub stall: Duration,
-    /// From the last byte of an upload to the answer; registries move the blob to its place meanwhile.
+    /// From the last byte of an upload to the answer; registries move the blob to its place meanwhile,
+    /// or look for everything that a manifest names.
     pub commit: Duration,
 }
 
@@ -43,8 +44,8 @@ impl Default for Timeouts {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(15),
-            first_byte: Duration::from_secs(60),
-            stall: Duration::from_secs(60),
+            first_byte: Duration::from_secs(45),
+            stall: Duration::from_secs(45),
             commit: Duration::from_secs(300),
         }
     }
@@ -200,6 +201,7 @@ impl Transport {
         let mut answer = std::pin::pin!(out.send());
         let started = std::time::Instant::now();
         let limits = &self.timeouts;
+        let patience = if method == Method::PUT { limits.commit } else { limits.first_byte };
         let tick = limits.stall.min(limits.first_byte).min(limits.commit) / 8;
         let tick = tick.clamp(Duration::from_millis(5), Duration::from_secs(1));
         loop {
@@ -207,7 +209,7 @@ impl Transport {
                 Ok(Ok(response)) => return Ok(response),
                 Ok(Err(e)) => return Err(failure::classify(&method, &url, e)),
                 Err(_) => match &watch {
-                    None if started.elapsed() > limits.connect + limits.first_byte => {
+                    None if started.elapsed() > limits.connect + patience => {
                         return Err(failed(TransportKind::FirstByteTimeout));
                     }
                     Some(pipe) if pipe.drained_for().is_some_and(|t| t > limits.commit) => {

@@ -1,21 +1,19 @@
 //! A blob as a stream that survives broken connections.
 
-use std::fmt;
-use std::io::{self, Read};
+use std::io::{self, BufRead, Read};
 use std::sync::Arc;
 
-use bytes::{Buf, Bytes};
+use bytes::Buf;
 use orlop_store::{Descriptor, Digest, Digester};
 use reqwest::Method;
 use reqwest::header::{HeaderValue, RANGE};
-use tokio::task::JoinHandle;
 use url::Url;
 
 use crate::auth::Scopes;
 use crate::client::{Client, Core, join};
 use crate::error::{Error, TransportKind};
 use crate::hosts::Endpoint;
-use crate::pipe::{Reader, Writer, pipe};
+use crate::pipe::{ChunkReader, Writer, pipe};
 use crate::registry::Repository;
 use crate::transport::{Request, Response, redact};
 
@@ -26,48 +24,22 @@ const ATTEMPTS: u32 = 200;
 
 /// The content of a blob. End of file is only ever reported after size and digest were found right;
 /// what is wrong comes as an [`io::Error`] with an [`Error`] inside.
-pub struct BlobReader {
-    reader: Reader<Error>,
-    chunk: Bytes,
-    failed: bool,
-    task: JoinHandle<()>,
-    /// Keeps the runtime alive.
-    _client: Client,
-}
+#[derive(Debug)]
+pub struct BlobReader(ChunkReader);
 
-impl fmt::Debug for BlobReader {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BlobReader").field("failed", &self.failed).finish_non_exhaustive()
+impl BufRead for BlobReader {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.0.fill_buf()
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.0.consume(amount);
     }
 }
 
 impl Read for BlobReader {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        if buf.is_empty() {
-            return Ok(0);
-        }
-        while self.chunk.is_empty() {
-            if self.failed {
-                return Err(io::Error::new(io::ErrorKind::BrokenPipe, "the download failed before"));
-            }
-            match self.reader.recv_blocking() {
-                Some(Ok(chunk)) => self.chunk = chunk,
-                Some(Err(e)) => {
-                    self.failed = true;
-                    return Err(e.into_io());
-                }
-                None => return Ok(0),
-            }
-        }
-        let n = buf.len().min(self.chunk.len());
-        self.chunk.copy_to_slice(&mut buf[..n]);
-        Ok(n)
-    }
-}
-
-impl Drop for BlobReader {
-    fn drop(&mut self) {
-        self.task.abort();
+        self.0.read(buf)
     }
 }
 
@@ -86,7 +58,7 @@ impl Client {
             let end = download.run(&places).await;
             writer.finish(end);
         });
-        Ok(BlobReader { reader, chunk: Bytes::new(), failed: false, task, _client: self.clone() })
+        Ok(BlobReader(ChunkReader::new(reader, task, self.clone())))
     }
 
     /// Whether the repository has the blob.

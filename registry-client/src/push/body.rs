@@ -143,16 +143,17 @@ impl Part<'_> {
                 }
             }
             left -= want as u64;
+            if left == 0 && self.start + self.length == self.blob.size && source.read(&mut [0])? != 0 {
+                // Found before the last piece goes, so that nothing is committed.
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    format!("longer than the {} bytes that its descriptor says", self.blob.size),
+                ));
+            }
             if !put(piece.into()) {
                 return Ok(());
             }
             (self.progress)(self.start + self.length - left);
-        }
-        if self.start + self.length == self.blob.size && source.read(&mut [0])? != 0 {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                format!("longer than the {} bytes that its descriptor says", self.blob.size),
-            ));
         }
         Ok(())
     }

@@ -68,52 +68,57 @@ pub(crate) fn classify(method: &Method, url: &Url, e: reqwest::Error) -> Error {
     // reqwest's own message has the URL in it, secrets and all.
     let e = e.without_url();
     let kind = kind(&e, connecting, timeout);
-    let mut last: &(dyn StdError + 'static) = &e;
-    while let Some(inner) = last.source() {
-        last = inner;
-    }
-    let cause = Cause(last.to_string());
+    let cause = Cause(layers(&e).last().map(ToString::to_string).unwrap_or_default());
     Error::Transport { method: method.to_string(), url: redact(url), kind, source: Some(Box::new(cause)) }
 }
 
-fn kind(e: &reqwest::Error, connecting: bool, timeout: bool) -> TransportKind {
-    let mut next: Option<&(dyn StdError + 'static)> = Some(e);
+/// All errors of a chain, those inside of [`io::Error`]s too: `source()` of such a one goes past the
+/// error that it holds.
+fn layers<'a>(e: &'a (dyn StdError + 'static)) -> Vec<&'a (dyn StdError + 'static)> {
+    let mut out = Vec::new();
+    let mut next = Some(e);
     while let Some(e) = next {
-        let tls = e.downcast_ref::<rustls::Error>().or_else(|| {
-            e.downcast_ref::<io::Error>().and_then(|io| io.get_ref()?.downcast_ref::<rustls::Error>())
-        });
-        if let Some(tls) = tls {
-            return match tls {
-                rustls::Error::InvalidCertificate(_) => TransportKind::Certificate,
-                rustls::Error::InvalidMessage(_) => TransportKind::NotTls,
-                _ => TransportKind::Tls,
-            };
+        out.push(e);
+        let held = e.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        next = held.map_or_else(|| e.source(), |held| Some(held as &(dyn StdError + 'static)));
+    }
+    out
+}
+
+fn kind(e: &reqwest::Error, connecting: bool, timeout: bool) -> TransportKind {
+    let all = layers(e);
+    if let Some(tls) = all.iter().find_map(|e| e.downcast_ref::<rustls::Error>()) {
+        return match tls {
+            rustls::Error::InvalidCertificate(_) => TransportKind::Certificate,
+            rustls::Error::InvalidMessage(_) => TransportKind::NotTls,
+            _ => TransportKind::Tls,
+        };
+    }
+    for io in all.iter().filter_map(|e| e.downcast_ref::<io::Error>()) {
+        match io.kind() {
+            io::ErrorKind::ConnectionRefused => return TransportKind::Refused,
+            io::ErrorKind::ConnectionReset
+            | io::ErrorKind::BrokenPipe
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::UnexpectedEof => return TransportKind::Broken,
+            io::ErrorKind::TimedOut if connecting => return TransportKind::ConnectTimeout,
+            _ => {}
         }
-        if let Some(io) = e.downcast_ref::<io::Error>() {
-            match io.kind() {
-                io::ErrorKind::ConnectionRefused => return TransportKind::Refused,
-                io::ErrorKind::ConnectionReset
-                | io::ErrorKind::BrokenPipe
-                | io::ErrorKind::ConnectionAborted
-                | io::ErrorKind::UnexpectedEof => return TransportKind::Broken,
-                io::ErrorKind::TimedOut if connecting => return TransportKind::ConnectTimeout,
-                _ => {}
-            }
-        }
-        if e.to_string() == "dns error" {
-            return TransportKind::Resolve;
-        }
-        // hyper's own words for a connection that ended in the middle of an answer.
-        let text = e.to_string();
-        if text.contains("connection closed before message completed")
-            || text.contains("end of file before message length reached")
-            || text.contains("error reading a body from connection")
-            || text.contains("channel closed")
-            || text.contains("connection error")
-        {
-            return TransportKind::Broken;
-        }
-        next = e.source();
+    }
+    let texts: Vec<String> = all.iter().map(ToString::to_string).collect();
+    if texts.iter().any(|t| t == "dns error") {
+        return TransportKind::Resolve;
+    }
+    // hyper's own words for a connection that ended in the middle of an answer.
+    let broken = [
+        "connection closed before message completed",
+        "end of file before message length reached",
+        "error reading a body from connection",
+        "channel closed",
+        "connection error",
+    ];
+    if texts.iter().any(|t| broken.iter().any(|b| t.contains(b))) {
+        return TransportKind::Broken;
     }
     match (connecting, timeout) {
         (true, true) => TransportKind::ConnectTimeout,

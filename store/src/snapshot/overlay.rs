@@ -6,7 +6,7 @@
 //! work/step-…/merged   the mount
 //! work/view-…/root     an empty directory with the root's mode and owner, the topmost layer of a view
 //! ```
-//! Mounted with `redirect_dir`, `metacopy`, `index` and `xino` off, so that the upper directory holds whole
+//! Mounted with redirects, `metacopy`, `index` and `xino` off, so that the upper directory holds whole
 //! files and nothing that refers to the layers below; active ones `volatile`, since what has to be synced is
 //! synced when it is committed. In a user namespace with `userxattr`.
 
@@ -228,7 +228,8 @@ impl Drop for Mount {
 
 /// What is always said, and what a user namespace and a writable overlay need.
 fn options(form: XattrForm, writable: bool) -> Vec<(&'static str, &'static str)> {
-    let mut out = vec![("redirect_dir", "off"), ("metacopy", "off"), ("index", "off"), ("xino", "off")];
+    // `nofollow` and not `off`, which still follows what is there and is refused together with `userxattr`.
+    let mut out = vec![("redirect_dir", "nofollow"), ("metacopy", "off"), ("index", "off"), ("xino", "off")];
     if form == XattrForm::User {
         out.push(("userxattr", ""));
     }

@@ -136,53 +136,45 @@ impl Selection {
         &self.unmatched
     }
 
-    /// What a step's key says of the copied files, one part a path: the path below the destination, and
-    /// type, mode, owner, attributes and content. Never times.
+    /// What a step's key says of a copy: first where it goes and whom it belongs to, then one part a path:
+    /// the path below the destination, and type, mode, owner, attributes and content. Never times.
     pub fn key_parts(&self) -> Vec<(String, String)> {
-        let mut out = Vec::new();
+        let mut target = "destination".to_owned();
+        if let Some(owner) = &self.chown {
+            target = format!("{target}, owner {owner}");
+        }
+        if self.link {
+            target.push_str(", as a layer of its own");
+        }
+        let mut out = vec![(self.dest.clone(), target)];
         for group in &self.groups {
             let name = Path::new(&group.name);
             if group.is_directory() {
-                out.push((format!("{}/", name.display()), "directory".to_owned()));
+                out.push((format!("{}/", name.display()), "content of a directory".to_owned()));
             }
             for entry in &group.entries {
                 // A path joined with nothing would end in a slash.
                 let path = if group.is_directory() { name.join(&entry.path) } else { name.to_owned() };
-                out.push((path.display().to_string(), entry.describe(self.chown.is_none())));
+                let mut what = entry.describe(self.chown.is_none());
+                if group.unpack {
+                    what.push_str(" unpacked");
+                }
+                // Names that are no text look alike when they are shown.
+                if path.to_str().is_none() {
+                    what = format!("{what} named {}", Digest::of(path.as_os_str().as_bytes()));
+                }
+                out.push((path.display().to_string(), what));
             }
         }
         out
     }
 
-    /// One digest over all that [`key_parts`](Self::key_parts) says, exact where names are not UTF-8.
+    /// One digest over all that [`key_parts`](Self::key_parts) says.
     pub fn digest(&self) -> Digest {
         let mut digester = Digester::new();
-        let mut field = |bytes: &[u8]| {
-            digester.update(&(bytes.len() as u64).to_le_bytes());
-            digester.update(bytes);
-        };
-        field(self.chown.as_deref().unwrap_or_default().as_bytes());
-        for group in &self.groups {
-            // A directory gives its content, whatever it is called.
-            if group.is_directory() {
-                field(b"directory");
-            } else {
-                field(b"file");
-                field(group.name.as_bytes());
-            }
-            field(&[u8::from(group.unpack)]);
-            for entry in &group.entries {
-                field(entry.path.as_os_str().as_bytes());
-                field(entry.describe(self.chown.is_none()).as_bytes());
-                if let EntryKind::Symlink { target } = &entry.kind {
-                    field(target.as_bytes());
-                }
-                for (key, value) in &entry.xattrs {
-                    field(key.as_bytes());
-                    field(value);
-                }
-            }
-            field(b"end");
+        for part in self.key_parts().iter().flat_map(|(path, what)| [path, what]) {
+            digester.update(&(part.len() as u64).to_le_bytes());
+            digester.update(part.as_bytes());
         }
         digester.finish()
     }
@@ -197,7 +189,10 @@ impl Entry {
             EntryKind::Directory => "directory".to_owned(),
             EntryKind::File { digest, .. } => format!("file {digest}"),
             EntryKind::HardLink { to, digest, .. } => format!("hard link {to} {digest}"),
-            EntryKind::Symlink { target } => format!("symlink {}", Path::new(target).display()),
+            EntryKind::Symlink { target } => match target.to_str() {
+                Some(target) => format!("symlink to {target}"),
+                None => format!("symlink to {}", Digest::of(target.as_bytes())),
+            },
             EntryKind::Fifo => "fifo".to_owned(),
             EntryKind::CharDevice { rdev } => format!("character device {rdev}"),
             EntryKind::BlockDevice { rdev } => format!("block device {rdev}"),

@@ -1,4 +1,4 @@
-//! Changes as overlayfs leaves them in its upper directory. Mounted as we do (`redirect_dir=off`,
+//! Changes as overlayfs leaves them in its upper directory. Mounted as we do (`redirect_dir=nofollow`,
 //! `metacopy=off`) that has whole files only, deletions as 0:0 devices, and replaced directories with an
 //! attribute that says so.
 

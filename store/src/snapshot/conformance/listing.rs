@@ -16,7 +16,8 @@ use crate::layer::stack::push;
 pub(super) struct Listing(BTreeMap<String, String>);
 
 impl Listing {
-    pub(super) fn of(path: &Path) -> Self {
+    /// The tree at `path`; `identity` says whether to look which names are one file.
+    pub(super) fn of(path: &Path, identity: bool) -> Self {
         let root = node::open_root(path).unwrap();
         let mut out = BTreeMap::new();
         let mut groups: BTreeMap<(u64, u64), String> = BTreeMap::new();
@@ -65,7 +66,7 @@ impl Listing {
                     FileType::Directory => todo.push(below),
                     _ => {}
                 }
-                if meta.links > 1 && !meta.is_dir() {
+                if identity && meta.links > 1 && !meta.is_dir() {
                     // The same file as the one first seen under this inode.
                     let first = groups.entry(meta.id).or_insert_with(|| shown.clone());
                     line += &format!(" same as {}", Digest::of(first.as_bytes()).short());

@@ -1,12 +1,14 @@
 //! Every driver, wherever it works.
 
+use std::io::{Read, Write};
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use super::{Deviations, Subject, run};
-use crate::layer::{Durability, Layers, XattrForm};
-use crate::snapshot::SnapshotDriver;
+use crate::layer::{Durability, Layers, Ownership, XattrForm};
 use crate::snapshot::copy::CopyDriver;
 use crate::snapshot::overlay::{OverlayDriver, probe};
+use crate::snapshot::{Committed, SnapshotDriver};
 use crate::work::Work;
 
 fn layers(dir: &Path, form: XattrForm) -> (Work, Layers) {
@@ -48,4 +50,141 @@ fn privileged_overlay() {
 fn privileged_copy() {
     need_root();
     run("copy", || Subject::new(place(), Deviations::default(), |dir| copy(dir, XattrForm::Trusted)));
+}
+
+/// Removes a mount that a test made.
+struct Unmounted(std::path::PathBuf);
+
+impl Drop for Unmounted {
+    fn drop(&mut self) {
+        let done = Command::new("umount").arg(&self.0).status();
+        assert!(done.is_ok_and(|s| s.success()) || std::thread::panicking(), "cannot unmount {:?}", self.0);
+    }
+}
+
+fn call(program: &str, args: &[&std::ffi::OsStr]) {
+    let done = Command::new(program).args(args).output();
+    let done = done.unwrap_or_else(|e| panic!("this test needs the program `{program}`: {e}"));
+    assert!(done.status.success(), "{program} {args:?}: {}", String::from_utf8_lossy(&done.stderr));
+}
+
+#[test]
+fn privileged_copy_shares_blocks_on_btrfs() {
+    need_root();
+    let dir = tempfile::tempdir_in(place()).unwrap();
+    let (image, at) = (dir.path().join("image"), dir.path().join("at"));
+    std::fs::File::create(&image).unwrap().set_len(1 << 30).unwrap();
+    std::fs::create_dir(&at).unwrap();
+    call("mkfs.btrfs", &["-q".as_ref(), image.as_ref()]);
+    call("mount", &["-o".as_ref(), "loop".as_ref(), image.as_ref(), at.as_ref()]);
+    let mounted = Unmounted(at.clone());
+    run("copy on btrfs", || Subject::new(&at, Deviations::default(), |dir| copy(dir, XattrForm::Trusted)));
+    let free = || rustix::fs::statvfs(&at).unwrap().f_bavail * 4096;
+    let (layers, driver) = copy(&at, XattrForm::Trusted);
+    let base = driver.prepare(&Committed::scratch()).unwrap();
+    std::fs::write(base.path().join("large"), vec![7; 100 << 20]).unwrap();
+    let diff = driver.diff(&base).unwrap();
+    let base = driver.commit(base, &diff).unwrap();
+    call("sync", &["-f".as_ref(), at.as_ref()]);
+    let before = free();
+    let steps: Vec<_> = (0..5).map(|_| driver.prepare(&base).unwrap()).collect();
+    call("sync", &["-f".as_ref(), at.as_ref()]);
+    assert!(before - free() < 50 << 20, "five copies of 100 MiB share their blocks");
+    drop((steps, driver, layers));
+    drop(mounted);
+}
+
+/// Runs the test `name` of this binary again in a user namespace in which the ids from 0 on are those from
+/// `first` on outside, with a directory of its own.
+fn in_user_namespace(name: &str, first: u32, count: u32) {
+    need_root();
+    let dir = tempfile::tempdir_in(place()).unwrap();
+    let own = dir.path().join("own");
+    std::fs::create_dir(&own).unwrap();
+    std::os::unix::fs::chown(&own, Some(first), Some(first)).unwrap();
+    std::os::unix::fs::chown(dir.path(), Some(first), Some(first)).unwrap();
+    // The build directory may be out of reach for those ids.
+    let binary = dir.path().join("test");
+    std::fs::copy(std::env::current_exe().unwrap(), &binary).unwrap();
+    let mut holder = Command::new("unshare")
+        .args(["-U", "-m", "cat"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // It answers once it is in its namespaces.
+    holder.stdin.as_mut().unwrap().write_all(b"!").unwrap();
+    holder.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+    let pid = holder.id();
+    for map in ["uid_map", "gid_map"] {
+        std::fs::write(format!("/proc/{pid}/{map}"), format!("0 {first} {count}")).unwrap();
+    }
+    let test = format!("snapshot::conformance::runs::{name}");
+    let done = Command::new("nsenter")
+        .args(["-U", "-m", "-S", "0", "-G", "0", "-t", &pid.to_string()])
+        .arg(&binary)
+        .args(["--exact", &test, "--nocapture"])
+        .env(INSIDE, &own)
+        .output()
+        .unwrap();
+    drop(holder.stdin.take());
+    holder.wait().unwrap();
+    let text = String::from_utf8_lossy(&done.stdout);
+    let errors = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success() && text.contains("1 passed"), "{text}\n{errors}");
+}
+
+/// Says to a test that it runs in a user namespace, and in which directory.
+const INSIDE: &str = "ORLOP_TEST_INSIDE";
+
+fn inside() -> Option<std::path::PathBuf> {
+    std::env::var_os(INSIDE).map(Into::into)
+}
+
+fn with_ownership(
+    (layers, _): (Layers, Box<dyn SnapshotDriver>),
+    overlay: bool,
+) -> (Layers, Box<dyn SnapshotDriver>) {
+    let layers = layers.with_ownership(Ownership::Ignore);
+    let driver: Box<dyn SnapshotDriver> =
+        if overlay { Box::new(OverlayDriver::new(&layers)) } else { Box::new(CopyDriver::new(&layers)) };
+    (layers, driver)
+}
+
+#[test]
+fn privileged_overlay_in_a_user_namespace() {
+    let Some(dir) = inside() else {
+        return in_user_namespace("privileged_overlay_in_a_user_namespace", 100_000, 65536);
+    };
+    let deviations = Deviations {
+        breaks_links: true,
+        opaque: true,
+        no_devices: true,
+        inodes_differ: true,
+        ..Deviations::default()
+    };
+    run("rootless overlay", || Subject::new(&dir, deviations, |dir| overlay(dir, XattrForm::User)));
+}
+
+#[test]
+fn privileged_overlay_with_one_id() {
+    let Some(dir) = inside() else {
+        return in_user_namespace("privileged_overlay_with_one_id", 12_345, 1);
+    };
+    let deviations =
+        Deviations { breaks_links: true, opaque: true, no_devices: true, one_id: true, inodes_differ: true };
+    run("overlay with one id", || {
+        Subject::new(&dir, deviations, |dir| with_ownership(overlay(dir, XattrForm::User), true))
+    });
+}
+
+#[test]
+fn privileged_copy_with_one_id() {
+    let Some(dir) = inside() else {
+        return in_user_namespace("privileged_copy_with_one_id", 12_345, 1);
+    };
+    let deviations = Deviations { no_devices: true, one_id: true, ..Deviations::default() };
+    run("copy with one id", || {
+        Subject::new(&dir, deviations, |dir| with_ownership(copy(dir, XattrForm::User), false))
+    });
 }

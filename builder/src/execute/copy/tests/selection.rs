@@ -8,7 +8,7 @@ fn taken(bench: &Bench, request: &CopyRequest, ignore: &str) -> Vec<String> {
     selection
         .key_parts()
         .into_iter()
-        .filter(|(_, what)| !what.contains("directory"))
+        .filter(|(_, what)| !what.contains("directory") && !what.starts_with("destination"))
         .map(|(path, _)| path)
         .collect()
 }
@@ -206,7 +206,6 @@ fn the_key_sees_what_matters_and_nothing_else() {
     let touched = fs::File::options().write(true).open(bench.context().join("d/f")).unwrap();
     touched.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
     assert_eq!(key(&["d", "/x"]), before, "time");
-    assert_eq!(key(&["l", "/x"]), before, "a directory by another name");
     assert_ne!(key(&["d/f", "/x"]), key(&["d/g", "/x"]), "a file by another name");
     set_mode(bench.context().join("d/f"), 0o600);
     assert_ne!(key(&["d", "/x"]), before, "mode");
@@ -218,8 +217,23 @@ fn the_key_sees_what_matters_and_nothing_else() {
     fs::rename(bench.context().join("d/g"), bench.context().join("d/h")).unwrap();
     assert_ne!(key(&["d", "/x"]), before, "name");
     let parts = bench.select(&copy(&["d/f", "/x"])).unwrap().key_parts();
-    assert_eq!(parts[0].0, "f");
-    assert!(parts[0].1.starts_with("file sha256:") && parts[0].1.ends_with(" 0644 0:0"), "{parts:?}");
+    assert_eq!(parts[0], ("/x".to_owned(), "destination".to_owned()));
+    assert_eq!(parts[1].0, "f");
+    assert!(parts[1].1.starts_with("file sha256:") && parts[1].1.ends_with(" 0644 0:0"), "{parts:?}");
+    let key = |request: &CopyRequest| bench.select(request).unwrap().digest();
+    let plain = copy(&["d/f", "/x"]);
+    for other in [
+        copy(&["d/f", "/y"]),
+        CopyRequest { workdir: "/w".into(), ..copy(&["d/f", "x"]) },
+        CopyRequest { chown: Some("1:1".into()), ..plain.clone() },
+        CopyRequest { chmod: Some("600".parse().unwrap()), ..plain.clone() },
+        CopyRequest { link: true, ..plain.clone() },
+        CopyRequest { add: Some(AddOptions::default()), ..plain.clone() },
+    ] {
+        assert_ne!(key(&other), key(&plain), "{other:?}");
+    }
+    let same = CopyRequest { workdir: "/".into(), ..copy(&["./d/f", "x"]) };
+    assert_eq!(key(&same), key(&plain));
 }
 
 #[test]
@@ -245,7 +259,7 @@ fn the_cache_is_believed_and_fed() {
     let marker = orlop_store::Digest::of(b"from the cache");
     cache.0.lock().unwrap().values_mut().for_each(|digest| *digest = marker);
     let selection = select(&copy(&["old", "/x/"]), &tree, &cache).unwrap();
-    assert!(selection.key_parts()[0].1.contains(&marker.to_string()));
+    assert!(selection.key_parts()[1].1.contains(&marker.to_string()));
 }
 
 #[test]
@@ -279,4 +293,27 @@ fn too_deep_is_an_error_and_no_crash() {
     fs::create_dir_all(&path).unwrap();
     let error = bench.select(&copy(&[".", "/x"])).unwrap_err();
     assert!(matches!(error.kind, CopyErrorKind::TooDeep { .. }));
+}
+
+#[test]
+fn privileged_what_is_ignored_is_not_opened() {
+    use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
+    let bench = Bench::new().in_context(&["keep", "closed/f", "open/closed/f", "open/g"]);
+    set_mode(bench.context().join("closed"), 0);
+    set_mode(bench.context().join("open/closed"), 0);
+    // Root reads everything unless it gives that up, which is done thread by thread.
+    let give_up = |_| {
+        let mut sets = capabilities(None).unwrap();
+        sets.effective -= CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH;
+        set_capabilities(None, sets).unwrap();
+    };
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).start_handler(give_up).build().unwrap();
+    pool.install(|| {
+        assert!(bench.select(&copy(&[".", "/"])).is_err());
+        assert_eq!(taken(&bench, &copy(&[".", "/"]), "**/closed"), ["keep", "open/g"]);
+        assert_eq!(taken(&bench, &copy(&["*", "/"]), "**/closed"), ["keep", "open/g"]);
+        assert_eq!(taken(&bench, &copy(&[".", "/"]), "*\n!open/g"), ["open/g"]);
+        let error = bench.select(&copy(&["closed/f", "/"])).unwrap_err();
+        assert_eq!(error.to_string(), "cannot look at `closed/f`");
+    });
 }

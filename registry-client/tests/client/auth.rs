@@ -1,0 +1,165 @@
+//! Logins: who is told what, and who is not.
+
+use crate::{client, config, fake, layer, noise, push, read, repo};
+use orlop_registry_client::fake::{FakeAuth, FakeConfig, FakeRegistry, Fault};
+use orlop_registry_client::{Client, Credential, Error, PushOutcome, TagOrDigest};
+use orlop_store::media_type;
+
+const IMAGE: &[u8] = br#"{"schemaVersion":2,"config":{},"layers":[]}"#;
+
+fn login() -> Credential {
+    Credential::Basic { user: "u".into(), password: "hunter2".into() }
+}
+
+fn logged_in(registry: &FakeRegistry, credential: Credential) -> Client {
+    let mut config = config();
+    config.credentials.add(&registry.host(), credential);
+    Client::new(config).unwrap()
+}
+
+fn bearer(uses: u32, field: &'static str) -> FakeAuth {
+    let (login, identity) = (Some(("u".into(), "hunter2".into())), Some("identity".into()));
+    FakeAuth::Bearer { login, identity, field, promised: 300, uses }
+}
+
+fn one() -> TagOrDigest {
+    TagOrDigest::Tag("1".into())
+}
+
+#[test]
+fn basic_from_config_json() {
+    let registry =
+        fake(FakeConfig { auth: FakeAuth::Basic("u".into(), "hunter2".into()), ..FakeConfig::default() });
+    registry.put_manifest("x", Some("1"), media_type::OCI_MANIFEST, IMAGE);
+    let mut config = config();
+    // base64 of `u:hunter2`
+    let file = format!(r#"{{"auths":{{"{}":{{"auth":"dTpodW50ZXIy"}}}}}}"#, registry.host());
+    config.credentials.add_file("config.json", file.as_bytes()).unwrap();
+    let client = Client::new(config).unwrap();
+    client.ping(&registry.host()).unwrap();
+    client.manifest(&repo(&registry, "x"), &one()).unwrap();
+    assert_eq!(push(&client, &repo(&registry, "x"), &noise(1000), &[]).unwrap(), PushOutcome::Uploaded);
+    // Asked once, known from then on.
+    assert_eq!(registry.log().iter().filter(|l| l.status == 401).count(), 1);
+}
+
+#[test]
+fn refusals_say_how_to_log_in_and_never_show_the_password() {
+    for auth in [FakeAuth::Basic("u".into(), "other".into()), bearer(9, "token")] {
+        let wrong = matches!(auth, FakeAuth::Basic(..));
+        let registry = fake(FakeConfig { auth, ..FakeConfig::default() });
+        registry.put_manifest("x", Some("1"), media_type::OCI_MANIFEST, IMAGE);
+        let password = Credential::Basic { user: "u".into(), password: "hunter3".into() };
+        for client in [client(), logged_in(&registry, password)] {
+            let e = client.manifest(&repo(&registry, "x"), &one()).unwrap_err();
+            assert_eq!(e.status(), Some(401), "{e}");
+            let all = format!("{e} {e:?} {:?} {client:?}", e.hint());
+            assert!(all.contains(&format!("orlop login {}", registry.host())), "{all}");
+            assert!(!all.contains("hunter") && !all.contains("aHVudGVy"), "{all}");
+            assert!(wrong || matches!(e, Error::Auth { .. }), "{e:?}");
+        }
+    }
+}
+
+#[test]
+fn tokens_by_password_and_by_identity_token() {
+    for field in ["token", "access_token"] {
+        for credential in [login(), Credential::IdentityToken("identity".into())] {
+            let registry = fake(FakeConfig { auth: bearer(1000, field), ..FakeConfig::default() });
+            registry.put_manifest("x", Some("1"), media_type::OCI_MANIFEST, IMAGE);
+            let client = logged_in(&registry, credential.clone());
+            client.manifest(&repo(&registry, "x"), &one()).unwrap();
+            client.manifest(&repo(&registry, "x"), &one()).unwrap();
+            assert_eq!(registry.logged("GET", "/token").len() + registry.logged("POST", "/token").len(), 1);
+            push(&client, &repo(&registry, "x"), &noise(100_000), &[]).unwrap();
+            assert!(registry.log().iter().filter(|l| l.target.starts_with("/token")).count() <= 2);
+        }
+    }
+}
+
+#[test]
+fn anonymous_tokens_pull() {
+    let auth = FakeAuth::Bearer { login: None, identity: None, field: "token", promised: 300, uses: 99 };
+    let registry = fake(FakeConfig { auth, redirect_blobs: true, ..FakeConfig::default() });
+    let bytes = noise(1000);
+    registry.put_blob("x", &bytes);
+    assert_eq!(read(&client(), &repo(&registry, "x"), &layer(&bytes)).unwrap(), bytes);
+}
+
+#[test]
+fn tokens_that_end_in_the_middle_are_renewed() {
+    // A token is good for one request: every further one, the body's PUT too, is refused at first.
+    let registry = fake(FakeConfig { auth: bearer(1, "token"), ..FakeConfig::default() });
+    let client = logged_in(&registry, login());
+    let bytes = noise(2_000_000);
+    assert_eq!(push(&client, &repo(&registry, "x"), &bytes, &[]).unwrap(), PushOutcome::Uploaded);
+    assert_eq!(registry.blob("x", layer(&bytes).digest).unwrap(), bytes);
+    assert_eq!(read(&client, &repo(&registry, "x"), &layer(&bytes)).unwrap(), bytes);
+    client.push_manifest(&repo(&registry, "x"), &one(), media_type::OCI_MANIFEST, IMAGE).unwrap();
+    let puts: Vec<u16> = registry.logged("PUT", "/blobs/").iter().map(|l| l.status).collect();
+    assert_eq!(puts, [401, 201]);
+}
+
+#[test]
+fn a_mount_asks_for_both_repositories() {
+    let registry = fake(FakeConfig { auth: bearer(1000, "token"), ..FakeConfig::default() });
+    let bytes = noise(1000);
+    registry.put_blob("base", &bytes);
+    let outcome = push(&logged_in(&registry, login()), &repo(&registry, "out"), &bytes, &["base"]);
+    assert_eq!(outcome.unwrap(), PushOutcome::Mounted);
+    let asked = registry.logged("GET", "/token").pop().unwrap().target;
+    assert!(asked.contains("scope=repository%3Aout%3Apull%2Cpush&scope=repository%3Abase%3Apull"), "{asked}");
+}
+
+#[test]
+fn credentials_never_follow_a_redirect() {
+    for auth in [FakeAuth::Basic("u".into(), "hunter2".into()), bearer(1000, "token")] {
+        let registry = fake(FakeConfig { auth, redirect_blobs: true, ..FakeConfig::default() });
+        let elsewhere = fake(FakeConfig::default());
+        let bytes = noise(1000);
+        registry.put_blob("x", &bytes);
+        elsewhere.put_manifest("x", Some("1"), media_type::OCI_MANIFEST, IMAGE);
+        let client = logged_in(&registry, login());
+        assert_eq!(read(&client, &repo(&registry, "x"), &layer(&bytes)).unwrap(), bytes);
+        let to = format!("http://{}/v2/x/manifests/1", elsewhere.host());
+        registry.fault("GET", "/manifests/", 0, 9, Fault::Redirect(307, to));
+        client.manifest(&repo(&registry, "x"), &one()).unwrap();
+        assert!(registry.log().iter().any(|l| l.storage && l.target.starts_with("/store/")));
+        for l in registry.log().iter().filter(|l| l.target.starts_with("/store/")).chain(&elsewhere.log()) {
+            assert!(l.header("authorization").is_none(), "{l:?}");
+        }
+    }
+}
+
+#[test]
+fn another_host_that_asks_for_a_login_gets_none() {
+    let registry = fake(FakeConfig::default());
+    let auth = FakeAuth::Basic("u".into(), "hunter2".into());
+    let elsewhere = fake(FakeConfig { auth, ..FakeConfig::default() });
+    let to = format!("http://{}/v2/x/manifests/1", elsewhere.host());
+    registry.fault("GET", "/manifests/", 0, 9, Fault::Redirect(307, to));
+    let client = logged_in(&registry, login());
+    let e = client.manifest(&repo(&registry, "x"), &one()).unwrap_err();
+    assert_eq!(e.status(), Some(401));
+    assert!(elsewhere.log().iter().all(|l| l.header("authorization").is_none()));
+}
+
+#[test]
+fn a_token_server_that_misbehaves_is_named() {
+    for (fault, says) in [
+        (Fault::Status(403, "DENIED", vec![]), "403 DENIED"),
+        (Fault::Garbage, "/token"),
+        (Fault::Shorten(5), "did not answer in JSON"),
+    ] {
+        let registry = fake(FakeConfig { auth: bearer(9, "token"), ..FakeConfig::default() });
+        registry.put_manifest("x", Some("1"), media_type::OCI_MANIFEST, IMAGE);
+        registry.fault("GET", "/token", 0, 99, fault);
+        let e = logged_in(&registry, login()).manifest(&repo(&registry, "x"), &one()).unwrap_err();
+        let source = std::error::Error::source(&e).map(ToString::to_string).unwrap_or_default();
+        assert!(e.to_string().contains(&registry.host()) && source.contains(says), "{e}: {source}");
+    }
+    let registry = fake(FakeConfig { auth: bearer(9, "token"), ..FakeConfig::default() });
+    registry.put_manifest("x", Some("1"), media_type::OCI_MANIFEST, IMAGE);
+    registry.fault("GET", "/token", 0, 2, Fault::Status(503, "UNAVAILABLE", vec![]));
+    logged_in(&registry, login()).manifest(&repo(&registry, "x"), &one()).unwrap();
+}

@@ -1,0 +1,260 @@
+//! Uploads to a registry that misbehaves.
+
+use std::io::{self, Read};
+
+use crate::{client, config, fake, layer, noise, push, repo, watched};
+use orlop_registry_client::fake::{FakeConfig, FakeRegistry, Fault};
+use orlop_registry_client::{Error, PushOutcome, TagOrDigest};
+use orlop_store::{Digest, media_type};
+
+fn refused(registry: &FakeRegistry) -> Vec<u16> {
+    registry.log().iter().map(|l| l.status).filter(|s| matches!(s, 400 | 416)).collect()
+}
+
+#[test]
+fn one_put_and_nothing_when_it_is_there() {
+    let registry = fake(FakeConfig::default());
+    let (client, repo, bytes) = (client(), repo(&registry, "a/b"), noise(3_000_000));
+    assert_eq!(push(&client, &repo, &bytes, &[]).unwrap(), PushOutcome::Uploaded);
+    assert_eq!(registry.blob("a/b", Digest::of(&bytes)).unwrap(), bytes);
+    let put = registry.logged("PUT", "/blobs/");
+    assert_eq!((put.len(), put[0].body), (1, 3_000_000));
+    assert_eq!(put[0].header("content-length"), Some("3000000"));
+    assert!(
+        put[0].target.contains("_state=") && put[0].target.contains("&digest=sha256"),
+        "{}",
+        put[0].target
+    );
+    assert_eq!(push(&client, &repo, &bytes, &[]).unwrap(), PushOutcome::Existed);
+    assert_eq!(registry.logged("POST", "").len(), 1);
+    assert!(client.has_blob(&repo, Digest::of(&bytes)).unwrap());
+    assert!(!client.has_blob(&repo, Digest::of(b"no")).unwrap());
+    assert_eq!(push(&client, &repo, b"", &[]).unwrap(), PushOutcome::Uploaded);
+    assert_eq!(refused(&registry), [0; 0]);
+}
+
+#[test]
+fn mounts_and_their_refusal() {
+    let bytes = noise(1000);
+    for (answer, outcome, posts) in [
+        (201, PushOutcome::Mounted, 1),
+        // The session that came with the refusal is used.
+        (202, PushOutcome::Uploaded, 1),
+        (404, PushOutcome::Uploaded, 2),
+        (405, PushOutcome::Uploaded, 2),
+        (401, PushOutcome::Uploaded, 2),
+    ] {
+        let registry = fake(FakeConfig { mount: answer, ..FakeConfig::default() });
+        registry.put_blob("base", &bytes);
+        assert_eq!(push(&client(), &repo(&registry, "out"), &bytes, &["base"]).unwrap(), outcome, "{answer}");
+        assert_eq!(registry.logged("POST", "").len(), posts, "{answer}");
+        assert_eq!(registry.blob("out", Digest::of(&bytes)).unwrap(), bytes);
+    }
+    // Of several, the one that has it; the sessions of the others are given back.
+    let registry = fake(FakeConfig::default());
+    registry.put_blob("two", &bytes);
+    let outcome = push(&client(), &repo(&registry, "out"), &bytes, &["out", "one", "two"]).unwrap();
+    assert_eq!(outcome, PushOutcome::Mounted);
+    assert_eq!(registry.logged("DELETE", "/uploads/").len(), 1);
+}
+
+#[test]
+fn a_registry_that_refuses_the_whole_gets_chunks() {
+    let bytes = noise(40_000_000);
+    for status in [400, 404, 405, 411, 413, 501] {
+        let registry = fake(FakeConfig { refuse_whole: Some(status), ..FakeConfig::default() });
+        assert_eq!(
+            push(&client(), &repo(&registry, "x"), &bytes, &[]).unwrap(),
+            PushOutcome::Uploaded,
+            "{status}"
+        );
+        assert_eq!(registry.blob("x", Digest::of(&bytes)).unwrap(), bytes);
+        let patches = registry.logged("PATCH", "");
+        assert_eq!(patches.len(), 3, "{status}");
+        assert_eq!(patches[0].header("content-range"), Some("0-16777215"));
+        assert_eq!(patches[2].header("content-range"), Some("33554432-39999999"));
+    }
+}
+
+#[test]
+fn chunks_as_large_and_as_small_as_the_registry_wants() {
+    let bytes = noise(45_000_000);
+    let registry =
+        fake(FakeConfig { refuse_whole: Some(405), min_chunk: 20_000_000, ..FakeConfig::default() });
+    push(&client(), &repo(&registry, "x"), &bytes, &[]).unwrap();
+    let sizes: Vec<u64> = registry.logged("PATCH", "").iter().map(|l| l.body).collect();
+    assert_eq!(sizes, [20_000_000, 20_000_000, 5_000_000]);
+    let registry = fake(FakeConfig { max_body: Some(5_000_000), ..FakeConfig::default() });
+    push(&client(), &repo(&registry, "x"), &bytes, &[]).unwrap();
+    assert_eq!(registry.blob("x", Digest::of(&bytes)).unwrap(), bytes);
+    let registry = fake(FakeConfig { max_body: Some(1), ..FakeConfig::default() });
+    let e = push(&client(), &repo(&registry, "x"), &bytes[..100_000], &[]).unwrap_err();
+    assert_eq!(e.status(), Some(413));
+}
+
+#[test]
+fn broken_uploads_end_well() {
+    let bytes = noise(5_000_000);
+    for (name, faults, patches) in [
+        ("cut and forgotten", vec![("PUT", Fault::CutUpload(1_000_000, false))], 0),
+        ("cut and kept", vec![("PUT", Fault::CutUpload(1_000_000, true))], 1),
+        (
+            "cut again and again",
+            vec![("PUT", Fault::CutUpload(1_000_000, true)), ("PATCH", Fault::CutUpload(2_000_000, true))],
+            2,
+        ),
+        ("closed before", vec![("PUT", Fault::Close), ("PUT", Fault::Close)], 0),
+        ("taken, answer lost", vec![("PUT", Fault::Forget)], 0),
+        ("bad gateway", vec![("PUT", Fault::Status(502, "BAD", vec![]))], 0),
+        ("session refused once", vec![("POST", Fault::Status(503, "UNAVAILABLE", vec![]))], 0),
+        ("session lost", vec![("PUT", Fault::Status(404, "BLOB_UPLOAD_UNKNOWN", vec![]))], 0),
+        ("damaged once", vec![("PUT", Fault::Status(400, "DIGEST_INVALID", vec![]))], 0),
+        ("existence unknown", vec![("HEAD", Fault::Status(403, "DENIED", vec![]))], 0),
+        ("no answer to HEAD", vec![("HEAD", Fault::Close)], 0),
+        (
+            "status not told",
+            vec![
+                ("PUT", Fault::CutUpload(9, true)),
+                ("GET", Fault::Status(404, "BLOB_UPLOAD_UNKNOWN", vec![])),
+            ],
+            0,
+        ),
+    ] {
+        let registry = fake(FakeConfig::default());
+        for (method, fault) in faults {
+            registry.fault(method, "/blobs/", 0, 1, fault);
+        }
+        let outcome = push(&client(), &repo(&registry, "x"), &bytes, &[]);
+        assert_eq!(outcome.unwrap_or_else(|e| panic!("{name}: {e}")), PushOutcome::Uploaded, "{name}");
+        assert_eq!(registry.blob("x", Digest::of(&bytes)).unwrap(), bytes, "{name}");
+        assert_eq!(registry.logged("PATCH", "").len(), patches, "{name}: {:#?}", registry.log());
+        let log = registry.log();
+        let bad: Vec<_> = log.iter().filter(|l| l.status == 416).collect();
+        assert!(bad.is_empty(), "{name}: {bad:?}");
+    }
+}
+
+#[test]
+fn uploads_that_cannot_end_well_say_why() {
+    let bytes = noise(100_000);
+    for (name, method, fault, status) in [
+        ("denied", "PUT", Fault::Status(403, "DENIED", vec![]), 403),
+        ("down", "PUT", Fault::Status(503, "UNAVAILABLE", vec![]), 503),
+        ("damaged", "PUT", Fault::Status(400, "DIGEST_INVALID", vec![]), 400),
+        ("unknown name", "POST", Fault::Status(404, "NAME_UNKNOWN", vec![]), 404),
+        ("no session lives", "PUT", Fault::Status(404, "BLOB_UPLOAD_UNKNOWN", vec![]), 404),
+    ] {
+        let registry = fake(FakeConfig::default());
+        registry.fault(method, "/blobs/", 0, 999, fault);
+        let e = push(&client(), &repo(&registry, "x"), &bytes, &[]).expect_err(name);
+        assert_eq!(e.status(), Some(status), "{name}: {e}");
+        assert!(e.to_string().contains("/v2/x/blobs/uploads/") && !e.to_string().contains("_state"), "{e}");
+    }
+}
+
+#[test]
+fn a_location_on_another_host_gets_the_bytes_and_no_login() {
+    use orlop_registry_client::Credential;
+    use orlop_registry_client::fake::FakeAuth;
+    let auth = FakeAuth::Basic("u".into(), "hunter2".into());
+    let registry = fake(FakeConfig { auth, ..FakeConfig::default() });
+    let elsewhere = fake(FakeConfig::default());
+    let to = format!("http://{}/v2/x/blobs/uploads/1?sig=s3cret", elsewhere.host());
+    registry.fault("POST", "", 1, 1, Fault::Header("Location", to));
+    elsewhere.fault("PUT", "", 0, 9, Fault::Status(403, "DENIED", vec![]));
+    let mut config = config();
+    config
+        .credentials
+        .add(&registry.host(), Credential::Basic { user: "u".into(), password: "hunter2".into() });
+    let (client, _) = watched(config);
+    // The first POST is a plain push, so that the fault comes with the second.
+    push(&client, &repo(&registry, "x"), b"first", &[]).unwrap();
+    let e = push(&client, &repo(&registry, "x"), b"second", &[]).unwrap_err().to_string();
+    assert!(e.contains(&elsewhere.host()) && !e.contains("s3cret"), "{e}");
+    let put = elsewhere.logged("PUT", "sig=s3cret");
+    assert_eq!(put.len(), 1);
+    assert!(put[0].header("authorization").is_none());
+}
+
+#[test]
+fn sources_that_are_not_what_they_should_be() {
+    let registry = fake(FakeConfig::default());
+    let (client, repo, bytes) = (client(), repo(&registry, "x"), noise(1_000_000));
+    struct Fails;
+    impl Read for Fails {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::Error::other("the disk is gone"))
+        }
+    }
+    type Made = Box<dyn Fn() -> Box<dyn Read + Send>>;
+    let longer = [bytes.clone(), vec![1]].concat();
+    let shorter = bytes[..999_999].to_vec();
+    let sources: [(Made, &str); 3] = [
+        (Box::new(move || Box::new(io::Cursor::new(longer.clone()))), "longer than"),
+        (Box::new(move || Box::new(io::Cursor::new(shorter.clone()))), "ended after 999999 of 1000000"),
+        (Box::new(|| Box::new(Fails)), "the disk is gone"),
+    ];
+    for (source, says) in sources {
+        let e = client.push_blob(&repo, &layer(&bytes), &|| Ok(source()), &[], &|_| {}).unwrap_err();
+        let Error::Source { source, .. } = &e else { panic!("{e:?}") };
+        assert!(source.to_string().contains(says), "{source}");
+    }
+    let other = noise(999_999);
+    let other = [&other[..], b"x"].concat();
+    let source = || Ok(Box::new(io::Cursor::new(other.clone())) as Box<dyn Read + Send>);
+    let e = client.push_blob(&repo, &layer(&bytes), &source, &[], &|_| {}).unwrap_err();
+    assert_eq!(e.code(), Some("DIGEST_INVALID"), "{e}");
+    assert!(registry.blob("x", Digest::of(&bytes)).is_none());
+}
+
+#[test]
+fn manifests_tags_referrers_deletion() {
+    let registry = fake(FakeConfig::default());
+    let (client, repo) = (client(), repo(&registry, "x"));
+    let image = br#"{"schemaVersion":2,"config":{},"layers":[]}"#;
+    for tag in ["a", "b", "c", "d", "e"] {
+        registry.fault("PUT", "/manifests/", 0, 1, Fault::Forget);
+        let which = TagOrDigest::Tag(tag.to_owned());
+        let digest = client.push_manifest(&repo, &which, media_type::OCI_MANIFEST, image).unwrap();
+        assert_eq!(registry.tag("x", tag), Some(digest));
+    }
+    assert_eq!(client.tags(&repo).unwrap(), ["a", "b", "c", "d", "e"]);
+    let digest = Digest::of(image);
+    assert!(client.push_manifest(&repo, &Digest::of(b"?").into(), media_type::OCI_MANIFEST, image).is_err());
+    let about = format!(
+        r#"{{"schemaVersion":2,"artifactType":"application/x.sbom","config":{{}},"layers":[],"subject":{{"digest":"{digest}"}}}}"#
+    );
+    let sbom = client.push_manifest(
+        &repo,
+        &Digest::of(about.as_bytes()).into(),
+        media_type::OCI_MANIFEST,
+        about.as_bytes(),
+    );
+    let found = client.referrers(&repo, digest, Some("application/x.sbom")).unwrap();
+    assert_eq!(found.iter().map(|d| d.digest).collect::<Vec<_>>(), [sbom.unwrap()]);
+    assert!(client.referrers(&repo, digest, Some("application/x.other")).unwrap().is_empty());
+    client.delete(&repo, &digest.into()).unwrap();
+    assert!(client.delete(&repo, &digest.into()).unwrap_err().is_not_found());
+    assert!(client.tags(&repo).unwrap_err().is_not_found());
+    let other = Digest::of(b"another").to_string();
+    registry.fault("PUT", "/manifests/", 0, 9, Fault::Header("Docker-Content-Digest", other));
+    let e = client
+        .push_manifest(&repo, &TagOrDigest::Tag("z".into()), media_type::OCI_MANIFEST, image)
+        .unwrap_err();
+    assert!(matches!(e, Error::Protocol { .. }), "{e}");
+}
+
+#[test]
+fn referrers_by_tag_where_there_is_no_api() {
+    let registry = fake(FakeConfig { referrers: false, ..FakeConfig::default() });
+    let (client, repo, subject) = (client(), repo(&registry, "x"), Digest::of(b"s"));
+    assert!(client.referrers(&repo, subject, None).unwrap().is_empty());
+    let index = format!(
+        r#"{{"schemaVersion":2,"manifests":[{{"mediaType":"{}","digest":"{}","size":1,"artifactType":"a/b"}}]}}"#,
+        media_type::OCI_MANIFEST,
+        Digest::of(b"r")
+    );
+    let tag = format!("sha256-{}", subject.hex());
+    registry.put_manifest("x", Some(&tag), media_type::OCI_INDEX, index.as_bytes());
+    assert_eq!(client.referrers(&repo, subject, Some("a/b")).unwrap()[0].digest, Digest::of(b"r"));
+}
