@@ -1,2 +1,44 @@
-//! Skeleton.
-fn main() {}
+//! The `orlop` program: flags, environment and files of configuration become values for the library;
+//! its events become progress, its errors messages and exit codes.
+//!
+//! `main` → [`commands`] (one file a command) → [`session`] (store, registry client, runner, display)
+//! → the library. [`startup`] comes before any thread; [`diagnostics`] is the end of every failure.
+
+mod clock;
+mod commands;
+mod config;
+mod diagnostics;
+mod env;
+mod fields;
+mod file;
+mod global;
+mod interrupt;
+mod layers;
+mod progress;
+mod quantity;
+mod session;
+mod startup;
+mod table;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    // Not `parse`: that ends the process itself, and a pipe that closes early would panic it.
+    let cli = match commands::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help goes to standard output, which may be gone, as may standard error.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    match commands::run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            failure.report();
+            ExitCode::from(failure.code())
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! The commands, one file each.
+
+mod build;
+mod completions;
+mod history;
+mod images;
+mod inspect;
+mod load;
+mod pull;
+mod push;
+mod rmi;
+mod run;
+mod save;
+mod store;
+mod tag;
+mod version;
+
+use clap::{Parser, Subcommand};
+
+use crate::diagnostics::Failure;
+use crate::global::Global;
+use crate::session::App;
+use crate::startup;
+
+/// Build OCI images without a daemon
+#[derive(Parser, Debug)]
+#[command(
+    name = "orlop",
+    version,
+    after_long_help = crate::env::help(),
+    disable_help_subcommand = true,
+    propagate_version = false,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    max_term_width = 100
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What can be done.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    #[command(visible_alias = "bud")]
+    Build(Box<build::BuildArgs>),
+    Pull(pull::PullArgs),
+    Push(push::PushArgs),
+    Images(images::ImagesArgs),
+    Tag(tag::TagArgs),
+    Rmi(rmi::RmiArgs),
+    Inspect(inspect::InspectArgs),
+    History(history::HistoryArgs),
+    Load(load::LoadArgs),
+    Save(save::SaveArgs),
+    Run(Box<run::RunArgs>),
+    Store(store::StoreArgs),
+    Version(version::VersionArgs),
+    #[command(hide = true)]
+    Completions(completions::CompletionsArgs),
+}
+
+/// Does what the command line says.
+pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
+    match &cli.command {
+        // These need nothing of the machine.
+        Command::Version(args) => return version::run(args),
+        Command::Completions(args) => return completions::run(args),
+        _ => {}
+    }
+    let app = App { host: startup::enter()?, global: cli.global };
+    match &cli.command {
+        Command::Build(args) => build::run(&app, args),
+        Command::Pull(args) => pull::run(&app, args),
+        Command::Push(args) => push::run(&app, args),
+        Command::Images(args) => images::run(&app, args),
+        Command::Tag(args) => tag::run(&app, args),
+        Command::Rmi(args) => rmi::run(&app, args),
+        Command::Inspect(args) => inspect::run(&app, args),
+        Command::History(args) => history::run(&app, args),
+        Command::Load(args) => load::run(&app, args),
+        Command::Save(args) => save::run(&app, args),
+        Command::Run(args) => run::run(&app, args),
+        Command::Store(args) => store::run(&app, args),
+        Command::Version(args) => version::run(args),
+        Command::Completions(args) => completions::run(args),
+    }
+}
+
+#[cfg(test)]
+mod tests;

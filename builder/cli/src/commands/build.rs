@@ -1,0 +1,350 @@
+//! `orlop build`: an image from a Dockerfile.
+
+mod context;
+mod destination;
+mod refused;
+mod secret;
+mod summary;
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use orlop_builder::output::{Destination, Output, Packing};
+use orlop_builder::request::{BuildRequest, PullPolicy};
+use orlop_runner::{HostEntry, Limits, Network, Ulimit};
+use orlop_store::{Platform, Reference};
+
+use crate::diagnostics::Failure;
+use crate::global::ProgressArgs;
+use crate::session::App;
+use crate::{env, file, quantity};
+
+use refused::RefusedFlags;
+
+/// Build an image from a Dockerfile
+///
+/// Standard output carries the image's ID and nothing else. Without `-o` the image stays in the
+/// store, under the names that `-t` gives.
+#[derive(Args, Debug)]
+pub(crate) struct BuildArgs {
+    /// Directory that COPY and ADD read from, `-` for a Dockerfile on standard input
+    #[arg(value_name = "CONTEXT")]
+    context: Option<OsString>,
+
+    /// Name for the image, `NAME[:TAG]` (repeatable)
+    #[arg(short = 't', long = "tag", value_name = "NAME", value_parser = reference)]
+    tags: Vec<Reference>,
+
+    /// The Dockerfile, `-` for standard input [default: CONTEXT/Dockerfile, CONTEXT/Containerfile]
+    #[arg(short, long, value_name = "FILE")]
+    file: Option<PathBuf>,
+
+    /// File of patterns for what COPY does not see [default: FILE.dockerignore,
+    /// CONTEXT/.containerignore, CONTEXT/.dockerignore]
+    #[arg(long, value_name = "FILE")]
+    ignorefile: Option<PathBuf>,
+
+    /// Value of an ARG; without `=` the environment's, if it has one (repeatable)
+    #[arg(long = "build-arg", value_name = "NAME[=VALUE]")]
+    build_args: Vec<String>,
+
+    /// Stage to build, by name or number [default: the last]
+    #[arg(long, value_name = "STAGE")]
+    target: Option<String>,
+
+    /// Run every step, also those whose result is known
+    #[arg(long)]
+    no_cache: bool,
+
+    /// When to ask the registry for images that the store has: `always`, `missing`, `never`
+    #[arg(long, value_name = "WHEN", num_args = 0..=1, require_equals = true, default_missing_value = "always",
+          default_value = "missing", value_parser = pull_policy)]
+    pull: PullPolicy,
+
+    /// Platform to build for, `OS/ARCHITECTURE` [default: this machine's]
+    #[arg(long, value_name = "PLATFORM", value_parser = platform)]
+    platform: Option<Platform>,
+
+    /// Label of the image (repeatable)
+    #[arg(long = "label", value_name = "NAME=VALUE")]
+    labels: Vec<String>,
+
+    /// Network of RUN steps: `host` (also called `default`) or `none`
+    #[arg(long, value_name = "MODE", default_value = "default", value_parser = network)]
+    network: Network,
+
+    /// Secret for `RUN --mount=type=secret`: `id=ID,src=FILE` or `id=ID,env=NAME` (repeatable)
+    #[arg(long = "secret", value_name = "SPEC")]
+    secrets: Vec<String>,
+
+    /// Agent for `RUN --mount=type=ssh`: `default` or `ID=SOCKET` (repeatable)
+    #[arg(long = "ssh", value_name = "SPEC")]
+    ssh: Vec<String>,
+
+    /// Host name for RUN steps, `NAME:ADDRESS` or `NAME:host-gateway` (repeatable)
+    #[arg(long = "add-host", value_name = "NAME:ADDRESS", value_parser = host_entry)]
+    add_hosts: Vec<HostEntry>,
+
+    /// Size of `/dev/shm` [default: 64m]
+    #[arg(long, value_name = "SIZE", value_parser = quantity::parse_size)]
+    shm_size: Option<u64>,
+
+    /// Limit for each process of a RUN step, `NAME=SOFT[:HARD]` (repeatable)
+    #[arg(long = "ulimit", value_name = "LIMIT", value_parser = ulimit)]
+    ulimits: Vec<Ulimit>,
+
+    #[command(flatten)]
+    limits: LimitArgs,
+
+    /// Destination: a directory, `-` for a tar on standard output, or `type=oci|docker|local|tar|image|registry`
+    /// with `dest=FILE,name=NAME,compression=gzip|zstd|uncompressed` and more (repeatable)
+    #[arg(short = 'o', long = "output", value_name = "DEST")]
+    outputs: Vec<String>,
+
+    /// Push the image to the registry of each of its names
+    #[arg(long)]
+    push: bool,
+
+    /// Keep the image in the store as well, where `-o` names other destinations only
+    #[arg(long)]
+    load: bool,
+
+    /// Write the image's ID to this file
+    #[arg(long, value_name = "FILE")]
+    iidfile: Option<PathBuf>,
+
+    /// Write what was built to this file, as JSON
+    #[arg(long, value_name = "FILE")]
+    metadata_file: Option<PathBuf>,
+
+    #[command(flatten)]
+    progress: ProgressArgs,
+
+    #[command(flatten)]
+    refused: RefusedFlags,
+}
+
+/// Limits of the jobs that run commands.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct LimitArgs {
+    /// Memory that each command may use, `512m`
+    #[arg(short, long, value_name = "SIZE", value_parser = quantity::parse_size)]
+    memory: Option<u64>,
+
+    /// Processors' worth of time that each command may use, `1.5`
+    #[arg(long, value_name = "NUMBER", value_parser = quantity::parse_cpus)]
+    cpus: Option<f64>,
+
+    /// Processes and threads that each command may have at one time
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true, value_parser = pids)]
+    pids_limit: Option<u64>,
+
+    /// Time after which each command is killed, `90s`, `1h30m`
+    #[arg(long, value_name = "DURATION", value_parser = quantity::parse_duration)]
+    timeout: Option<std::time::Duration>,
+}
+
+impl LimitArgs {
+    /// The limits as the runner takes them; 0 stands for none, as in Docker.
+    pub(crate) fn limits(&self) -> Limits {
+        Limits {
+            memory: self.memory.filter(|&bytes| bytes > 0),
+            cpus: self.cpus,
+            pids: self.pids_limit.filter(|&count| count > 0),
+            wall: self.timeout.filter(|time| !time.is_zero()),
+            grace: None,
+        }
+    }
+}
+
+/// Reads a name of an image; the error carries its hint.
+pub(crate) fn reference(text: &str) -> Result<Reference, String> {
+    text.parse().map_err(|error: orlop_store::reference::ReferenceError| match error.hint() {
+        Some(hint) => format!("{error} (hint: {hint})"),
+        None => error.to_string(),
+    })
+}
+
+/// Reads one platform; several are another thing.
+pub(crate) fn platform(text: &str) -> Result<Platform, String> {
+    if text.contains(',') {
+        return Err("one platform is built at a time: run `orlop build` once for each".to_owned());
+    }
+    text.parse().map_err(|error: orlop_store::descriptor::PlatformParseError| error.to_string())
+}
+
+/// Reads `--network`.
+pub(crate) fn network(text: &str) -> Result<Network, String> {
+    match text {
+        "host" | "default" => Ok(Network::Host),
+        "none" => Ok(Network::None),
+        _ => Err(format!("there is no network `{text}` (use `host` or `none`)")),
+    }
+}
+
+pub(crate) fn pull_policy(text: &str) -> Result<PullPolicy, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "always" | "true" | "1" => Ok(PullPolicy::Always),
+        "missing" | "ifmissing" | "false" | "0" => Ok(PullPolicy::Missing),
+        "never" => Ok(PullPolicy::Never),
+        _ => Err(format!("`{text}` is none of `always`, `missing`, `never`")),
+    }
+}
+
+pub(crate) fn host_entry(text: &str) -> Result<HostEntry, String> {
+    text.parse().map_err(|error: orlop_runner::SpecError| with_hint(&error))
+}
+
+pub(crate) fn ulimit(text: &str) -> Result<Ulimit, String> {
+    text.parse().map_err(|error: orlop_runner::SpecError| with_hint(&error))
+}
+
+fn with_hint(error: &orlop_runner::SpecError) -> String {
+    match error.hint() {
+        Some(hint) => format!("{error}: {hint}"),
+        None => error.to_string(),
+    }
+}
+
+/// Reads `--pids-limit`; Docker writes -1 for no limit.
+fn pids(text: &str) -> Result<u64, String> {
+    match text.parse::<i64>() {
+        Ok(-1) => Ok(0),
+        Ok(count) if count >= 0 => Ok(count.unsigned_abs()),
+        _ => Err(format!("`{text}` is not a number of processes")),
+    }
+}
+
+/// Runs the command.
+pub(crate) fn run(app: &App, args: &BuildArgs) -> Result<(), Failure> {
+    let request = request(args)?;
+    let session = app.session(args.progress.mode()?)?;
+    let report = session.work(|engine, _| orlop_builder::build(engine, &request))?;
+    let id = report.image_id.to_string();
+    if let Some(path) = &args.iidfile {
+        file::replace(path, id.as_bytes())?;
+    }
+    if let Some(path) = &args.metadata_file {
+        file::replace(path, &summary::metadata(&session.store, &report, &request)?)?;
+    }
+    session.display.summary(&summary::summary(&session.store, &report, &request));
+    if !request.outputs.iter().any(to_stdout) {
+        writeln!(std::io::stdout(), "{id}").map_err(|error| Failure::stdout(&error))?;
+    }
+    Ok(())
+}
+
+/// Whether the output has standard output for itself.
+fn to_stdout(output: &Output) -> bool {
+    let dest = match output {
+        Output::Oci { dest, .. } | Output::Docker { dest, .. } | Output::Tar { dest } => dest,
+        Output::Store { .. } | Output::Registry { .. } | Output::Local { .. } => return false,
+    };
+    matches!(dest, Destination::Open(_))
+}
+
+/// What the flags ask for.
+fn request(args: &BuildArgs) -> Result<BuildRequest, Failure> {
+    let Some(context) = &args.context else {
+        return Err(Failure::usage("no context is given").with_hint("build from this directory with `orlop build .`".to_owned()));
+    };
+    let epoch = source_date_epoch(&args.build_args)?;
+    let mut build_args = Vec::new();
+    if let Some((text, _)) = &epoch
+        && !args.build_args.iter().any(|arg| arg.split('=').next() == Some(EPOCH))
+    {
+        build_args.push((EPOCH.to_owned(), text.clone()));
+    }
+    for arg in &args.build_args {
+        match arg.split_once('=') {
+            Some((name, value)) => build_args.push((name.to_owned(), value.to_owned())),
+            None => match env::named_by_user(arg).map(OsString::into_string) {
+                Some(Ok(value)) => build_args.push((arg.clone(), value)),
+                Some(Err(_)) => return Err(Failure::usage(format!("the variable `{arg}` is not UTF-8"))),
+                // As Docker: a variable that is not set leaves the ARG as it is.
+                None => {}
+            },
+        }
+    }
+    if let Some((name, _)) = build_args.iter().find(|(name, _)| name.is_empty()) {
+        return Err(Failure::usage(format!("`--build-arg {name}=`: the name is empty")));
+    }
+    let labels = args
+        .labels
+        .iter()
+        .map(|label| match label.split_once('=') {
+            Some(("", _)) => Err(Failure::usage(format!("`--label {label}`: the name is empty"))),
+            Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
+            None => Ok((label.clone(), String::new())),
+        })
+        .collect::<Result<_, _>>()?;
+    let inputs = context::read(Path::new(context), args.file.as_deref(), args.ignorefile.as_deref())?;
+    Ok(BuildRequest {
+        dockerfile: inputs.dockerfile,
+        ignore: inputs.ignore,
+        context: inputs.context,
+        tags: args.tags.clone(),
+        target: args.target.clone().filter(|target| !target.is_empty()),
+        build_args,
+        labels,
+        platform: args.platform.clone(),
+        no_cache: args.no_cache,
+        pull: args.pull,
+        network: args.network,
+        secrets: args.secrets.iter().map(|text| secret::secret(text)).collect::<Result<_, _>>()?,
+        ssh: args.ssh.iter().map(|text| secret::agent(text)).collect::<Result<_, _>>()?,
+        add_hosts: args.add_hosts.clone(),
+        shm_size: args.shm_size.filter(|&bytes| bytes > 0),
+        ulimits: args.ulimits.clone(),
+        limits: args.limits.limits(),
+        outputs: outputs(args)?,
+        source_date_epoch: epoch.map(|(_, seconds)| seconds),
+    })
+}
+
+const EPOCH: &str = env::SOURCE_DATE_EPOCH.name;
+
+/// The build argument of that name, else the variable.
+fn source_date_epoch(build_args: &[String]) -> Result<Option<(String, i64)>, Failure> {
+    let given = build_args.iter().rev().find_map(|arg| match arg.split_once('=') {
+        Some((name, value)) => (name == EPOCH).then(|| value.to_owned()),
+        None => None,
+    });
+    let Some(text) = given.or_else(|| env::SOURCE_DATE_EPOCH.text()).filter(|text| !text.is_empty()) else {
+        return Ok(None);
+    };
+    match text.parse::<i64>() {
+        Ok(seconds) if seconds >= 0 => Ok(Some((text, seconds))),
+        _ => Err(Failure::usage(format!("SOURCE_DATE_EPOCH is `{text}`, which is not a number of seconds"))),
+    }
+}
+
+/// `-o`, `--push`, `--load`, and the store where nothing else is named or the image has a name.
+fn outputs(args: &BuildArgs) -> Result<Vec<Output>, Failure> {
+    let mut out =
+        args.outputs.iter().map(|text| destination::parse(text)).collect::<Result<Vec<_>, _>>().map_err(Failure::usage)?;
+    let streams = out.iter().filter(|output| to_stdout(output)).count();
+    if streams > 1 {
+        return Err(Failure::usage("only one output can be written to standard output"));
+    }
+    if args.push && !out.iter().any(|output| matches!(output, Output::Registry { .. })) {
+        out.push(Output::Registry { names: Vec::new(), packing: Packing::default() });
+    }
+    for output in &out {
+        if let Output::Registry { names, .. } = output
+            && names.is_empty()
+            && args.tags.is_empty()
+        {
+            return Err(Failure::usage("pushing needs a name for the image").with_hint("name it with `-t REGISTRY/NAME`".to_owned()));
+        }
+    }
+    // An image with a name is in the store under it, so that `orlop tag` and `orlop push` find it.
+    let stored = out.iter().any(|output| matches!(output, Output::Store { .. }));
+    let wanted = args.load || !args.tags.is_empty() || out.is_empty();
+    if wanted && !stored {
+        out.insert(0, Output::Store { names: Vec::new() });
+    }
+    Ok(out)
+}

@@ -1,0 +1,315 @@
+//! `-o DEST`: BuildKit's syntax, comma-separated `key=value` with CSV's quotes.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use orlop_builder::output::{Compression, Destination, Output, Packing};
+use orlop_store::Reference;
+
+use crate::fields;
+
+/// Reads one `-o`.
+pub(super) fn parse(text: &str) -> Result<Output, String> {
+    let parts = fields::split(text).map_err(|why| format!("`-o {text}`: {why}"))?;
+    // A path alone is a directory, `-` a tar on standard output.
+    if let [one] = parts.as_slice()
+        && !one.starts_with("type=")
+    {
+        return match one.as_str() {
+            "" => Err("`-o` needs a destination".to_owned()),
+            "-" => stdout().map(|dest| Output::Tar { dest }),
+            dir => Ok(Output::Local { dest: dir.into() }),
+        };
+    }
+    let mut keys = Keys { text, values: BTreeMap::new() };
+    for part in &parts {
+        let Some((key, value)) = part.split_once('=') else {
+            return Err(format!("`-o {text}`: `{part}` is not `key=value`"));
+        };
+        if keys.values.insert(key.trim().to_ascii_lowercase(), value.to_owned()).is_some() {
+            return Err(format!("`-o {text}`: `{key}` is given twice"));
+        }
+    }
+    let kind = keys.take("type").ok_or_else(|| {
+        format!("`-o {text}`: `type` is missing (one of `image`, `registry`, `oci`, `docker`, `local`, `tar`)")
+    })?;
+    let output = match kind.as_str() {
+        "image" | "registry" => image(&mut keys, kind == "registry")?,
+        "oci" => {
+            let tar = keys.flag("tar")?.unwrap_or(true);
+            let dest = if tar {
+                keys.file("oci")?
+            } else {
+                Destination::Path(keys.path().ok_or_else(|| keys.bad("`tar=false` needs `dest=DIR`"))?)
+            };
+            Output::Oci { dest, names: keys.names()?, packing: keys.packing()?, tar }
+        }
+        "docker" => {
+            if keys.flag("tar")? == Some(false) {
+                return Err(keys.bad("an archive for Docker is one file; for a directory use `type=oci,tar=false`"));
+            }
+            if !keys.values.contains_key("dest") {
+                let why = "`dest=FILE` is missing; to load the image into Docker, pipe it: \
+                           `orlop build -o type=docker,dest=- … | docker load`";
+                return Err(keys.bad(why));
+            }
+            let dest = keys.file("docker")?;
+            if let Some(compression) = keys.take("compression").filter(|name| name != "uncompressed") {
+                return Err(keys.bad(&format!(
+                    "`compression={compression}`: layers in an archive for Docker are not compressed; compress the \
+                     archive itself, or use `type=oci`"
+                )));
+            }
+            Output::Docker { dest, names: keys.names()? }
+        }
+        "local" => {
+            let dest = keys.path().ok_or_else(|| keys.bad("`dest=DIR` is missing"))?;
+            keys.refuse_unless("platform-split", false, "one platform is built at a time")?;
+            Output::Local { dest }
+        }
+        "tar" => {
+            keys.refuse_unless("platform-split", false, "one platform is built at a time")?;
+            Output::Tar { dest: keys.file("tar")? }
+        }
+        "cacheonly" => return Err(keys.bad("`cacheonly` is not needed: every build fills the step cache")),
+        other => {
+            return Err(format!(
+                "`-o {text}`: there is no type `{other}` (one of `image`, `registry`, `oci`, `docker`, `local`, `tar`)"
+            ));
+        }
+    };
+    keys.nothing_left(&kind)?;
+    Ok(output)
+}
+
+fn image(keys: &mut Keys<'_>, registry: bool) -> Result<Output, String> {
+    let push = match keys.flag("push")? {
+        Some(false) if registry => return Err(keys.bad("`type=registry` always pushes; use `type=image`")),
+        Some(push) => push,
+        None => registry,
+    };
+    keys.refuse_unless("store", true, "the image is always kept in the store")?;
+    for (key, why) in [
+        ("push-by-digest", "an image is pushed under a name"),
+        ("registry.insecure", "use `--insecure-registry HOST` instead"),
+        ("unpack", "layers are unpacked when they are needed"),
+        ("name-canonical", "it is not supported"),
+    ] {
+        keys.refuse_unless(key, false, why)?;
+    }
+    let names = keys.names()?;
+    if push {
+        return Ok(Output::Registry { names, packing: keys.packing()? });
+    }
+    let packs = keys.packing()?;
+    if packs != Packing::default() {
+        return Err(keys.bad(
+            "without `push=true` the image stays in the store, where layers are not compressed and there is no \
+             manifest to annotate",
+        ));
+    }
+    Ok(Output::Store { names })
+}
+
+/// Standard output as a destination; an archive is never written to a person's screen.
+fn stdout() -> Result<Destination, String> {
+    let out = std::io::stdout();
+    if out.is_terminal() {
+        return Err("an archive is not written to a terminal: redirect standard output, or name a file with `dest=`".to_owned());
+    }
+    rustix::io::dup(&out)
+        .map(|fd| Destination::Open(Arc::new(File::from(fd))))
+        .map_err(|error| format!("standard output cannot be used: {error}"))
+}
+
+/// The keys of one `-o` that nobody has asked for yet.
+struct Keys<'a> {
+    text: &'a str,
+    values: BTreeMap<String, String>,
+}
+
+impl Keys<'_> {
+    fn bad(&self, why: &str) -> String {
+        format!("`-o {}`: {why}", self.text)
+    }
+
+    fn take(&mut self, key: &str) -> Option<String> {
+        self.values.remove(key)
+    }
+
+    fn flag(&mut self, key: &str) -> Result<Option<bool>, String> {
+        match self.take(key) {
+            None => Ok(None),
+            Some(value) => match value.to_ascii_lowercase().as_str() {
+                "true" | "1" | "t" => Ok(Some(true)),
+                "false" | "0" | "f" => Ok(Some(false)),
+                _ => Err(self.bad(&format!("`{key}={value}` is neither `true` nor `false`"))),
+            },
+        }
+    }
+
+    /// Takes a flag that may only say what happens anyway.
+    fn refuse_unless(&mut self, key: &str, always: bool, why: &str) -> Result<(), String> {
+        match self.flag(key)? {
+            Some(value) if value != always => Err(self.bad(&format!("`{key}={value}` is not supported: {why}"))),
+            _ => Ok(()),
+        }
+    }
+
+    fn path(&mut self) -> Option<PathBuf> {
+        self.take("dest").filter(|dest| !dest.is_empty() && dest != "-").map(PathBuf::from)
+    }
+
+    /// The file of an archive: standard output for `dest=-` or none.
+    fn file(&mut self, kind: &str) -> Result<Destination, String> {
+        match self.take("dest").as_deref() {
+            None | Some("-") => stdout().map_err(|why| format!("`-o type={kind}`: {why}")),
+            Some("") => Err(self.bad("`dest` is empty")),
+            Some(path) => Ok(Destination::Path(path.into())),
+        }
+    }
+
+    fn names(&mut self) -> Result<Vec<Reference>, String> {
+        let Some(names) = self.take("name") else { return Ok(Vec::new()) };
+        names
+            .split(',')
+            .map(|name| name.trim().parse::<Reference>().map_err(|error| self.bad(&error.to_string())))
+            .collect()
+    }
+
+    fn packing(&mut self) -> Result<Packing, String> {
+        self.refuse_unless("oci-mediatypes", true, "images are written with OCI media types")?;
+        self.refuse_unless("rewrite-timestamp", false, "files keep their times; SOURCE_DATE_EPOCH sets the image's")?;
+        let level = match self.take("compression-level") {
+            None => None,
+            Some(text) => match text.parse::<u8>() {
+                Ok(level) if level <= 22 => Some(level),
+                _ => return Err(self.bad(&format!("`compression-level={text}` is not a number from 0 to 22"))),
+            },
+        };
+        let compression = match self.take("compression").as_deref() {
+            None if level.is_some() => Some(Compression::Gzip(level)),
+            None => None,
+            Some("gzip") => Some(Compression::Gzip(level)),
+            Some("zstd") => Some(Compression::Zstd(level)),
+            Some("uncompressed") if level.is_some() => {
+                return Err(self.bad("`compression-level` has no effect with `compression=uncompressed`"));
+            }
+            Some("uncompressed") => Some(Compression::Uncompressed),
+            Some("estargz") => {
+                return Err(self.bad("`compression=estargz` is not supported (one of `gzip`, `zstd`, `uncompressed`)"));
+            }
+            Some(other) => {
+                return Err(self.bad(&format!(
+                    "there is no compression `{other}` (one of `gzip`, `zstd`, `uncompressed`)"
+                )));
+            }
+        };
+        match compression {
+            Some(Compression::Gzip(Some(level))) if level > 9 => {
+                return Err(self.bad(&format!("gzip has levels from 0 to 9, not {level}")));
+            }
+            Some(Compression::Zstd(Some(0))) => return Err(self.bad("zstd has levels from 1 to 22, not 0")),
+            _ => {}
+        }
+        let force = self.flag("force-compression")?.unwrap_or(false);
+        if force && compression.is_none() {
+            return Err(self.bad("`force-compression` needs `compression=`"));
+        }
+        let annotations = self.annotations()?;
+        Ok(Packing { compression, force, annotations })
+    }
+
+    /// `annotation.KEY=VALUE` and `annotation-manifest.KEY=VALUE`; those of indexes and descriptors have
+    /// no place in what we write.
+    fn annotations(&mut self) -> Result<Vec<(String, String)>, String> {
+        let keys: Vec<String> = self.values.keys().filter(|key| key.starts_with("annotation")).cloned().collect();
+        let mut out = Vec::new();
+        for key in keys {
+            let name = key.strip_prefix("annotation.").or_else(|| key.strip_prefix("annotation-manifest."));
+            match (name, self.take(&key)) {
+                (Some(name), Some(value)) if !name.is_empty() => out.push((name.to_owned(), value)),
+                _ => return Err(self.bad(&format!("`{key}` is not supported (use `annotation.KEY=VALUE`)"))),
+            }
+        }
+        Ok(out)
+    }
+
+    fn nothing_left(&self, kind: &str) -> Result<(), String> {
+        match self.values.keys().next() {
+            Some(key) => Err(self.bad(&format!("`{key}` means nothing for `type={kind}`"))),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_short_form_is_a_directory() {
+        assert!(matches!(parse("out/dir"), Ok(Output::Local { dest }) if dest.to_str() == Some("out/dir")));
+        assert!(matches!(parse("type=local,dest=x"), Ok(Output::Local { .. })));
+    }
+
+    #[test]
+    fn an_oci_archive_with_everything() {
+        let text = "type=oci,\"name=a,b:2\",dest=/tmp/o.tar,compression=zstd,compression-level=9,\
+                    force-compression=true,annotation.org.x=y";
+        let Ok(Output::Oci { dest: Destination::Path(path), names, packing, tar: true }) = parse(text) else {
+            panic!("{:?}", parse(text));
+        };
+        assert_eq!(path.to_str(), Some("/tmp/o.tar"));
+        assert_eq!(names.iter().map(Reference::familiar).collect::<Vec<_>>(), ["a:latest", "b:2"]);
+        assert_eq!(packing.compression, Some(Compression::Zstd(Some(9))));
+        assert!(packing.force);
+        assert_eq!(packing.annotations, [("org.x".to_owned(), "y".to_owned())]);
+    }
+
+    #[test]
+    fn pushing_has_three_spellings() {
+        for text in ["type=registry", "type=image,push=true", "type=registry,push=true,name=r/x"] {
+            assert!(matches!(parse(text), Ok(Output::Registry { .. })), "{text}");
+        }
+        assert!(matches!(parse("type=image,name=x"), Ok(Output::Store { .. })));
+    }
+
+    #[test]
+    fn what_has_no_effect_is_refused_and_named() {
+        for (text, named) in [
+            ("type=oci,dest=x,tarr=false", "`tarr` means nothing"),
+            ("type=oci,dest=x,tar=maybe", "`tar=maybe`"),
+            ("type=oci,tar=false", "dest=DIR"),
+            ("type=oci,dest=x,dest=y", "twice"),
+            ("dest=x,tar=false", "`type` is missing"),
+            ("type=nonsense", "`nonsense`"),
+            ("type=docker", "docker load"),
+            ("type=docker,dest=x,tar=false", "tar=false"),
+            ("type=docker,dest=x,compression=zstd", "not compressed"),
+            ("type=local", "dest=DIR"),
+            ("type=local,dest=x,compression=gzip", "`compression` means nothing"),
+            ("type=tar,dest=x,name=y", "`name` means nothing"),
+            ("type=image,compression=gzip", "push=true"),
+            ("type=image,name=UPPER", "lower case"),
+            ("type=registry,push=false", "always pushes"),
+            ("type=oci,dest=x,compression=estargz", "estargz"),
+            ("type=oci,dest=x,compression=gzip,compression-level=10", "0 to 9"),
+            ("type=oci,dest=x,compression=zstd,compression-level=0", "1 to 22"),
+            ("type=oci,dest=x,compression=uncompressed,compression-level=3", "no effect"),
+            ("type=oci,dest=x,force-compression=true", "needs `compression=`"),
+            ("type=oci,dest=x,annotation-index.a=b", "annotation-index.a"),
+            ("type=oci,dest=x,oci-mediatypes=false", "OCI media types"),
+            ("type=oci,dest", "`dest` is not `key=value`"),
+            ("type=oci,\"dest=x", "quote"),
+        ] {
+            match parse(text) {
+                Err(why) => assert!(why.contains(named), "{text}: {why}"),
+                Ok(output) => panic!("{text}: {output:?}"),
+            }
+        }
+    }
+}

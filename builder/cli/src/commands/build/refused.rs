@@ -1,0 +1,121 @@
+//! Flags of `docker build` and `buildah build` that mean something we do not do. They are known, so
+//! that the answer is what to do instead and not that there is no such flag.
+
+use clap::builder::Str;
+use clap::error::ErrorKind;
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
+
+/// One such flag.
+struct Flag {
+    name: &'static str,
+    short: Option<char>,
+    /// The value that asks for what happens anyway, and is therefore taken.
+    fine: &'static [&'static str],
+    why: &'static str,
+}
+
+const fn flag(name: &'static str, why: &'static str) -> Flag {
+    Flag { name, short: None, fine: &[], why }
+}
+
+const fn fine(name: &'static str, fine: &'static [&'static str], why: &'static str) -> Flag {
+    Flag { name, short: None, fine, why }
+}
+
+const ATTESTATIONS: &str = "attestations are not made yet; leave it out";
+const CACHE: &str = "the step cache lives in the store only for now; leave it out, or share the store with `--root`";
+const JOB: &str = "RUN steps always get Docker's default privileges";
+const CPUS: &str = "use `--cpus`";
+
+/// All of them.
+const FLAGS: &[Flag] = &[
+    flag("allow", "no step can ask for more than Docker's default privileges, so there is nothing to allow"),
+    flag("annotation", "put it on one output: `-o type=oci,dest=FILE,annotation.KEY=VALUE`"),
+    fine("attest", &["type=provenance,disabled=true", "type=sbom,disabled=true"], ATTESTATIONS),
+    flag("build-context", "named contexts are not supported yet"),
+    flag("builder", "orlop has no daemon and no builders"),
+    flag("cache-from", CACHE),
+    flag("cache-to", CACHE),
+    flag("call", "only building is supported"),
+    flag("cap-add", JOB),
+    flag("cap-drop", JOB),
+    flag("cgroup-parent", "the limits of a step are set with `--memory`, `--cpus` and `--pids-limit`"),
+    flag("check", "checks without a build are not supported yet"),
+    flag("compress", "there is no daemon to send the context to"),
+    flag("cpu-period", CPUS),
+    flag("cpu-quota", CPUS),
+    flag("cpu-shares", CPUS),
+    flag("cpuset-cpus", CPUS),
+    flag("cpuset-mems", CPUS),
+    flag("device", JOB),
+    flag("env", "set it in the Dockerfile with ENV"),
+    fine("force-rm", &["true"], "the remains of a step are always removed"),
+    fine("format", &["oci"], "images are written as OCI images; for `docker load` use `-o type=docker,dest=FILE`"),
+    flag("isolation", "RUN steps are always isolated in namespaces of their own"),
+    flag("jobs", "independent stages always run at the same time"),
+    fine("layers", &["true"], "every step is cached; use `--no-cache` to run them all"),
+    flag("logfile", "redirect standard error instead"),
+    flag("manifest", "indexes of several platforms are not made yet"),
+    flag("memory-swap", "use `--memory`"),
+    flag("no-cache-filter", "use `--no-cache`"),
+    fine("provenance", &["false"], ATTESTATIONS),
+    fine("rm", &["true"], "the remains of a step are always removed"),
+    fine("sbom", &["false"], ATTESTATIONS),
+    flag("security-opt", JOB),
+    flag("sign-by", "images are not signed; sign them with `cosign`"),
+    fine("squash", &["false"], "layers are kept as they are; copy the last stage into a new one with `COPY --from` instead"),
+    flag("timestamp", "set the environment variable SOURCE_DATE_EPOCH"),
+    flag("unsetenv", "set it in the Dockerfile with ENV"),
+    flag("userns", JOB),
+    Flag { name: "volume", short: Some('v'), fine: &[], why: "use `RUN --mount=type=bind` or `type=cache` in the Dockerfile" },
+];
+
+/// The flags as clap's arguments: parsing fails with the reason when one is used.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RefusedFlags;
+
+impl Args for RefusedFlags {
+    fn augment_args(command: Command) -> Command {
+        FLAGS.iter().fold(command, |command, flag| {
+            let mut arg = Arg::new(Str::from(flag.name))
+                .long(flag.name)
+                .hide(true)
+                .action(ArgAction::Append)
+                // With `=` only where a value is taken, so that a bare flag never swallows CONTEXT.
+                .num_args(0..=1)
+                .default_missing_value("true");
+            if !flag.fine.is_empty() {
+                arg = arg.require_equals(true);
+            }
+            if let Some(short) = flag.short {
+                arg = arg.short(short);
+            }
+            command.arg(arg)
+        })
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for RefusedFlags {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        for flag in FLAGS {
+            let Some(values) = matches.get_many::<String>(flag.name) else { continue };
+            for value in values {
+                if !flag.fine.contains(&value.as_str()) {
+                    let shown = if flag.fine.is_empty() { String::new() } else { format!("={value}") };
+                    let text = format!("`--{}{shown}` is not supported: {}\n", flag.name, flag.why);
+                    return Err(clap::Error::raw(ErrorKind::InvalidValue, text));
+                }
+            }
+        }
+        Ok(Self)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}

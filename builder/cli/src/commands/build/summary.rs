@@ -1,0 +1,64 @@
+//! What a build says at its end: to people, and to `--metadata-file`.
+
+use orlop_builder::output::Output;
+use orlop_builder::{BuildReport, BuildRequest};
+use orlop_store::image::MAX_MANIFEST;
+use orlop_store::{Descriptor, Manifest, Reference, Store};
+use serde_json::{Map, json};
+
+use crate::diagnostics::Failure;
+use crate::layers;
+use crate::progress::{Summary, SummaryLayer};
+
+/// The names that the image has got, each once.
+fn names(request: &BuildRequest) -> Vec<&Reference> {
+    let own = request.outputs.iter().flat_map(|output| match output {
+        Output::Store { names } | Output::Registry { names, .. } => names.iter(),
+        _ => [].iter(),
+    });
+    let mut out: Vec<&Reference> = Vec::new();
+    for name in request.tags.iter().chain(own) {
+        if !out.contains(&name) {
+            out.push(name);
+        }
+    }
+    out
+}
+
+/// What there is to say.
+pub(super) fn summary(store: &Store, report: &BuildReport, request: &BuildRequest) -> Summary {
+    let made = layers::created_by(&report.image);
+    let sizes = layers::sizes(store, &report.image);
+    let layers = report.image.layers().iter().zip(sizes).zip(made);
+    Summary {
+        steps_cached: report.steps_cached,
+        steps_run: report.steps_run,
+        duration: report.duration,
+        layers: layers
+            .map(|((layer, size), created_by)| SummaryLayer { diff_id: layer.diff_id, size, created_by })
+            .collect(),
+        image_id: report.image_id,
+        manifest_digest: report.manifest_digest,
+        names: names(request).into_iter().map(Reference::familiar).collect(),
+    }
+}
+
+/// The file of `--metadata-file`, with BuildKit's keys. Those of the manifest are there when an output
+/// has one.
+pub(super) fn metadata(store: &Store, report: &BuildReport, request: &BuildRequest) -> Result<Vec<u8>, Failure> {
+    let mut out = Map::new();
+    out.insert("containerimage.config.digest".into(), json!(report.image_id));
+    if let Some(digest) = &report.manifest_digest {
+        out.insert("containerimage.digest".into(), json!(digest));
+        let manifest = Manifest::parse(&store.blobs().read_small(digest, MAX_MANIFEST)?, "")?;
+        let descriptor = Descriptor { platform: Some(report.image.platform()), ..manifest.descriptor() };
+        out.insert("containerimage.descriptor".into(), json!(descriptor));
+    }
+    let names: Vec<String> = names(request).into_iter().map(ToString::to_string).collect();
+    if !names.is_empty() {
+        out.insert("image.name".into(), json!(names.join(",")));
+    }
+    let mut text = format!("{:#}", serde_json::Value::Object(out));
+    text.push('\n');
+    Ok(text.into_bytes())
+}

@@ -1,0 +1,107 @@
+//! `orlop inspect`: everything about images, as JSON.
+
+use clap::Args;
+use orlop_store::{Image, Named, Store};
+use serde_json::{Value, json};
+
+use crate::diagnostics::Failure;
+use crate::layers;
+use crate::session::App;
+
+/// Show everything about images, as a JSON array
+#[derive(Args, Debug)]
+pub(crate) struct InspectArgs {
+    /// Names or IDs of images
+    #[arg(value_name = "IMAGE", required = true)]
+    images: Vec<String>,
+
+    /// `json`, the only format
+    #[arg(short, long, value_name = "FORMAT", value_parser = ["json"], default_value = "json")]
+    format: String,
+
+    /// Kind of the things to show: `image`, the only one
+    #[arg(long = "type", value_name = "KIND", value_parser = ["image"], default_value = "image", hide = true)]
+    kind: String,
+}
+
+/// Runs the command. What is there is shown also when something is not.
+pub(crate) fn run(app: &App, args: &InspectArgs) -> Result<(), Failure> {
+    debug_assert!(args.format == "json" && args.kind == "image", "clap takes nothing else");
+    let store = app.store()?;
+    let mut found = Vec::new();
+    let mut failed: Option<Failure> = None;
+    for text in &args.images {
+        match document(&store, text) {
+            Ok(value) => found.push(value),
+            Err(failure) => {
+                if let Some(earlier) = failed.replace(failure) {
+                    earlier.report();
+                }
+            }
+        }
+    }
+    crate::table::lines([format!("{:#}", Value::Array(found))])?;
+    match failed {
+        Some(failure) => Err(failure),
+        None => Ok(()),
+    }
+}
+
+fn document(store: &Store, text: &str) -> Result<Value, Failure> {
+    let named = store.images().resolve(text)?;
+    let image = store.images().load(&named)?;
+    let names = store.images().list()?.into_iter().find(|record| record.id == named.id).map(|record| record.names);
+    let names = names.unwrap_or_default();
+    let tags: Vec<String> = names.iter().filter(|name| name.tag().is_some()).map(|name| name.familiar()).collect();
+    let mut digests: Vec<String> = Vec::new();
+    for name in &names {
+        let Some(target) = store.images().named(name)? else { continue };
+        if let Some(digest) = target.index.or(target.manifest) {
+            let text = format!("{}@{digest}", name.repository());
+            if !digests.contains(&text) {
+                digests.push(text);
+            }
+        }
+    }
+    Ok(value(store, &named, &image, &tags, &digests))
+}
+
+/// The document in the manner of `docker image inspect`.
+fn value(store: &Store, named: &Named, image: &Image, tags: &[String], digests: &[String]) -> Value {
+    let config = image.config();
+    let raw = config.as_json();
+    let platform = image.platform();
+    let field = |name: &str| raw.get(name).cloned().unwrap_or(Value::Null);
+    let sizes = layers::sizes(store, image);
+    let each: Vec<Value> = image
+        .layers()
+        .iter()
+        .zip(sizes)
+        .map(|(layer, size)| {
+            json!({
+                "DiffID": layer.diff_id,
+                "Size": size,
+                "Blob": layer.blob.as_ref().map(|blob| json!({
+                    "Digest": blob.digest, "MediaType": blob.media_type, "Size": blob.size,
+                })),
+            })
+        })
+        .collect();
+    json!({
+        "Id": named.id,
+        "Digest": named.manifest,
+        "RepoTags": tags,
+        "RepoDigests": digests,
+        "Created": field("created"),
+        "Author": field("author"),
+        "Architecture": platform.architecture,
+        "Variant": platform.variant,
+        "Os": platform.os,
+        "OsVersion": platform.os_version,
+        "Config": field("config"),
+        "RootFS": { "Type": "layers", "Layers": image.diff_ids() },
+        "Layers": each,
+        "History": field("history"),
+        "Size": layers::total(store, image),
+    })
+}

@@ -1,0 +1,68 @@
+//! `orlop load`: images from a file into the store.
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use orlop_builder::event::Outcome;
+use orlop_store::layout::LoadOptions;
+use orlop_store::{Manifest, Named, Platform, media_type};
+
+use super::build::platform;
+use crate::diagnostics::Failure;
+use crate::global::ProgressArgs;
+use crate::session::App;
+use crate::table;
+
+/// Read images from an archive or an OCI layout into the store
+#[derive(Args, Debug)]
+pub(crate) struct LoadArgs {
+    /// Archive of `docker save` or `orlop save`, or directory of an OCI layout [default: standard input]
+    #[arg(short, long, value_name = "PATH")]
+    input: Option<PathBuf>,
+
+    /// Platform to take where there are several, `OS/ARCHITECTURE` [default: this machine's]
+    #[arg(long, value_name = "PLATFORM", value_parser = platform)]
+    platform: Option<Platform>,
+
+    #[command(flatten)]
+    progress: ProgressArgs,
+}
+
+/// Runs the command.
+pub(crate) fn run(app: &App, args: &LoadArgs) -> Result<(), Failure> {
+    let path = args.input.as_deref().filter(|path| *path != Path::new("-"));
+    if path.is_none() && std::io::stdin().is_terminal() {
+        return Err(Failure::usage("an archive is not read from a terminal")
+            .with_hint("name the file with `-i FILE`".to_owned()));
+    }
+    let session = app.session(args.progress.mode()?)?;
+    let options = LoadOptions { name: None, platform: args.platform.clone() };
+    let lines = session.work(|engine, progress| {
+        let task = progress.start(match path {
+            Some(path) => format!("read {}", path.display()),
+            None => "read the archive".to_owned(),
+        });
+        let loaded = match path {
+            Some(path) => engine.store.load(path, &options)?,
+            None => engine.store.load_from(std::io::stdin().lock(), &options)?,
+        };
+        let mut lines = Vec::new();
+        for image in &loaded {
+            let index = image.descriptor.as_ref().filter(|d| media_type::is_index(&d.media_type)).map(|d| d.digest);
+            // An index is kept only as far as its document is here.
+            let index = index.filter(|digest| engine.store.blobs().contains(digest));
+            let target = Named { id: image.image.id(), manifest: image.image.manifest().map(Manifest::digest), index };
+            for name in &image.names {
+                engine.store.images().tag(name, &target)?;
+                lines.push(format!("Loaded image: {}", name.familiar()));
+            }
+            if image.names.is_empty() {
+                lines.push(format!("Loaded image ID: {}", target.id));
+            }
+        }
+        task.finish(Outcome::Done, None, None);
+        Ok::<_, Failure>(lines)
+    })?;
+    table::lines(lines)
+}

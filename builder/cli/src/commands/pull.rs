@@ -1,0 +1,53 @@
+//! `orlop pull`: images from registries into the store.
+
+use clap::Args;
+use orlop_builder::event::Outcome;
+use orlop_builder::request::PullPolicy;
+use orlop_builder::transfer;
+use orlop_store::{Platform, Reference};
+
+use super::build::{platform, reference};
+use crate::diagnostics::Failure;
+use crate::global::ProgressArgs;
+use crate::session::App;
+use crate::table;
+
+/// Fetch images from registries into the store
+///
+/// Standard output carries the ID of each image.
+#[derive(Args, Debug)]
+pub(crate) struct PullArgs {
+    /// Names of the images
+    #[arg(value_name = "NAME", required = true, value_parser = reference)]
+    names: Vec<Reference>,
+
+    /// Platform of the image, `OS/ARCHITECTURE` [default: this machine's]
+    #[arg(long, value_name = "PLATFORM", value_parser = platform)]
+    platform: Option<Platform>,
+
+    /// Accept plain HTTP and certificates that nobody vouches for from the registries of these names
+    #[arg(long, value_name = "BOOL", action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true,
+          default_value_t = true, default_missing_value = "true", hide = true)]
+    tls_verify: bool,
+
+    #[command(flatten)]
+    progress: ProgressArgs,
+}
+
+/// Runs the command.
+pub(crate) fn run(app: &App, args: &PullArgs) -> Result<(), Failure> {
+    let app = if args.tls_verify { app } else { &app.trusting(&args.names) };
+    let session = app.session(args.progress.mode()?)?;
+    let platform = args.platform.clone().unwrap_or_else(Platform::host);
+    let mut ids = Vec::new();
+    session.work(|engine, progress| {
+        for name in &args.names {
+            let task = progress.start(format!("pull {}", name.familiar()));
+            let image = transfer::pull(engine, name, &platform, PullPolicy::Always, &task)?;
+            task.finish(Outcome::Done, None, None);
+            ids.push(image.id().to_string());
+        }
+        Ok::<_, Failure>(())
+    })?;
+    table::lines(ids)
+}

@@ -1,0 +1,143 @@
+//! `orlop push`: an image from the store to a registry.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use orlop_builder::event::Outcome;
+use orlop_builder::output::{Compression, Packing};
+use orlop_builder::transfer;
+use orlop_store::Reference;
+
+use super::build::reference;
+use crate::diagnostics::Failure;
+use crate::global::ProgressArgs;
+use crate::session::App;
+use crate::{file, table};
+
+/// Send an image from the store to a registry
+///
+/// Standard output carries the digest of the manifest.
+#[derive(Args, Debug)]
+pub(crate) struct PushArgs {
+    /// Name or ID of the image
+    #[arg(value_name = "IMAGE")]
+    image: String,
+
+    /// Name to push it under, if not IMAGE; `docker://` before it may be left out
+    #[arg(value_name = "NAME", value_parser = destination)]
+    name: Option<Reference>,
+
+    /// How layers are compressed that no registry has given us
+    #[arg(long, value_name = "FORMAT", visible_alias = "compression-format")]
+    compression: Option<Format>,
+
+    /// Level of the compression: 0 to 9 for gzip, 1 to 22 for zstd
+    #[arg(long, value_name = "LEVEL")]
+    compression_level: Option<u8>,
+
+    /// Compress also those layers anew that are compressed in another way
+    #[arg(long, requires = "compression")]
+    force_compression: bool,
+
+    /// Write the digest of the manifest to this file
+    #[arg(long, value_name = "FILE")]
+    digestfile: Option<PathBuf>,
+
+    /// Accept plain HTTP and certificates that nobody vouches for from the registry
+    #[arg(long, value_name = "BOOL", action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true,
+          default_value_t = true, default_missing_value = "true", hide = true)]
+    tls_verify: bool,
+
+    #[command(flatten)]
+    progress: ProgressArgs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Gzip,
+    Zstd,
+    Uncompressed,
+}
+
+fn destination(text: &str) -> Result<Reference, String> {
+    reference(text.strip_prefix("docker://").unwrap_or(text))
+}
+
+impl PushArgs {
+    fn packing(&self) -> Result<Packing, Failure> {
+        let level = self.compression_level;
+        let compression = match (self.compression, level) {
+            (None, None) => None,
+            (None | Some(Format::Gzip), Some(10..)) => return Err(Failure::usage("gzip has levels from 0 to 9")),
+            (None | Some(Format::Gzip), level) => Some(Compression::Gzip(level)),
+            (Some(Format::Zstd), Some(0 | 23..)) => return Err(Failure::usage("zstd has levels from 1 to 22")),
+            (Some(Format::Zstd), level) => Some(Compression::Zstd(level)),
+            (Some(Format::Uncompressed), Some(_)) => {
+                return Err(Failure::usage("`--compression-level` has no effect with `--compression uncompressed`"));
+            }
+            (Some(Format::Uncompressed), None) => Some(Compression::Uncompressed),
+        };
+        Ok(Packing { compression, force: self.force_compression, annotations: Vec::new() })
+    }
+}
+
+/// Runs the command.
+pub(crate) fn run(app: &App, args: &PushArgs) -> Result<(), Failure> {
+    let packing = args.packing()?;
+    let name = match &args.name {
+        Some(name) => name.clone(),
+        None => reference(&args.image).map_err(|why| {
+            Failure::usage(why).with_hint("name the target as well: `orlop push IMAGE REGISTRY/NAME`".to_owned())
+        })?,
+    };
+    let app = if args.tls_verify { app } else { &app.trusting(std::slice::from_ref(&name)) };
+    let session = app.session(args.progress.mode()?)?;
+    let image = session.store.images().get(&args.image)?;
+    let pushed = session.work(|engine, progress| {
+        let task = progress.start(format!("push {}", name.familiar()));
+        let pushed = transfer::push(engine, &image, &name, &packing.export(true), &task)?;
+        task.finish(Outcome::Done, None, None);
+        Ok::<_, Failure>(pushed)
+    })?;
+    if let Some(path) = &args.digestfile {
+        file::replace(path, pushed.manifest.to_string().as_bytes())?;
+    }
+    table::lines([pushed.manifest.to_string()])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        push: PushArgs,
+    }
+
+    fn packing(words: &[&str]) -> Result<Packing, Failure> {
+        Cli::parse_from([&["push", "image"], words].concat()).push.packing()
+    }
+
+    #[test]
+    fn levels_are_those_of_the_format() {
+        assert_eq!(packing(&[]).unwrap().compression, None);
+        assert_eq!(packing(&["--compression-level=9"]).unwrap().compression, Some(Compression::Gzip(Some(9))));
+        let zstd = packing(&["--compression=zstd", "--force-compression"]).unwrap();
+        assert_eq!((zstd.compression, zstd.force), (Some(Compression::Zstd(None)), true));
+        for bad in [
+            &["--compression-level=10"][..],
+            &["--compression=zstd", "--compression-level=0"],
+            &["--compression=zstd", "--compression-level=23"],
+            &["--compression=uncompressed", "--compression-level=1"],
+        ] {
+            assert!(packing(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn the_target_may_be_written_as_a_transport() {
+        assert_eq!(destination("docker://localhost:5000/a").unwrap().to_string(), "localhost:5000/a:latest");
+    }
+}

@@ -1,0 +1,173 @@
+//! What files of the machine and of the user say about registries, as values for the client.
+
+use std::path::{Path, PathBuf};
+
+use orlop_registry_client::{ClientConfig, Credentials, HostsConfig, Proxies, RegistriesConf, RetryObserver};
+
+use crate::diagnostics::Failure;
+use crate::global::Global;
+use crate::{env, file};
+
+/// The most that is read of a configuration file.
+const MAX_FILE: u64 = 4 << 20;
+/// Where the system keeps what concerns registries.
+const SYSTEM: &str = "/etc/containers";
+
+/// The user's home directory, where there is one.
+fn home() -> Option<PathBuf> {
+    env::HOME.get().map(PathBuf::from)
+}
+
+fn user_config() -> Option<PathBuf> {
+    env::XDG_CONFIG_HOME.get().map(PathBuf::from).or_else(|| home().map(|home| home.join(".config")))
+}
+
+/// The store's directory: `--root`, the variable, else where such things belong.
+pub(crate) fn store_root(global: &Global, root: bool) -> Result<PathBuf, Failure> {
+    if let Some(path) = global.root.clone().or_else(|| env::ORLOP_ROOT.get().map(PathBuf::from)) {
+        return Ok(path);
+    }
+    if root {
+        return Ok("/var/lib/orlop".into());
+    }
+    let data = env::XDG_DATA_HOME.get().map(PathBuf::from);
+    let data = data.or_else(|| home().map(|home| home.join(".local/share")));
+    data.map(|dir| dir.join("orlop")).ok_or_else(|| {
+        Failure::usage("there is no place for the store: neither XDG_DATA_HOME nor HOME is set")
+            .with_hint("name one with `--root DIR`".to_owned())
+    })
+}
+
+/// Everything that the client is told.
+pub(crate) fn client(global: &Global, on_retry: RetryObserver) -> Result<ClientConfig, Failure> {
+    Ok(ClientConfig { credentials: credentials(global)?, hosts: hosts(global)?, proxies: proxies(), on_retry, ..ClientConfig::default() })
+}
+
+fn credentials(global: &Global) -> Result<Credentials, Failure> {
+    let mut out = Credentials::none();
+    let path = env::PATH.get().unwrap_or_default();
+    out.set_helper_path(std::env::split_paths(&path).filter(|dir| dir.is_absolute()).collect());
+    let only = global.authfile.clone().or_else(|| env::REGISTRY_AUTH_FILE.get().map(PathBuf::from));
+    if let Some(path) = only {
+        out.add_file(&path.display().to_string(), &file::read(&path, MAX_FILE)?)?;
+        return Ok(out);
+    }
+    let docker = env::DOCKER_CONFIG.get().map(PathBuf::from).or_else(|| home().map(|home| home.join(".docker")));
+    let containers = [env::XDG_RUNTIME_DIR.get().map(PathBuf::from), user_config()].into_iter().flatten();
+    let files = docker
+        .map(|dir| dir.join("config.json"))
+        .into_iter()
+        .chain(containers.map(|dir| dir.join("containers/auth.json")));
+    for path in files {
+        if let Some(bytes) = file::read_optional(&path, MAX_FILE)? {
+            out.add_file(&path.display().to_string(), &bytes)?;
+        }
+    }
+    Ok(out)
+}
+
+fn hosts(global: &Global) -> Result<HostsConfig, Failure> {
+    let mut registries = RegistriesConf::default();
+    for path in registries_files()? {
+        if let Some(bytes) = file::read_optional(&path, MAX_FILE)? {
+            let name = path.display().to_string();
+            let text = String::from_utf8(bytes).map_err(|_| Failure::user(format!("`{name}` is not UTF-8")))?;
+            registries.add(&name, &text)?;
+        }
+    }
+    let certs_dirs = user_config()
+        .map(|dir| dir.join("containers/certs.d"))
+        .into_iter()
+        .chain([Path::new(SYSTEM).join("certs.d"), "/etc/docker/certs.d".into()])
+        .collect();
+    let insecure = global.insecure_registries.iter().map(|host| host.trim_end_matches('/').to_owned()).collect();
+    Ok(HostsConfig { insecure, registries, certs_dirs, extra_ca: authorities()? })
+}
+
+/// The `registries.conf` that applies, and what is dropped in beside it, in the order of their names.
+fn registries_files() -> Result<Vec<PathBuf>, Failure> {
+    if let Some(path) = env::CONTAINERS_REGISTRIES_CONF.get().map(PathBuf::from) {
+        std::fs::metadata(&path).map_err(|error| Failure::io("open", &path, &error))?;
+        return Ok(vec![path]);
+    }
+    let user = user_config().map(|dir| dir.join("containers"));
+    let own = user.as_ref().map(|dir| dir.join("registries.conf")).filter(|path| path.is_file());
+    let mut out = vec![own.unwrap_or_else(|| Path::new(SYSTEM).join("registries.conf"))];
+    for dir in [Some(PathBuf::from(SYSTEM)), user].into_iter().flatten() {
+        out.extend(files_in(&dir.join("registries.conf.d"), &["conf"])?);
+    }
+    Ok(out)
+}
+
+/// Files of a directory with one of the endings, sorted; none where there is no such directory.
+fn files_in(dir: &Path, endings: &[&str]) -> Result<Vec<PathBuf>, Failure> {
+    let entries = match std::fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(Failure::io("list", dir, &error)),
+    };
+    let mut out = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(|error| Failure::io("list", dir, &error))?.path();
+        if path.extension().is_some_and(|end| endings.iter().any(|known| end == *known)) {
+            out.push(path);
+        }
+    }
+    out.sort();
+    Ok(out)
+}
+
+fn authorities() -> Result<Vec<Vec<u8>>, Failure> {
+    let mut paths: Vec<PathBuf> = env::SSL_CERT_FILE.get().map(PathBuf::from).into_iter().collect();
+    if let Some(dirs) = env::SSL_CERT_DIR.get() {
+        for dir in std::env::split_paths(&dirs) {
+            paths.extend(files_in(&dir, &["crt", "pem", "cer"])?);
+        }
+    }
+    paths.iter().map(|path| file::read(path, MAX_FILE)).collect()
+}
+
+fn proxies() -> Proxies {
+    let all = env::either_case(&env::ALL_PROXY);
+    Proxies {
+        // In upper case a web server's clients could set it: CGI turns their `Proxy:` header into it.
+        http: env::lower_case(&env::HTTP_PROXY).or_else(|| all.clone()),
+        https: env::either_case(&env::HTTPS_PROXY).or(all),
+        no_proxy: env::either_case(&env::NO_PROXY),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_root_that_is_named_wins() {
+        let global = Global { root: Some("/x".into()), ..Global::default() };
+        assert_eq!(store_root(&global, true).unwrap(), Path::new("/x"));
+    }
+
+    #[test]
+    fn dropped_in_files_come_in_order() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["b.conf", "a.conf", "c.txt"] {
+            std::fs::write(dir.path().join(name), "").unwrap();
+        }
+        let names: Vec<_> = files_in(dir.path(), &["conf"]).unwrap();
+        let names: Vec<_> = names.iter().map(|p| p.file_name().unwrap().to_str().unwrap()).collect();
+        assert_eq!(names, ["a.conf", "b.conf"]);
+        assert!(files_in(&dir.path().join("none"), &["conf"]).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_damaged_file_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("auth.json");
+        std::fs::write(&path, "{").unwrap();
+        let global = Global { authfile: Some(path.clone()), ..Global::default() };
+        let error = credentials(&global).unwrap_err();
+        assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
+        let global = Global { authfile: Some(dir.path().join("none")), ..Global::default() };
+        assert!(credentials(&global).is_err());
+    }
+}

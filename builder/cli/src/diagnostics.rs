@@ -1,0 +1,283 @@
+//! From any error to what the user reads and the exit code that a script sees. This is the one place
+//! that decides either.
+//!
+//! | exit code | meaning |
+//! |---|---|
+//! | 0 | done |
+//! | 1 | the Dockerfile, a step, a registry or another input said no |
+//! | 2 | the command line is wrong |
+//! | 125 | orlop or the machine could not |
+//! | 130 | interrupted |
+//!
+//! `orlop run` passes on the exit code of the command in the container.
+
+use std::error::Error;
+use std::fmt;
+use std::io::{self, IsTerminal, Write};
+use std::path::Path;
+
+use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+use orlop_builder::{BuildError, ErrorKind, Place};
+
+use crate::env;
+use crate::progress::clean;
+
+/// The exit code of a command that the user stopped.
+pub(crate) const INTERRUPTED: u8 = 130;
+
+/// Lines of the Dockerfile that are shown around the one that is meant.
+const AROUND: usize = 2;
+/// Lines of a failed instruction that are marked; the rest would push the message off the screen.
+const MARKED: usize = 8;
+/// Lines of a failed step's last output that are shown again.
+const TAIL: usize = 30;
+
+/// Who has to act; it alone decides the exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// An input said no.
+    User,
+    /// The command line is wrong.
+    Usage,
+    /// orlop or the machine could not.
+    Internal,
+    /// The user stopped it.
+    Interrupted,
+    /// The command in a container ended with this code, and said itself why.
+    Exit(u8),
+    /// Whoever read our output is gone. Nothing to say, nobody to say it to.
+    BrokenPipe,
+}
+
+/// Why a command failed.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    kind: Kind,
+    message: String,
+    place: Option<Place>,
+    causes: Vec<String>,
+    hint: Option<String>,
+    tail: Option<Vec<u8>>,
+}
+
+impl Failure {
+    fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), place: None, causes: Vec::new(), hint: None, tail: None }
+    }
+
+    /// The command line is wrong.
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::new(Kind::Usage, message)
+    }
+
+    /// An input said no.
+    pub(crate) fn user(message: impl Into<String>) -> Self {
+        Self::new(Kind::User, message)
+    }
+
+    /// orlop or the machine could not.
+    pub(crate) fn internal(message: impl Into<String>) -> Self {
+        Self::new(Kind::Internal, message)
+    }
+
+    /// The user stopped it.
+    pub(crate) fn interrupted() -> Self {
+        Self::new(Kind::Interrupted, "interrupted")
+    }
+
+    /// The exit code of a container's command.
+    pub(crate) fn exit(code: u8) -> Self {
+        Self::new(Kind::Exit(code), "")
+    }
+
+    /// A file operation on a path that the user named.
+    pub(crate) fn io(action: &str, path: &Path, error: &io::Error) -> Self {
+        let mut failure = Self::new(Kind::User, format!("cannot {action} `{}`", path.display()));
+        failure.causes.push(error.to_string());
+        failure
+    }
+
+    /// Standard output could not be written to.
+    pub(crate) fn stdout(error: &io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            return Self::new(Kind::BrokenPipe, "");
+        }
+        let mut failure = Self::new(Kind::Internal, "cannot write to standard output");
+        failure.causes.push(error.to_string());
+        failure
+    }
+
+    /// Adds the causes of `error` to a failure that says what `error` says.
+    pub(crate) fn of(failure: Self, error: &dyn Error) -> Self {
+        failure.because(error)
+    }
+
+    /// Adds what to type next.
+    pub(crate) fn with_hint(mut self, hint: impl Into<Option<String>>) -> Self {
+        self.hint = hint.into().or(self.hint);
+        self
+    }
+
+    /// Adds the causes of `error`, not `error` itself.
+    fn because(mut self, error: &dyn Error) -> Self {
+        let mut source = error.source();
+        while let Some(cause) = source {
+            let text = cause.to_string();
+            // A wrapper that repeats its inside says it once.
+            if text != self.message && self.causes.last() != Some(&text) {
+                if is_broken_pipe(cause) {
+                    self.kind = Kind::BrokenPipe;
+                }
+                self.causes.push(text);
+            }
+            source = cause.source();
+        }
+        self
+    }
+
+    /// The code that the process ends with.
+    pub(crate) fn code(&self) -> u8 {
+        match self.kind {
+            Kind::User => 1,
+            Kind::Usage => 2,
+            Kind::Internal => 125,
+            Kind::Interrupted => INTERRUPTED,
+            Kind::Exit(code) => code,
+            // As the shell shows a program that SIGPIPE ended.
+            Kind::BrokenPipe => 141,
+        }
+    }
+
+    /// Shows it on standard error.
+    pub(crate) fn report(&self) {
+        let err = io::stderr();
+        let colour = err.is_terminal() && env::NO_COLOR.get().is_none();
+        // Standard error gone: nobody listens.
+        let _ = err.lock().write_all(self.render(colour).as_bytes());
+    }
+
+    /// The text that [`Failure::report`] shows.
+    fn render(&self, colour: bool) -> String {
+        if matches!(self.kind, Kind::Exit(_) | Kind::BrokenPipe) {
+            return String::new();
+        }
+        let mut out = String::new();
+        if let Some(tail) = self.tail.as_deref().filter(|tail| !tail.is_empty()) {
+            out.push_str(&tail_text(tail));
+        }
+        let message = clean_lines(&self.message);
+        match &self.place {
+            Some(place) => out.push_str(&excerpt(&message, place, colour)),
+            None => out.push_str(&Renderer::render(
+                &renderer(colour),
+                &[annotate_snippets::Group::with_title(Level::ERROR.primary_title(message))],
+            )),
+        }
+        out.push('\n');
+        for cause in &self.causes {
+            out.push_str(&format!("Caused by: {}\n", clean_lines(cause).replace('\n', "\n  ")));
+        }
+        if let Some(hint) = &self.hint {
+            let word = if colour { "\x1b[36mhint\x1b[0m" } else { "hint" };
+            out.push_str(&format!("{word}: {}\n", clean_lines(hint).replace('\n', "\n  ")));
+        }
+        out
+    }
+}
+
+fn renderer(colour: bool) -> Renderer {
+    if colour { Renderer::styled() } else { Renderer::plain() }
+}
+
+/// The lines of the Dockerfile around the error.
+fn excerpt(message: &str, place: &Place, colour: bool) -> String {
+    let file = &place.file;
+    let (first, last) = file.lines_of(place.span);
+    let marked = last.min(first + MARKED - 1);
+    let start_line = first.saturating_sub(AROUND).max(1);
+    let end_line = (marked + AROUND).min(file.line_count());
+    let start = file.line_span(start_line).map_or(0, |span| span.start);
+    let end = file.line_span(end_line).map_or(file.text().len(), |span| span.end);
+    let text = file.text().get(start..end).unwrap_or_default();
+    let line_end = file.line_span(marked).map_or(end, |span| span.end);
+    let from = place.span.start.clamp(start, end) - start;
+    let to = place.span.end.min(line_end).clamp(start, end).saturating_sub(start).max(from);
+    let snippet = Snippet::source(text)
+        .line_start(start_line)
+        .path(file.name())
+        .fold(false)
+        .annotation(AnnotationKind::Primary.span(from..to));
+    renderer(colour).render(&[Level::ERROR.primary_title(message).element(snippet)])
+}
+
+/// The last lines of a step, once more.
+fn tail_text(tail: &[u8]) -> String {
+    let text = String::from_utf8_lossy(tail);
+    let lines: Vec<&str> = text.lines().collect();
+    let shown = lines.get(lines.len().saturating_sub(TAIL)..).unwrap_or_default();
+    let mut out = String::from("last output of the step:\n");
+    for line in shown {
+        out.push_str(format!("  | {}", clean(line)).trim_end());
+        out.push('\n');
+    }
+    out
+}
+
+/// A message of several lines, each without anything that moves the cursor.
+fn clean_lines(text: &str) -> String {
+    text.lines().map(clean).collect::<Vec<_>>().join("\n")
+}
+
+fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl From<BuildError> for Failure {
+    fn from(error: BuildError) -> Self {
+        let kind = match error.kind {
+            ErrorKind::User => Kind::User,
+            ErrorKind::Internal => Kind::Internal,
+            ErrorKind::Interrupted => Kind::Interrupted,
+        };
+        let failure = Self::new(kind, error.message.clone()).because(&error);
+        Self { place: error.place, hint: error.hint, tail: error.tail, ..failure }
+    }
+}
+
+impl From<orlop_store::Error> for Failure {
+    fn from(error: orlop_store::Error) -> Self {
+        use orlop_store::ErrorKind as Store;
+        let kind = match error.kind() {
+            Store::NotFound | Store::Input | Store::Content => Kind::User,
+            _ => Kind::Internal,
+        };
+        Self::new(kind, error.to_string()).with_hint(error.hint()).because(&error)
+    }
+}
+
+impl From<orlop_registry_client::Error> for Failure {
+    fn from(error: orlop_registry_client::Error) -> Self {
+        let kind = if matches!(error, orlop_registry_client::Error::Cancelled) { Kind::Interrupted } else { Kind::User };
+        Self::new(kind, error.to_string()).with_hint(error.hint()).because(&error)
+    }
+}
+
+impl From<orlop_runner::RunError> for Failure {
+    fn from(error: orlop_runner::RunError) -> Self {
+        let kind = match &error {
+            orlop_runner::RunError::Cancelled => Kind::Interrupted,
+            orlop_runner::RunError::Spec(_) => Kind::User,
+            _ => Kind::Internal,
+        };
+        Self::new(kind, error.to_string()).with_hint(error.hint()).because(&error)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,196 @@
+//! What the user sees while we work, on standard error: standard output carries the result alone.
+
+mod lines;
+mod plain;
+mod rawjson;
+mod tty;
+
+use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
+
+use clap::ValueEnum;
+use orlop_builder::event::{Event, Observer, Outcome};
+use orlop_runner::Usage;
+use orlop_store::Digest;
+use serde::Serialize;
+
+pub(crate) use lines::clean;
+
+use crate::{env, quantity};
+
+/// `--progress`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Mode {
+    /// `tty` on a terminal, else `plain`.
+    Auto,
+    /// Lines for a log.
+    Plain,
+    /// Live lines.
+    Tty,
+    /// One JSON object a line.
+    Rawjson,
+    /// Nothing.
+    Quiet,
+}
+
+/// An observer that knows when a command is over.
+pub(crate) trait Display: Observer + std::fmt::Debug {
+    /// Nothing follows: the screen is left in order.
+    fn finish(&self);
+
+    /// Says what was built.
+    fn summary(&self, summary: &Summary);
+}
+
+/// What there is to say at the end of a build. With `--progress=rawjson` these are the fields of the
+/// event `summary`.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Summary {
+    /// Steps whose result was known.
+    pub(crate) steps_cached: usize,
+    /// Steps that ran.
+    pub(crate) steps_run: usize,
+    /// From start to end.
+    #[serde(serialize_with = "seconds")]
+    pub(crate) duration: Duration,
+    /// Layers, bottom first.
+    pub(crate) layers: Vec<SummaryLayer>,
+    /// Digest of the image's config.
+    pub(crate) image_id: Digest,
+    /// Digest of its manifest, where one was written.
+    pub(crate) manifest_digest: Option<Digest>,
+    /// Its names.
+    pub(crate) names: Vec<String>,
+}
+
+/// One layer of a [`Summary`].
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct SummaryLayer {
+    /// Digest of its tar.
+    pub(crate) diff_id: Digest,
+    /// Bytes of its tar, where they are known without fetching it.
+    pub(crate) size: Option<u64>,
+    /// What made it, from the image's history.
+    pub(crate) created_by: String,
+}
+
+fn seconds<S: serde::Serializer>(value: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(value.as_secs_f64())
+}
+
+impl Mode {
+    /// The display that the mode stands for on this standard error.
+    pub(crate) fn display(self) -> Box<dyn Display> {
+        let terminal = io::stderr().is_terminal() && env::TERM.text().is_none_or(|term| term != "dumb");
+        match self {
+            Self::Auto if terminal => Box::new(tty::Tty::new()),
+            Self::Auto | Self::Plain => Box::new(plain::Plain::new(io::stderr())),
+            Self::Tty => Box::new(tty::Tty::new()),
+            Self::Rawjson => Box::new(rawjson::RawJson::new(io::stderr())),
+            Self::Quiet => Box::new(Quiet),
+        }
+    }
+}
+
+/// Says nothing but warnings.
+#[derive(Debug)]
+struct Quiet;
+
+impl Observer for Quiet {
+    fn event(&self, event: Event) {
+        if let Event::Warning { text, .. } = event {
+            // With standard error gone there is nobody to warn.
+            let _ = writeln!(io::stderr(), "warning: {text}");
+        }
+    }
+}
+
+impl Display for Quiet {
+    fn finish(&self) {}
+    fn summary(&self, _summary: &Summary) {}
+}
+
+/// How a task ended, in a few words: `1.2s`, `CACHED`, with what its processes used behind it.
+fn ending(outcome: Outcome, duration: Duration, usage: Option<&Usage>, layer: Option<u64>) -> String {
+    let mut out = match outcome {
+        Outcome::Done => format!("DONE {}", quantity::duration(duration)),
+        Outcome::Cached => "CACHED".to_owned(),
+        Outcome::Failed => format!("ERROR {}", quantity::duration(duration)),
+        Outcome::Canceled => "CANCELED".to_owned(),
+    };
+    let mut parts = Vec::new();
+    if let Some(usage) = usage {
+        parts.push(format!("cpu {}", quantity::duration(usage.user + usage.system)));
+        parts.extend(usage.peak_memory.map(|bytes| format!("memory {}", quantity::size(bytes))));
+    }
+    if outcome == Outcome::Done {
+        parts.extend(layer.filter(|&size| size > 0).map(|bytes| format!("layer {}", quantity::size(bytes))));
+    }
+    if !parts.is_empty() {
+        out.push_str(&format!(" ({})", parts.join(", ")));
+    }
+    out
+}
+
+/// The lines of a summary, for people.
+fn summary_lines(summary: &Summary) -> Vec<String> {
+    let plural = |n: usize| if n == 1 { "" } else { "s" };
+    let steps = summary.steps_cached + summary.steps_run;
+    let mut out = vec![format!(
+        "Built in {}: {steps} step{}, {} cached, {} run",
+        quantity::duration(summary.duration),
+        plural(steps),
+        summary.steps_cached,
+        summary.steps_run,
+    )];
+    for layer in &summary.layers {
+        let size = layer.size.map_or_else(|| "-".to_owned(), quantity::size);
+        let made: String = lines::clean(&layer.created_by).chars().take(48).collect();
+        out.push(format!("  layer {}  {size:>8}  {made}", layer.diff_id.short()).trim_end().to_owned());
+    }
+    out.push(format!("  image    {}", summary.image_id));
+    out.extend(summary.manifest_digest.map(|digest| format!("  manifest {digest}")));
+    out.extend(summary.names.iter().map(|name| format!("  name     {name}")));
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endings_say_what_was_used() {
+        let usage = Usage {
+            user: Duration::from_millis(800),
+            system: Duration::from_millis(100),
+            peak_memory: Some(34_000_000),
+            ..Usage::default()
+        };
+        let second = Duration::from_millis(1230);
+        assert_eq!(
+            ending(Outcome::Done, second, Some(&usage), Some(1_000_000)),
+            "DONE 1.2s (cpu 0.9s, memory 34 MB, layer 1 MB)"
+        );
+        assert_eq!(ending(Outcome::Cached, second, None, Some(7)), "CACHED");
+        assert_eq!(ending(Outcome::Done, second, None, Some(0)), "DONE 1.2s");
+    }
+
+    #[test]
+    fn the_summary_fits_eighty_columns() {
+        let digest = Digest::of(b"x");
+        let summary = Summary {
+            steps_cached: 1,
+            steps_run: 2,
+            duration: Duration::from_secs(3),
+            layers: vec![SummaryLayer { diff_id: digest, size: Some(5_000), created_by: "RUN a\n\tb".repeat(30) }],
+            image_id: digest,
+            manifest_digest: Some(digest),
+            names: vec!["docker.io/library/app:latest".into()],
+        };
+        let lines = summary_lines(&summary);
+        assert_eq!(lines[0], "Built in 3.0s: 3 steps, 1 cached, 2 run");
+        assert!(lines[1].contains("5 kB  RUN a b"), "{lines:?}");
+        assert!(lines[2..4].iter().all(|l| l.contains(&digest.to_string())), "{lines:?}");
+        assert!(lines[..2].iter().all(|l| l.chars().count() <= 80), "{lines:?}");
+    }
+}

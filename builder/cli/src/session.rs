@@ -1,0 +1,124 @@
+//! Everything that a command works with: the store, the registry client, the runner and the display.
+
+use std::sync::Arc;
+
+use orlop_builder::Engine;
+use orlop_builder::event::{Event, Observer, Progress};
+use orlop_registry_client::{Client, Retry, RetryObserver};
+use orlop_runner::CancelToken;
+use orlop_runner::linux::LinuxRunner;
+use orlop_store::store::Driver;
+use orlop_store::{Reference, Store, StoreOptions};
+
+use crate::diagnostics::Failure;
+use crate::global::{Global, StorageDriver};
+use crate::progress::{Display, Mode};
+use crate::startup::Host;
+use crate::{config, interrupt, quantity};
+
+/// The flags of every command, and the machine.
+#[derive(Debug)]
+pub(crate) struct App {
+    pub(crate) global: Global,
+    pub(crate) host: Host,
+}
+
+impl App {
+    /// The same, with the registries of `names` trusted whatever they speak.
+    pub(crate) fn trusting(&self, names: &[Reference]) -> Self {
+        let mut global = self.global.clone();
+        global.insecure_registries.extend(names.iter().map(|name| name.domain().to_owned()));
+        Self { global, host: self.host.clone() }
+    }
+
+    /// Opens the store.
+    pub(crate) fn store(&self) -> Result<Store, Failure> {
+        let driver = match self.global.storage_driver {
+            None => Driver::Auto,
+            Some(StorageDriver::Overlay) => Driver::Overlay,
+            Some(StorageDriver::Copy) => Driver::Copy,
+        };
+        let root = config::store_root(&self.global, self.host.root)?;
+        let options = StoreOptions {
+            xattrs: self.host.xattrs,
+            ownership: self.host.ownership,
+            driver,
+            ..StoreOptions::default()
+        };
+        Ok(Store::open(&root, &options)?)
+    }
+
+    /// Opens everything.
+    pub(crate) fn session(&self, mode: Mode) -> Result<Session, Failure> {
+        let cancel = CancelToken::new();
+        interrupt::watch(&cancel)?;
+        let display: Arc<dyn Display> = mode.display().into();
+        let store = self.store()?;
+        for text in self.host.note.iter().chain(store.notes()) {
+            display.event(Event::Warning { text: text.clone(), span: None });
+        }
+        let told = Arc::clone(&display);
+        let on_retry = RetryObserver::new(move |retry| told.event(Event::Warning { text: waiting(retry), span: None }));
+        let client = Client::new(config::client(&self.global, on_retry)?)?;
+        Ok(Session { store, client, runner: LinuxRunner::new(), display, cancel })
+    }
+}
+
+fn waiting(retry: &Retry) -> String {
+    let asked = if retry.asked { ", as the registry asks" } else { "" };
+    format!(
+        "{}; trying again in {}{asked} ({} of {})",
+        retry.error,
+        quantity::duration(retry.wait),
+        retry.attempt,
+        retry.of
+    )
+}
+
+/// What one command works with.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) store: Store,
+    pub(crate) client: Client,
+    pub(crate) runner: LinuxRunner,
+    pub(crate) display: Arc<dyn Display>,
+    pub(crate) cancel: CancelToken,
+}
+
+impl Session {
+    /// It as the library takes it.
+    pub(crate) fn engine(&self) -> Engine<'_> {
+        Engine {
+            store: &self.store,
+            registry: &self.client,
+            runner: &self.runner,
+            observer: self.observer(),
+            cancel: &self.cancel,
+        }
+    }
+
+    /// Tells the user something that matters.
+    pub(crate) fn warn(&self, text: &str) {
+        self.display.event(Event::Warning { text: text.to_owned(), span: None });
+    }
+
+    fn observer(&self) -> &dyn Observer {
+        &*self.display
+    }
+
+    /// Runs `act` with progress; the screen is left in order whatever comes of it.
+    pub(crate) fn work<T, E: Into<Failure>>(
+        &self,
+        act: impl FnOnce(&Engine<'_>, &Progress<'_>) -> Result<T, E>,
+    ) -> Result<T, Failure> {
+        let engine = self.engine();
+        let progress = Progress::new(engine.observer);
+        let result = act(&engine, &progress);
+        self.display.finish();
+        match result {
+            // Whatever broke when everything was told to stop, that is why it did.
+            Err(_) if self.cancel.is_cancelled() => Err(Failure::interrupted()),
+            other => other.map_err(Into::into),
+        }
+    }
+}

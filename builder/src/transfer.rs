@@ -1,0 +1,473 @@
+//! Images between registries and the store.
+//!
+//! A pull is two things: [`resolve`] finds out what a name means and takes manifest and config, which
+//! is all that a build needs that only adds to an image; [`fetch_layers`] brings the layers, side by
+//! side, each streamed once from the registry through verification and inflation into the store.
+
+mod push;
+
+use std::io::Read;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use orlop_registry_client::{BlobReader, Repository, TagOrDigest, select_platform};
+use orlop_store::image::MAX_CONFIG;
+use orlop_store::layout::LoadOptions;
+use orlop_store::{Descriptor, Digest, ErrorKind, Image, Index, Manifest, Named, Platform, Reference, media_type};
+
+pub use push::{Pushed, push};
+
+use crate::error::{BuildError, ErrorKind as Fault};
+use crate::event::{Action, Task};
+use crate::request::{Engine, PullPolicy};
+
+/// Layers that are fetched or sent at one time.
+const SIDE_BY_SIDE: usize = 4;
+/// Indexes that may name indexes before one gives up.
+const MAX_DEPTH: usize = 4;
+/// Bytes that pass between two reports.
+const REPORT: u64 = 256 << 10;
+
+/// What `reference` means for `platform`: manifest and config, in the store afterwards and under that
+/// name. Its layers may be still at the registry.
+///
+/// # Errors
+/// When neither the store nor, as far as `policy` lets it be asked, the registry has it.
+pub fn resolve(
+    engine: &Engine<'_>,
+    reference: &Reference,
+    platform: &Platform,
+    policy: PullPolicy,
+    task: &Task<'_>,
+) -> Result<Image, BuildError> {
+    let mut other = None;
+    if policy != PullPolicy::Always
+        && let Some(named) = engine.store.images().named(reference)?
+    {
+        let image = engine.store.images().load(&named)?;
+        if suits(&image, platform) {
+            return Ok(image);
+        }
+        other = Some(image.platform());
+        // A name that stands for several platforms may have the other one here as well.
+        if let Some(image) = sibling(engine, &named, platform)? {
+            return Ok(image);
+        }
+    }
+    if policy == PullPolicy::Never {
+        let error = match other {
+            Some(found) => BuildError::user(format!(
+                "`{}` is in the store for platform {found}, not for {platform}",
+                reference.familiar()
+            )),
+            None => BuildError::user(format!("`{}` is not in the store", reference.familiar())),
+        };
+        return Err(error.with_hint("fetch it with `orlop pull`, or leave out `--pull=never`".to_owned()));
+    }
+    let fetched = fetch_metadata(engine, reference, platform, task);
+    // What was built here for another platform is not at a registry: that is the better answer.
+    match (fetched, other) {
+        (Err(error), Some(found)) if error.kind == Fault::User => {
+            let text = format!(
+                "`{}` is in the store for platform {found}, and cannot be had for {platform}",
+                reference.familiar()
+            );
+            Err(BuildError::user(text).because(error))
+        }
+        (result, _) => result,
+    }
+}
+
+/// Whether `image` can stand where one for `platform` is asked for. An image that does not say what it
+/// is for suits everywhere.
+fn suits(image: &Image, platform: &Platform) -> bool {
+    let own = image.platform();
+    (own.os.is_empty() && own.architecture.is_empty()) || platform.matches(&own)
+}
+
+/// The image for `platform` of the index that a name stood for, where it was fetched earlier.
+fn sibling(engine: &Engine<'_>, named: &Named, platform: &Platform) -> Result<Option<Image>, BuildError> {
+    let Some(index) = named.index.as_ref().and_then(|digest| engine.store.images().index(digest).ok()) else {
+        return Ok(None);
+    };
+    let Ok(chosen) = select_platform(index.bytes(), platform) else { return Ok(None) };
+    if !engine.store.blobs().contains(&chosen.digest) {
+        return Ok(None);
+    }
+    let bytes = engine.store.blobs().read_small(&chosen.digest, orlop_store::image::MAX_MANIFEST)?;
+    let Ok(manifest) = Manifest::parse(&bytes, &chosen.media_type) else { return Ok(None) };
+    if !engine.store.blobs().contains(&manifest.config.digest) {
+        return Ok(None);
+    }
+    let target = Named { id: manifest.config.digest, manifest: Some(chosen.digest), index: named.index };
+    Ok(Some(engine.store.images().load(&target)?))
+}
+
+/// The repository that a name is in.
+pub(crate) fn repository(reference: &Reference) -> Result<Repository, BuildError> {
+    Ok(Repository::new(reference.domain(), reference.path())?)
+}
+
+fn fetch_metadata(
+    engine: &Engine<'_>,
+    reference: &Reference,
+    platform: &Platform,
+    task: &Task<'_>,
+) -> Result<Image, BuildError> {
+    let name = reference.familiar();
+    let failed = |error| registry_error(format!("cannot pull `{name}`"), error);
+    let repository = repository(reference)?;
+    let which = match (reference.digest(), reference.tag()) {
+        (Some(digest), _) => TagOrDigest::Digest(*digest),
+        (None, Some(tag)) => TagOrDigest::Tag(tag.to_owned()),
+        (None, None) => TagOrDigest::Tag("latest".to_owned()),
+    };
+    let mut answer = engine.registry.manifest(&repository, &which).map_err(failed)?;
+    let mut index = None;
+    let mut depth = 0;
+    while media_type::is_index(&answer.media_type) {
+        depth += 1;
+        if depth > MAX_DEPTH {
+            return Err(BuildError::user(format!("`{name}` is an index of indexes without end")));
+        }
+        let whole = Index::parse(&answer.bytes, &answer.media_type)?;
+        let chosen = select_platform(&answer.bytes, platform).map_err(failed)?;
+        index = index.or(Some(whole));
+        check_cancelled(engine)?;
+        answer = engine.registry.manifest(&repository, &TagOrDigest::Digest(chosen.digest)).map_err(failed)?;
+    }
+    let manifest = Manifest::parse(&answer.bytes, &answer.media_type)?;
+    for layer in &manifest.layers {
+        refuse_foreign(layer, &name)?;
+    }
+    let config = fetch_config(engine, &repository, &manifest.config, &name)?;
+    let image = Image::from_parts(&config, Some(manifest))?;
+    if !suits(&image, platform) {
+        task.note(format!("`{name}` is for platform {}, not for {platform}", image.platform()));
+    }
+    // Fact by fact, the content before what points to it.
+    let index_digest = index.as_ref().map(|index| engine.store.images().put_index(index)).transpose()?;
+    let id = engine.store.images().put(&image)?;
+    for layer in image.layers().iter().filter_map(|layer| layer.blob.as_ref()) {
+        engine.store.note_source(&layer.digest, &reference.repository())?;
+    }
+    let manifest = image.manifest().map(Manifest::digest);
+    engine.store.images().tag(reference, &Named { id, manifest, index: index_digest })?;
+    Ok(image)
+}
+
+/// Layers that the registry does not have itself (Windows base layers of old) are had from nowhere else:
+/// an image could make us fetch any URL.
+fn refuse_foreign(layer: &Descriptor, name: &str) -> Result<(), BuildError> {
+    let foreign = layer.media_type.contains("nondistributable") || layer.media_type.contains("foreign");
+    if foreign && !layer.urls.is_empty() {
+        return Err(BuildError::user(format!(
+            "`{name}` has a layer ({}) that its registry does not keep and that is to be had from `{}` only",
+            layer.digest.short(),
+            layer.urls.first().map_or("", String::as_str)
+        )));
+    }
+    Ok(())
+}
+
+fn fetch_config(
+    engine: &Engine<'_>,
+    repository: &Repository,
+    descriptor: &Descriptor,
+    name: &str,
+) -> Result<Vec<u8>, BuildError> {
+    if descriptor.size > MAX_CONFIG {
+        return Err(BuildError::user(format!(
+            "the config of `{name}` has {} bytes, more than the {MAX_CONFIG} allowed",
+            descriptor.size
+        )));
+    }
+    let failed = |error: std::io::Error| stream_error(format!("cannot fetch the config of `{name}`"), error);
+    let reader = engine.registry.blob(repository, descriptor)?;
+    let mut bytes = Vec::new();
+    reader.take(MAX_CONFIG).read_to_end(&mut bytes).map_err(failed)?;
+    // The reader verifies as well; the promise to everything after this does not rest on that alone.
+    if Digest::of(&bytes) != descriptor.digest {
+        return Err(BuildError::user(format!("the config of `{name}` is not what its manifest says")));
+    }
+    Ok(bytes)
+}
+
+/// What failed, and the registry's error as its cause.
+pub(crate) fn registry_error(message: String, error: orlop_registry_client::Error) -> BuildError {
+    if matches!(error, orlop_registry_client::Error::Cancelled) {
+        return BuildError::interrupted();
+    }
+    let hint = error.hint();
+    BuildError::user(message).because(error).with_hint(hint)
+}
+
+/// An error of a registry's stream, its cause and its hint brought to light.
+pub(crate) fn stream_error(message: String, error: std::io::Error) -> BuildError {
+    match error.downcast::<orlop_registry_client::Error>() {
+        Ok(error) => registry_error(message, error),
+        Err(error) => BuildError::user(message).because(error),
+    }
+}
+
+pub(crate) fn check_cancelled(engine: &Engine<'_>) -> Result<(), BuildError> {
+    if engine.cancel.is_cancelled() { Err(BuildError::interrupted()) } else { Ok(()) }
+}
+
+/// Brings all layers of `image` that cannot be mounted yet from the registry of `origin`, or from where
+/// the store remembers that their blobs are.
+///
+/// # Errors
+/// When one of them cannot be had or is not what it should be.
+pub fn fetch_layers(
+    engine: &Engine<'_>,
+    image: &Image,
+    origin: Option<&Reference>,
+    task: &Task<'_>,
+) -> Result<(), BuildError> {
+    let wanted: Vec<usize> = (0..image.layers().len()).collect();
+    let failed = Mutex::new(None::<BuildError>);
+    side_by_side(&wanted, |&index| {
+        let stop = || failed.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        if stop() {
+            return false;
+        }
+        match fetch_layer(engine, image, index, origin, task) {
+            Ok(()) => true,
+            Err(error) => {
+                let mut slot = failed.lock().unwrap_or_else(PoisonError::into_inner);
+                slot.get_or_insert(error);
+                false
+            }
+        }
+    });
+    match failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        Some(error) => Err(error),
+        None => Ok(()),
+    }
+}
+
+/// Calls `act` for each item, a few at a time, in order; what has not begun when one says false is left.
+pub(crate) fn side_by_side<T: Sync>(items: &[T], act: impl Fn(&T) -> bool + Sync) {
+    let (next, stopped) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let work = || {
+        while !stopped.load(Ordering::Relaxed) {
+            let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) else { break };
+            if !act(item) {
+                stopped.store(true, Ordering::Relaxed);
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..SIDE_BY_SIDE.min(items.len()) {
+            scope.spawn(work);
+        }
+        work();
+    });
+}
+
+fn fetch_layer(
+    engine: &Engine<'_>,
+    image: &Image,
+    index: usize,
+    origin: Option<&Reference>,
+    task: &Task<'_>,
+) -> Result<(), BuildError> {
+    check_cancelled(engine)?;
+    if engine.store.ensure_layer(image, index)? {
+        return Ok(());
+    }
+    let diff_ids = image.diff_ids();
+    let (Some(layer), Some(below)) = (image.layers().get(index), diff_ids.get(..index)) else {
+        return Err(BuildError::internal(format!("there is no layer {index}")));
+    };
+    let Some(blob) = &layer.blob else {
+        return Err(BuildError::user(format!("layer {} is not in the store", layer.diff_id.short()))
+            .with_hint("build or pull its image again".to_owned()));
+    };
+    let mut last = None;
+    for place in places(engine, origin, &blob.digest)? {
+        match fetch_from(engine, &place, blob, &layer.diff_id, below, task) {
+            Ok(()) => {
+                engine.store.note_source(&blob.digest, &place.to_string())?;
+                return Ok(());
+            }
+            Err(error) if error.kind == Fault::User => last = last.or(Some(error)),
+            Err(error) => return Err(error),
+        }
+    }
+    Err(last.unwrap_or_else(|| {
+        BuildError::user(format!("layer {} is not in the store, and no registry is known that has it", layer.diff_id.short()))
+            .with_hint("pull its image again".to_owned())
+    }))
+}
+
+/// Repositories that should have the blob, the most likely first.
+fn places(
+    engine: &Engine<'_>,
+    origin: Option<&Reference>,
+    blob: &Digest,
+) -> Result<Vec<Repository>, BuildError> {
+    let mut out: Vec<Repository> = origin.map(repository).transpose()?.into_iter().collect();
+    for source in engine.store.sources(blob)? {
+        let Some((registry, name)) = source.split_once('/') else { continue };
+        if let Ok(place) = Repository::new(registry, name)
+            && !out.contains(&place)
+        {
+            out.push(place);
+        }
+    }
+    Ok(out)
+}
+
+fn fetch_from(
+    engine: &Engine<'_>,
+    place: &Repository,
+    blob: &Descriptor,
+    diff_id: &Digest,
+    below: &[Digest],
+    task: &Task<'_>,
+) -> Result<(), BuildError> {
+    task.transfer(blob.digest, Action::Pull, 0, Some(blob.size));
+    let inner = engine.registry.blob(place, blob)?;
+    let reader = Watched { inner, engine, task, digest: blob.digest, size: blob.size, current: 0, told: 0 };
+    let result = engine.store.import_layer(blob, diff_id, below, reader);
+    check_cancelled(engine)?;
+    result.map_err(|error| layer_error(place, blob, error))?;
+    task.transfer(blob.digest, Action::Pull, blob.size, Some(blob.size));
+    Ok(())
+}
+
+/// Of a stream's error the registry's own words are worth more than that a stream broke.
+fn layer_error(place: &Repository, blob: &Descriptor, error: orlop_store::Error) -> BuildError {
+    let message = format!("cannot pull layer {} from `{place}`", blob.digest.short());
+    match error {
+        orlop_store::Error::Stream { source, .. } => stream_error(message, source),
+        other => {
+            let hint = other.hint();
+            let BuildError { kind, .. } = match other.kind() {
+                ErrorKind::Content | ErrorKind::NotFound | ErrorKind::Input => BuildError::user(""),
+                _ => BuildError::internal(""),
+            };
+            BuildError { kind, ..BuildError::user(message).because(other).with_hint(hint) }
+        }
+    }
+}
+
+/// Reads from a registry, reports what passed, and stops when the user says so.
+struct Watched<'a> {
+    inner: BlobReader,
+    engine: &'a Engine<'a>,
+    task: &'a Task<'a>,
+    digest: Digest,
+    size: u64,
+    current: u64,
+    told: u64,
+}
+
+impl Read for Watched<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if self.engine.cancel.is_cancelled() {
+            return Err(std::io::Error::other("interrupted"));
+        }
+        let count = self.inner.read(buffer)?;
+        self.current += count as u64;
+        if self.current - self.told >= REPORT {
+            self.told = self.current;
+            // The end is told by whoever knows that the layer is in its place.
+            self.task.transfer(self.digest, Action::Pull, self.current.min(self.size.saturating_sub(1)), Some(self.size));
+        }
+        Ok(count)
+    }
+}
+
+/// Pulls an image with all its layers.
+///
+/// # Errors
+/// As [`resolve`] and [`fetch_layers`].
+pub fn pull(
+    engine: &Engine<'_>,
+    reference: &Reference,
+    platform: &Platform,
+    policy: PullPolicy,
+    task: &Task<'_>,
+) -> Result<Image, BuildError> {
+    let image = resolve(engine, reference, platform, policy, task)?;
+    fetch_layers(engine, &image, Some(reference), task)?;
+    Ok(image)
+}
+
+/// Reads an image from `path[:tag][@digest]`, an OCI layout's directory or an archive: what FROM means by
+/// `oci-layout://`. Its layers are in the store afterwards; it gets no name.
+///
+/// # Errors
+/// When there is none of that name and platform, or something in it is not what it should be.
+pub fn load_layout(engine: &Engine<'_>, layout: &str, platform: &Platform) -> Result<Image, BuildError> {
+    let (path, name) = split_layout(layout);
+    let options = LoadOptions { name: name.map(str::to_owned), platform: Some(platform.clone()) };
+    let loaded = engine.store.load(std::path::Path::new(path), &options)?;
+    match <[_; 1]>::try_from(loaded) {
+        Ok([one]) => Ok(one.image),
+        Err(loaded) => Err(BuildError::user(format!("`{path}` has {} images for {platform}", loaded.len()))
+            .with_hint(format!("name one of them: `oci-layout://{path}:TAG`"))),
+    }
+}
+
+/// A path, and the tag or digest behind it. A colon belongs to the path when what follows has a slash.
+fn split_layout(layout: &str) -> (&str, Option<&str>) {
+    if let Some((path, digest)) = layout.rsplit_once('@')
+        && digest.starts_with("sha256:")
+    {
+        let path = match path.rsplit_once(':') {
+            Some((bare, tag)) if !tag.contains('/') => bare,
+            _ => path,
+        };
+        return (path, Some(digest));
+    }
+    match layout.rsplit_once(':') {
+        Some((path, tag)) if !path.is_empty() && !tag.is_empty() && !tag.contains('/') => (path, Some(tag)),
+        _ => (layout, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_layout_is_a_path_with_perhaps_a_tag_or_a_digest() {
+        let digest = format!("sha256:{}", "a".repeat(64));
+        assert_eq!(split_layout("/a/b"), ("/a/b", None));
+        assert_eq!(split_layout("dir:tag"), ("dir", Some("tag")));
+        assert_eq!(split_layout("/a:b/c"), ("/a:b/c", None));
+        assert_eq!(split_layout(&format!("/a@{digest}")), ("/a", Some(digest.as_str())));
+        assert_eq!(split_layout(&format!("/a:t@{digest}")), ("/a", Some(digest.as_str())));
+    }
+
+    #[test]
+    fn items_are_done_once_each_and_none_after_a_failure() {
+        let items: Vec<usize> = (0..100).collect();
+        let done = Mutex::new(Vec::new());
+        side_by_side(&items, |item| {
+            done.lock().unwrap().push(*item);
+            true
+        });
+        let mut all = done.into_inner().unwrap();
+        all.sort_unstable();
+        assert_eq!(all, items);
+        let count = AtomicUsize::new(0);
+        side_by_side(&items, |_| {
+            count.fetch_add(1, Ordering::Relaxed);
+            false
+        });
+        assert!(count.into_inner() <= SIDE_BY_SIDE);
+    }
+
+    #[test]
+    fn foreign_layers_are_refused() {
+        let mut layer = Descriptor::new("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", Digest::of(b""), 0);
+        assert!(refuse_foreign(&layer, "x").is_ok());
+        layer.urls.push("http://169.254.169.254/".to_owned());
+        assert!(refuse_foreign(&layer, "x").unwrap_err().message.contains("169.254"));
+    }
+}

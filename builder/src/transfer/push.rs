@@ -1,0 +1,220 @@
+//! Pushing: blobs side by side, those that are there already not sent, then config and manifest.
+
+use std::io::Read;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use orlop_registry_client::{PushOutcome, TagOrDigest};
+use orlop_store::{BlobSource, Descriptor, Digest, ExportOptions, Image, Manifest, Named, Reference};
+
+use super::{REPORT, check_cancelled, fetch_layers, registry_error, repository, side_by_side, stream_error};
+use crate::error::BuildError;
+use crate::event::{Action, Task};
+use crate::request::Engine;
+
+/// What a push left at the registry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pushed {
+    /// The manifest.
+    pub manifest: Digest,
+    /// Bytes that were sent.
+    pub sent: u64,
+}
+
+/// Pushes `image` under the name `reference`, whose tag is `latest` where it has none.
+///
+/// A manifest that the image came with goes as it came when nothing in it is to be changed. A layer that
+/// is only known by its blob is not fetched to be sent: the registry may have it, or may take it from
+/// another of its repositories; only where neither is so it is fetched first.
+///
+/// # Errors
+/// When a layer cannot be had, or the registry refuses something.
+pub fn push(
+    engine: &Engine<'_>,
+    image: &Image,
+    reference: &Reference,
+    options: &ExportOptions,
+    task: &Task<'_>,
+) -> Result<Pushed, BuildError> {
+    let place = repository(reference)?;
+    let lazy = ExportOptions { absent: true, ..*options };
+    let mut manifest = engine.store.export(image, &lazy)?;
+    let absent: Vec<&Descriptor> =
+        manifest.layers.iter().filter(|layer| !engine.store.blobs().contains(&layer.digest)).collect();
+    if !absent.is_empty() && !all_reachable(engine, &place, &absent)? {
+        fetch_layers(engine, image, None, task)?;
+        // Layers that are here but without their blob are written anew.
+        manifest = engine.store.export(image, &ExportOptions { absent: false, ..*options })?;
+    }
+    let sent = AtomicU64::new(0);
+    let mut blobs: Vec<&Descriptor> = Vec::new();
+    for blob in manifest.layers.iter().chain([&manifest.config]) {
+        if !blobs.iter().any(|other| other.digest == blob.digest) {
+            blobs.push(blob);
+        }
+    }
+    let failed = Mutex::new(None::<BuildError>);
+    side_by_side(&blobs, |blob| match push_blob(engine, reference, blob, task) {
+        Ok(bytes) => {
+            sent.fetch_add(bytes, Ordering::Relaxed);
+            true
+        }
+        Err(error) => {
+            failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+            false
+        }
+    });
+    if let Some(error) = failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        return Err(error);
+    }
+    check_cancelled(engine)?;
+    let which = match (reference.tag(), reference.digest()) {
+        (Some(tag), _) => TagOrDigest::Tag(tag.to_owned()),
+        (None, Some(_)) => TagOrDigest::Digest(manifest.digest()),
+        (None, None) => TagOrDigest::Tag("latest".to_owned()),
+    };
+    if let Some(pinned) = reference.digest()
+        && *pinned != manifest.digest()
+    {
+        return Err(BuildError::user(format!(
+            "cannot push to `{}`: the image's manifest is {}",
+            reference.familiar(),
+            manifest.digest()
+        ))
+        .with_hint("push to a tag".to_owned()));
+    }
+    let digest = engine
+        .registry
+        .push_manifest(&place, &which, &manifest.media_type, manifest.bytes())
+        .map_err(|error| failure(reference, error))?;
+    remember(engine, image, &manifest, reference)?;
+    Ok(Pushed { manifest: digest, sent: sent.into_inner() })
+}
+
+/// Whether the registry has, or can take from itself, every one of `blobs`.
+fn all_reachable(
+    engine: &Engine<'_>,
+    place: &orlop_registry_client::Repository,
+    blobs: &[&Descriptor],
+) -> Result<bool, BuildError> {
+    for blob in blobs {
+        let near = engine
+            .store
+            .sources(&blob.digest)?
+            .iter()
+            .any(|source| source.split_once('/').is_some_and(|(registry, _)| registry == place.registry()));
+        if !near || !mountable(engine, place, blob)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Brings a blob into the repository without having it. False where the registry does not do that.
+fn mountable(
+    engine: &Engine<'_>,
+    place: &orlop_registry_client::Repository,
+    blob: &Descriptor,
+) -> Result<bool, BuildError> {
+    if engine.registry.has_blob(place, blob.digest)? {
+        return Ok(true);
+    }
+    let sources = mount_sources(engine, place.registry(), &blob.digest)?;
+    let names: Vec<&str> = sources.iter().map(String::as_str).collect();
+    // A source that cannot be read ends the attempt as soon as the registry wants bytes.
+    let nothing = || -> std::io::Result<Box<dyn Read + Send>> {
+        Err(std::io::Error::new(std::io::ErrorKind::NotFound, "the layer is not here"))
+    };
+    match engine.registry.push_blob(place, blob, &nothing, &names, &|_| ()) {
+        Ok(_) => Ok(true),
+        Err(orlop_registry_client::Error::Source { .. }) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Repositories of `registry` that had the blob.
+fn mount_sources(engine: &Engine<'_>, registry: &str, blob: &Digest) -> Result<Vec<String>, BuildError> {
+    let prefix = format!("{registry}/");
+    let sources = engine.store.sources(blob)?;
+    Ok(sources.iter().filter_map(|source| source.strip_prefix(&prefix).map(str::to_owned)).collect())
+}
+
+fn push_blob(
+    engine: &Engine<'_>,
+    reference: &Reference,
+    blob: &Descriptor,
+    task: &Task<'_>,
+) -> Result<u64, BuildError> {
+    check_cancelled(engine)?;
+    let place = repository(reference)?;
+    let sources = mount_sources(engine, place.registry(), &blob.digest)?;
+    let names: Vec<&str> = sources.iter().map(String::as_str).collect();
+    let cancel = engine.cancel.clone();
+    let open = || -> std::io::Result<Box<dyn Read + Send>> {
+        let inner = engine.store.blobs().open_blob(blob)?;
+        Ok(Box::new(Stoppable { inner, cancel: cancel.clone() }))
+    };
+    let told = AtomicU64::new(0);
+    let report = |current: u64| {
+        let before = told.load(Ordering::Relaxed);
+        if current < before || current - before >= REPORT {
+            told.store(current, Ordering::Relaxed);
+            task.transfer(blob.digest, Action::Push, current.min(blob.size.saturating_sub(1)), Some(blob.size));
+        }
+    };
+    let outcome = engine.registry.push_blob(&place, blob, &open, &names, &report);
+    check_cancelled(engine)?;
+    let outcome = outcome.map_err(|error| failure(reference, error))?;
+    engine.store.note_source(&blob.digest, &reference.repository())?;
+    match outcome {
+        PushOutcome::Uploaded => {
+            task.transfer(blob.digest, Action::Push, blob.size, Some(blob.size));
+            Ok(blob.size)
+        }
+        PushOutcome::Existed | PushOutcome::Mounted => {
+            task.transfer(blob.digest, Action::Exists, blob.size, Some(blob.size));
+            Ok(0)
+        }
+    }
+}
+
+fn failure(reference: &Reference, error: orlop_registry_client::Error) -> BuildError {
+    let message = format!("cannot push to `{}`", reference.familiar());
+    match error {
+        orlop_registry_client::Error::Source { digest, source } => {
+            stream_error(format!("{message}: layer {} cannot be read", digest.short()), source)
+        }
+        other => registry_error(message, other),
+    }
+}
+
+/// The name now stands, here as well, for the manifest that was pushed under it; a name that stands for
+/// something else here is left alone.
+fn remember(
+    engine: &Engine<'_>,
+    image: &Image,
+    manifest: &Manifest,
+    reference: &Reference,
+) -> Result<(), BuildError> {
+    let images = engine.store.images();
+    let Some(named) = images.named(reference)? else { return Ok(()) };
+    if named.id == image.id() && named.manifest != Some(manifest.digest()) && reference.digest().is_none() {
+        images.tag(reference, &Named { manifest: Some(manifest.digest()), index: None, ..named })?;
+    }
+    Ok(())
+}
+
+/// Reads until the user says stop.
+struct Stoppable<R> {
+    inner: R,
+    cancel: orlop_runner::CancelToken,
+}
+
+impl<R: Read> Read for Stoppable<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if self.cancel.is_cancelled() {
+            return Err(std::io::Error::other("interrupted"));
+        }
+        self.inner.read(buffer)
+    }
+}
