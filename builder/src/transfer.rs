@@ -13,7 +13,9 @@ use std::sync::{Mutex, PoisonError};
 use orlop_registry_client::{BlobReader, Repository, TagOrDigest, select_platform};
 use orlop_store::image::MAX_CONFIG;
 use orlop_store::layout::LoadOptions;
-use orlop_store::{Descriptor, Digest, ErrorKind, Image, Index, Manifest, Named, Platform, Reference, media_type};
+use orlop_store::{
+    Descriptor, Digest, ErrorKind, Image, Index, Manifest, Named, Platform, Reference, media_type,
+};
 
 pub use push::{Pushed, push};
 
@@ -134,7 +136,8 @@ fn fetch_metadata(
         let chosen = select_platform(&answer.bytes, platform).map_err(failed)?;
         index = index.or(Some(whole));
         check_cancelled(engine)?;
-        answer = engine.registry.manifest(&repository, &TagOrDigest::Digest(chosen.digest)).map_err(failed)?;
+        answer =
+            engine.registry.manifest(&repository, &TagOrDigest::Digest(chosen.digest)).map_err(failed)?;
     }
     let manifest = Manifest::parse(&answer.bytes, &answer.media_type)?;
     for layer in &manifest.layers {
@@ -242,9 +245,18 @@ pub fn fetch_layers(
         }
     });
     match failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
-        Some(error) => Err(error),
-        None => Ok(()),
+        Some(error) => return Err(error),
+        None => {}
     }
+    // A layer that takes directories or links from those below it may have come before them.
+    for &index in &wanted {
+        check_cancelled(engine)?;
+        if !engine.store.ensure_layer(image, index)? {
+            return Err(BuildError::internal(format!("layer {index} of the image is gone again"))
+                .with_hint("something removed it meanwhile: try again".to_owned()));
+        }
+    }
+    Ok(())
 }
 
 /// Calls `act` for each item, a few at a time, in order; what has not begun when one says false is left.
@@ -297,8 +309,11 @@ fn fetch_layer(
         }
     }
     Err(last.unwrap_or_else(|| {
-        BuildError::user(format!("layer {} is not in the store, and no registry is known that has it", layer.diff_id.short()))
-            .with_hint("pull its image again".to_owned())
+        BuildError::user(format!(
+            "layer {} is not in the store, and no registry is known that has it",
+            layer.diff_id.short()
+        ))
+        .with_hint("pull its image again".to_owned())
     }))
 }
 
@@ -375,7 +390,12 @@ impl Read for Watched<'_> {
         if self.current - self.told >= REPORT {
             self.told = self.current;
             // The end is told by whoever knows that the layer is in its place.
-            self.task.transfer(self.digest, Action::Pull, self.current.min(self.size.saturating_sub(1)), Some(self.size));
+            self.task.transfer(
+                self.digest,
+                Action::Pull,
+                self.current.min(self.size.saturating_sub(1)),
+                Some(self.size),
+            );
         }
         Ok(count)
     }
@@ -465,7 +485,8 @@ mod tests {
 
     #[test]
     fn foreign_layers_are_refused() {
-        let mut layer = Descriptor::new("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", Digest::of(b""), 0);
+        let mut layer =
+            Descriptor::new("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", Digest::of(b""), 0);
         assert!(refuse_foreign(&layer, "x").is_ok());
         layer.urls.push("http://169.254.169.254/".to_owned());
         assert!(refuse_foreign(&layer, "x").unwrap_err().message.contains("169.254"));

@@ -263,7 +263,11 @@ impl From<orlop_store::Error> for Failure {
 
 impl From<orlop_registry_client::Error> for Failure {
     fn from(error: orlop_registry_client::Error) -> Self {
-        let kind = if matches!(error, orlop_registry_client::Error::Cancelled) { Kind::Interrupted } else { Kind::User };
+        let kind = if matches!(error, orlop_registry_client::Error::Cancelled) {
+            Kind::Interrupted
+        } else {
+            Kind::User
+        };
         Self::new(kind, error.to_string()).with_hint(error.hint()).because(&error)
     }
 }

@@ -23,7 +23,8 @@ const fn fine(name: &'static str, fine: &'static [&'static str], why: &'static s
 }
 
 const ATTESTATIONS: &str = "attestations are not made yet; leave it out";
-const CACHE: &str = "the step cache lives in the store only for now; leave it out, or share the store with `--root`";
+const CACHE: &str =
+    "the step cache lives in the store only for now; leave it out, or share the store with `--root`";
 const JOB: &str = "RUN steps always get Docker's default privileges";
 const CPUS: &str = "use `--cpus`";
 
@@ -50,7 +51,11 @@ const FLAGS: &[Flag] = &[
     flag("device", JOB),
     flag("env", "set it in the Dockerfile with ENV"),
     fine("force-rm", &["true"], "the remains of a step are always removed"),
-    fine("format", &["oci"], "images are written as OCI images; for `docker load` use `-o type=docker,dest=FILE`"),
+    fine(
+        "format",
+        &["oci"],
+        "images are written as OCI images; for `docker load` use `-o type=docker,dest=FILE`",
+    ),
     flag("isolation", "RUN steps are always isolated in namespaces of their own"),
     flag("jobs", "independent stages always run at the same time"),
     fine("layers", &["true"], "every step is cached; use `--no-cache` to run them all"),
@@ -63,11 +68,20 @@ const FLAGS: &[Flag] = &[
     fine("sbom", &["false"], ATTESTATIONS),
     flag("security-opt", JOB),
     flag("sign-by", "images are not signed; sign them with `cosign`"),
-    fine("squash", &["false"], "layers are kept as they are; copy the last stage into a new one with `COPY --from` instead"),
+    fine(
+        "squash",
+        &["false"],
+        "layers are kept as they are; copy the last stage into a new one with `COPY --from` instead",
+    ),
     flag("timestamp", "set the environment variable SOURCE_DATE_EPOCH"),
     flag("unsetenv", "set it in the Dockerfile with ENV"),
     flag("userns", JOB),
-    Flag { name: "volume", short: Some('v'), fine: &[], why: "use `RUN --mount=type=bind` or `type=cache` in the Dockerfile" },
+    Flag {
+        name: "volume",
+        short: Some('v'),
+        fine: &[],
+        why: "use `RUN --mount=type=bind` or `type=cache` in the Dockerfile",
+    },
 ];
 
 /// The flags as clap's arguments: parsing fails with the reason when one is used.
