@@ -135,7 +135,7 @@ impl Unpack<'_> {
     }
 
     /// What the layers below have at `path`, unless this layer hides it; with the target of a link.
-    fn shining_through(&mut self, path: &[Vec<u8>]) -> io::Result<Option<(Vec<u8>, Found)>> {
+    fn shining_through(&self, path: &[Vec<u8>]) -> io::Result<Option<(Vec<u8>, Found)>> {
         for end in 0..path.len() {
             if let Some(dir) = self.existing(&path[..end].join(&b'/'))? {
                 if node::is_opaque(dir.as_fd(), self.how.form)? {
@@ -149,8 +149,10 @@ impl Unpack<'_> {
                 }
             }
         }
-        self.asked_below = true;
-        let Some(found) = self.below.find(path)? else {
+        let Some(stack) = self.below.stack() else {
+            return Ok(None);
+        };
+        let Some(found) = stack.find(path)? else {
             return Ok(None);
         };
         let mut link = Vec::new();
@@ -164,11 +166,12 @@ impl Unpack<'_> {
     /// The merged directory below that holds the last name of `path`.
     fn below_dir<'p>(&self, path: &'p [Vec<u8>]) -> io::Result<(stack::StackDir<'_>, &'p [u8])> {
         let (name, parents) = path.split_last().ok_or(io::ErrorKind::NotFound)?;
+        let stack = self.below.stack().ok_or(io::ErrorKind::NotFound)?;
         let layers = match parents {
-            [] => self.below.root()?,
-            parents => self.below.find(parents)?.ok_or(io::ErrorKind::NotFound)?.layers,
+            [] => stack.root()?,
+            parents => stack.find(parents)?.ok_or(io::ErrorKind::NotFound)?.layers,
         };
-        Ok((self.below.dir(&layers, &parents.join(&b'/'))?, name))
+        Ok((stack.dir(&layers, &parents.join(&b'/'))?, name))
     }
 
     /// The directory at a path without links, made where it is missing: as the layers below have it, or as
