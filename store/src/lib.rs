@@ -1,11 +1,23 @@
 //! Content and snapshots: blobs under their digests, layers, copy-on-write snapshots, images as
 //! values, and the facts about them. Knows nothing of Dockerfiles.
 
+pub mod blob;
 pub mod descriptor;
 pub mod digest;
+pub mod error;
+mod facts;
+pub mod image;
 pub mod layer;
+pub mod lock;
+pub mod reference;
+mod session;
 pub mod snapshot;
 pub mod work;
 
+pub use blob::{BlobSink, BlobSource, BlobWriter, Blobs};
 pub use descriptor::{Descriptor, Platform, media_type};
 pub use digest::{Digest, Digester, VerifiedReader};
+pub use error::{Error, ErrorKind, Result};
+pub use image::{Config, History, Image, ImageLayer, Index, Manifest, ManifestKind};
+pub use layer::Durability;
+pub use reference::Reference;

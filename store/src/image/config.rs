@@ -1,0 +1,536 @@
+//! An image's config: JSON of which every field is kept, known or not, with typed access to those that a
+//! builder sets.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value, json};
+
+use super::MAX_CONFIG;
+use crate::descriptor::Platform;
+use crate::digest::Digest;
+use crate::error::{Error, Result};
+
+/// An image config (OCI image specification, "Image Configuration", and Docker's additions to it).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    root: Map<String, Value>,
+}
+
+/// One entry of an image's history.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct History {
+    /// When, in RFC 3339.
+    pub created: Option<String>,
+    /// The instruction.
+    pub created_by: Option<String>,
+    /// Who.
+    pub author: Option<String>,
+    /// Free text; builders put their name here.
+    pub comment: Option<String>,
+    /// Whether the entry has no layer.
+    pub empty_layer: bool,
+}
+
+/// A health check. Times are in nanoseconds, 0 means inherited or the default.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Healthcheck {
+    /// `["NONE"]`, `["CMD", …]` or `["CMD-SHELL", command]`.
+    pub test: Vec<String>,
+    /// Between two checks.
+    pub interval: u64,
+    /// For one check.
+    pub timeout: u64,
+    /// While the container starts.
+    pub start_period: u64,
+    /// Between two checks while the container starts.
+    pub start_interval: u64,
+    /// Failures in a row that mean unhealthy.
+    pub retries: u64,
+}
+
+impl Config {
+    /// The config of an image of nothing.
+    pub(super) fn scratch(platform: &Platform) -> Self {
+        let mut config = Self { root: Map::new() };
+        config.root.insert("config".to_owned(), json!({}));
+        config.root.insert("rootfs".to_owned(), json!({"type": "layers", "diff_ids": []}));
+        config.root.insert("history".to_owned(), json!([]));
+        config.set_platform(platform);
+        config
+    }
+
+    /// Reads a config.
+    ///
+    /// # Errors
+    /// When it is too large, malformed, or a field that orlop uses has another type than it must have.
+    pub fn parse(bytes: &[u8]) -> Result<Self> {
+        let what = || format!("image config {}", Digest::of(bytes));
+        let size = bytes.len() as u64;
+        if size > MAX_CONFIG {
+            return Err(Error::TooLarge { what: what(), size, limit: MAX_CONFIG });
+        }
+        let value: Value = serde_json::from_slice(bytes).map_err(|e| Error::invalid(what(), e))?;
+        let Value::Object(root) = value else {
+            return Err(Error::invalid(what(), "it is not a JSON object"));
+        };
+        let config = Self { root };
+        config.check().map_err(|why| Error::invalid(what(), why))?;
+        Ok(config)
+    }
+
+    /// Finds what the getters could not read, so that they need not fail.
+    fn check(&self) -> Result<(), String> {
+        let rootfs = match self.root.get("rootfs") {
+            Some(Value::Object(rootfs)) => rootfs,
+            None | Some(Value::Null) => return Err("it has no `rootfs`".to_owned()),
+            Some(_) => return Err("`rootfs` is not an object".to_owned()),
+        };
+        match rootfs.get("type") {
+            Some(Value::String(text)) if text == "layers" => {}
+            None => {}
+            Some(other) => return Err(format!("`rootfs.type` is {}, not \"layers\"", brief(other))),
+        }
+        let layers = match rootfs.get("diff_ids") {
+            Some(Value::Array(ids)) => {
+                for id in ids {
+                    let digest = id.as_str().map(str::parse::<Digest>);
+                    match digest {
+                        Some(Ok(_)) => {}
+                        Some(Err(e)) => return Err(format!("in `rootfs.diff_ids`, {e}")),
+                        None => return Err(format!("in `rootfs.diff_ids`, {} is not a digest", brief(id))),
+                    }
+                }
+                ids.len()
+            }
+            None | Some(Value::Null) => 0,
+            Some(_) => return Err("`rootfs.diff_ids` is not a list".to_owned()),
+        };
+        match self.root.get("config") {
+            Some(Value::Object(section)) => check_section(section)?,
+            None | Some(Value::Null) => {}
+            Some(_) => return Err("`config` is not an object".to_owned()),
+        }
+        for name in ["os", "architecture", "variant", "author", "created", "os.version"] {
+            want(self.root.get(name), name, "a string", Value::is_string)?;
+        }
+        match self.root.get("history") {
+            Some(Value::Array(entries)) => {
+                if let Some(entry) = entries.iter().find(|e| !e.is_object()) {
+                    return Err(format!("in `history`, {} is not an object", brief(entry)));
+                }
+                let full = self.history().iter().filter(|h| !h.empty_layer).count();
+                if full > layers {
+                    return Err(format!("its history speaks of {full} layers, and it has {layers}"));
+                }
+            }
+            None | Some(Value::Null) => {}
+            Some(_) => return Err("`history` is not a list".to_owned()),
+        }
+        Ok(())
+    }
+
+    /// The config as JSON with sorted keys.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        // `Map` is sorted: serde_json's `preserve_order` is not enabled in this workspace.
+        Value::Object(self.root.clone()).to_string().into_bytes()
+    }
+
+    /// The whole document.
+    pub fn as_json(&self) -> &Map<String, Value> {
+        &self.root
+    }
+
+    fn section(&self) -> Option<&Map<String, Value>> {
+        self.root.get("config").and_then(Value::as_object)
+    }
+
+    fn field(&self, name: &str) -> Option<&Value> {
+        self.section()?.get(name)
+    }
+
+    fn set_field(&mut self, name: &str, value: Option<Value>) {
+        let section = self.root.entry("config").or_insert_with(|| json!({}));
+        if !section.is_object() {
+            *section = json!({});
+        }
+        let Some(section) = section.as_object_mut() else { return };
+        match value {
+            Some(value) => section.insert(name.to_owned(), value),
+            None => section.remove(name),
+        };
+    }
+
+    fn text(&self, name: &str) -> Option<&str> {
+        self.field(name)?.as_str().filter(|t| !t.is_empty())
+    }
+
+    fn list(&self, name: &str) -> Option<Vec<String>> {
+        let list = self.field(name)?.as_array()?;
+        Some(list.iter().filter_map(Value::as_str).map(str::to_owned).collect())
+    }
+
+    fn set(&self, name: &str) -> BTreeSet<String> {
+        self.field(name).and_then(Value::as_object).into_iter().flat_map(|m| m.keys().cloned()).collect()
+    }
+
+    fn add_to_set(&mut self, name: &str, key: &str) {
+        let mut set = self.field(name).and_then(Value::as_object).cloned().unwrap_or_default();
+        set.insert(key.to_owned(), json!({}));
+        self.set_field(name, Some(Value::Object(set)));
+    }
+
+    fn set_text(&mut self, name: &str, text: Option<&str>) {
+        self.set_field(name, text.filter(|t| !t.is_empty()).map(Value::from));
+    }
+
+    fn set_list(&mut self, name: &str, list: Option<Vec<String>>) {
+        self.set_field(name, list.map(Value::from));
+    }
+
+    /// Environment in order. An entry without `=` has an empty value.
+    pub fn env(&self) -> Vec<(String, String)> {
+        self.list("Env")
+            .unwrap_or_default()
+            .into_iter()
+            .map(|entry| match entry.split_once('=') {
+                Some((name, value)) => (name.to_owned(), value.to_owned()),
+                None => (entry, String::new()),
+            })
+            .collect()
+    }
+
+    /// Sets a variable: in its old place where there is one of that name, else at the end.
+    pub fn set_env(&mut self, name: &str, value: &str) {
+        let mut list = self.list("Env").unwrap_or_default();
+        let entry = format!("{name}={value}");
+        let is_it = |e: &&mut String| e.split('=').next() == Some(name);
+        match list.iter_mut().find(is_it) {
+            Some(old) => *old = entry,
+            None => list.push(entry),
+        }
+        self.set_list("Env", Some(list));
+    }
+
+    /// Default command.
+    pub fn cmd(&self) -> Option<Vec<String>> {
+        self.list("Cmd")
+    }
+
+    /// Sets the default command; none removes it.
+    pub fn set_cmd(&mut self, cmd: Option<Vec<String>>) {
+        self.set_list("Cmd", cmd);
+    }
+
+    /// Entry point.
+    pub fn entrypoint(&self) -> Option<Vec<String>> {
+        self.list("Entrypoint")
+    }
+
+    /// Sets the entry point; none removes it.
+    pub fn set_entrypoint(&mut self, entrypoint: Option<Vec<String>>) {
+        self.set_list("Entrypoint", entrypoint);
+    }
+
+    /// Labels.
+    pub fn labels(&self) -> BTreeMap<String, String> {
+        let Some(labels) = self.field("Labels").and_then(Value::as_object) else { return BTreeMap::new() };
+        labels.iter().filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned()))).collect()
+    }
+
+    /// Sets a label.
+    pub fn set_label(&mut self, name: &str, value: &str) {
+        let mut labels = self.field("Labels").and_then(Value::as_object).cloned().unwrap_or_default();
+        labels.insert(name.to_owned(), Value::from(value));
+        self.set_field("Labels", Some(Value::Object(labels)));
+    }
+
+    /// User and group that processes run as; none means root.
+    pub fn user(&self) -> Option<&str> {
+        self.text("User")
+    }
+
+    /// Sets the user.
+    pub fn set_user(&mut self, user: Option<&str>) {
+        self.set_text("User", user);
+    }
+
+    /// Working directory; none means `/`.
+    pub fn working_dir(&self) -> Option<&str> {
+        self.text("WorkingDir")
+    }
+
+    /// Sets the working directory.
+    pub fn set_working_dir(&mut self, dir: Option<&str>) {
+        self.set_text("WorkingDir", dir);
+    }
+
+    /// Exposed ports, `80/tcp`.
+    pub fn exposed_ports(&self) -> BTreeSet<String> {
+        self.set("ExposedPorts")
+    }
+
+    /// Adds an exposed port, `80/tcp`.
+    pub fn add_exposed_port(&mut self, port: &str) {
+        self.add_to_set("ExposedPorts", port);
+    }
+
+    /// Volumes.
+    pub fn volumes(&self) -> BTreeSet<String> {
+        self.set("Volumes")
+    }
+
+    /// Adds a volume.
+    pub fn add_volume(&mut self, path: &str) {
+        self.add_to_set("Volumes", path);
+    }
+
+    /// Signal that stops a container.
+    pub fn stop_signal(&self) -> Option<&str> {
+        self.text("StopSignal")
+    }
+
+    /// Sets the signal that stops a container.
+    pub fn set_stop_signal(&mut self, signal: Option<&str>) {
+        self.set_text("StopSignal", signal);
+    }
+
+    /// Shell of the shell form of instructions.
+    pub fn shell(&self) -> Option<Vec<String>> {
+        self.list("Shell")
+    }
+
+    /// Sets the shell.
+    pub fn set_shell(&mut self, shell: Option<Vec<String>>) {
+        self.set_list("Shell", shell);
+    }
+
+    /// Health check.
+    pub fn healthcheck(&self) -> Option<Healthcheck> {
+        let map = self.field("Healthcheck")?.as_object()?;
+        let number = |name: &str| map.get(name).and_then(Value::as_u64).unwrap_or(0);
+        let test = map.get("Test").and_then(Value::as_array);
+        let words = test.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned);
+        Some(Healthcheck {
+            test: words.collect(),
+            interval: number("Interval"),
+            timeout: number("Timeout"),
+            start_period: number("StartPeriod"),
+            start_interval: number("StartInterval"),
+            retries: number("Retries"),
+        })
+    }
+
+    /// Sets the health check; none removes it.
+    pub fn set_healthcheck(&mut self, check: Option<&Healthcheck>) {
+        let value = check.map(|check| {
+            let mut map = Map::new();
+            if !check.test.is_empty() {
+                map.insert("Test".to_owned(), Value::from(check.test.clone()));
+            }
+            let numbers = [
+                ("Interval", check.interval),
+                ("Timeout", check.timeout),
+                ("StartPeriod", check.start_period),
+                ("StartInterval", check.start_interval),
+                ("Retries", check.retries),
+            ];
+            map.extend(numbers.into_iter().filter(|n| n.1 != 0).map(|(k, v)| (k.to_owned(), Value::from(v))));
+            Value::Object(map)
+        });
+        self.set_field("Healthcheck", value);
+    }
+
+    /// Instructions for images that are built on this one.
+    pub fn on_build(&self) -> Vec<String> {
+        self.list("OnBuild").unwrap_or_default()
+    }
+
+    /// Sets the instructions for images that are built on this one; of none, removes the field.
+    pub fn set_on_build(&mut self, instructions: Vec<String>) {
+        self.set_list("OnBuild", (!instructions.is_empty()).then_some(instructions));
+    }
+
+    /// Whether the command of a Windows image is one line that is already quoted.
+    pub fn args_escaped(&self) -> bool {
+        self.field("ArgsEscaped").and_then(Value::as_bool).unwrap_or(false)
+    }
+
+    /// Sets [`Config::args_escaped`]; false removes the field.
+    pub fn set_args_escaped(&mut self, escaped: bool) {
+        self.set_field("ArgsEscaped", escaped.then_some(Value::Bool(true)));
+    }
+
+    /// Author.
+    pub fn author(&self) -> Option<&str> {
+        self.root.get("author")?.as_str().filter(|t| !t.is_empty())
+    }
+
+    /// Sets the author.
+    pub fn set_author(&mut self, author: Option<&str>) {
+        self.set_root("author", author);
+    }
+
+    /// When the image was made, in RFC 3339.
+    pub fn created(&self) -> Option<&str> {
+        self.root.get("created")?.as_str().filter(|t| !t.is_empty())
+    }
+
+    /// Sets when the image was made, in RFC 3339.
+    pub fn set_created(&mut self, created: Option<&str>) {
+        self.set_root("created", created);
+    }
+
+    fn set_root(&mut self, name: &str, text: Option<&str>) {
+        match text {
+            Some(text) => self.root.insert(name.to_owned(), Value::from(text)),
+            None => self.root.remove(name),
+        };
+    }
+
+    /// What the image is for; empty fields where it does not say.
+    pub fn platform(&self) -> Platform {
+        let text = |name: &str| self.root.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let some = |name: &str| Some(text(name)).filter(|t| !t.is_empty());
+        let features = self.root.get("os.features").and_then(Value::as_array);
+        Platform {
+            os: text("os"),
+            architecture: text("architecture"),
+            variant: some("variant"),
+            os_version: some("os.version"),
+            os_features: features
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str)
+                .map(str::to_owned)
+                .collect(),
+        }
+    }
+
+    /// Sets what the image is for.
+    pub fn set_platform(&mut self, platform: &Platform) {
+        self.set_root("os", Some(&platform.os));
+        self.set_root("architecture", Some(&platform.architecture));
+        self.set_root("variant", platform.variant.as_deref());
+        self.set_root("os.version", platform.os_version.as_deref());
+        match platform.os_features.as_slice() {
+            [] => self.root.remove("os.features"),
+            some => self.root.insert("os.features".to_owned(), Value::from(some)),
+        };
+    }
+
+    /// Diff IDs, bottom first.
+    pub fn diff_ids(&self) -> Vec<Digest> {
+        let ids = self.root.get("rootfs").and_then(|r| r.get("diff_ids")).and_then(Value::as_array);
+        ids.into_iter().flatten().filter_map(|id| id.as_str()?.parse().ok()).collect()
+    }
+
+    /// History, oldest first.
+    pub fn history(&self) -> Vec<History> {
+        let entries = self.root.get("history").and_then(Value::as_array);
+        entries
+            .into_iter()
+            .flatten()
+            .map(|entry| {
+                let text = |name: &str| entry.get(name).and_then(Value::as_str).map(str::to_owned);
+                History {
+                    created: text("created"),
+                    created_by: text("created_by"),
+                    author: text("author"),
+                    comment: text("comment"),
+                    empty_layer: entry.get("empty_layer").and_then(Value::as_bool).unwrap_or(false),
+                }
+            })
+            .collect()
+    }
+
+    /// Adds an entry of history. Layers that the history so far does not speak of get an entry first, since
+    /// readers match the two by counting.
+    pub(super) fn push_history(&mut self, history: History) {
+        let known = self.history().iter().filter(|h| !h.empty_layer).count();
+        let layers = self.diff_ids().len();
+        let created = history.created.clone();
+        let list = self.root.entry("history").or_insert_with(|| json!([]));
+        if !list.is_array() {
+            *list = json!([]);
+        }
+        if let Some(list) = list.as_array_mut() {
+            for _ in known..layers {
+                list.push(json!({"comment": "layer without history"}));
+            }
+            list.push(history.to_json());
+        }
+        if created.is_some() {
+            self.set_created(created.as_deref());
+        }
+    }
+
+    pub(super) fn push_layer(&mut self, diff_id: &Digest, history: History) {
+        self.push_history(history);
+        let rootfs = self.root.entry("rootfs").or_insert_with(|| json!({"type": "layers"}));
+        if let Some(rootfs) = rootfs.as_object_mut() {
+            rootfs.entry("type").or_insert_with(|| Value::from("layers"));
+            let ids = rootfs.entry("diff_ids").or_insert_with(|| json!([]));
+            if !ids.is_array() {
+                *ids = json!([]);
+            }
+            if let Some(ids) = ids.as_array_mut() {
+                ids.push(Value::from(diff_id.to_string()));
+            }
+        }
+    }
+}
+
+impl History {
+    fn to_json(&self) -> Value {
+        let mut map = Map::new();
+        let texts = [
+            ("created", &self.created),
+            ("created_by", &self.created_by),
+            ("author", &self.author),
+            ("comment", &self.comment),
+        ];
+        for (name, text) in texts {
+            if let Some(text) = text {
+                map.insert(name.to_owned(), Value::from(text.as_str()));
+            }
+        }
+        if self.empty_layer {
+            map.insert("empty_layer".to_owned(), Value::Bool(true));
+        }
+        Value::Object(map)
+    }
+}
+
+fn check_section(section: &Map<String, Value>) -> Result<(), String> {
+    let strings = |v: &Value| v.as_array().is_some_and(|a| a.iter().all(Value::is_string));
+    let texts = |v: &Value| v.as_object().is_some_and(|m| m.values().all(|v| v.is_string() || v.is_null()));
+    for name in ["Env", "Cmd", "Entrypoint", "Shell", "OnBuild"] {
+        want(section.get(name), &format!("config.{name}"), "a list of strings", strings)?;
+    }
+    for name in ["User", "WorkingDir", "StopSignal"] {
+        want(section.get(name), &format!("config.{name}"), "a string", Value::is_string)?;
+    }
+    for name in ["ExposedPorts", "Volumes", "Healthcheck"] {
+        want(section.get(name), &format!("config.{name}"), "an object", Value::is_object)?;
+    }
+    want(section.get("Labels"), "config.Labels", "an object of strings", texts)
+}
+
+/// Refuses a field that is there, not null, and not what it must be.
+fn want(value: Option<&Value>, name: &str, kind: &str, is: impl Fn(&Value) -> bool) -> Result<(), String> {
+    match value {
+        None | Some(Value::Null) => Ok(()),
+        Some(value) if is(value) => Ok(()),
+        Some(value) => Err(format!("`{name}` is {}, not {kind}", brief(value))),
+    }
+}
+
+/// A value of outside for a message, cut short.
+fn brief(value: &Value) -> String {
+    let text = match value {
+        Value::Array(_) => "a list".to_owned(),
+        Value::Object(_) => "an object".to_owned(),
+        other => other.to_string(),
+    };
+    text.chars().take(60).collect()
+}
