@@ -56,6 +56,15 @@ impl Blobs {
         Ok(Self { dir: dir.into(), session, durability, next: Arc::default() })
     }
 
+    /// Keeps content (blobs, layers by diff ID or chain ID) from being collected while this process lives. To be
+    /// called before looking whether it is there.
+    ///
+    /// # Errors
+    /// When that cannot be written down.
+    pub fn hold(&self, digests: &[Digest]) -> Result<()> {
+        self.session.hold(digests)
+    }
+
     /// The file of a blob, whether it is there or not.
     pub fn path(&self, digest: &Digest) -> PathBuf {
         self.dir.join(digest.hex())
@@ -87,6 +96,11 @@ impl Blobs {
         let file = self.file(digest)?;
         let size = file.metadata().map_err(Error::io("look at", self.path(digest)))?.len();
         Ok(VerifiedReader::new(BufReader::with_capacity(1 << 16, file), *digest, size))
+    }
+
+    /// As [`Blobs::open_verified`], in a form that can be looked ahead in.
+    pub(crate) fn open_buffered(&self, digest: &Digest) -> Result<BufReader<impl Read + Send + use<>>> {
+        Ok(BufReader::with_capacity(1 << 16, self.open_verified(digest)?))
     }
 
     /// The open file of a blob, as it lies on the disk.

@@ -21,7 +21,7 @@ const BUSY: Duration = Duration::from_secs(30);
 
 const TABLES: &str = "
 CREATE TABLE images(
-    id TEXT PRIMARY KEY, manifest TEXT, platform TEXT NOT NULL, added INTEGER NOT NULL
+    id TEXT PRIMARY KEY, manifest TEXT, platform TEXT NOT NULL, layers TEXT NOT NULL, added INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE names(
     name TEXT PRIMARY KEY, image TEXT NOT NULL, manifest TEXT, list TEXT, set_at INTEGER NOT NULL
@@ -32,6 +32,9 @@ CREATE TABLE layer_blobs(
     recipe TEXT NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX layer_blobs_diff_id ON layer_blobs(diff_id);
+CREATE TABLE sources(
+    blob TEXT NOT NULL, repository TEXT NOT NULL, seen INTEGER NOT NULL, PRIMARY KEY(blob, repository)
+) WITHOUT ROWID;
 CREATE TABLE steps(
     key TEXT PRIMARY KEY, scope TEXT NOT NULL, description TEXT NOT NULL, parts TEXT NOT NULL,
     parent TEXT NOT NULL, layer TEXT, created INTEGER NOT NULL, duration INTEGER NOT NULL,

@@ -64,6 +64,10 @@ fn parse(bytes: &[u8], said: &str) -> Result<(Document, String)> {
     if size > MAX_MANIFEST {
         return Err(Error::TooLarge { what: what(), size, limit: MAX_MANIFEST });
     }
+    // serde would take a list of the fields' values as well.
+    if bytes.iter().find(|b| !b.is_ascii_whitespace()).is_some_and(|b| *b != b'{') {
+        return Err(Error::invalid(what(), "it is not a JSON object"));
+    }
     let document: Document = serde_json::from_slice(bytes).map_err(|e| Error::invalid(what(), e))?;
     match document.schema_version {
         Some(2) => {}

@@ -1,0 +1,138 @@
+//! Digests of files in build contexts, remembered by what `stat` says of them.
+//!
+//! A digest is believed when device, inode, size, mtime and ctime are all as they were. One is remembered only
+//! when the file had been left alone for longer than the clock's grain before it was read: a change within the
+//! same tick of the clock, after the reading, would not show in the times.
+
+use std::time::SystemTime;
+
+use crate::digest::Digest;
+use crate::error::Result;
+use crate::facts::{Facts, now};
+
+/// How long a file must have been left alone before it was read, in nanoseconds. File systems with the coarsest
+/// clocks (FAT, some network ones) count in steps of two seconds.
+const GRAIN: i64 = 2_000_000_000;
+/// How often a use is written down, in milliseconds.
+const USE_GRAIN: i64 = 24 * 3600 * 1000;
+
+/// What a file is known by. Modes and owners are not in it: changing them changes ctime, and content alone
+/// matters here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FileStat {
+    /// Device.
+    pub device: u64,
+    /// Inode.
+    pub inode: u64,
+    /// Size in bytes.
+    pub size: u64,
+    /// Change of content, in nanoseconds since 1970.
+    pub mtime: i64,
+    /// Change of content or inode, in nanoseconds since 1970.
+    pub ctime: i64,
+}
+
+#[cfg(unix)]
+impl From<&std::fs::Metadata> for FileStat {
+    fn from(metadata: &std::fs::Metadata) -> Self {
+        use std::os::unix::fs::MetadataExt;
+        let nanos = |s: i64, ns: i64| s.saturating_mul(1_000_000_000).saturating_add(ns);
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            size: metadata.len(),
+            mtime: nanos(metadata.mtime(), metadata.mtime_nsec()),
+            ctime: nanos(metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+}
+
+impl FileStat {
+    /// Whether a digest of the file, read at `read` or later, may be believed as long as the stat stays the
+    /// same. A time in the future never may.
+    fn settled(&self, read: SystemTime) -> bool {
+        let since = read.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let read = i64::try_from(since.as_nanos()).unwrap_or(i64::MAX);
+        self.mtime.max(self.ctime).saturating_add(GRAIN) < read
+    }
+}
+
+/// The file-digest cache of a store.
+#[derive(Clone, Copy, Debug)]
+pub struct Files<'a> {
+    pub(crate) facts: &'a Facts,
+}
+
+impl Files<'_> {
+    /// The digests of the contents of `files`, where they are known.
+    ///
+    /// # Errors
+    /// When the database says no.
+    pub fn get(&self, files: &[FileStat]) -> Result<Vec<Option<Digest>>> {
+        let (out, stale) = self.facts.read("look up files", |c| {
+            let mut query = c.prepare_cached(
+                "SELECT size, mtime, ctime, digest, used FROM files WHERE device = ? AND inode = ?",
+            )?;
+            let mut out = Vec::with_capacity(files.len());
+            let mut stale = Vec::new();
+            for file in files {
+                let mut rows = query.query((file.device.cast_signed(), file.inode.cast_signed()))?;
+                let Some(row) = rows.next()? else {
+                    out.push(None);
+                    continue;
+                };
+                let same = row.get::<_, i64>(0)? == file.size.cast_signed()
+                    && row.get::<_, i64>(1)? == file.mtime
+                    && row.get::<_, i64>(2)? == file.ctime;
+                out.push(if same { row.get::<_, [u8; 32]>(3).ok().map(Digest::from) } else { None });
+                if same && now() - row.get::<_, i64>(4)? > USE_GRAIN {
+                    stale.push(*file);
+                }
+            }
+            Ok((out, stale))
+        })?;
+        if !stale.is_empty() {
+            self.facts.write("note the use", |tx| {
+                let mut update = tx.prepare("UPDATE files SET used = ? WHERE device = ? AND inode = ?")?;
+                for file in &stale {
+                    update.execute((now(), file.device.cast_signed(), file.inode.cast_signed()))?;
+                }
+                Ok(())
+            })?;
+        }
+        Ok(out)
+    }
+
+    /// Remembers digests of files. `read` is a time before the first of them was looked at and read; those that
+    /// were changed shortly before it, or after it, are left out. Returns how many were remembered.
+    ///
+    /// # Errors
+    /// When the database says no.
+    pub fn put(&self, files: &[(FileStat, Digest)], read: SystemTime) -> Result<usize> {
+        let settled: Vec<_> = files.iter().filter(|(file, _)| file.settled(read)).collect();
+        if settled.is_empty() {
+            return Ok(0);
+        }
+        self.facts.write("remember files", |tx| {
+            let mut insert = tx.prepare(
+                "INSERT OR REPLACE INTO files(device, inode, size, mtime, ctime, digest, used)
+                 VALUES (?, ?, ?, ?, ?, ?, ?)",
+            )?;
+            for (file, digest) in &settled {
+                insert.execute((
+                    file.device.cast_signed(),
+                    file.inode.cast_signed(),
+                    file.size.cast_signed(),
+                    file.mtime,
+                    file.ctime,
+                    digest.as_bytes(),
+                    now(),
+                ))?;
+            }
+            Ok(settled.len())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,402 @@
+//! The images of a store and their names.
+//!
+//! An image is here when its config is here: its manifest and its layers may still be where it came from, and
+//! are fetched when something needs them.
+
+use std::collections::BTreeMap;
+
+use rusqlite::{OptionalExtension, Transaction};
+
+use crate::blob::Blobs;
+use crate::descriptor::{Descriptor, Platform, media_type};
+use crate::digest::Digest;
+use crate::error::{Error, Result};
+use crate::facts::{Facts, digest, digest_or_none, now};
+use crate::image::{Image, Index, MAX_CONFIG, MAX_MANIFEST, Manifest};
+use crate::reference::{Reference, image_id_prefix};
+
+/// What the store knows of an image without reading it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageRecord {
+    /// Digest of the config.
+    pub id: Digest,
+    /// Digest of the manifest that it came with or was last written with.
+    pub manifest: Option<Digest>,
+    /// What it is for.
+    pub platform: String,
+    /// When it came here, in milliseconds since 1970.
+    pub added: i64,
+    /// Its names, sorted.
+    pub names: Vec<Reference>,
+}
+
+/// What a name stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// Digest of the config.
+    pub id: Digest,
+    /// Digest of the manifest under this name.
+    pub manifest: Option<Digest>,
+    /// Digest of the index that the name stood for where it was fetched from.
+    pub index: Option<Digest>,
+}
+
+/// What was removed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// Names that are gone.
+    pub untagged: Vec<Reference>,
+    /// The image, when it is gone altogether; its content goes with the next collection.
+    pub deleted: Option<Digest>,
+}
+
+/// The images of a store.
+#[derive(Clone, Copy, Debug)]
+pub struct Images<'a> {
+    pub(crate) facts: &'a Facts,
+    pub(crate) blobs: &'a Blobs,
+}
+
+impl Images<'_> {
+    /// Keeps an image: its config, and its manifest if it has one. Its layers are kept by
+    /// [`Store::import_layer`](crate::Store::import_layer) or a snapshot's commit.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn put(&self, image: &Image) -> Result<Digest> {
+        let kind = image.manifest().map(Manifest::kind).unwrap_or_default();
+        let config =
+            self.blobs.put_bytes(&image.config_descriptor(kind).media_type, &image.config_bytes())?;
+        let manifest = match image.manifest() {
+            Some(manifest) => {
+                Some(self.blobs.put_bytes(&manifest.media_type, manifest.bytes())?.digest.to_string())
+            }
+            None => None,
+        };
+        let (id, platform) = (config.digest.to_string(), image.platform().to_string());
+        let blobs: Vec<&Option<Descriptor>> = image.layers().iter().map(|l| &l.blob).collect();
+        // Strings and numbers alone: cannot fail.
+        let layers = serde_json::to_string(&blobs).unwrap_or_default();
+        self.facts.write("keep the image", |tx| {
+            tx.execute(
+                "INSERT INTO images(id, manifest, platform, layers, added) VALUES (?, ?, ?, ?, ?)
+                 ON CONFLICT(id) DO UPDATE SET manifest = coalesce(excluded.manifest, manifest),
+                 layers = CASE WHEN excluded.manifest IS NULL THEN layers ELSE excluded.layers END",
+                (&id, &manifest, &platform, &layers, now()),
+            )
+            .map(drop)
+        })?;
+        Ok(config.digest)
+    }
+
+    /// Keeps an index, so that it can be pushed again as it came.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn put_index(&self, index: &Index) -> Result<Digest> {
+        Ok(self.blobs.put_bytes(&index.media_type, index.bytes())?.digest)
+    }
+
+    /// Makes `name` stand for `target`. What it stood for before stays, perhaps without a name.
+    ///
+    /// # Errors
+    /// When the name has a digest other than that of the target's manifest or index, or the database says no.
+    pub fn tag(&self, name: &Reference, target: &Named) -> Result<()> {
+        if let Some(pinned) = name.digest()
+            && target.manifest.as_ref() != Some(pinned)
+            && target.index.as_ref() != Some(pinned)
+        {
+            return Err(Error::invalid(
+                format!("name `{}`", name.familiar()),
+                "its digest is not that of the image; leave it out",
+            ));
+        }
+        let text = |d: Option<Digest>| d.map(|d| d.to_string());
+        self.facts.write("set the name", |tx| {
+            tx.execute(
+                "INSERT OR REPLACE INTO names(name, image, manifest, list, set_at) VALUES (?, ?, ?, ?, ?)",
+                (name.to_string(), target.id.to_string(), text(target.manifest), text(target.index), now()),
+            )
+            .map(drop)
+        })
+    }
+
+    /// What `name` stands for; none when nothing.
+    ///
+    /// # Errors
+    /// When the database says no.
+    pub fn named(&self, name: &Reference) -> Result<Option<Named>> {
+        let exact = self.facts.read("look up the name", |c| {
+            c.query_row("SELECT image, manifest, list FROM names WHERE name = ?", [name.to_string()], |r| {
+                Ok(Named { id: digest(r, 0)?, manifest: digest_or_none(r, 1)?, index: digest_or_none(r, 2)? })
+            })
+            .optional()
+        })?;
+        if exact.is_some() {
+            return Ok(exact);
+        }
+        // A name that pins a digest is also found under the tag that it was fetched by, and without one.
+        let Some(pinned) = name.digest() else { return Ok(None) };
+        let prefix = name.repository();
+        let all = self.names()?;
+        Ok(all
+            .into_iter()
+            .find(|(n, t)| {
+                n.repository() == prefix
+                    && (t.manifest.as_ref() == Some(pinned) || t.index.as_ref() == Some(pinned))
+            })
+            .map(|(_, target)| target))
+    }
+
+    fn names(&self) -> Result<Vec<(Reference, Named)>> {
+        let rows = self.facts.read("list names", |c| {
+            let mut query = c.prepare("SELECT image, manifest, list, name FROM names ORDER BY name")?;
+            let rows = query.query_map([], |r| {
+                let name: String = r.get(3)?;
+                Ok((
+                    name,
+                    Named {
+                        id: digest(r, 0)?,
+                        manifest: digest_or_none(r, 1)?,
+                        index: digest_or_none(r, 2)?,
+                    },
+                ))
+            })?;
+            rows.collect::<rusqlite::Result<Vec<_>>>()
+        })?;
+        rows.into_iter().map(|(name, target)| Ok((name.parse()?, target))).collect()
+    }
+
+    /// Finds an image by name, or by its ID or the start of it.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], or [`Error::Ambiguous`] for a start that several IDs have.
+    pub fn resolve(&self, text: &str) -> Result<Named> {
+        let reference = text.parse::<Reference>();
+        if let Ok(name) = &reference
+            && let Some(found) = self.named(name)?
+        {
+            return Ok(found);
+        }
+        let missing = || Error::NotFound { what: "image", name: text.to_owned() };
+        let Some(prefix) = image_id_prefix(text) else {
+            // What is neither is told as a bad name.
+            reference?;
+            return Err(missing());
+        };
+        let found = self.facts.read("look up the image", |c| {
+            let mut query =
+                c.prepare("SELECT id, manifest FROM images WHERE id >= ?1 AND id < ?1 || 'g' LIMIT 5")?;
+            let rows = query.query_map([format!("sha256:{prefix}")], |r| {
+                Ok(Named { id: digest(r, 0)?, manifest: digest_or_none(r, 1)?, index: None })
+            })?;
+            rows.collect::<rusqlite::Result<Vec<_>>>()
+        })?;
+        match found.as_slice() {
+            [] => Err(missing()),
+            [one] => Ok(one.clone()),
+            several => Err(Error::Ambiguous {
+                prefix: text.to_owned(),
+                candidates: several.iter().map(|n| n.id).collect(),
+            }),
+        }
+    }
+
+    /// Reads an image: config, manifest, and what is known of its layers' blobs.
+    ///
+    /// # Errors
+    /// When its config or its manifest is not in the store or damaged.
+    pub fn load(&self, target: &Named) -> Result<Image> {
+        let hold: Vec<Digest> =
+            [Some(target.id), target.manifest, target.index].into_iter().flatten().collect();
+        self.blobs.hold(&hold)?;
+        let config = self.blobs.read_small(&target.id, MAX_CONFIG)?;
+        let manifest = match &target.manifest {
+            Some(digest) => Some(Manifest::parse(&self.blobs.read_small(digest, MAX_MANIFEST)?, "")?),
+            None => None,
+        };
+        let mut image = Image::from_parts(&config, manifest)?;
+        if image.manifest().is_none() {
+            for (index, blob) in self.known_blobs(&target.id)?.into_iter().enumerate() {
+                if let Some(blob) = blob {
+                    image = image.with_blob(index, blob);
+                }
+            }
+        }
+        self.blobs.hold(&image.diff_ids())?;
+        Ok(image)
+    }
+
+    /// The blobs that an image without a manifest was put with: those of the image that it was built on.
+    fn known_blobs(&self, id: &Digest) -> Result<Vec<Option<Descriptor>>> {
+        let text = self.facts.read("look up layers", |c| {
+            c.query_row("SELECT layers FROM images WHERE id = ?", [id.to_string()], |r| r.get::<_, String>(0))
+                .optional()
+        })?;
+        Ok(text.and_then(|t| serde_json::from_str(&t).ok()).unwrap_or_default())
+    }
+
+    /// Finds and reads an image: [`Images::resolve`] and [`Images::load`] in one.
+    ///
+    /// # Errors
+    /// As those two.
+    pub fn get(&self, text: &str) -> Result<Image> {
+        let named = self.resolve(text).map_err(|e| match e {
+            // The hint of a name that is not found is the one that helps.
+            Error::Reference(inner) if image_id_prefix(text).is_none() => Error::Reference(inner),
+            other => other,
+        })?;
+        self.load(&named)
+    }
+
+    /// The index that was kept under `digest`.
+    ///
+    /// # Errors
+    /// When it is not in the store.
+    pub fn index(&self, digest: &Digest) -> Result<Index> {
+        Index::parse(&self.blobs.read_small(digest, MAX_MANIFEST)?, "")
+    }
+
+    /// Every image, newest first.
+    ///
+    /// # Errors
+    /// When the database says no.
+    pub fn list(&self) -> Result<Vec<ImageRecord>> {
+        let mut names: BTreeMap<Digest, Vec<Reference>> = BTreeMap::new();
+        for (name, target) in self.names()? {
+            names.entry(target.id).or_default().push(name);
+        }
+        let mut images = self.facts.read("list images", |c| {
+            let mut query =
+                c.prepare("SELECT id, manifest, platform, added FROM images ORDER BY added DESC, id")?;
+            let rows = query.query_map([], |r| {
+                Ok(ImageRecord {
+                    id: digest(r, 0)?,
+                    manifest: digest_or_none(r, 1)?,
+                    platform: r.get(2)?,
+                    added: r.get(3)?,
+                    names: Vec::new(),
+                })
+            })?;
+            rows.collect::<rusqlite::Result<Vec<_>>>()
+        })?;
+        for image in &mut images {
+            image.names = names.remove(&image.id).unwrap_or_default();
+        }
+        Ok(images)
+    }
+
+    /// Takes a name away; the image goes with its last name.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when there is no such name.
+    pub fn untag(&self, name: &Reference) -> Result<Removed> {
+        let removed = self.facts.write("remove the name", |tx| {
+            let id = tx
+                .query_row("DELETE FROM names WHERE name = ? RETURNING image", [name.to_string()], |r| {
+                    digest(r, 0)
+                })
+                .optional()?;
+            let Some(id) = id else { return Ok(None) };
+            let left: i64 =
+                tx.query_row("SELECT count(*) FROM names WHERE image = ?", [id.to_string()], |r| r.get(0))?;
+            let deleted = (left == 0).then_some(id);
+            if left == 0 {
+                forget(tx, &id)?;
+            }
+            Ok(Some(Removed { untagged: vec![name.clone()], deleted }))
+        })?;
+        removed.ok_or_else(|| Error::NotFound { what: "image", name: name.familiar() })
+    }
+
+    /// Removes what `text` says: a name is taken away, and the image with its last name; an ID removes the
+    /// image and its one name, or with `force` all its names.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::SeveralNames`] for an ID with several names, not forced.
+    pub fn remove(&self, text: &str, force: bool) -> Result<Removed> {
+        if let Ok(name) = text.parse::<Reference>()
+            && self.named_exactly(&name)?
+        {
+            return self.untag(&name);
+        }
+        let id = self.resolve(text)?.id;
+        let names: Vec<Reference> =
+            self.names()?.into_iter().filter(|(_, t)| t.id == id).map(|(name, _)| name).collect();
+        if names.len() > 1 && !force {
+            let names = names.iter().map(Reference::familiar).collect();
+            return Err(Error::SeveralNames { id: text.to_owned(), names });
+        }
+        self.facts.write("remove the image", |tx| {
+            tx.execute("DELETE FROM names WHERE image = ?", [id.to_string()])?;
+            forget(tx, &id)
+        })?;
+        Ok(Removed { untagged: names, deleted: Some(id) })
+    }
+
+    fn named_exactly(&self, name: &Reference) -> Result<bool> {
+        self.facts
+            .read("look up the name", |c| {
+                c.query_row("SELECT count(*) FROM names WHERE name = ?", [name.to_string()], |r| {
+                    r.get::<_, i64>(0)
+                })
+            })
+            .map(|n| n > 0)
+    }
+
+    /// Config, manifests, indexes, blobs and layers that images of the store need: what a collector must leave.
+    /// An image whose config is gone or damaged is passed over.
+    pub(crate) fn needed(&self) -> Result<Needed> {
+        let mut out = Needed::default();
+        let rows = self.facts.read("list images", |c| {
+            let mut query = c.prepare(
+                "SELECT id, manifest, NULL FROM images UNION SELECT image, manifest, list FROM names",
+            )?;
+            let rows =
+                query.query_map([], |r| Ok((digest(r, 0)?, digest_or_none(r, 1)?, digest_or_none(r, 2)?)))?;
+            rows.collect::<rusqlite::Result<Vec<_>>>()
+        })?;
+        for (id, manifest, index) in rows {
+            out.blobs.push(id);
+            out.blobs.extend(index);
+            if let Ok(bytes) = self.blobs.read_small(&id, MAX_CONFIG)
+                && let Ok(image) = Image::from_parts(&bytes, None)
+            {
+                out.chains.push(image.diff_ids());
+            }
+            out.blobs.extend(self.known_blobs(&id)?.into_iter().flatten().map(|d| d.digest));
+            let Some(digest) = manifest else { continue };
+            out.blobs.push(digest);
+            if let Ok(bytes) = self.blobs.read_small(&digest, MAX_MANIFEST)
+                && let Ok(manifest) = Manifest::parse(&bytes, "")
+            {
+                out.blobs.extend(manifest.layers.iter().map(|l| l.digest));
+            }
+        }
+        Ok(out)
+    }
+}
+
+fn forget(tx: &Transaction<'_>, id: &Digest) -> rusqlite::Result<()> {
+    tx.execute("DELETE FROM images WHERE id = ?", [id.to_string()]).map(drop)
+}
+
+/// What images need.
+#[derive(Debug, Default)]
+pub(crate) struct Needed {
+    pub(crate) blobs: Vec<Digest>,
+    pub(crate) chains: Vec<Vec<Digest>>,
+}
+
+/// The entry of an index for an image.
+pub fn index_entry(manifest: &Manifest, platform: &Platform) -> Descriptor {
+    Descriptor { platform: Some(platform.clone()), ..manifest.descriptor() }
+}
+
+/// Whether a descriptor names an index rather than a manifest.
+pub fn names_index(descriptor: &Descriptor) -> bool {
+    media_type::is_index(&descriptor.media_type)
+}
+
+#[cfg(test)]
+mod tests;

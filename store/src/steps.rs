@@ -1,0 +1,249 @@
+//! The step cache: what a step depended on, and what came of it.
+//!
+//! A record never says that its layer is still there: whoever finds one asks
+//! [`Layers::contains`](crate::layer::Layers::contains), and takes the step for unknown when it is not.
+
+use std::fmt;
+
+use rusqlite::{OptionalExtension, Row};
+use serde::{Deserialize, Serialize};
+
+use crate::digest::{Digest, Digester};
+use crate::error::Result;
+use crate::facts::{Facts, digest, digest_or_none, now};
+use crate::layer::chain_id;
+
+/// How often a use is written down, in milliseconds: collectors count in hours.
+const USE_GRAIN: i64 = 60_000;
+/// Most records kept of one place in a Dockerfile.
+const KEPT_OF_A_SCOPE: i64 = 64;
+
+/// The identity of a step: the digest of the parts that its result depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StepKey(Digest);
+
+/// One thing that a step's result depends on.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct KeyPart {
+    /// What sort of thing: `parent`, `instruction`, `arg`, `file`, …
+    pub kind: String,
+    /// Which one: the argument's name, the file's path; empty where there is one of the sort alone.
+    pub name: String,
+    /// What it is: the text, or the digest of the content.
+    pub value: String,
+}
+
+impl KeyPart {
+    /// A part.
+    pub fn new(kind: impl Into<String>, name: impl Into<String>, value: impl Into<String>) -> Self {
+        Self { kind: kind.into(), name: name.into(), value: value.into() }
+    }
+}
+
+impl StepKey {
+    /// The key of a list of parts. Their order counts.
+    pub fn of(parts: &[KeyPart]) -> Self {
+        let mut digester = Digester::new();
+        digester.update(b"orlop step 1\n");
+        for text in parts.iter().flat_map(|p| [&p.kind, &p.name, &p.value]) {
+            // With lengths, so that no two lists run together into the same bytes.
+            digester.update(&(text.len() as u64).to_le_bytes());
+            digester.update(text.as_bytes());
+        }
+        Self(digester.finish())
+    }
+
+    /// The digest.
+    pub fn digest(&self) -> &Digest {
+        &self.0
+    }
+}
+
+impl fmt::Display for StepKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What came of a step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StepRecord {
+    /// Its key, [`StepKey::of`] its parts.
+    pub key: StepKey,
+    /// What it depended on.
+    pub parts: Vec<KeyPart>,
+    /// Which place in which Dockerfile: records of one scope are compared with each other by `explain`.
+    pub scope: String,
+    /// The instruction, for people.
+    pub description: String,
+    /// Chain ID of the file system that it stood on.
+    pub parent: Digest,
+    /// Diff ID of its layer; none when it changed no file.
+    pub layer: Option<Digest>,
+    /// When it ran, in milliseconds since 1970.
+    pub created: i64,
+    /// How long it took, in milliseconds.
+    pub duration: u64,
+}
+
+impl StepRecord {
+    /// Chain ID of the file system that it left.
+    pub fn chain(&self) -> Digest {
+        match self.layer {
+            None => self.parent,
+            Some(layer) if self.parent == chain_id(&[]) => layer,
+            Some(layer) => Digest::of(format!("{} {layer}", self.parent).as_bytes()),
+        }
+    }
+}
+
+/// The step cache of a store.
+#[derive(Clone, Copy, Debug)]
+pub struct Steps<'a> {
+    pub(crate) facts: &'a Facts,
+    pub(crate) session: &'a crate::session::Session,
+}
+
+const COLUMNS: &str = "key, scope, description, parts, parent, layer, created, duration, used";
+
+impl Steps<'_> {
+    /// The record of `key`, if there is one. Its layer is then safe from collectors while this process lives,
+    /// if it is still there.
+    ///
+    /// # Errors
+    /// When the database says no.
+    pub fn lookup(&self, key: &StepKey) -> Result<Option<StepRecord>> {
+        let found = self.facts.read("look up the step", |c| {
+            let mut query = c.prepare_cached(&format!("SELECT {COLUMNS} FROM steps WHERE key = ?"))?;
+            query.query_row([key.to_string()], |r| Ok((record(r)?, r.get::<_, i64>(8)?))).optional()
+        })?;
+        let Some((record, used)) = found else { return Ok(None) };
+        if let Some(layer) = record.layer {
+            self.session.hold(&[layer, record.chain()])?;
+        }
+        if now() - used > USE_GRAIN {
+            self.facts.write("note the use", |tx| {
+                tx.execute("UPDATE steps SET used = ? WHERE key = ?", (now(), key.to_string())).map(drop)
+            })?;
+        }
+        Ok(Some(record))
+    }
+
+    /// Keeps a record, in the place of an earlier one of the same key.
+    ///
+    /// # Errors
+    /// When the database says no.
+    pub fn put(&self, record: &StepRecord) -> Result<()> {
+        // Strings alone: cannot fail.
+        let parts = serde_json::to_string(&record.parts).unwrap_or_default();
+        self.facts.write("keep the step", |tx| {
+            tx.execute(
+                &format!("INSERT OR REPLACE INTO steps({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"),
+                (
+                    record.key.to_string(),
+                    &record.scope,
+                    &record.description,
+                    parts,
+                    record.parent.to_string(),
+                    record.layer.map(|d| d.to_string()),
+                    record.created,
+                    i64::try_from(record.duration).unwrap_or(i64::MAX),
+                    now(),
+                ),
+            )?;
+            tx.execute(
+                "DELETE FROM steps WHERE scope = ?1 AND key IN
+                 (SELECT key FROM steps WHERE scope = ?1 ORDER BY used DESC, created DESC LIMIT -1 OFFSET ?2)",
+                (&record.scope, KEPT_OF_A_SCOPE),
+            )
+            .map(drop)
+        })
+    }
+
+    /// Forgets a record, because its layer is gone.
+    ///
+    /// # Errors
+    /// When the database says no.
+    pub fn forget(&self, key: &StepKey) -> Result<()> {
+        self.facts.write("forget the step", |tx| {
+            tx.execute("DELETE FROM steps WHERE key = ?", [key.to_string()]).map(drop)
+        })
+    }
+
+    /// The earlier record that a step with these `parts` is best compared with: of the same scope and another
+    /// key, the one that differs in the fewest parts, and of those the newest.
+    ///
+    /// # Errors
+    /// When the database says no.
+    pub fn nearest(&self, scope: &str, parts: &[KeyPart]) -> Result<Option<StepRecord>> {
+        let key = StepKey::of(parts);
+        let records = self.facts.read("look up earlier steps", |c| {
+            let mut query = c.prepare(&format!(
+                "SELECT {COLUMNS} FROM steps WHERE scope = ? AND key <> ? ORDER BY created DESC LIMIT 64"
+            ))?;
+            let rows = query.query_map((scope, key.to_string()), record)?;
+            rows.collect::<rusqlite::Result<Vec<_>>>()
+        })?;
+        let ours: std::collections::BTreeSet<_> =
+            parts.iter().map(|p| (&p.kind, &p.name, &p.value)).collect();
+        // Newest first, and `min_by_key` takes the first of equals.
+        Ok(records.into_iter().min_by_key(|record| {
+            let theirs = record.parts.iter().map(|p| (&p.kind, &p.name, &p.value)).collect();
+            ours.symmetric_difference(&theirs).count()
+        }))
+    }
+
+    /// The layer that earlier came of a step over `parent` (a chain ID) whose changes, times aside, were
+    /// `content`. It is then safe from collectors while this process lives, if it is still there.
+    ///
+    /// # Errors
+    /// When the database says no.
+    pub fn content_result(&self, parent: &Digest, content: &Digest) -> Result<Option<Digest>> {
+        let found = self.facts.read("look up the result", |c| {
+            c.query_row(
+                "SELECT layer FROM results WHERE parent = ? AND content = ?",
+                (parent.to_string(), content.to_string()),
+                |r| digest(r, 0),
+            )
+            .optional()
+        })?;
+        if let Some(layer) = &found {
+            self.session.hold(&[*layer])?;
+        }
+        Ok(found)
+    }
+
+    /// Keeps that `layer` came of a step over `parent` whose changes, times aside, were `content`.
+    ///
+    /// # Errors
+    /// When the database says no.
+    pub fn put_content_result(&self, parent: &Digest, content: &Digest, layer: &Digest) -> Result<()> {
+        self.facts.write("keep the result", |tx| {
+            tx.execute(
+                "INSERT OR REPLACE INTO results(parent, content, layer) VALUES (?, ?, ?)",
+                (parent.to_string(), content.to_string(), layer.to_string()),
+            )
+            .map(drop)
+        })
+    }
+}
+
+fn record(row: &Row<'_>) -> rusqlite::Result<StepRecord> {
+    let parts: String = row.get(3)?;
+    let parts = serde_json::from_str(&parts).map_err(|e| {
+        rusqlite::Error::FromSqlConversionFailure(3, rusqlite::types::Type::Text, Box::new(e))
+    })?;
+    Ok(StepRecord {
+        key: StepKey(digest(row, 0)?),
+        scope: row.get(1)?,
+        description: row.get(2)?,
+        parts,
+        parent: digest(row, 4)?,
+        layer: digest_or_none(row, 5)?,
+        created: row.get(6)?,
+        duration: u64::try_from(row.get::<_, i64>(7)?).unwrap_or(0),
+    })
+}
+
+#[cfg(test)]
+mod tests;

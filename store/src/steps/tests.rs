@@ -1,0 +1,116 @@
+use super::*;
+use crate::session::Session;
+use crate::work::Work;
+
+struct Bench {
+    facts: Facts,
+    session: Session,
+    _dir: tempfile::TempDir,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let work = Work::open(&dir.path().join("work")).unwrap();
+        let session = Session::new(work, dir.path().join("gc.lock"));
+        Self { facts: Facts::open(&dir.path().join("facts")).unwrap(), session, _dir: dir }
+    }
+
+    fn steps(&self) -> Steps<'_> {
+        Steps { facts: &self.facts, session: &self.session }
+    }
+}
+
+fn digest(text: &str) -> Digest {
+    Digest::of(text.as_bytes())
+}
+
+fn record(scope: &str, created: i64, parts: &[KeyPart]) -> StepRecord {
+    StepRecord {
+        key: StepKey::of(parts),
+        parts: parts.to_vec(),
+        scope: scope.into(),
+        description: "RUN make".into(),
+        parent: digest("parent"),
+        layer: Some(digest("layer")),
+        created,
+        duration: 7,
+    }
+}
+
+#[test]
+fn keys_tell_lists_apart() {
+    let part = KeyPart::new;
+    let lists = [
+        vec![],
+        vec![part("", "", "")],
+        vec![part("a", "b", "c")],
+        vec![part("ab", "", "c")],
+        vec![part("a", "b", "c"), part("", "", "")],
+        vec![part("x", "", ""), part("y", "", "")],
+        vec![part("y", "", ""), part("x", "", "")],
+    ];
+    let keys: std::collections::BTreeSet<_> = lists.iter().map(|l| StepKey::of(l)).collect();
+    assert_eq!(keys.len(), lists.len());
+}
+
+#[test]
+fn records_come_back_and_hold_their_layer() {
+    let bench = Bench::new();
+    let record = record("app", 5, &[KeyPart::new("instruction", "", "make")]);
+    assert_eq!(bench.steps().lookup(&record.key).unwrap(), None);
+    bench.steps().put(&record).unwrap();
+    assert_eq!(bench.steps().lookup(&record.key).unwrap().as_ref(), Some(&record));
+    let uses = std::fs::read_to_string(bench.session.dir().unwrap().join(crate::session::USES)).unwrap();
+    assert!(uses.contains(&digest("layer").to_string()) && uses.contains(&record.chain().to_string()));
+    bench.steps().forget(&record.key).unwrap();
+    assert_eq!(bench.steps().lookup(&record.key).unwrap(), None);
+}
+
+#[test]
+fn explain_compares_with_the_record_that_differs_least() {
+    let bench = Bench::new();
+    let parts = |arg: &str, file: &str| vec![KeyPart::new("arg", "A", arg), KeyPart::new("file", "f", file)];
+    let near = record("app", 1, &parts("1", "old"));
+    bench.steps().put(&near).unwrap();
+    bench.steps().put(&record("app", 2, &parts("2", "other"))).unwrap();
+    bench.steps().put(&record("else", 3, &parts("1", "new"))).unwrap();
+    let now = parts("1", "new");
+    assert_eq!(bench.steps().nearest("app", &now).unwrap().unwrap(), near);
+    bench.steps().put(&record("app", 9, &now)).unwrap();
+    assert_eq!(bench.steps().nearest("app", &now).unwrap().unwrap(), near, "not with itself");
+    assert_eq!(bench.steps().nearest("none", &now).unwrap(), None);
+}
+
+#[test]
+fn a_scope_keeps_a_bounded_number_of_records() {
+    let bench = Bench::new();
+    for n in 0..KEPT_OF_A_SCOPE + 10 {
+        bench.steps().put(&record("s", n, &[KeyPart::new("n", "", n.to_string())])).unwrap();
+    }
+    let count: i64 =
+        bench.facts.read("count", |c| c.query_row("SELECT count(*) FROM steps", [], |r| r.get(0))).unwrap();
+    assert_eq!(count, KEPT_OF_A_SCOPE);
+    let newest = StepKey::of(&[KeyPart::new("n", "", (KEPT_OF_A_SCOPE + 9).to_string())]);
+    assert!(bench.steps().lookup(&newest).unwrap().is_some());
+}
+
+#[test]
+fn the_same_content_over_the_same_parent_is_the_same_result() {
+    let bench = Bench::new();
+    let (parent, content, layer) = (digest("p"), digest("c"), digest("l"));
+    assert_eq!(bench.steps().content_result(&parent, &content).unwrap(), None);
+    bench.steps().put_content_result(&parent, &content, &layer).unwrap();
+    assert_eq!(bench.steps().content_result(&parent, &content).unwrap(), Some(layer));
+    assert_eq!(bench.steps().content_result(&content, &parent).unwrap(), None);
+}
+
+#[test]
+fn the_chain_after_a_step() {
+    let on_nothing = StepRecord { parent: chain_id(&[]), ..record("s", 1, &[]) };
+    assert_eq!(on_nothing.chain(), chain_id(&[digest("layer")]));
+    let on_base = StepRecord { parent: chain_id(&[digest("base")]), ..record("s", 1, &[]) };
+    assert_eq!(on_base.chain(), chain_id(&[digest("base"), digest("layer")]));
+    let nothing_changed = StepRecord { layer: None, ..on_base.clone() };
+    assert_eq!(nothing_changed.chain(), on_base.parent);
+}

@@ -1,0 +1,184 @@
+//! Layers in: from a registry's or an archive's stream, or from a blob that is here.
+
+use std::io::{self, BufReader, Read};
+
+use super::Store;
+use crate::blob::BlobWriter;
+use crate::codec::decompress;
+use crate::descriptor::{Descriptor, media_type};
+use crate::digest::{Digest, VerifiedReader};
+use crate::error::{Error, Result};
+use crate::image::{Image, ImageLayer};
+use crate::layer::{LayerFacts, chain_id};
+
+/// Bytes that are read at a time.
+const BUFFER: usize = 1 << 17;
+
+impl Store {
+    /// Takes a layer from a stream of its blob, in one pass: verified against `descriptor`, kept as a blob,
+    /// inflated, unpacked over the chain `below` (bottom first), and verified against `diff_id`. What follows the
+    /// archive in the stream is read and verified as well. Nothing is read when both forms are here already.
+    ///
+    /// # Errors
+    /// [`Error::Verify`] or a layer's error when the stream is not what it should be. Nothing half-made stays.
+    pub fn import_layer(
+        &self,
+        descriptor: &Descriptor,
+        diff_id: &Digest,
+        below: &[Digest],
+        reader: impl Read + Send,
+    ) -> Result<ImageLayer> {
+        self.hold_layer(below, diff_id, Some(&descriptor.digest))?;
+        let done = |size| ImageLayer { diff_id: *diff_id, blob: Some(descriptor.clone()), size };
+        // Whoever waits here finds the layer made.
+        let _lock = self.work.lock(&format!("import-{}", diff_id.hex()))?;
+        if let Some(facts) = self.layers.facts(below, diff_id)?
+            && self.layers.contains(below, diff_id)
+            && self.blobs.contains(&descriptor.digest)
+        {
+            self.note_layer_blob(descriptor, diff_id, "came")?;
+            return Ok(done(Some(facts.size)));
+        }
+        let verified = VerifiedReader::new(reader, descriptor.digest, descriptor.size);
+        let mut tee = Tee { reader: verified, writer: Some(self.blobs.writer()?), error: None };
+        let facts = self.unpack(&mut tee, diff_id, below, &format!("layer {}", descriptor.digest))?;
+        if let Some(writer) = tee.writer {
+            writer.finish(&descriptor.media_type, Some(descriptor))?;
+        }
+        self.note_layer_blob(descriptor, diff_id, "came")?;
+        Ok(done(Some(facts.size)))
+    }
+
+    /// Takes a layer from a stream of which only the diff ID is known (an archive of `docker save`). Its bytes are
+    /// kept as a blob, whatever they are compressed with.
+    ///
+    /// # Errors
+    /// As [`Store::import_layer`].
+    pub fn import_unnamed_layer(
+        &self,
+        diff_id: &Digest,
+        below: &[Digest],
+        reader: impl Read + Send,
+    ) -> Result<ImageLayer> {
+        self.hold_layer(below, diff_id, None)?;
+        let _lock = self.work.lock(&format!("import-{}", diff_id.hex()))?;
+        if let Some(facts) = self.layers.facts(below, diff_id)?
+            && self.layers.contains(below, diff_id)
+        {
+            return Ok(ImageLayer::new(*diff_id, Some(facts.size)));
+        }
+        let mut tee = Tee { reader, writer: Some(self.blobs.writer()?), error: None };
+        let facts = self.unpack(&mut tee, diff_id, below, &format!("layer {diff_id}"))?;
+        let Some(writer) = tee.writer else {
+            return Ok(ImageLayer::new(*diff_id, Some(facts.size)));
+        };
+        let mut descriptor = writer.finish(media_type::OCI_LAYER, None)?;
+        if descriptor.digest != *diff_id {
+            descriptor.media_type = self.sniff(&descriptor)?.to_owned();
+        }
+        self.note_layer_blob(&descriptor, diff_id, "came")?;
+        Ok(ImageLayer { diff_id: *diff_id, blob: Some(descriptor), size: Some(facts.size) })
+    }
+
+    /// The media type of a layer's blob by its first bytes.
+    fn sniff(&self, blob: &Descriptor) -> Result<&'static str> {
+        let mut head = [0; 4];
+        let file = self.blobs.file(&blob.digest)?;
+        let n = file.take(4).read(&mut head).map_err(Error::io("read", self.blobs.path(&blob.digest)))?;
+        Ok(match &head[..n] {
+            [0x1f, 0x8b, ..] => media_type::OCI_LAYER_GZIP,
+            [0x28, 0xb5, 0x2f, 0xfd] => media_type::OCI_LAYER_ZSTD,
+            _ => media_type::OCI_LAYER,
+        })
+    }
+
+    /// Sees to it that layer `index` of `image` can be mounted, making it from its blob where only that is here.
+    /// False when neither is: then it has to be fetched.
+    ///
+    /// # Errors
+    /// When the blob is damaged or the layer cannot be made.
+    pub fn ensure_layer(&self, image: &Image, index: usize) -> Result<bool> {
+        let diff_ids = image.diff_ids();
+        let Some(layer) = image.layers().get(index) else {
+            return Err(Error::invalid(
+                format!("image {}", image.id().short()),
+                format!("it has no layer {index}"),
+            ));
+        };
+        let below = diff_ids.get(..index).unwrap_or_default();
+        let from = layer.blob.as_ref().map(|d| d.digest);
+        self.hold_layer(below, &layer.diff_id, from.as_ref())?;
+        if self.layers.contains(below, &layer.diff_id) {
+            return Ok(true);
+        }
+        let mut candidates: Vec<Descriptor> = layer.blob.iter().cloned().collect();
+        candidates.extend(self.layer_blobs(&layer.diff_id)?.into_iter().map(|known| known.descriptor));
+        let Some(blob) = candidates.into_iter().find(|d| self.blobs.contains(&d.digest)) else {
+            return Ok(false);
+        };
+        let _lock = self.work.lock(&format!("import-{}", layer.diff_id.hex()))?;
+        if self.layers.contains(below, &layer.diff_id) {
+            return Ok(true);
+        }
+        let reader = self.blobs.open_verified(&blob.digest)?;
+        let mut tee = Tee { reader, writer: None, error: None };
+        self.unpack(&mut tee, &layer.diff_id, below, &format!("layer {}", blob.digest))?;
+        Ok(true)
+    }
+
+    fn unpack<R: Read + Send>(
+        &self,
+        tee: &mut Tee<R>,
+        diff_id: &Digest,
+        below: &[Digest],
+        what: &str,
+    ) -> Result<LayerFacts> {
+        let run = |tee: &mut Tee<R>| -> Result<LayerFacts> {
+            let tar = decompress(BufReader::with_capacity(BUFFER, &mut *tee)).map_err(Error::stream(what))?;
+            let facts = self.layers.import(below, diff_id, tar)?;
+            // Whatever comes after the last compressed byte belongs to the blob.
+            io::copy(tee, &mut io::sink()).map_err(Error::stream(what))?;
+            Ok(facts)
+        };
+        let result = run(tee);
+        // The first error of the stream says more than what the archive's reader made of it.
+        match tee.error.take() {
+            Some(error) if result.is_err() => Err(Error::stream(what)(error)),
+            _ => result,
+        }
+    }
+
+    fn hold_layer(&self, below: &[Digest], diff_id: &Digest, blob: Option<&Digest>) -> Result<()> {
+        let chain: Vec<Digest> = below.iter().copied().chain([*diff_id]).collect();
+        let mut all = vec![*diff_id, chain_id(&chain)];
+        all.extend(blob.copied());
+        self.session.hold(&all)
+    }
+}
+
+/// Reads, and writes what was read to a blob.
+struct Tee<R> {
+    reader: R,
+    writer: Option<BlobWriter>,
+    error: Option<io::Error>,
+}
+
+impl<R: Read> Read for Tee<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let step = |this: &mut Self, buf: &mut [u8]| -> io::Result<usize> {
+            let n = this.reader.read(buf)?;
+            if let Some(writer) = &mut this.writer {
+                writer.append(&buf[..n])?;
+            }
+            Ok(n)
+        };
+        match step(self, buf) {
+            Err(e) if e.kind() != io::ErrorKind::Interrupted => {
+                let copy = io::Error::new(e.kind(), e.to_string());
+                self.error.get_or_insert(e);
+                Err(copy)
+            }
+            other => other,
+        }
+    }
+}
