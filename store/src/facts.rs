@@ -21,7 +21,8 @@ const BUSY: Duration = Duration::from_secs(30);
 
 const TABLES: &str = "
 CREATE TABLE images(
-    id TEXT PRIMARY KEY, manifest TEXT, platform TEXT NOT NULL, layers TEXT NOT NULL, added INTEGER NOT NULL
+    id TEXT PRIMARY KEY, manifest TEXT, platform TEXT NOT NULL, layers TEXT NOT NULL,
+    added INTEGER NOT NULL, used INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE names(
     name TEXT PRIMARY KEY, image TEXT NOT NULL, manifest TEXT, list TEXT, set_at INTEGER NOT NULL
@@ -49,7 +50,6 @@ CREATE TABLE files(
     device INTEGER NOT NULL, inode INTEGER NOT NULL, size INTEGER NOT NULL, mtime INTEGER NOT NULL,
     ctime INTEGER NOT NULL, digest BLOB NOT NULL, used INTEGER NOT NULL, PRIMARY KEY(device, inode)
 ) WITHOUT ROWID;
-CREATE TABLE uses(digest TEXT PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID;
 ";
 
 /// The open database.

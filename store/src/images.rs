@@ -15,6 +15,9 @@ use crate::facts::{Facts, digest, digest_or_none, now};
 use crate::image::{Image, Index, MAX_CONFIG, MAX_MANIFEST, Manifest};
 use crate::reference::{Reference, image_id_prefix};
 
+/// How often a use is written down, in milliseconds.
+const USE_GRAIN: i64 = 60_000;
+
 /// What the store knows of an image without reading it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImageRecord {
@@ -79,8 +82,8 @@ impl Images<'_> {
         let layers = serde_json::to_string(&blobs).unwrap_or_default();
         self.facts.write("keep the image", |tx| {
             tx.execute(
-                "INSERT INTO images(id, manifest, platform, layers, added) VALUES (?, ?, ?, ?, ?)
-                 ON CONFLICT(id) DO UPDATE SET manifest = coalesce(excluded.manifest, manifest),
+                "INSERT INTO images(id, manifest, platform, layers, added, used) VALUES (?1, ?2, ?3, ?4, ?5, ?5)
+                 ON CONFLICT(id) DO UPDATE SET used = ?5, manifest = coalesce(excluded.manifest, manifest),
                  layers = CASE WHEN excluded.manifest IS NULL THEN layers ELSE excluded.layers END",
                 (&id, &manifest, &platform, &layers, now()),
             )
@@ -224,11 +227,18 @@ impl Images<'_> {
             }
         }
         self.blobs.hold(&image.diff_ids())?;
+        self.facts.write("note the use", |tx| {
+            tx.execute(
+                "UPDATE images SET used = ?2 WHERE id = ?1 AND used < ?2 - ?3",
+                (target.id.to_string(), now(), USE_GRAIN),
+            )
+            .map(drop)
+        })?;
         Ok(image)
     }
 
     /// The blobs that an image without a manifest was put with: those of the image that it was built on.
-    fn known_blobs(&self, id: &Digest) -> Result<Vec<Option<Descriptor>>> {
+    pub(crate) fn known_blobs(&self, id: &Digest) -> Result<Vec<Option<Descriptor>>> {
         let text = self.facts.read("look up layers", |c| {
             c.query_row("SELECT layers FROM images WHERE id = ?", [id.to_string()], |r| r.get::<_, String>(0))
                 .optional()
@@ -343,49 +353,10 @@ impl Images<'_> {
             })
             .map(|n| n > 0)
     }
-
-    /// Config, manifests, indexes, blobs and layers that images of the store need: what a collector must leave.
-    /// An image whose config is gone or damaged is passed over.
-    pub(crate) fn needed(&self) -> Result<Needed> {
-        let mut out = Needed::default();
-        let rows = self.facts.read("list images", |c| {
-            let mut query = c.prepare(
-                "SELECT id, manifest, NULL FROM images UNION SELECT image, manifest, list FROM names",
-            )?;
-            let rows =
-                query.query_map([], |r| Ok((digest(r, 0)?, digest_or_none(r, 1)?, digest_or_none(r, 2)?)))?;
-            rows.collect::<rusqlite::Result<Vec<_>>>()
-        })?;
-        for (id, manifest, index) in rows {
-            out.blobs.push(id);
-            out.blobs.extend(index);
-            if let Ok(bytes) = self.blobs.read_small(&id, MAX_CONFIG)
-                && let Ok(image) = Image::from_parts(&bytes, None)
-            {
-                out.chains.push(image.diff_ids());
-            }
-            out.blobs.extend(self.known_blobs(&id)?.into_iter().flatten().map(|d| d.digest));
-            let Some(digest) = manifest else { continue };
-            out.blobs.push(digest);
-            if let Ok(bytes) = self.blobs.read_small(&digest, MAX_MANIFEST)
-                && let Ok(manifest) = Manifest::parse(&bytes, "")
-            {
-                out.blobs.extend(manifest.layers.iter().map(|l| l.digest));
-            }
-        }
-        Ok(out)
-    }
 }
 
 fn forget(tx: &Transaction<'_>, id: &Digest) -> rusqlite::Result<()> {
     tx.execute("DELETE FROM images WHERE id = ?", [id.to_string()]).map(drop)
-}
-
-/// What images need.
-#[derive(Debug, Default)]
-pub(crate) struct Needed {
-    pub(crate) blobs: Vec<Digest>,
-    pub(crate) chains: Vec<Vec<Digest>>,
 }
 
 /// The entry of an index for an image.

@@ -2,15 +2,18 @@
 //! values, and the facts about them. Knows nothing of Dockerfiles.
 
 pub mod blob;
+pub mod check;
 pub mod codec;
 pub mod descriptor;
 pub mod digest;
 pub mod error;
 mod facts;
 pub mod files;
+pub mod gc;
 pub mod image;
 pub mod images;
 pub mod layer;
+pub mod layout;
 pub mod lock;
 pub mod reference;
 mod session;
@@ -20,14 +23,17 @@ pub mod store;
 pub mod work;
 
 pub use blob::{BlobSink, BlobSource, BlobWriter, Blobs};
+pub use check::CheckReport;
 pub use codec::Compression;
 pub use descriptor::{Descriptor, Platform, media_type};
 pub use digest::{Digest, Digester, VerifiedReader};
 pub use error::{Error, ErrorKind, Result};
 pub use files::{FileStat, Files};
+pub use gc::{GcPolicy, GcReport, Usage};
 pub use image::{Config, History, Image, ImageLayer, Index, Manifest, ManifestKind};
 pub use images::{ImageRecord, Images, Named};
 pub use layer::Durability;
+pub use layout::{ArchiveFormat, LoadOptions, Loaded, NamedImage, SaveOptions};
 pub use reference::Reference;
 pub use steps::{KeyPart, StepKey, StepRecord, Steps};
 pub use store::{ExportOptions, Store, StoreOptions};

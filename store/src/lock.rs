@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 /// How long is waited for a lock that is never held for long.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 /// The longest pause between two tries.
-const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 
 /// A held lock, let go when dropped.
 #[derive(Debug)]

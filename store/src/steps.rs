@@ -89,11 +89,12 @@ pub struct StepRecord {
 impl StepRecord {
     /// Chain ID of the file system that it left.
     pub fn chain(&self) -> Digest {
-        match self.layer {
-            None => self.parent,
-            Some(layer) if self.parent == chain_id(&[]) => layer,
-            Some(layer) => Digest::of(format!("{} {layer}", self.parent).as_bytes()),
-        }
+        self.layer.map_or(self.parent, |layer| Self::chain_over(&self.parent, &layer))
+    }
+
+    /// Chain ID of `layer` over the file system with chain ID `parent`.
+    pub(crate) fn chain_over(parent: &Digest, layer: &Digest) -> Digest {
+        if *parent == chain_id(&[]) { *layer } else { Digest::of(format!("{parent} {layer}").as_bytes()) }
     }
 }
 

@@ -142,6 +142,10 @@ impl Store {
         Files { facts: &self.facts }
     }
 
+    pub(crate) fn session(&self) -> &Session {
+        &self.session
+    }
+
     pub(crate) fn facts(&self) -> &Facts {
         &self.facts
     }

@@ -1,12 +1,14 @@
 use super::*;
 
 fn count(facts: &Facts) -> i64 {
-    facts.read("count", |c| c.query_row("SELECT count(*) FROM uses", [], |r| r.get(0))).unwrap()
+    facts.read("count", |c| c.query_row("SELECT count(*) FROM sources", [], |r| r.get(0))).unwrap()
 }
 
 fn put(facts: &Facts, n: u32) {
     let digest = Digest::of(&n.to_le_bytes()).to_string();
-    facts.write("put", |tx| tx.execute("INSERT INTO uses VALUES (?, 1)", [digest]).map(drop)).unwrap();
+    facts
+        .write("put", |tx| tx.execute("INSERT INTO sources VALUES (?, 'r', 1)", [digest]).map(drop))
+        .unwrap();
 }
 
 #[test]
@@ -32,7 +34,7 @@ fn a_failed_write_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let facts = Facts::open(&dir.path().join("f")).unwrap();
     let result = facts.write("put", |tx| {
-        tx.execute("INSERT INTO uses VALUES ('x', 1)", [])?;
+        tx.execute("INSERT INTO sources VALUES ('x', 'r', 1)", [])?;
         tx.execute("INSERT INTO nothing VALUES (1)", [])
     });
     assert!(result.unwrap_err().to_string().starts_with("cannot put in"));

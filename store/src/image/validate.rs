@@ -1,7 +1,12 @@
 //! Checks that an image is consistent in itself and with the content that it names.
 
+use std::io::{self, BufReader, Read};
+
 use super::Image;
+use crate::blob::BlobSource;
+use crate::codec::decompress;
 use crate::descriptor::media_type;
+use crate::digest::{Digest, Digester};
 use crate::error::{Error, Result};
 
 /// Checks config against layers, history and manifest. Everything found wrong is listed, not the first alone.
@@ -42,6 +47,35 @@ pub fn image(image: &Image) -> Result<()> {
         }
     }
     report(image, wrong)
+}
+
+/// Checks all of [`image()`], and that every layer's blob is in `blobs`, whole, of the size that the manifest
+/// says, and unpacks to its diff ID.
+///
+/// # Errors
+/// [`Error::Invalid`] with all that is wrong.
+pub fn content(value: &Image, blobs: &dyn BlobSource) -> Result<()> {
+    image(value)?;
+    let mut wrong = Vec::new();
+    for (index, layer) in value.layers().iter().enumerate() {
+        let Some(blob) = &layer.blob else {
+            wrong.push(format!("layer {index} has no blob"));
+            continue;
+        };
+        match blobs.open_blob(blob).and_then(diff_id) {
+            Ok(found) if found == layer.diff_id => {}
+            Ok(found) => wrong.push(format!("layer {index} unpacks to {found}, not to {}", layer.diff_id)),
+            Err(e) => wrong.push(format!("layer {index}: {e}")),
+        }
+    }
+    report(value, wrong)
+}
+
+fn diff_id(reader: Box<dyn Read + Send>) -> io::Result<Digest> {
+    let mut digester = Digester::new();
+    let mut tar = decompress(BufReader::new(reader))?;
+    io::copy(&mut tar, &mut digester)?;
+    Ok(digester.finish())
 }
 
 fn report(image: &Image, wrong: Vec<String>) -> Result<()> {

@@ -1,0 +1,186 @@
+//! Everything in a store, with who needs it and when it was last used.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::digest::Digest;
+use crate::error::Result;
+use crate::facts::{digest, digest_or_none, millis};
+use crate::image::{Image, MAX_CONFIG, MAX_MANIFEST, Manifest};
+use crate::layer::{LayerKey, chain_id};
+use crate::session::InUse;
+use crate::steps::StepRecord;
+use crate::store::{Store, WORK};
+
+/// One thing that takes room.
+#[derive(Debug)]
+pub(super) struct Item {
+    pub(super) kind: Kind,
+    pub(super) bytes: u64,
+    /// Last use, in milliseconds since 1970.
+    pub(super) used: i64,
+    /// Whether a named image needs it.
+    pub(super) needed: bool,
+    /// Whether a living process works with it.
+    pub(super) in_use: bool,
+}
+
+#[derive(Debug)]
+pub(super) enum Kind {
+    Blob(Digest),
+    Layer(LayerKey),
+}
+
+/// An image without a name.
+#[derive(Debug)]
+pub(super) struct Unnamed {
+    pub(super) id: Digest,
+    /// Digests that, removed, take the image with them.
+    pub(super) content: Vec<Digest>,
+}
+
+#[derive(Debug)]
+pub(super) struct Inventory {
+    pub(super) items: Vec<Item>,
+    pub(super) unnamed: Vec<Unnamed>,
+}
+
+/// What something is needed for, by digest.
+#[derive(Default)]
+struct Needs {
+    named: HashSet<Digest>,
+    used: HashMap<Digest, i64>,
+}
+
+impl Needs {
+    fn use_at(&mut self, digest: Digest, at: i64) {
+        let last = self.used.entry(digest).or_insert(at);
+        *last = (*last).max(at);
+    }
+
+    fn last_use(&self, digest: &Digest) -> i64 {
+        self.used.get(digest).copied().unwrap_or(i64::MIN)
+    }
+}
+
+/// A row of the images, with what it names.
+struct Row {
+    id: Digest,
+    manifests: Vec<Digest>,
+    used: i64,
+    named: bool,
+}
+
+impl Inventory {
+    /// Counts everything. Without the collector's lock the answer is a little old when it comes.
+    pub(super) fn take(store: &Store) -> Result<Self> {
+        let in_use = InUse::read(&store.root().join(WORK))?;
+        let mut needs = Needs::default();
+        let mut unnamed = Vec::new();
+        for row in rows(store)? {
+            let content = content(store, &row);
+            for digest in &content {
+                if row.named {
+                    needs.named.insert(*digest);
+                }
+                needs.use_at(*digest, row.used);
+            }
+            if !row.named {
+                unnamed.push(Unnamed { id: row.id, content });
+            }
+        }
+        step_uses(store, &mut needs)?;
+        let held = |digest: &Digest, came: i64| {
+            in_use.digests.contains(digest) || in_use.since.is_some_and(|since| came >= since)
+        };
+        let mut items = Vec::new();
+        let mut made_of: HashMap<Digest, bool> = HashMap::new();
+        for layer in store.layers().list()? {
+            let (LayerKey::Diff(key) | LayerKey::Chain(key)) = layer.key;
+            let came = millis(layer.stored);
+            let needed = needs.named.contains(&key);
+            let used = came.max(needs.last_use(&key));
+            // The blob that a foreign layer came as has the only copy of its bytes.
+            *made_of.entry(layer.facts.diff_id).or_default() |= needed;
+            needs.use_at(layer.facts.diff_id, used);
+            let in_use = held(&key, came);
+            items.push(Item { kind: Kind::Layer(layer.key), bytes: layer.facts.size, used, needed, in_use });
+        }
+        let came_as = came_as(store)?;
+        for (digest, bytes, changed) in store.blobs().list()? {
+            let came = millis(changed);
+            let diff_id = came_as.get(&digest);
+            let needed = needs.named.contains(&digest)
+                || diff_id.is_some_and(|d| made_of.get(d).copied().unwrap_or(false));
+            let used = came.max(needs.last_use(&digest)).max(diff_id.map_or(i64::MIN, |d| needs.last_use(d)));
+            let in_use = held(&digest, came);
+            items.push(Item { kind: Kind::Blob(digest), bytes, used, needed, in_use });
+        }
+        Ok(Self { items, unnamed })
+    }
+}
+
+fn rows(store: &Store) -> Result<Vec<Row>> {
+    store.facts().read("list images", |c| {
+        let mut query = c.prepare(
+            "SELECT i.id, i.manifest, i.used, n.name IS NOT NULL, n.manifest, n.list
+             FROM images i LEFT JOIN names n ON n.image = i.id",
+        )?;
+        let rows = query.query_map([], |r| {
+            let manifests = [digest_or_none(r, 1)?, digest_or_none(r, 4)?, digest_or_none(r, 5)?];
+            Ok(Row {
+                id: digest(r, 0)?,
+                manifests: manifests.into_iter().flatten().collect(),
+                used: r.get(2)?,
+                named: r.get(3)?,
+            })
+        })?;
+        rows.collect()
+    })
+}
+
+/// Everything that an image is made of: config, manifests and indexes, blobs of layers, diff IDs, chain IDs. What
+/// cannot be read is passed over: an image that is damaged keeps nothing else alive.
+fn content(store: &Store, row: &Row) -> Vec<Digest> {
+    let mut out = vec![row.id];
+    out.extend(&row.manifests);
+    if let Ok(known) = store.images().known_blobs(&row.id) {
+        out.extend(known.into_iter().flatten().map(|d| d.digest));
+    }
+    if let Ok(bytes) = store.blobs().read_small(&row.id, MAX_CONFIG)
+        && let Ok(image) = Image::from_parts(&bytes, None)
+    {
+        let diff_ids = image.diff_ids();
+        out.extend((1..=diff_ids.len()).map(|n| chain_id(diff_ids.get(..n).unwrap_or_default())));
+        out.extend(diff_ids);
+    }
+    for digest in &row.manifests {
+        if let Ok(bytes) = store.blobs().read_small(digest, MAX_MANIFEST)
+            && let Ok(manifest) = Manifest::parse(&bytes, "")
+        {
+            out.extend(manifest.layers.iter().map(|l| l.digest));
+        }
+    }
+    out
+}
+
+fn step_uses(store: &Store, needs: &mut Needs) -> Result<()> {
+    let rows = store.facts().read("list steps", |c| {
+        let mut query = c.prepare("SELECT parent, layer, used FROM steps WHERE layer IS NOT NULL")?;
+        let rows = query.query_map([], |r| Ok((digest(r, 0)?, digest(r, 1)?, r.get::<_, i64>(2)?)))?;
+        rows.collect::<rusqlite::Result<Vec<_>>>()
+    })?;
+    for (parent, layer, used) in rows {
+        needs.use_at(layer, used);
+        needs.use_at(StepRecord::chain_over(&parent, &layer), used);
+    }
+    Ok(())
+}
+
+/// The diff IDs of blobs that came from elsewhere.
+fn came_as(store: &Store) -> Result<HashMap<Digest, Digest>> {
+    store.facts().read("list blobs of layers", |c| {
+        let mut query = c.prepare("SELECT blob, diff_id FROM layer_blobs WHERE recipe = 'came'")?;
+        let rows = query.query_map([], |r| Ok((digest(r, 0)?, digest(r, 1)?)))?;
+        rows.collect()
+    })
+}

@@ -1,0 +1,240 @@
+//! Images in files: OCI layouts (a directory, or a tar of it) and the archives of `docker save`.
+//!
+//! What is written is the same bytes for the same image: entries in a fixed order, with no times and no owners.
+//! What is read is verified, digest by digest, before anything of it is named in the store.
+
+mod docker;
+mod oci;
+mod sink;
+mod source;
+
+use std::io::{Read, Write};
+use std::path::Path;
+
+use sink::{DirectorySink, TarSink};
+use source::{ArchiveSource, DirectorySource, Source};
+
+use crate::blob::sync_dir;
+use crate::codec::Compression;
+use crate::descriptor::{Descriptor, Platform};
+use crate::error::{Error, Result};
+use crate::image::{Image, Manifest, ManifestKind};
+use crate::reference::Reference;
+use crate::store::{ExportOptions, Store};
+
+/// The annotation with the tag, or whatever a layout's maker calls an image.
+pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
+/// The annotation with the full name.
+pub const IMAGE_NAME: &str = "io.containerd.image.name";
+
+/// What an archive is like inside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ArchiveFormat {
+    /// An OCI image layout.
+    Oci,
+    /// What `docker save` writes and `docker load` reads, with layers that are not compressed.
+    Docker,
+}
+
+/// An image on its way out, and the names that it goes by.
+#[derive(Clone, Debug)]
+pub struct NamedImage {
+    /// The image.
+    pub image: Image,
+    /// Its names; may be none.
+    pub names: Vec<Reference>,
+}
+
+/// How images are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SaveOptions {
+    /// Compression of layers that have no blob yet. Docker archives do without.
+    pub compression: Compression,
+    /// Whether blobs of another compression are made anew, too.
+    pub force: bool,
+}
+
+impl Default for SaveOptions {
+    fn default() -> Self {
+        let ExportOptions { compression, force, .. } = ExportOptions::default();
+        Self { compression, force }
+    }
+}
+
+/// Which images are read from a file.
+#[derive(Clone, Debug, Default)]
+pub struct LoadOptions {
+    /// Only the one of this name: a tag or reference as the file has it, or a digest of a manifest or index. All
+    /// where none is given.
+    pub name: Option<String>,
+    /// Which one where a name stands for several platforms; that of this machine where none is given.
+    pub platform: Option<Platform>,
+}
+
+/// An image that was read from a file and is now in the store.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// Its names in the file, as far as they are names of images.
+    pub names: Vec<Reference>,
+    /// The image.
+    pub image: Image,
+    /// The descriptor that the file had it, or the index over it, under.
+    pub descriptor: Option<Descriptor>,
+}
+
+impl Store {
+    /// Writes `images` to the file `path`, which is there whole or not at all.
+    ///
+    /// # Errors
+    /// When a layer is not in the store, or the file cannot be written.
+    pub fn save(
+        &self,
+        path: &Path,
+        format: ArchiveFormat,
+        images: &[NamedImage],
+        options: &SaveOptions,
+    ) -> Result<Vec<Descriptor>> {
+        let parent = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(".orlop-");
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        let mut file = builder.tempfile_in(parent).map_err(Error::io("write", path))?;
+        let written = self.save_to(file.as_file_mut(), format, images, options).map_err(|e| match e {
+            Error::Stream { source, .. } => Error::io("write", path)(source),
+            other => other,
+        })?;
+        file.persist(path).map_err(|e| Error::io("write", path)(e.error))?;
+        Ok(written)
+    }
+
+    /// Writes `images` as an archive to a stream. Returns the descriptors of what was written: of manifests in OCI
+    /// archives, of configs in Docker ones.
+    ///
+    /// # Errors
+    /// As [`Store::save`].
+    pub fn save_to(
+        &self,
+        out: &mut dyn Write,
+        format: ArchiveFormat,
+        images: &[NamedImage],
+        options: &SaveOptions,
+    ) -> Result<Vec<Descriptor>> {
+        let mut buffered = std::io::BufWriter::with_capacity(1 << 18, out);
+        let mut sink = TarSink::new(&mut buffered);
+        let written = match format {
+            ArchiveFormat::Oci => oci::write(self, &mut sink, images, options, &[])?,
+            ArchiveFormat::Docker => docker::write(self, &mut sink, images)?,
+        };
+        sink.finish()?;
+        buffered.flush().map_err(Error::stream("the archive being written"))?;
+        Ok(written)
+    }
+
+    /// Writes `images` into the OCI layout at the directory `path`, made where missing. Images of other names that
+    /// it has stay.
+    ///
+    /// # Errors
+    /// As [`Store::save`]; or when the directory holds something else.
+    pub fn save_layout(
+        &self,
+        path: &Path,
+        images: &[NamedImage],
+        options: &SaveOptions,
+    ) -> Result<Vec<Descriptor>> {
+        std::fs::create_dir_all(path).map_err(Error::io("make", path))?;
+        let source = DirectorySource::open(path)?;
+        let old = if source.has(oci::INDEX)? {
+            oci::read_index(&source)?.manifests
+        } else if std::fs::read_dir(path).map_err(Error::io("list", path))?.next().is_some() {
+            let why = "it is neither an OCI layout nor empty";
+            return Err(Error::invalid(format!("directory `{}`", path.display()), why));
+        } else {
+            Vec::new()
+        };
+        let mut sink = DirectorySink::new(path);
+        let written = oci::write(self, &mut sink, images, options, &old)?;
+        sync_dir(path)?;
+        Ok(written)
+    }
+
+    /// Reads images from `path`: an OCI layout's directory, or an archive of either format, gzip-compressed or
+    /// not. Layers and configs are in the store afterwards, and the images with them; names are not set.
+    ///
+    /// # Errors
+    /// When the file is neither, something in it is not what its digest says, or nothing fits the options.
+    pub fn load(&self, path: &Path, options: &LoadOptions) -> Result<Vec<Loaded>> {
+        let metadata = std::fs::metadata(path).map_err(Error::io("open", path))?;
+        if metadata.is_dir() {
+            return self.load_source(&DirectorySource::open(path)?, options);
+        }
+        let file = std::fs::File::open(path).map_err(Error::io("open", path))?;
+        if metadata.is_file() {
+            let name = format!("archive `{}`", path.display());
+            return self.load_source(&ArchiveSource::open(file, name, || self.spool_file())?, options);
+        }
+        // A pipe or a device.
+        self.load_from(file, options)
+    }
+
+    /// Reads images from a stream with an archive in it; see [`Store::load`]. The archive is kept in `work/` in the
+    /// meantime, since its parts may come in any order.
+    ///
+    /// # Errors
+    /// As [`Store::load`].
+    pub fn load_from(&self, mut stream: impl Read, options: &LoadOptions) -> Result<Vec<Loaded>> {
+        let mut file = self.spool_file()?;
+        let mut buffer = vec![0; 1 << 17];
+        loop {
+            match stream.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(n) => {
+                    file.write_all(buffer.get(..n).unwrap_or_default())
+                        .map_err(Error::io("write", self.root()))?;
+                }
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(Error::stream("the archive")(e)),
+            }
+        }
+        self.load_source(&ArchiveSource::open(file, "the archive".to_owned(), || self.spool_file())?, options)
+    }
+
+    fn load_source(&self, source: &dyn Source, options: &LoadOptions) -> Result<Vec<Loaded>> {
+        // Archives of today's `docker save` are both; the OCI half says more.
+        if source.has(oci::INDEX)? {
+            return oci::read(self, source, options);
+        }
+        if source.has(docker::MANIFEST)? {
+            return docker::read(self, source, options);
+        }
+        if source.has("repositories")? {
+            let why = "it was written by a Docker before 1.10; load and save it with a newer one";
+            return Err(Error::invalid(source.name(), why));
+        }
+        let why = format!("it has neither `{}` nor `{}` in it", oci::INDEX, docker::MANIFEST);
+        Err(Error::invalid(source.name(), why))
+    }
+
+    /// A file without a name for what passes through.
+    fn spool_file(&self) -> Result<std::fs::File> {
+        let dir = self.session().dir()?;
+        tempfile::tempfile_in(&dir).map_err(Error::io("make a file in", &dir))
+    }
+}
+
+/// The OCI manifest that an image has in a layout.
+fn oci_manifest(store: &Store, image: &Image, options: &SaveOptions) -> Result<Manifest> {
+    let export = ExportOptions {
+        kind: Some(ManifestKind::Oci),
+        compression: options.compression,
+        force: options.force,
+        absent: false,
+    };
+    store.export(image, &export)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,145 @@
+//! Where the files of a layout go: into a directory, or into a tar.
+
+use std::collections::BTreeSet;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+
+/// A place for files by name. A name that was written already is passed over: content has one name only.
+pub(super) trait Sink {
+    /// Writes `size` bytes of `content`, and fails when it has fewer.
+    fn put(&mut self, name: &str, size: u64, content: &mut dyn Read) -> Result<()>;
+
+    /// Writes the file that makes all others count, last.
+    fn put_bytes(&mut self, name: &str, bytes: &[u8]) -> Result<()> {
+        self.put(name, bytes.len() as u64, &mut &bytes[..])
+    }
+
+    /// Whether `name` needs no writing.
+    fn has(&self, name: &str) -> bool;
+}
+
+/// A tar with fixed metadata.
+pub(super) struct TarSink<W: Write> {
+    out: W,
+    names: BTreeSet<String>,
+}
+
+impl<W: Write> TarSink<W> {
+    pub(super) fn new(out: W) -> Self {
+        Self { out, names: BTreeSet::new() }
+    }
+
+    /// Ends the archive.
+    pub(super) fn finish(mut self) -> Result<()> {
+        self.out.write_all(&[0; 1024]).map_err(Error::stream("the archive being written"))
+    }
+
+    fn header(&mut self, name: &str, kind: tar::EntryType, size: u64) -> Result<()> {
+        let mut header = tar::Header::new_ustar();
+        header.set_path(name).map_err(Error::stream(format!("entry `{name}` of the archive")))?;
+        header.set_entry_type(kind);
+        header.set_mode(if kind.is_dir() { 0o755 } else { 0o644 });
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
+        header.set_size(size);
+        header.set_cksum();
+        self.out.write_all(header.as_bytes()).map_err(Error::stream("the archive being written"))
+    }
+
+    fn directories(&mut self, name: &str) -> Result<()> {
+        for (at, _) in name.match_indices('/') {
+            let dir = name.get(..=at).unwrap_or_default();
+            if self.names.insert(dir.to_owned()) {
+                self.header(dir, tar::EntryType::Directory, 0)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<W: Write> Sink for TarSink<W> {
+    fn put(&mut self, name: &str, size: u64, content: &mut dyn Read) -> Result<()> {
+        if !self.names.insert(name.to_owned()) {
+            return Ok(());
+        }
+        self.directories(name)?;
+        self.header(name, tar::EntryType::Regular, size)?;
+        copy_exactly(name, content, size, &mut |bytes| {
+            self.out.write_all(bytes).map_err(Error::stream("the archive being written"))
+        })?;
+        let padding = usize::try_from((512 - size % 512) % 512).unwrap_or(0);
+        self.out.write_all(&[0; 512][..padding]).map_err(Error::stream("the archive being written"))
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.names.contains(name)
+    }
+}
+
+/// A directory. Every file is there whole or not at all.
+pub(super) struct DirectorySink {
+    root: PathBuf,
+}
+
+impl DirectorySink {
+    pub(super) fn new(root: &Path) -> Self {
+        Self { root: root.to_owned() }
+    }
+}
+
+impl Sink for DirectorySink {
+    fn put(&mut self, name: &str, size: u64, content: &mut dyn Read) -> Result<()> {
+        let path = self.root.join(name);
+        let parent = path.parent().unwrap_or(&self.root).to_owned();
+        std::fs::create_dir_all(&parent).map_err(Error::io("make", &parent))?;
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(".orlop-");
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        let mut file = builder.tempfile_in(&parent).map_err(Error::io("write", &path))?;
+        copy_exactly(name, content, size, &mut |bytes| {
+            file.write_all(bytes).map_err(Error::io("write", &path))
+        })?;
+        file.persist(&path).map_err(|e| Error::io("write", &path)(e.error))?;
+        Ok(())
+    }
+
+    fn has(&self, name: &str) -> bool {
+        // Only of content under its own digest can be said that what is there is what is wanted; whoever reads it
+        // checks it.
+        name.starts_with("blobs/") && self.root.join(name).is_file()
+    }
+}
+
+/// Copies `content` to its end, which must come after `size` bytes.
+fn copy_exactly(
+    name: &str,
+    content: &mut dyn Read,
+    size: u64,
+    write: &mut dyn FnMut(&[u8]) -> Result<()>,
+) -> Result<()> {
+    let mut buffer = vec![0; 1 << 17];
+    let mut total: u64 = 0;
+    loop {
+        let n = match content.read(&mut buffer) {
+            Ok(n) => n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+            Err(e) => return Err(Error::stream(format!("`{name}`"))(e)),
+        };
+        if n == 0 {
+            break;
+        }
+        total = total.saturating_add(n as u64);
+        if total > size {
+            break;
+        }
+        write(buffer.get(..n).unwrap_or_default())?;
+    }
+    if total != size {
+        return Err(Error::invalid(format!("`{name}`"), format!("it has {total} bytes, not {size}")));
+    }
+    Ok(())
+}
