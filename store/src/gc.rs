@@ -16,8 +16,7 @@ use crate::error::{Error, Result};
 use crate::facts::now;
 use crate::layer::{LayerError, LayerKey};
 use crate::lock::{Lock, PATIENCE};
-use crate::session::InUse;
-use crate::store::Store;
+use crate::store::{Store, WORK};
 
 /// How long others may be kept waiting at a time.
 const LONGEST_HOLD: Duration = Duration::from_millis(200);
@@ -138,7 +137,7 @@ impl Store {
         while rest.peek().is_some() {
             let lock = self.gc_exclusive()?;
             let begun = Instant::now();
-            let in_use = InUse::read(&self.root().join(crate::store::WORK))?;
+            let in_use = self.session().in_use(&self.root().join(WORK))?;
             for item in rest.by_ref() {
                 let gone =
                     if in_use.digests.contains(&item.digest()) { false } else { self.remove_item(item)? };

@@ -103,10 +103,7 @@ impl Store {
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
         let mut file = builder.tempfile_in(parent).map_err(Error::io("write", path))?;
-        let written = self.save_to(file.as_file_mut(), format, images, options).map_err(|e| match e {
-            Error::Stream { source, .. } => Error::io("write", path)(source),
-            other => other,
-        })?;
+        let written = self.write_archive(file.as_file_mut(), path, format, images, options)?;
         file.persist(path).map_err(|e| Error::io("write", path)(e.error))?;
         Ok(written)
     }
@@ -123,14 +120,25 @@ impl Store {
         images: &[NamedImage],
         options: &SaveOptions,
     ) -> Result<Vec<Descriptor>> {
+        self.write_archive(out, Path::new("archive"), format, images, options)
+    }
+
+    fn write_archive(
+        &self,
+        out: &mut dyn Write,
+        label: &Path,
+        format: ArchiveFormat,
+        images: &[NamedImage],
+        options: &SaveOptions,
+    ) -> Result<Vec<Descriptor>> {
         let mut buffered = std::io::BufWriter::with_capacity(1 << 18, out);
-        let mut sink = TarSink::new(&mut buffered);
+        let mut sink = TarSink::new(&mut buffered, label);
         let written = match format {
             ArchiveFormat::Oci => oci::write(self, &mut sink, images, options, &[])?,
             ArchiveFormat::Docker => docker::write(self, &mut sink, images)?,
         };
         sink.finish()?;
-        buffered.flush().map_err(Error::stream("the archive being written"))?;
+        buffered.flush().map_err(Error::io("write", label))?;
         Ok(written)
     }
 

@@ -9,6 +9,8 @@ pub mod digest;
 pub mod error;
 mod facts;
 pub mod files;
+#[cfg(test)]
+mod format_tree;
 pub mod gc;
 pub mod image;
 pub mod images;

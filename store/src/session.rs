@@ -3,7 +3,7 @@
 //!
 //! The list is `work/session-<random>/uses`: a line `since <milliseconds since 1970>`, then one digest a line.
 //! It counts for as long as its owner lives. Collectors spare what any living session names, and whatever came
-//! into the store since the oldest one began.
+//! into the store since the oldest one began. A collector's own session counts once it names something.
 
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use crate::digest::Digest;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::facts::now;
 use crate::lock::{Lock, PATIENCE};
 use crate::work::{Work, WorkDir};
@@ -24,7 +24,7 @@ pub(crate) const USES: &str = "uses";
 /// The clock of a file system may lag behind the clock of the machine by so many milliseconds.
 const CLOCK_MARGIN: i64 = 2000;
 
-/// One process's use of a store, begun with its first write.
+/// One process's use of a store.
 #[derive(Debug)]
 pub(crate) struct Session {
     work: Work,
@@ -43,6 +43,24 @@ impl Session {
     /// A session that has not begun. `gc_lock` is held exclusively by a collector while it decides and takes.
     pub(crate) fn new(work: Work, gc_lock: PathBuf) -> Self {
         Self { work, gc_lock, open: Mutex::default() }
+    }
+
+    /// Begins the session, if it did not begin yet. On a full disk it begins with the first write: a collector
+    /// and those who only look must come in.
+    pub(crate) fn begin(&self) -> Result<()> {
+        match self.dir() {
+            Err(e) if e.kind() == ErrorKind::StorageFull => Ok(()),
+            other => other.map(drop),
+        }
+    }
+
+    /// What the sessions of all processes use, dead ones included: sweep first. To be called with the collector's
+    /// lock held, for an answer that stays true.
+    pub(crate) fn in_use(&self, work: &Path) -> Result<InUse> {
+        let own = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let idle = own.as_ref().filter(|open| open.held.is_empty()).map(|open| open.dir.path().to_owned());
+        drop(own);
+        InUse::read(work, idle.as_deref())
     }
 
     /// The session's directory for half-made things.
@@ -85,8 +103,7 @@ impl Session {
     }
 }
 
-/// What the sessions under `work` use, dead ones included: sweep first. To be called with the collector's lock
-/// held.
+/// What sessions use.
 #[derive(Debug, Default)]
 pub(crate) struct InUse {
     /// Content that is named.
@@ -96,12 +113,15 @@ pub(crate) struct InUse {
 }
 
 impl InUse {
-    /// Reads the lists of all sessions.
-    pub(crate) fn read(work: &Path) -> Result<Self> {
+    /// Reads the lists of all sessions but the one in the directory `except`.
+    fn read(work: &Path, except: Option<&Path>) -> Result<Self> {
         let mut out = Self::default();
         for entry in std::fs::read_dir(work).map_err(Error::io("list", work))? {
             let entry = entry.map_err(Error::io("list", work))?;
             if !entry.file_name().to_string_lossy().starts_with(&format!("{KIND}-")) {
+                continue;
+            }
+            if except.and_then(Path::file_name) == Some(&entry.file_name()) {
                 continue;
             }
             let path = entry.path().join(USES);

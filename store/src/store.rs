@@ -88,6 +88,7 @@ impl Store {
             notes.push(format!("cannot remove `{}`, which a dead process left: {error}", path.display()));
         }
         let session = Arc::new(Session::new(work.clone(), root.join(GC_LOCK)));
+        session.begin()?;
         let blobs = Blobs::open(&root.join(BLOBS), Arc::clone(&session), options.durability)?;
         let layers = Layers::open(&root.join(LAYERS), &work, options.xattrs)?
             .with_ownership(options.ownership)
@@ -175,4 +176,4 @@ fn make_private(root: &Path) -> Result<()> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,1 +1,53 @@
+use crate::images::Named;
+use crate::store::tests::{import, layer_tar, pulled, store};
 
+#[test]
+fn a_sound_store_is_told_so() {
+    let (_dir, store) = store();
+    let (image, blobs) = pulled(&["one", "two"]);
+    import(&store, &image, &blobs);
+    store.layers().adopt(&[], layer_tar("f", b"made here").as_slice()).unwrap();
+    let report = store.check().unwrap();
+    assert!(report.is_sound() && report.incomplete.is_empty(), "{report:?}");
+    assert_eq!((report.blobs, report.layers + report.unpacked), (4, 3));
+}
+
+#[test]
+fn a_damaged_blob_is_put_aside_and_can_be_had_again() {
+    let (_dir, store) = store();
+    let (image, blobs) = pulled(&["one"]);
+    import(&store, &image, &blobs);
+    let target = Named { id: image.id(), manifest: image.manifest().map(|m| m.digest()), index: None };
+    store.images().tag(&"app".parse().unwrap(), &target).unwrap();
+    let layer = image.layers()[0].blob.clone().unwrap();
+    store.note_source(&layer.digest, "r.io/app").unwrap();
+    let path = store.blobs().path(&layer.digest);
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[30] ^= 1;
+    std::fs::write(&path, &bytes).unwrap();
+    let report = store.check().unwrap();
+    assert!(!report.is_sound());
+    let [damage] = report.damaged.as_slice() else { panic!("{report:?}") };
+    assert_eq!(
+        (damage.what, damage.digest, damage.sources.as_slice()),
+        ("blob", layer.digest, &["r.io/app".to_owned()][..])
+    );
+    assert!(damage.why.contains("has digest"), "{}", damage.why);
+    assert_eq!(std::fs::read(damage.moved_to.as_ref().unwrap()).unwrap(), bytes);
+    assert!(!store.blobs().contains(&layer.digest));
+    assert!(store.check().unwrap().is_sound());
+    store.import_layer(&layer, &image.layers()[0].diff_id, &[], blobs[0].as_slice()).unwrap();
+    assert!(store.blobs().contains(&layer.digest));
+}
+
+#[test]
+fn an_image_whose_config_is_damaged_is_incomplete() {
+    let (_dir, store) = store();
+    let (image, blobs) = pulled(&["one"]);
+    import(&store, &image, &blobs);
+    std::fs::write(store.blobs().path(&image.id()), b"{}").unwrap();
+    let report = store.check().unwrap();
+    assert_eq!(report.damaged.len(), 1);
+    assert_eq!(report.incomplete.len(), 1);
+    assert!(store.images().get(&image.id().to_string()).is_err());
+}

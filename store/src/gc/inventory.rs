@@ -7,7 +7,6 @@ use crate::error::Result;
 use crate::facts::{digest, digest_or_none, millis};
 use crate::image::{Image, MAX_CONFIG, MAX_MANIFEST, Manifest};
 use crate::layer::{LayerKey, chain_id};
-use crate::session::InUse;
 use crate::steps::StepRecord;
 use crate::store::{Store, WORK};
 
@@ -73,7 +72,7 @@ struct Row {
 impl Inventory {
     /// Counts everything. Without the collector's lock the answer is a little old when it comes.
     pub(super) fn take(store: &Store) -> Result<Self> {
-        let in_use = InUse::read(&store.root().join(WORK))?;
+        let in_use = store.session().in_use(&store.root().join(WORK))?;
         let mut needs = Needs::default();
         let mut unnamed = Vec::new();
         for row in rows(store)? {

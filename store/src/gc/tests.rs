@@ -1,1 +1,203 @@
+use std::process::{Command, Stdio};
 
+use super::*;
+use crate::codec::Compression;
+use crate::image::{History, Image, ImageLayer};
+use crate::images::Named;
+use crate::steps::{KeyPart, StepKey, StepRecord};
+use crate::store::tests::{import, layer_tar, open, platform, pulled, store};
+
+const ALL: GcPolicy = GcPolicy { keep_for: None, keep_bytes: None, all: true };
+
+fn tag(store: &Store, name: &str, image: &Image) {
+    let target = Named { id: image.id(), manifest: image.manifest().map(|m| m.digest()), index: None };
+    store.images().tag(&name.parse().unwrap(), &target).unwrap();
+}
+
+/// A store with a named image, one without a name, and the layer of a step; opened anew, so that nobody uses
+/// anything.
+fn filled() -> (tempfile::TempDir, Store, Image, Image, StepRecord) {
+    let (dir, first) = store();
+    let (named, blobs) = pulled(&["one", "two"]);
+    import(&first, &named, &blobs);
+    tag(&first, "app", &named);
+    let (unnamed, blobs) = pulled(&["one", "three"]);
+    import(&first, &unnamed, &blobs);
+    let facts = first.layers().adopt(&[], layer_tar("f", b"step").as_slice()).unwrap();
+    let parts = [KeyPart::new("instruction", "", "RUN x")];
+    let step = StepRecord {
+        key: StepKey::of(&parts),
+        parts: parts.to_vec(),
+        scope: "s".into(),
+        description: "RUN x".into(),
+        parent: named.diff_ids()[0],
+        layer: Some(facts.diff_id),
+        created: 1,
+        duration: 1,
+    };
+    first.steps().put(&step).unwrap();
+    drop(first);
+    let store = open(dir.path());
+    (dir, store, named, unnamed, step)
+}
+
+#[test]
+fn named_images_stay_whole_and_the_rest_goes() {
+    let (_dir, store, named, unnamed, step) = filled();
+    let before = store.usage().unwrap();
+    assert_eq!((before.images, before.blobs, before.layers, before.steps), (2, 7, 4, 1));
+    assert!(before.reclaimable > 0 && before.reclaimable < before.blob_bytes + before.layer_bytes);
+    let report = store.gc(&ALL).unwrap();
+    assert_eq!((report.blobs, report.layers, report.images, report.steps), (3, 2, 1, 1));
+    assert_eq!((report.bytes, report.in_use), (before.reclaimable, 0));
+    let image = store.images().get("app").unwrap();
+    crate::image::validate::content(&image, store.blobs()).unwrap();
+    assert_eq!(image.id(), named.id());
+    assert!(store.images().get(&unnamed.id().to_string()).is_err());
+    assert_eq!(store.steps().lookup(&step.key).unwrap(), None);
+    assert_eq!(store.usage().unwrap().reclaimable, 0);
+    assert_eq!(store.gc(&ALL).unwrap(), GcReport::default());
+}
+
+#[test]
+fn age_and_size_decide() {
+    let (_dir, store, ..) = filled();
+    let day = GcPolicy { keep_for: Some(Duration::from_secs(86400)), ..GcPolicy::default() };
+    assert_eq!(store.gc(&day).unwrap(), GcReport::default(), "everything is young");
+    let usage = store.usage().unwrap();
+    let roomy = GcPolicy { keep_for: None, keep_bytes: Some(usage.reclaimable), all: false };
+    assert_eq!(store.gc(&roomy).unwrap(), GcReport::default());
+    let tight = GcPolicy { keep_for: None, keep_bytes: Some(usage.reclaimable - 1), all: false };
+    let report = store.gc(&tight).unwrap();
+    assert!(report.bytes > 0 && report.bytes < usage.reclaimable, "{report:?}");
+    assert!(store.usage().unwrap().reclaimable < usage.reclaimable);
+    std::thread::sleep(Duration::from_millis(20));
+    let nothing = GcPolicy { keep_for: Some(Duration::from_millis(1)), keep_bytes: None, all: false };
+    store.gc(&nothing).unwrap();
+    assert_eq!(store.usage().unwrap().reclaimable, 0);
+    store.images().get("app").unwrap();
+}
+
+#[test]
+fn what_a_living_process_works_with_stays() {
+    let (dir, store, _named, unnamed, step) = filled();
+    let builder = open(dir.path());
+    // A hit in the step cache, an image that was read, and a layer that was only just made.
+    builder.steps().lookup(&step.key).unwrap().unwrap();
+    builder.images().get(&unnamed.id().to_string()).unwrap();
+    let new = builder.layers().adopt(&[], layer_tar("f", b"new").as_slice()).unwrap();
+    let blob = builder.blobs().put_bytes("x", b"new").unwrap();
+    let report = store.gc(&ALL).unwrap();
+    assert!(report.in_use > 0, "{report:?}");
+    for layer in unnamed.diff_ids().into_iter().chain([step.layer.unwrap(), new.diff_id]) {
+        assert!(builder.layers().contains(&[], &layer));
+    }
+    assert!(builder.blobs().contains(&blob.digest) && builder.blobs().contains(&unnamed.id()));
+    drop(builder);
+    store.gc(&ALL).unwrap();
+    assert!(!store.layers().contains(&[], &step.layer.unwrap()));
+    assert!(!store.layers().contains(&[], &new.diff_id));
+}
+
+#[test]
+fn the_only_copy_of_a_foreign_layers_bytes_stays_with_its_image() {
+    let (dir, first) = store();
+    let tar = layer_tar("f", b"x");
+    let diff_id = crate::digest::Digest::of(&tar);
+    let layer = first.import_unnamed_layer(&diff_id, &[], tar.as_slice()).unwrap();
+    let blob = layer.blob.unwrap();
+    // The image does not say which blob it came as.
+    let image = Image::scratch(&platform()).append_layer(ImageLayer::new(diff_id, None), History::default());
+    first.images().put(&image).unwrap();
+    tag(&first, "app", &image);
+    let gzip = first.layer_blob(&[], &diff_id, Compression::Gzip(6)).unwrap();
+    drop(first);
+    let store = open(dir.path());
+    store.gc(&ALL).unwrap();
+    assert!(store.blobs().contains(&blob.digest));
+    assert!(!store.blobs().contains(&gzip.digest), "this one can be made again");
+    assert_eq!(store.layer_blob(&[], &diff_id, Compression::Gzip(6)).unwrap(), gzip);
+}
+
+#[test]
+fn collectors_and_builders_at_the_same_time() {
+    let (dir, _store, ..) = filled();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let done = &done;
+    std::thread::scope(|scope| {
+        let path = dir.path();
+        let builders: Vec<_> = (0..3)
+            .map(|builder| {
+                scope.spawn(move || {
+                    for round in 0..10 {
+                        let store = open(path);
+                        let (image, blobs) = pulled(&["shared", &format!("{builder} {round}")]);
+                        import(&store, &image, &blobs);
+                        let loaded = store.images().get(&image.id().to_string()).unwrap();
+                        crate::image::validate::content(&loaded, store.blobs()).unwrap();
+                        assert!(
+                            store.ensure_layer(&loaded, 0).unwrap()
+                                && store.ensure_layer(&loaded, 1).unwrap()
+                        );
+                    }
+                })
+            })
+            .collect();
+        scope.spawn(move || {
+            let store = open(path);
+            while !done.load(std::sync::atomic::Ordering::SeqCst) {
+                store.gc(&ALL).unwrap();
+            }
+        });
+        let results: Vec<_> = builders.into_iter().map(|b| b.join()).collect();
+        done.store(true, std::sync::atomic::Ordering::SeqCst);
+        for result in results {
+            result.unwrap();
+        }
+    });
+    open(dir.path()).images().get("app").unwrap();
+}
+
+/// Run as a child of the test below: writes for ever until it is killed.
+#[test]
+fn child_that_writes_until_it_is_killed() {
+    let Some(dir) = std::env::var_os("ORLOP_STORE_CHILD") else { return };
+    let store = open(std::path::Path::new(&dir));
+    for round in 0.. {
+        let text = format!("{}-{round}", std::process::id());
+        let (image, blobs) = pulled(&["one", &text]);
+        import(&store, &image, &blobs);
+        tag(&store, &format!("child:{text}"), &image);
+    }
+}
+
+#[test]
+fn a_process_killed_at_any_moment_leaves_a_store_that_just_works() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(open(dir.path()));
+    for round in 0..8u64 {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "gc::tests::child_that_writes_until_it_is_killed", "--nocapture"])
+            .env("ORLOP_STORE_CHILD", dir.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(60 + round * 17));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let store = open(dir.path());
+        assert!(store.notes().is_empty(), "{:?}", store.notes());
+        for record in store.images().list().unwrap() {
+            for name in &record.names {
+                let image = store.images().get(&name.to_string()).unwrap();
+                crate::image::validate::content(&image, store.blobs()).unwrap();
+                assert!(store.ensure_layer(&image, 1).unwrap());
+            }
+        }
+        let report = store.check().unwrap();
+        assert!(report.is_sound() && report.incomplete.is_empty(), "{report:?}");
+        assert!(crate::store::tests::half_made(&store).is_empty());
+    }
+    assert!(!open(dir.path()).images().list().unwrap().is_empty(), "the children did write");
+}

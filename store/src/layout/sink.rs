@@ -23,17 +23,19 @@ pub(super) trait Sink {
 /// A tar with fixed metadata.
 pub(super) struct TarSink<W: Write> {
     out: W,
+    /// What the archive is called in a message.
+    label: PathBuf,
     names: BTreeSet<String>,
 }
 
 impl<W: Write> TarSink<W> {
-    pub(super) fn new(out: W) -> Self {
-        Self { out, names: BTreeSet::new() }
+    pub(super) fn new(out: W, label: &Path) -> Self {
+        Self { out, label: label.to_owned(), names: BTreeSet::new() }
     }
 
     /// Ends the archive.
     pub(super) fn finish(mut self) -> Result<()> {
-        self.out.write_all(&[0; 1024]).map_err(Error::stream("the archive being written"))
+        self.out.write_all(&[0; 1024]).map_err(Error::io("write", &self.label))
     }
 
     fn header(&mut self, name: &str, kind: tar::EntryType, size: u64) -> Result<()> {
@@ -46,7 +48,7 @@ impl<W: Write> TarSink<W> {
         header.set_mtime(0);
         header.set_size(size);
         header.set_cksum();
-        self.out.write_all(header.as_bytes()).map_err(Error::stream("the archive being written"))
+        self.out.write_all(header.as_bytes()).map_err(Error::io("write", &self.label))
     }
 
     fn directories(&mut self, name: &str) -> Result<()> {
@@ -68,10 +70,10 @@ impl<W: Write> Sink for TarSink<W> {
         self.directories(name)?;
         self.header(name, tar::EntryType::Regular, size)?;
         copy_exactly(name, content, size, &mut |bytes| {
-            self.out.write_all(bytes).map_err(Error::stream("the archive being written"))
+            self.out.write_all(bytes).map_err(Error::io("write", &self.label))
         })?;
         let padding = usize::try_from((512 - size % 512) % 512).unwrap_or(0);
-        self.out.write_all(&[0; 512][..padding]).map_err(Error::stream("the archive being written"))
+        self.out.write_all(&[0; 512][..padding]).map_err(Error::io("write", &self.label))
     }
 
     fn has(&self, name: &str) -> bool {

@@ -313,3 +313,62 @@ fn a_manifest_may_not_name_another_config() {
     let manifest: Manifest = image.manifest().unwrap().clone();
     assert!(Image::from_parts(&other.config_bytes(), Some(manifest)).is_err());
 }
+
+/// Run as a child of the test below, with a tiny file system to itself.
+#[cfg(target_os = "linux")]
+#[test]
+fn child_on_a_full_disk() {
+    let Some(dir) = std::env::var_os("ORLOP_STORE_FULL") else { return };
+    let dir = Path::new(&dir);
+    let store = open(dir);
+    let (small, blobs) = pulled(&["small"]);
+    import(&store, &small, &blobs);
+    let mut noise = vec![0u8; 12 << 20];
+    let mut state = 1u64;
+    for byte in &mut noise {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        *byte = state.to_be_bytes()[0];
+    }
+    let tar = layer_tar("noise", &noise);
+    let blob = gzip(&tar);
+    let descriptor = Descriptor::of(media_type::OCI_LAYER_GZIP, &blob);
+    let error = store.import_layer(&descriptor, &Digest::of(&tar), &[], blob.as_slice()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::StorageFull, "{error}: {:?}", std::error::Error::source(&error));
+    assert!(error.hint().unwrap().contains("orlop store gc"));
+    let error = store.blobs().put_bytes("x", &noise).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::StorageFull, "{error}");
+    assert!(half_made(&store).is_empty());
+    // What was there is there, and there is room for more.
+    let loaded = store.images().get(&small.id().to_string()).unwrap();
+    crate::image::validate::content(&loaded, store.blobs()).unwrap();
+    let (other, blobs) = pulled(&["other"]);
+    import(&store, &other, &blobs);
+    // Filled to the last byte, it can still be looked at and cleared.
+    drop(store);
+    let filler = dir.join("filler");
+    let mut file = std::fs::File::create(&filler).unwrap();
+    while file.write_all(&[1; 4096]).is_ok() {}
+    let store = open(dir);
+    assert_eq!(store.images().list().unwrap().len(), 2);
+    let policy = crate::GcPolicy { keep_for: None, keep_bytes: None, all: true };
+    let report = store.gc(&policy).unwrap();
+    assert!(report.blobs > 0, "{report:?}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_told_and_the_store_stays_usable() {
+    let dir = tempfile::tempdir().unwrap();
+    let own = if rustix::process::geteuid().is_root() { "-m" } else { "-Urm" };
+    let script = r#"mount -t tmpfs -o size=8m tmpfs "$ORLOP_STORE_FULL" &&
+        exec "$0" --exact store::tests::child_on_a_full_disk --nocapture"#;
+    let output = std::process::Command::new("unshare")
+        .args([own, "sh", "-c", script])
+        .arg(std::env::current_exe().unwrap())
+        .env("ORLOP_STORE_FULL", dir.path())
+        .output()
+        .unwrap();
+    let text =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && text.contains("1 passed"), "{text}");
+}
