@@ -10,9 +10,9 @@ use rayon::prelude::*;
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::{Image, MAX_CONFIG};
-use crate::layer::{LayerError, LayerKey, chain_id};
+use crate::layer::{Form, LayerError, LayerKey, chain_id};
 use crate::lock::Lock;
-use crate::store::{LAYERS, Store};
+use crate::store::Store;
 
 /// The directory of what was found damaged.
 pub const QUARANTINE: &str = "quarantine";
@@ -83,14 +83,21 @@ impl Store {
                         chains.get(&id).map(|c| c.split_last().map_or(&[][..], |(_, b)| b))
                     }
                 };
-                (layer, below.map(|below| self.check_layer(below, &layer.facts.diff_id)))
+                let verdict = match (&layer.facts, below) {
+                    (None, _) => Ok(Verdict::Damaged("what is known of it cannot be read".to_owned())),
+                    // Made again from the layers' own directories, which are checked.
+                    (Some(_), _) if layer.forms == [Form::Tree] => Ok(Verdict::Unpacked),
+                    (Some(_), None) => Ok(Verdict::Unpacked),
+                    (Some(facts), Some(below)) => self.check_layer(below, &facts.diff_id),
+                };
+                (layer, verdict)
             })
             .collect();
         for (layer, verdict) in verdicts {
-            match verdict.transpose()? {
-                None | Some(Verdict::Unpacked) => report.unpacked += 1,
-                Some(Verdict::Sound) => report.layers += 1,
-                Some(Verdict::Damaged(why)) => {
+            match verdict? {
+                Verdict::Unpacked => report.unpacked += 1,
+                Verdict::Sound => report.layers += 1,
+                Verdict::Damaged(why) => {
                     report.layers += 1;
                     report.damaged.push(self.quarantine_layer(&layer.key, why)?);
                 }
@@ -136,12 +143,8 @@ impl Store {
     fn quarantine_layer(&self, key: &LayerKey, why: String) -> Result<Damage> {
         let (LayerKey::Diff(digest) | LayerKey::Chain(digest)) = *key;
         let damage = |why, moved_to| Damage { what: "layer", digest, why, moved_to, sources: Vec::new() };
-        let name = match key {
-            LayerKey::Diff(id) => id.hex(),
-            LayerKey::Chain(id) => format!("chain-{}", id.hex()),
-        };
-        let path = self.root().join(LAYERS).join(&name);
-        let target = self.quarantine_dir()?.join(format!("layer-{name}"));
+        let path = self.layers().path(key);
+        let target = self.quarantine_dir()?.join(format!("layer-{}", digest.hex()));
         // A layer that somebody stands on cannot be drawn away; the next check finds it again.
         let moved = Lock::exclusive("the layer", &path.join("lock"), Duration::ZERO).and_then(|_lock| {
             std::fs::rename(&path, &target).map_err(Error::io("put into quarantine", &path))
@@ -187,7 +190,7 @@ impl Store {
             for (index, layer) in image.layers().iter().enumerate() {
                 let below = diff_ids.get(..index).unwrap_or_default();
                 let blob = layer.blob.as_ref().is_some_and(|b| self.blobs().contains(&b.digest));
-                if !blob && !self.layers().contains(below, &layer.diff_id) {
+                if !blob && !self.has_layer(below, &layer.diff_id)? {
                     report.incomplete.push((record.id, format!("layer {} is not here", layer.diff_id)));
                 }
             }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::digest::{Digest, VerifyError};
-use crate::layer::LayerError;
+use crate::layer::{LayerError, UnpackError};
 use crate::reference::ReferenceError;
 use crate::snapshot::SnapshotError;
 use crate::work::WorkError;
@@ -168,6 +168,11 @@ pub enum Error {
     },
 }
 
+/// SQLite's finer error code.
+fn extended(error: &rusqlite::Error) -> Option<i32> {
+    error.sqlite_error().map(|e| e.extended_code)
+}
+
 fn list(digests: &[Digest]) -> String {
     digests.iter().map(Digest::short).collect::<Vec<_>>().join(", ")
 }
@@ -223,6 +228,8 @@ impl Error {
             Self::StorageFull { .. } => ErrorKind::StorageFull,
             Self::Facts { source, .. } => match source.sqlite_error_code() {
                 Some(rusqlite::ErrorCode::DiskFull) => ErrorKind::StorageFull,
+                // The log's index, a small file beside it, found no room.
+                _ if extended(source) == Some(rusqlite::ffi::SQLITE_IOERR_SHMSIZE) => ErrorKind::StorageFull,
                 Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked) => {
                     ErrorKind::Busy
                 }
@@ -231,11 +238,18 @@ impl Error {
             Self::Layer(error) if full_within(error) => ErrorKind::StorageFull,
             Self::Snapshot(error) if full_within(error) => ErrorKind::StorageFull,
             Self::Layer(error) | Self::Snapshot(SnapshotError::Layer(error)) => match error {
-                LayerError::Tar { .. } | LayerError::WrongDiffId { .. } => ErrorKind::Content,
-                LayerError::Missing { .. } | LayerError::NotReproducible { .. } => ErrorKind::NotFound,
+                LayerError::Unpack { source: UnpackError::Io { .. }, .. } => ErrorKind::System,
+                LayerError::Unpack { source: UnpackError::Owner { .. }, .. } => ErrorKind::Unsupported,
+                LayerError::Unpack { .. } | LayerError::WrongDiffId { .. } => ErrorKind::Content,
+                LayerError::Missing { .. }
+                | LayerError::NeedsBelow { .. }
+                | LayerError::NotReproducible { .. } => ErrorKind::NotFound,
                 LayerError::InUse { .. } => ErrorKind::Busy,
                 _ => ErrorKind::System,
             },
+            Self::Snapshot(SnapshotError::Mount { .. } | SnapshotError::TooManyLayers { .. }) => {
+                ErrorKind::Unsupported
+            }
             Self::Snapshot(_) => ErrorKind::System,
             Self::Verify { .. } | Self::Invalid { .. } | Self::TooLarge { .. } => ErrorKind::Content,
             Self::Reference(_) | Self::Ambiguous { .. } | Self::SeveralNames { .. } => ErrorKind::Input,

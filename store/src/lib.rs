@@ -38,4 +38,4 @@ pub use layer::Durability;
 pub use layout::{ArchiveFormat, LoadOptions, Loaded, NamedImage, SaveOptions};
 pub use reference::Reference;
 pub use steps::{KeyPart, StepKey, StepRecord, Steps};
-pub use store::{ExportOptions, Store, StoreOptions};
+pub use store::{Driver, ExportOptions, Store, StoreOptions};

@@ -7,6 +7,7 @@
 //! work/           half-made things, each locked by its owner
 //! facts.sqlite    names, step records, which blob is which layer, digests of context files
 //! gc.lock         held for moments, by collectors alone and by everybody else together
+//! reserve         room for opening the store on a full disk
 //! ```
 //! FORMAT.md beside the sources is the whole of it.
 
@@ -15,17 +16,19 @@ mod format;
 mod import;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 pub use export::ExportOptions;
 
 use crate::blob::Blobs;
-use crate::error::{Error, Result};
+use crate::digest::Digest;
+use crate::error::{Error, ErrorKind, Result};
 use crate::facts::Facts;
 use crate::files::Files;
 use crate::images::Images;
 use crate::layer::{Durability, Layers, Ownership, XattrForm};
 use crate::session::Session;
+use crate::snapshot::{SnapshotDriver, copy::CopyDriver, overlay};
 use crate::steps::Steps;
 use crate::work::Work;
 
@@ -42,9 +45,26 @@ pub const FACTS: &str = "facts.sqlite";
 /// The collectors' lock.
 pub const GC_LOCK: &str = "gc.lock";
 
+/// Room that is kept for opening a store on a full disk, and its size in bytes.
+pub const RESERVE: (&str, usize) = ("reserve", 256 << 10);
+
+/// Which snapshot driver is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Driver {
+    /// Overlays where they work, else copies.
+    #[default]
+    Auto,
+    /// Overlays, or an error.
+    Overlay,
+    /// Copies.
+    Copy,
+}
+
 /// How a store is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoreOptions {
+    /// Which snapshot driver is used.
+    pub driver: Driver,
     /// How opaque directories are marked: by `trusted` attributes as root, by `user` ones in a user namespace.
     pub xattrs: XattrForm,
     /// What becomes of owners.
@@ -56,7 +76,12 @@ pub struct StoreOptions {
 impl Default for StoreOptions {
     /// As root of the machine.
     fn default() -> Self {
-        Self { xattrs: XattrForm::Trusted, ownership: Ownership::Keep, durability: Durability::Power }
+        Self {
+            driver: Driver::Auto,
+            xattrs: XattrForm::Trusted,
+            ownership: Ownership::Keep,
+            durability: Durability::Power,
+        }
     }
 }
 
@@ -67,9 +92,18 @@ pub struct Store {
     work: Work,
     session: Arc<Session>,
     blobs: Blobs,
-    layers: Arc<Layers>,
+    layers: Layers,
     facts: Facts,
     notes: Vec<String>,
+    driver: Driver,
+    snapshots: OnceLock<Snapshots>,
+}
+
+#[derive(Debug)]
+struct Snapshots {
+    driver: Arc<dyn SnapshotDriver>,
+    /// Why it is not the better one.
+    fallback: Option<String>,
 }
 
 impl Store {
@@ -93,14 +127,15 @@ impl Store {
         let layers = Layers::open(&root.join(LAYERS), &work, options.xattrs)?
             .with_ownership(options.ownership)
             .with_durability(options.durability);
-        let facts = Facts::open(&root.join(FACTS))?;
+        let facts = open_facts(&root)?;
         if let Some(aside) = facts.set_aside() {
             notes.push(format!(
                 "the store's database was damaged and is now `{}`; steps run again, images may have to be pulled",
                 aside.display()
             ));
         }
-        Ok(Self { root, work, session, blobs, layers: Arc::new(layers), facts, notes })
+        let (driver, snapshots) = (options.driver, OnceLock::new());
+        Ok(Self { root, work, session, blobs, layers, facts, notes, driver, snapshots })
     }
 
     /// Where it is, absolute.
@@ -124,8 +159,51 @@ impl Store {
     }
 
     /// Layers.
-    pub fn layers(&self) -> &Arc<Layers> {
+    pub fn layers(&self) -> &Layers {
         &self.layers
+    }
+
+    /// The snapshot driver. The first call finds out which one works here.
+    ///
+    /// # Errors
+    /// When [`Driver::Overlay`] was asked for and overlays cannot be mounted.
+    pub fn snapshots(&self) -> Result<&Arc<dyn SnapshotDriver>> {
+        if let Some(snapshots) = self.snapshots.get() {
+            return Ok(&snapshots.driver);
+        }
+        let works = match self.driver {
+            Driver::Copy => None,
+            _ => Some(overlay::probe(&self.work, self.layers.form)),
+        };
+        let (overlay, fallback) = match works {
+            Some(Ok(())) => (true, None),
+            Some(Err(e)) if self.driver == Driver::Overlay => return Err(e.into()),
+            Some(Err(e)) => {
+                let why = std::error::Error::source(&e).map(|s| format!(": {s}")).unwrap_or_default();
+                (false, Some(format!("steps run in copies, which is slow: {e}{why}")))
+            }
+            None => (false, None),
+        };
+        let driver: Arc<dyn SnapshotDriver> = if overlay {
+            Arc::new(overlay::OverlayDriver::new(&self.layers))
+        } else {
+            Arc::new(CopyDriver::new(&self.layers))
+        };
+        Ok(&self.snapshots.get_or_init(|| Snapshots { driver, fallback }).driver)
+    }
+
+    /// Why [`Store::snapshots`] is not what works best, for people; none before it was called.
+    pub fn driver_note(&self) -> Option<&str> {
+        self.snapshots.get()?.fallback.as_deref()
+    }
+
+    /// Whether the layer `diff_id` over the chain `below` is here in a form that snapshots can be made of. A step
+    /// whose layer is not here has to run again.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn has_layer(&self, below: &[Digest], diff_id: &Digest) -> Result<bool> {
+        Ok(self.layers.facts(below, diff_id)?.is_some())
     }
 
     /// Images and their names.
@@ -153,6 +231,26 @@ impl Store {
 
     pub(crate) fn gc_lock(&self) -> PathBuf {
         self.root.join(GC_LOCK)
+    }
+}
+
+/// Opens the facts. On a disk that is full to the last byte SQLite finds no room for the index of its log: then the
+/// reserve is given up, so that what fills the disk can be collected.
+fn open_facts(root: &Path) -> Result<Facts> {
+    let reserve = root.join(RESERVE.0);
+    let path = root.join(FACTS);
+    match Facts::open(&path) {
+        Err(e) if e.kind() == ErrorKind::StorageFull && std::fs::remove_file(&reserve).is_ok() => {
+            Facts::open(&path)
+        }
+        Ok(facts) => {
+            if !reserve.exists() && std::fs::write(&reserve, vec![b'r'; RESERVE.1]).is_err() {
+                // Half a reserve is none; the next to open the store tries again.
+                let _ = std::fs::remove_file(&reserve);
+            }
+            Ok(facts)
+        }
+        other => other,
     }
 }
 

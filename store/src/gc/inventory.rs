@@ -6,7 +6,7 @@ use crate::digest::Digest;
 use crate::error::Result;
 use crate::facts::{digest, digest_or_none, millis};
 use crate::image::{Image, MAX_CONFIG, MAX_MANIFEST, Manifest};
-use crate::layer::{LayerKey, chain_id};
+use crate::layer::{Form, LayerKey, chain_id};
 use crate::steps::StepRecord;
 use crate::store::{Store, WORK};
 
@@ -95,14 +95,17 @@ impl Inventory {
         let mut made_of: HashMap<Digest, bool> = HashMap::new();
         for layer in store.layers().list()? {
             let (LayerKey::Diff(key) | LayerKey::Chain(key)) = layer.key;
-            let came = millis(layer.stored);
-            let needed = needs.named.contains(&key);
-            let used = came.max(needs.last_use(&key));
-            // The blob that a foreign layer came as has the only copy of its bytes.
-            *made_of.entry(layer.facts.diff_id).or_default() |= needed;
-            needs.use_at(layer.facts.diff_id, used);
-            let in_use = held(&key, came);
-            items.push(Item { kind: Kind::Layer(layer.key), bytes: layer.facts.size, used, needed, in_use });
+            let last = millis(layer.used);
+            // A whole file system is kept for the next step alone; it can be copied together again.
+            let needed = needs.named.contains(&key) && layer.forms != [Form::Tree];
+            let used = last.max(needs.last_use(&key));
+            if let Some(facts) = &layer.facts {
+                // The blob that a foreign layer came as has the only copy of its bytes.
+                *made_of.entry(facts.diff_id).or_default() |= needed;
+                needs.use_at(facts.diff_id, used);
+            }
+            let bytes = layer.facts.map_or(0, |facts| facts.size);
+            items.push(Item { kind: Kind::Layer(layer.key), bytes, used, needed, in_use: held(&key, last) });
         }
         let came_as = came_as(store)?;
         for (digest, bytes, changed) in store.blobs().list()? {

@@ -129,7 +129,7 @@ fn collectors_and_builders_at_the_same_time() {
         let builders: Vec<_> = (0..3)
             .map(|builder| {
                 scope.spawn(move || {
-                    for round in 0..10 {
+                    for round in 0..6 {
                         let store = open(path);
                         let (image, blobs) = pulled(&["shared", &format!("{builder} {round}")]);
                         import(&store, &image, &blobs);
@@ -147,6 +147,7 @@ fn collectors_and_builders_at_the_same_time() {
             let store = open(path);
             while !done.load(std::sync::atomic::Ordering::SeqCst) {
                 store.gc(&ALL).unwrap();
+                std::thread::sleep(Duration::from_millis(20));
             }
         });
         let results: Vec<_> = builders.into_iter().map(|b| b.join()).collect();

@@ -15,7 +15,7 @@ const INCOMPATIBLE: [&str; 0] = [];
 /// Features without which a store must not be written to, as far as they are known here: none yet.
 const READ_ONLY_COMPATIBLE: [&str; 0] = [];
 /// What may lie in a directory that is becoming a store.
-const OURS: [&str; 6] = ["format", "blobs", "layers", "work", "facts", "gc.lock"];
+const OURS: [&str; 7] = ["format", "blobs", "layers", "work", "facts", "gc.lock", "reserve"];
 
 /// Finds the format file of `root` to be known, or writes it where `root` is empty.
 pub(super) fn claim(root: &Path) -> Result<()> {

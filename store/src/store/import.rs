@@ -6,10 +6,10 @@ use super::Store;
 use crate::blob::BlobWriter;
 use crate::codec::decompress;
 use crate::descriptor::{Descriptor, media_type};
-use crate::digest::{Digest, VerifiedReader};
+use crate::digest::{Digest, Digester, VerifiedReader};
 use crate::error::{Error, Result};
 use crate::image::{Image, ImageLayer};
-use crate::layer::{LayerFacts, chain_id};
+use crate::layer::{LayerError, chain_id};
 
 /// Bytes that are read at a time.
 const BUFFER: usize = 1 << 17;
@@ -18,6 +18,9 @@ impl Store {
     /// Takes a layer from a stream of its blob, in one pass: verified against `descriptor`, kept as a blob,
     /// inflated, unpacked over the chain `below` (bottom first), and verified against `diff_id`. What follows the
     /// archive in the stream is read and verified as well. Nothing is read when both forms are here already.
+    ///
+    /// Layers may be taken side by side and in any order. One that turns out to need something of those below it,
+    /// which are not here yet, is kept as a blob alone: [`Store::ensure_layer`] unpacks it when they are.
     ///
     /// # Errors
     /// [`Error::Verify`] or a layer's error when the stream is not what it should be. Nothing half-made stays.
@@ -32,21 +35,22 @@ impl Store {
         let done = |size| ImageLayer { diff_id: *diff_id, blob: Some(descriptor.clone()), size };
         // Whoever waits here finds the layer made.
         let _lock = self.work.lock(&format!("import-{}", diff_id.hex()))?;
-        if let Some(facts) = self.layers.facts(below, diff_id)?
-            && self.layers.contains(below, diff_id)
-            && self.blobs.contains(&descriptor.digest)
+        if self.blobs.contains(&descriptor.digest)
+            && self.diff_id_of(&descriptor.digest)?.as_ref() == Some(diff_id)
+            && let Some(facts) = self.layers.facts(below, diff_id)?
         {
-            self.note_layer_blob(descriptor, diff_id, "came")?;
             return Ok(done(Some(facts.size)));
         }
         let verified = VerifiedReader::new(reader, descriptor.digest, descriptor.size);
         let mut tee = Tee { reader: verified, writer: Some(self.blobs.writer()?), error: None };
-        let facts = self.unpack(&mut tee, diff_id, below, &format!("layer {}", descriptor.digest))?;
+        let unpacked = self.unpack(&mut tee, diff_id, below, &format!("layer {}", descriptor.digest))?;
         if let Some(writer) = tee.writer {
             writer.finish(&descriptor.media_type, Some(descriptor))?;
         }
-        self.note_layer_blob(descriptor, diff_id, "came")?;
-        Ok(done(Some(facts.size)))
+        if unpacked.verified {
+            self.note_layer_blob(descriptor, diff_id, "came")?;
+        }
+        Ok(done(Some(unpacked.size)))
     }
 
     /// Takes a layer from a stream of which only the diff ID is known (an archive of `docker save`). Its bytes are
@@ -62,22 +66,25 @@ impl Store {
     ) -> Result<ImageLayer> {
         self.hold_layer(below, diff_id, None)?;
         let _lock = self.work.lock(&format!("import-{}", diff_id.hex()))?;
-        if let Some(facts) = self.layers.facts(below, diff_id)?
-            && self.layers.contains(below, diff_id)
-        {
+        if let Some(facts) = self.layers.facts(below, diff_id)? {
             return Ok(ImageLayer::new(*diff_id, Some(facts.size)));
         }
         let mut tee = Tee { reader, writer: Some(self.blobs.writer()?), error: None };
-        let facts = self.unpack(&mut tee, diff_id, below, &format!("layer {diff_id}"))?;
+        let Unpacked { size, verified } =
+            self.unpack(&mut tee, diff_id, below, &format!("layer {diff_id}"))?;
+        if !verified {
+            // Of an archive, the layers below come first.
+            return Err(LayerError::NeedsBelow { diff_id: *diff_id }.into());
+        }
         let Some(writer) = tee.writer else {
-            return Ok(ImageLayer::new(*diff_id, Some(facts.size)));
+            return Ok(ImageLayer::new(*diff_id, Some(size)));
         };
         let mut descriptor = writer.finish(media_type::OCI_LAYER, None)?;
         if descriptor.digest != *diff_id {
             descriptor.media_type = self.sniff(&descriptor)?.to_owned();
         }
         self.note_layer_blob(&descriptor, diff_id, "came")?;
-        Ok(ImageLayer { diff_id: *diff_id, blob: Some(descriptor), size: Some(facts.size) })
+        Ok(ImageLayer { diff_id: *diff_id, blob: Some(descriptor), size: Some(size) })
     }
 
     /// The media type of a layer's blob by its first bytes.
@@ -92,8 +99,9 @@ impl Store {
         })
     }
 
-    /// Sees to it that layer `index` of `image` can be mounted, making it from its blob where only that is here.
-    /// False when neither is: then it has to be fetched.
+    /// Sees to it that a snapshot can be made of layer `index` of `image`, making it from its blob where only that is
+    /// here, and those below it first where it needs them. False when a blob that is needed for that is not here:
+    /// then it has to be fetched.
     ///
     /// # Errors
     /// When the blob is damaged or the layer cannot be made.
@@ -108,7 +116,7 @@ impl Store {
         let below = diff_ids.get(..index).unwrap_or_default();
         let from = layer.blob.as_ref().map(|d| d.digest);
         self.hold_layer(below, &layer.diff_id, from.as_ref())?;
-        if self.layers.contains(below, &layer.diff_id) {
+        if self.has_layer(below, &layer.diff_id)? {
             return Ok(true);
         }
         let mut candidates: Vec<Descriptor> = layer.blob.iter().cloned().collect();
@@ -116,31 +124,42 @@ impl Store {
         let Some(blob) = candidates.into_iter().find(|d| self.blobs.contains(&d.digest)) else {
             return Ok(false);
         };
-        let _lock = self.work.lock(&format!("import-{}", layer.diff_id.hex()))?;
-        if self.layers.contains(below, &layer.diff_id) {
+        if self.remake(&blob, &layer.diff_id, below)? {
             return Ok(true);
         }
-        let reader = self.blobs.open_verified(&blob.digest)?;
-        let mut tee = Tee { reader, writer: None, error: None };
-        self.unpack(&mut tee, &layer.diff_id, below, &format!("layer {}", blob.digest))?;
-        Ok(true)
+        for lower in 0..index {
+            if !self.ensure_layer(image, lower)? {
+                return Ok(false);
+            }
+        }
+        self.remake(&blob, &layer.diff_id, below)
     }
 
+    /// Makes a layer from its blob. False when it needs those below it, and they are not here.
+    fn remake(&self, blob: &Descriptor, diff_id: &Digest, below: &[Digest]) -> Result<bool> {
+        let _lock = self.work.lock(&format!("import-{}", diff_id.hex()))?;
+        let reader = self.blobs.open_verified(&blob.digest)?;
+        let mut tee = Tee { reader, writer: None, error: None };
+        let unpacked = self.unpack(&mut tee, diff_id, below, &format!("layer {}", blob.digest))?;
+        if unpacked.verified {
+            self.note_layer_blob(blob, diff_id, "came")?;
+        }
+        self.has_layer(below, diff_id)
+    }
+
+    /// Reads all of `tee`, and unpacks it unless the layer is here or needs others first.
     fn unpack<R: Read + Send>(
         &self,
         tee: &mut Tee<R>,
         diff_id: &Digest,
         below: &[Digest],
         what: &str,
-    ) -> Result<LayerFacts> {
-        let run = |tee: &mut Tee<R>| -> Result<LayerFacts> {
-            let tar = decompress(BufReader::with_capacity(BUFFER, &mut *tee)).map_err(Error::stream(what))?;
-            let facts = self.layers.import(below, diff_id, tar)?;
+    ) -> Result<Unpacked> {
+        let result = self.unpack_stream(tee, diff_id, below, what).and_then(|unpacked| {
             // Whatever comes after the last compressed byte belongs to the blob.
             io::copy(tee, &mut io::sink()).map_err(Error::stream(what))?;
-            Ok(facts)
-        };
-        let result = run(tee);
+            Ok(unpacked)
+        });
         // The first error of the stream says more than what the archive's reader made of it.
         match tee.error.take() {
             Some(error) if result.is_err() => Err(Error::stream(what)(error)),
@@ -148,11 +167,62 @@ impl Store {
         }
     }
 
+    fn unpack_stream(
+        &self,
+        stream: &mut (impl Read + Send),
+        diff_id: &Digest,
+        below: &[Digest],
+        what: &str,
+    ) -> Result<Unpacked> {
+        let tar = decompress(BufReader::with_capacity(BUFFER, stream)).map_err(Error::stream(what))?;
+        let mut tar = Counting { tar, count: 0 };
+        match self.layers.import(below, diff_id, &mut tar) {
+            Ok(facts) if tar.count > 0 => return Ok(Unpacked { size: facts.size, verified: true }),
+            // The layer was here, and nothing was read.
+            Ok(_) => {}
+            Err(LayerError::NeedsBelow { .. }) => {
+                io::copy(&mut tar, &mut io::sink()).map_err(Error::stream(what))?;
+                return Ok(Unpacked { size: tar.count, verified: false });
+            }
+            Err(e) => return Err(e.into()),
+        }
+        let mut digester = Digester::new();
+        io::copy(&mut tar, &mut digester).map_err(Error::stream(what))?;
+        let size = digester.size();
+        let found = digester.finish();
+        if found != *diff_id {
+            return Err(LayerError::WrongDiffId { expected: *diff_id, found }.into());
+        }
+        Ok(Unpacked { size, verified: true })
+    }
+
     fn hold_layer(&self, below: &[Digest], diff_id: &Digest, blob: Option<&Digest>) -> Result<()> {
         let chain: Vec<Digest> = below.iter().copied().chain([*diff_id]).collect();
         let mut all = vec![*diff_id, chain_id(&chain)];
         all.extend(blob.copied());
         self.session.hold(&all)
+    }
+}
+
+/// What was read.
+struct Unpacked {
+    /// Bytes of the tar.
+    size: u64,
+    /// Whether it was found to have the diff ID. One that waits for others is verified when they are here.
+    verified: bool,
+}
+
+/// Counts what is read.
+struct Counting<R> {
+    tar: R,
+    count: u64,
+}
+
+impl<R: Read> Read for Counting<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let n = self.tar.read(buf)?;
+        self.count = self.count.saturating_add(n as u64);
+        Ok(n)
     }
 }
 

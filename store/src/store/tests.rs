@@ -372,3 +372,101 @@ fn a_full_disk_is_told_and_the_store_stays_usable() {
         String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && text.contains("1 passed"), "{text}");
 }
+
+/// A layer that hard-links to a file of the layer below, as other builders make them.
+fn linking_layer() -> Vec<u8> {
+    let mut builder = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_ustar();
+    header.set_entry_type(tar::EntryType::Link);
+    header.set_size(0);
+    header.set_mode(0o644);
+    builder.append_link(&mut header, "link", "file").unwrap();
+    builder.into_inner().unwrap()
+}
+
+#[test]
+fn layers_may_come_in_any_order() {
+    let (_dir, store) = store();
+    let tars = [layer_tar("file", b"below"), linking_layer()];
+    let blobs: Vec<_> = tars.iter().map(|t| gzip(t)).collect();
+    let mut image = Image::scratch(&platform());
+    for tar in &tars {
+        image = image.append_layer(ImageLayer::new(Digest::of(tar), None), History::default());
+    }
+    let descriptors: Vec<_> = blobs.iter().map(|b| Descriptor::of(media_type::OCI_LAYER_GZIP, b)).collect();
+    let manifest = image.make_manifest(ManifestKind::Oci, &descriptors).unwrap();
+    let image = Image::from_parts(&image.config_bytes(), Some(manifest)).unwrap();
+    let ids = image.diff_ids();
+    // The upper one first: it is kept as a blob until the one below is here.
+    store.import_layer(&descriptors[1], &ids[1], &ids[..1], blobs[1].as_slice()).unwrap();
+    assert!(store.blobs().contains(&descriptors[1].digest));
+    assert!(!store.has_layer(&ids[..1], &ids[1]).unwrap());
+    assert!(!store.ensure_layer(&image, 1).unwrap(), "the one below has to be fetched");
+    store.import_layer(&descriptors[0], &ids[0], &[], blobs[0].as_slice()).unwrap();
+    assert!(store.ensure_layer(&image, 1).unwrap());
+    let fs = store.layers().fs(&ids[..1], &ids[1]).unwrap();
+    assert_eq!(std::fs::read(fs.join("link")).unwrap(), b"below");
+    // All gone but the blobs: the one on top brings the one below with it.
+    for layer in store.layers().list().unwrap() {
+        store.layers().remove(&layer.key).unwrap();
+    }
+    assert!(store.ensure_layer(&image, 1).unwrap());
+    crate::image::validate::content(&image, store.blobs()).unwrap();
+}
+
+#[test]
+fn a_blob_that_claims_to_be_a_layer_that_is_here_is_still_looked_at() {
+    let (_dir, store) = store();
+    let (image, blobs) = pulled(&["one"]);
+    import(&store, &image, &blobs);
+    let diff_id = image.diff_ids()[0];
+    let other = gzip(&layer_tar("file", b"evil"));
+    let descriptor = Descriptor::of(media_type::OCI_LAYER_GZIP, &other);
+    let error = store.import_layer(&descriptor, &diff_id, &[], other.as_slice()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Content, "{error}");
+    assert_eq!(store.diff_id_of(&descriptor.digest).unwrap(), None);
+}
+
+#[test]
+fn a_driver_is_chosen_by_trying() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = |driver| {
+        Store::open(&dir.path().join("store"), &StoreOptions { driver, ..StoreOptions::default() }).unwrap()
+    };
+    let copy = open(Driver::Copy);
+    assert_eq!(copy.snapshots().unwrap().name(), "copy");
+    assert_eq!(copy.driver_note(), None, "it was asked for");
+    let auto = open(Driver::Auto);
+    match auto.snapshots().unwrap().name() {
+        "overlay" => {
+            assert_eq!(auto.driver_note(), None);
+            assert_eq!(open(Driver::Overlay).snapshots().unwrap().name(), "overlay");
+        }
+        _ => {
+            assert!(auto.driver_note().unwrap().contains("steps run in copies"));
+            let error = open(Driver::Overlay).snapshots().unwrap_err();
+            assert!(error.hint().is_some());
+        }
+    }
+}
+
+#[test]
+fn a_step_that_was_copied_is_in_the_store_as_well() {
+    let dir = tempfile::tempdir().unwrap();
+    let options =
+        StoreOptions { driver: Driver::Copy, durability: Durability::Process, ..StoreOptions::default() };
+    let store = Store::open(&dir.path().join("store"), &options).unwrap();
+    let snapshots = store.snapshots().unwrap();
+    let active = snapshots.prepare(&crate::snapshot::Committed::scratch()).unwrap();
+    std::fs::write(active.path().join("file"), "x").unwrap();
+    let diff = snapshots.diff(&active).unwrap();
+    let committed = snapshots.commit(active, &diff).unwrap();
+    assert!(store.has_layer(&[], &diff.diff_id).unwrap());
+    let image = Image::scratch(&platform())
+        .append_layer(ImageLayer::new(diff.diff_id, Some(diff.size)), History::default());
+    assert!(store.ensure_layer(&image, 0).unwrap());
+    assert!(snapshots.missing(&committed).unwrap().is_empty());
+    let manifest = store.export(&image, &ExportOptions::default()).unwrap();
+    let exported = Image::from_parts(&image.config_bytes(), Some(manifest)).unwrap();
+    crate::image::validate::content(&exported, store.blobs()).unwrap();
+}
