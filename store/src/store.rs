@@ -274,4 +274,6 @@ fn make_private(root: &Path) -> Result<()> {
 }
 
 #[cfg(test)]
+mod crash_tests;
+#[cfg(test)]
 pub(crate) mod tests;
