@@ -55,7 +55,7 @@ fn connections_cut_anywhere() {
     };
     let limits: Limits = Arc::default();
     let host = proxy(server.host.clone(), Arc::clone(&limits));
-    for round in 0..40 {
+    for round in 0..18 {
         let mut config = config();
         config.retries.count = 12;
         config.timeouts.stall = Duration::from_secs(5);
