@@ -16,7 +16,6 @@ use super::words::join_path;
 use crate::context::{DigestCache, FileStat, SourceTree};
 use crate::dockerfile::{Add, Copy, Heredoc, Instruction, Word};
 use crate::error::BuildError;
-use crate::event::Outcome;
 
 /// The words of a COPY or an ADD that the copy rules know by number, to point errors at.
 pub(crate) struct Words<'i> {
@@ -37,9 +36,7 @@ impl StageRun<'_, '_> {
         };
         let file = &self.exec.dockerfile().source;
         let source = self.from_source(&from.value).map_err(|e| e.at(file, from.span))?;
-        let task = self.exec.progress.start(format!("[{}] files of {}", self.name(), from.value));
-        let view = source.view(self.exec, &task)?;
-        task.finish(Outcome::Done, None, None);
+        let view = source.view(self.exec, &from.value)?;
         let tree = SourceTree::root(view.path()).map_err(|e| BuildError::internal(e.to_string()))?;
         self.copy_from(instruction, "COPY", &words, request, Ok(&tree))
     }

@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::path::PathBuf;
 
-use orlop_runner::{Mount as RunMount, MountKind as RunMountKind, User};
+use orlop_runner::{Mount as RunMount, MountKind as RunMountKind};
 use orlop_store::steps::KeyPart;
 
 use super::copy::{CopyRequest, Selection, Source as CopySource, apply, select};
@@ -14,7 +14,6 @@ use crate::context::{NoCache, SourceTree};
 use crate::dockerfile::variables::expand;
 use crate::dockerfile::{Mount, MountKind, Run, Sharing};
 use crate::error::BuildError;
-use crate::event::Task;
 
 /// A mount with its sources found.
 pub(crate) struct JobMount {
@@ -109,13 +108,12 @@ impl StageRun<'_, '_> {
     pub(crate) fn place_mount(
         &self,
         job: JobMount,
-        user: &User,
-        task: &Task<'_>,
         mounts: &mut Vec<RunMount>,
         variables: &mut Vec<(String, String)>,
     ) -> Result<Box<dyn Any>, BuildError> {
         let JobMount { mount, target, origin } = job;
         let store = self.exec.engine.store;
+        let from = mount.from.as_deref().unwrap_or_default();
         let internal =
             |e: orlop_store::snapshot::SnapshotError| BuildError::from(orlop_store::Error::from(e));
         match mount.kind {
@@ -126,7 +124,7 @@ impl StageRun<'_, '_> {
                 Ok(Box::new(()))
             }
             MountKind::Secret => self.place_secret(&mount, target, mounts, variables),
-            MountKind::Ssh => self.place_agent(&mount, target, user, mounts, variables),
+            MountKind::Ssh => self.place_agent(&mount, target, mounts, variables),
             MountKind::Bind => {
                 let source = mount.source.clone().unwrap_or_else(|| "/".to_owned());
                 let (root, source, held): (PathBuf, PathBuf, Box<dyn Any>) = match origin {
@@ -143,17 +141,12 @@ impl StageRun<'_, '_> {
                         (copy.path().to_owned(), "/mount".into(), Box::new(copy))
                     }
                     Origin::Image(source_image) if mount.readonly => {
-                        let view = source_image.view(self.exec, task)?;
+                        let view = source_image.view(self.exec, from)?;
                         (view.path().to_owned(), source.into(), Box::new(view))
                     }
                     Origin::Image(source_image) => {
                         // Writes are seen by this step alone and go nowhere.
-                        super::from::fetch(
-                            self.exec,
-                            &source_image.snapshot,
-                            source_image.origin.as_ref(),
-                            task,
-                        )?;
+                        source_image.fetch(self.exec, from)?;
                         let copy = store.snapshots()?.prepare(&source_image.snapshot).map_err(internal)?;
                         (copy.path().to_owned(), source.into(), Box::new(copy))
                     }
@@ -172,7 +165,7 @@ impl StageRun<'_, '_> {
             MountKind::Cache => {
                 let id = mount.id.clone().unwrap_or_else(|| target.clone());
                 let source = match &origin {
-                    Origin::Image(source) => Some((source.view(self.exec, task)?, mount.source.clone())),
+                    Origin::Image(source) => Some((source.view(self.exec, from)?, mount.source.clone())),
                     _ => None,
                 };
                 let sharing = match mount.sharing {
@@ -240,7 +233,6 @@ impl StageRun<'_, '_> {
         &self,
         mount: &Mount,
         target: String,
-        _user: &User,
         mounts: &mut Vec<RunMount>,
         variables: &mut Vec<(String, String)>,
     ) -> Result<Box<dyn Any>, BuildError> {

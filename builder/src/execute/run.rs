@@ -146,7 +146,7 @@ impl StageRun<'_, '_> {
         // Whatever the mounts stand on lives until the job has ended.
         let mut held = Vec::new();
         for mount in mounts {
-            held.push(self.place_mount(mount, &spec.user, task, &mut spec.mounts, &mut variables)?);
+            held.push(self.place_mount(mount, &mut spec.mounts, &mut variables)?);
         }
         spec.env = variables.into_iter().map(|(n, v)| (n.into(), v.into())).collect();
         let mut output = Collect { task, tail: Vec::new() };
