@@ -4,6 +4,7 @@
 //! made below the caller's own, or beside it where version 2 forbids groups with both processes and children, and
 //! carry the maker's identity in their names: whoever comes later can tell a living owner from a dead one.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -228,7 +229,7 @@ impl Group {
             "pids" => limits.pids.map(|pids| format!("{pids} processes")),
             _ => None,
         };
-        let line = |name: &&str| {
+        let line = |name: &str| {
             let what = format!("cgroup {name}");
             let asked = asked(name).unwrap_or_else(|| "accounting".into());
             match self.directory(name) {
@@ -236,7 +237,7 @@ impl Group {
                 None => Confinement::lesser(what, asked, "none", self.why_missing(name)),
             }
         };
-        CONTROLLERS.iter().map(|name| line(&name)).collect()
+        CONTROLLERS.iter().map(|name| line(name)).collect()
     }
 
     fn remove(&mut self) {
@@ -337,35 +338,33 @@ fn start_time(pid: u32) -> io::Result<u64> {
     field.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
 }
 
-/// Removes the groups of dead owners, and kills what is in them. Returns how many were removed.
+/// Removes the groups of dead owners, and kills what is in them. Returns how many there were; version 1 has a
+/// directory for each in every hierarchy.
 pub(super) fn sweep(layout: &Layout) -> usize {
     let Ok(namespace) = Owner::current_namespace() else { return 0 };
-    let mut removed = 0;
+    let mut removed = BTreeSet::new();
     for root in layout.roots() {
         // Groups are made wherever the command of then was; systemd nests no deeper than this.
-        removed += sweep_below(&root, namespace, 8);
+        sweep_below(&root, namespace, 8, &mut removed);
     }
-    removed
+    removed.len()
 }
 
-fn sweep_below(directory: &Path, namespace: u64, depth: usize) -> usize {
-    let Ok(entries) = fs::read_dir(directory) else { return 0 };
-    let mut removed = 0;
-    for entry in entries.flatten() {
-        if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            continue;
-        }
-        let path = entry.path();
-        match entry.file_name().to_str().and_then(Owner::parse) {
+fn sweep_below(directory: &Path, namespace: u64, depth: usize, removed: &mut BTreeSet<String>) {
+    let Ok(entries) = fs::read_dir(directory) else { return };
+    for entry in entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+        let (name, path) = (entry.file_name().to_string_lossy().into_owned(), entry.path());
+        match Owner::parse(&name) {
             Some(owner) if owner.namespace == namespace && !owner.is_alive() => {
-                removed += usize::from(remove_directory(&path));
+                if remove_directory(&path) {
+                    removed.insert(name);
+                }
             }
             Some(_) => {}
-            None if depth > 0 => removed += sweep_below(&path, namespace, depth - 1),
+            None if depth > 0 => sweep_below(&path, namespace, depth - 1, removed),
             None => {}
         }
     }
-    removed
 }
 
 #[cfg(test)]

@@ -220,6 +220,9 @@ impl Plan {
             self.send(record);
             syscall::exit(127);
         }
+        let mut keep = [children.as_raw_fd(), self.control.as_raw_fd(), self.status.as_raw_fd()];
+        keep.sort_unstable();
+        syscall::close_all_but(&keep).at(Stage::Descriptors)?;
         self.reap(&children, command)
     }
 

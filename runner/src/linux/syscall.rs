@@ -111,7 +111,7 @@ pub(super) fn close_all_but(keep: &[RawFd]) -> Result<(), Errno> {
 
 /// Marks all descriptors above standard error to be closed by `execve`.
 pub(super) fn close_on_exec_above_stderr() -> Result<(), Errno> {
-    close_range(3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC as u32)
+    close_range(3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC)
 }
 
 fn close_range(first: u32, last: u32, flags: u32) -> Result<(), Errno> {

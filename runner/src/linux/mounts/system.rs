@@ -248,11 +248,15 @@ impl Builder<'_> {
         }
         let shm = [("mode", "1777".into()), ("size", self.spec.shm_size.to_string())];
         let shm = tmpfs("/dev/shm", &shm, KERNEL)?;
+        let copy = shm.try_clone().map_err(|error| setup("copy a descriptor", error))?;
+        self.cover("/dev/shm", Some(copy))?;
         self.step(Action::Attach(shm), "/dev/shm", Need::Must)?;
         let mqueue = Action::Mount { kind: c"mqueue".into(), options: Vec::new(), attributes: KERNEL };
+        self.cover("/dev/mqueue", None)?;
         self.step(mqueue, "/dev/mqueue", Need::Wish)?;
         let pts = devpts()?;
         let pts_copy = pts.try_clone().map_err(|error| setup("copy a descriptor", error))?;
+        self.cover("/dev/pts", None)?;
         self.step(Action::Attach(pts_copy), "/dev/pts", Need::Must)?;
         let Some(size) = self.spec.terminal else { return Ok(None) };
         let pair =
