@@ -9,3 +9,6 @@ pub mod work;
 
 pub use descriptor::{Descriptor, Platform, media_type};
 pub use digest::{Digest, Digester, VerifiedReader};
+pub use layer::{LayerError, Layers};
+pub use snapshot::{Active, Committed, Diff, SnapshotDriver, SnapshotError, View};
+pub use work::{Work, WorkDir, WorkError};
