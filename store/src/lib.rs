@@ -39,3 +39,6 @@ pub use layout::{ArchiveFormat, LoadOptions, Loaded, NamedImage, SaveOptions};
 pub use reference::Reference;
 pub use steps::{KeyPart, StepKey, StepRecord, Steps};
 pub use store::{Driver, ExportOptions, Store, StoreOptions};
+pub use layer::{LayerError, Layers};
+pub use snapshot::{Active, Committed, Diff, SnapshotDriver, SnapshotError, View};
+pub use work::{Work, WorkDir, WorkError};
