@@ -40,7 +40,13 @@ pub(crate) fn store_root(global: &Global, root: bool) -> Result<PathBuf, Failure
 
 /// Everything that the client is told.
 pub(crate) fn client(global: &Global, on_retry: RetryObserver) -> Result<ClientConfig, Failure> {
-    Ok(ClientConfig { credentials: credentials(global)?, hosts: hosts(global)?, proxies: proxies(), on_retry, ..ClientConfig::default() })
+    Ok(ClientConfig {
+        credentials: credentials(global)?,
+        hosts: hosts(global)?,
+        proxies: proxies(),
+        on_retry,
+        ..ClientConfig::default()
+    })
 }
 
 fn credentials(global: &Global) -> Result<Credentials, Failure> {
@@ -52,7 +58,8 @@ fn credentials(global: &Global) -> Result<Credentials, Failure> {
         out.add_file(&path.display().to_string(), &file::read(&path, MAX_FILE)?)?;
         return Ok(out);
     }
-    let docker = env::DOCKER_CONFIG.get().map(PathBuf::from).or_else(|| home().map(|home| home.join(".docker")));
+    let docker =
+        env::DOCKER_CONFIG.get().map(PathBuf::from).or_else(|| home().map(|home| home.join(".docker")));
     let containers = [env::XDG_RUNTIME_DIR.get().map(PathBuf::from), user_config()].into_iter().flatten();
     let files = docker
         .map(|dir| dir.join("config.json"))
@@ -71,7 +78,8 @@ fn hosts(global: &Global) -> Result<HostsConfig, Failure> {
     for path in registries_files()? {
         if let Some(bytes) = file::read_optional(&path, MAX_FILE)? {
             let name = path.display().to_string();
-            let text = String::from_utf8(bytes).map_err(|_| Failure::user(format!("`{name}` is not UTF-8")))?;
+            let text =
+                String::from_utf8(bytes).map_err(|_| Failure::user(format!("`{name}` is not UTF-8")))?;
             registries.add(&name, &text)?;
         }
     }
@@ -80,7 +88,8 @@ fn hosts(global: &Global) -> Result<HostsConfig, Failure> {
         .into_iter()
         .chain([Path::new(SYSTEM).join("certs.d"), "/etc/docker/certs.d".into()])
         .collect();
-    let insecure = global.insecure_registries.iter().map(|host| host.trim_end_matches('/').to_owned()).collect();
+    let insecure =
+        global.insecure_registries.iter().map(|host| host.trim_end_matches('/').to_owned()).collect();
     Ok(HostsConfig { insecure, registries, certs_dirs, extra_ca: authorities()? })
 }
 

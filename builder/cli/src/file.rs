@@ -40,7 +40,11 @@ pub(crate) fn read_limited(reader: impl Read, limit: u64) -> std::io::Result<Vec
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     // What is no ordinary file (a pipe, `/dev/stderr`) is written to as it is.
     if path.symlink_metadata().is_ok_and(|m| !m.is_file()) {
-        let mut file = File::options().write(true).truncate(true).open(path).map_err(|error| Failure::io("open", path, &error))?;
+        let mut file = File::options()
+            .write(true)
+            .truncate(true)
+            .open(path)
+            .map_err(|error| Failure::io("open", path, &error))?;
         return file.write_all(bytes).map_err(|error| Failure::io("write", path, &error));
     }
     let mut name = path.file_name().unwrap_or_default().to_owned();

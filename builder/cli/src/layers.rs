@@ -18,12 +18,16 @@ pub(crate) fn sizes(store: &Store, image: &Image) -> Vec<Option<u64>> {
 pub(crate) fn total(store: &Store, image: &Image) -> u64 {
     let sizes = sizes(store, image);
     let each = image.layers().iter().zip(sizes);
-    each.map(|(layer, size)| size.or(layer.blob.as_ref().map(|blob| blob.size)).unwrap_or(0)).fold(0, u64::saturating_add)
+    each.map(|(layer, size)| size.or(layer.blob.as_ref().map(|blob| blob.size)).unwrap_or(0))
+        .fold(0, u64::saturating_add)
 }
 
 /// What made each layer, bottom first, by the image's history; empty where that does not say.
 pub(crate) fn created_by(image: &Image) -> Vec<String> {
     let history = image.config().history();
-    let mut made = history.into_iter().filter(|entry| !entry.empty_layer).map(|entry| entry.created_by.unwrap_or_default());
+    let mut made = history
+        .into_iter()
+        .filter(|entry| !entry.empty_layer)
+        .map(|entry| entry.created_by.unwrap_or_default());
     image.layers().iter().map(|_| made.next().unwrap_or_default()).collect()
 }

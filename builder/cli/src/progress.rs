@@ -182,7 +182,11 @@ mod tests {
             steps_cached: 1,
             steps_run: 2,
             duration: Duration::from_secs(3),
-            layers: vec![SummaryLayer { diff_id: digest, size: Some(5_000), created_by: "RUN a\n\tb".repeat(30) }],
+            layers: vec![SummaryLayer {
+                diff_id: digest,
+                size: Some(5_000),
+                created_by: "RUN a\n\tb".repeat(30),
+            }],
             image_id: digest,
             manifest_digest: Some(digest),
             names: vec!["docker.io/library/app:latest".into()],

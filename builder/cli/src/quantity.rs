@@ -4,7 +4,8 @@ use std::time::Duration;
 
 /// Reads a size in bytes as Docker does: `64m`, `1.5GiB`, `1024`. Units are powers of 1024.
 pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
-    let fail = || format!("`{text}` is not a size (expected a number and `b`, `k`, `m`, `g` or `t`, as in `512m`)");
+    let fail =
+        || format!("`{text}` is not a size (expected a number and `b`, `k`, `m`, `g` or `t`, as in `512m`)");
     let lower = text.trim().to_ascii_lowercase();
     let digits = lower.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(lower.len());
     let (number, unit) = lower.split_at(digits);
@@ -68,7 +69,9 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
 pub(crate) fn parse_cpus(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(cpus) if cpus.is_finite() && cpus >= 0.01 && cpus <= 8192.0 => Ok(cpus),
-        _ => Err(format!("`{text}` is not a number of processors (expected one such as `1.5`, at least 0.01)")),
+        _ => {
+            Err(format!("`{text}` is not a number of processors (expected one such as `1.5`, at least 0.01)"))
+        }
     }
 }
 
@@ -129,7 +132,9 @@ mod tests {
 
     #[test]
     fn durations_are_read_as_go_reads_them() {
-        for (text, millis) in [("90s", 90_000), ("1h30m", 5_400_000), ("1.5s", 1500), ("250ms", 250), ("7", 7000)] {
+        for (text, millis) in
+            [("90s", 90_000), ("1h30m", 5_400_000), ("1.5s", 1500), ("250ms", 250), ("7", 7000)]
+        {
             assert_eq!(parse_duration(text), Ok(Duration::from_millis(millis)), "{text}");
         }
         for bad in ["", "s", "1x", "1", "-1s", "1s2", "99999999999999999999h"] {

@@ -58,7 +58,8 @@ impl App {
             display.event(Event::Warning { text: text.clone(), span: None });
         }
         let told = Arc::clone(&display);
-        let on_retry = RetryObserver::new(move |retry| told.event(Event::Warning { text: waiting(retry), span: None }));
+        let on_retry =
+            RetryObserver::new(move |retry| told.event(Event::Warning { text: waiting(retry), span: None }));
         let client = Client::new(config::client(&self.global, on_retry)?)?;
         Ok(Session { store, client, runner: LinuxRunner::new(), display, cancel })
     }

@@ -248,7 +248,8 @@ fn to_stdout(output: &Output) -> bool {
 /// What the flags ask for.
 fn request(args: &BuildArgs) -> Result<BuildRequest, Failure> {
     let Some(context) = &args.context else {
-        return Err(Failure::usage("no context is given").with_hint("build from this directory with `orlop build .`".to_owned()));
+        return Err(Failure::usage("no context is given")
+            .with_hint("build from this directory with `orlop build .`".to_owned()));
     };
     let epoch = source_date_epoch(&args.build_args)?;
     let mut build_args = Vec::new();
@@ -323,8 +324,12 @@ fn source_date_epoch(build_args: &[String]) -> Result<Option<(String, i64)>, Fai
 
 /// `-o`, `--push`, `--load`, and the store where nothing else is named or the image has a name.
 fn outputs(args: &BuildArgs) -> Result<Vec<Output>, Failure> {
-    let mut out =
-        args.outputs.iter().map(|text| destination::parse(text)).collect::<Result<Vec<_>, _>>().map_err(Failure::usage)?;
+    let mut out = args
+        .outputs
+        .iter()
+        .map(|text| destination::parse(text))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(Failure::usage)?;
     let streams = out.iter().filter(|output| to_stdout(output)).count();
     if streams > 1 {
         return Err(Failure::usage("only one output can be written to standard output"));
@@ -337,7 +342,8 @@ fn outputs(args: &BuildArgs) -> Result<Vec<Output>, Failure> {
             && names.is_empty()
             && args.tags.is_empty()
         {
-            return Err(Failure::usage("pushing needs a name for the image").with_hint("name it with `-t REGISTRY/NAME`".to_owned()));
+            return Err(Failure::usage("pushing needs a name for the image")
+                .with_hint("name it with `-t REGISTRY/NAME`".to_owned()));
         }
     }
     // An image with a name is in the store under it, so that `orlop tag` and `orlop push` find it.

@@ -88,7 +88,10 @@ pub(crate) fn run(app: &App, args: &ImagesArgs) -> Result<(), Failure> {
     let records = store.images().list()?;
     let wanted = args.name.as_deref().map(super::build::reference).transpose().map_err(Failure::usage)?;
     // Without a tag in the text all tags are meant.
-    let any_tag = args.name.as_deref().is_some_and(|text| !text.rsplit('/').next().unwrap_or(text).contains([':', '@']));
+    let any_tag = args
+        .name
+        .as_deref()
+        .is_some_and(|text| !text.rsplit('/').next().unwrap_or(text).contains([':', '@']));
     let mut rows = Vec::new();
     for record in &records {
         if record.names.is_empty() {
@@ -121,9 +124,15 @@ pub(crate) fn run(app: &App, args: &ImagesArgs) -> Result<(), Failure> {
                 let (created, size) = details(&store, row.record);
                 let mut cells = vec![row.repository(), row.tag().to_owned(), id(row.record)];
                 if args.digests {
-                    cells.insert(2, row.record.manifest.map_or_else(|| NONE.to_owned(), |digest| digest.to_string()));
+                    cells.insert(
+                        2,
+                        row.record.manifest.map_or_else(|| NONE.to_owned(), |digest| digest.to_string()),
+                    );
                 }
-                cells.extend([clock::ago(created.as_deref()), size.map_or_else(|| "-".to_owned(), quantity::size)]);
+                cells.extend([
+                    clock::ago(created.as_deref()),
+                    size.map_or_else(|| "-".to_owned(), quantity::size),
+                ]);
                 cells
             };
             table::write(&heads, &rows.iter().map(cells).collect::<Vec<_>>())

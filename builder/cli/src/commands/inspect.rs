@@ -50,9 +50,11 @@ pub(crate) fn run(app: &App, args: &InspectArgs) -> Result<(), Failure> {
 fn document(store: &Store, text: &str) -> Result<Value, Failure> {
     let named = store.images().resolve(text)?;
     let image = store.images().load(&named)?;
-    let names = store.images().list()?.into_iter().find(|record| record.id == named.id).map(|record| record.names);
+    let names =
+        store.images().list()?.into_iter().find(|record| record.id == named.id).map(|record| record.names);
     let names = names.unwrap_or_default();
-    let tags: Vec<String> = names.iter().filter(|name| name.tag().is_some()).map(|name| name.familiar()).collect();
+    let tags: Vec<String> =
+        names.iter().filter(|name| name.tag().is_some()).map(|name| name.familiar()).collect();
     let mut digests: Vec<String> = Vec::new();
     for name in &names {
         let Some(target) = store.images().named(name)? else { continue };

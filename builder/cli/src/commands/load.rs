@@ -49,10 +49,12 @@ pub(crate) fn run(app: &App, args: &LoadArgs) -> Result<(), Failure> {
         };
         let mut lines = Vec::new();
         for image in &loaded {
-            let index = image.descriptor.as_ref().filter(|d| media_type::is_index(&d.media_type)).map(|d| d.digest);
+            let index =
+                image.descriptor.as_ref().filter(|d| media_type::is_index(&d.media_type)).map(|d| d.digest);
             // An index is kept only as far as its document is here.
             let index = index.filter(|digest| engine.store.blobs().contains(digest));
-            let target = Named { id: image.image.id(), manifest: image.image.manifest().map(Manifest::digest), index };
+            let target =
+                Named { id: image.image.id(), manifest: image.image.manifest().map(Manifest::digest), index };
             for name in &image.names {
                 engine.store.images().tag(name, &target)?;
                 lines.push(format!("Loaded image: {}", name.familiar()));

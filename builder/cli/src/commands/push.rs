@@ -68,12 +68,18 @@ impl PushArgs {
         let level = self.compression_level;
         let compression = match (self.compression, level) {
             (None, None) => None,
-            (None | Some(Format::Gzip), Some(10..)) => return Err(Failure::usage("gzip has levels from 0 to 9")),
+            (None | Some(Format::Gzip), Some(10..)) => {
+                return Err(Failure::usage("gzip has levels from 0 to 9"));
+            }
             (None | Some(Format::Gzip), level) => Some(Compression::Gzip(level)),
-            (Some(Format::Zstd), Some(0 | 23..)) => return Err(Failure::usage("zstd has levels from 1 to 22")),
+            (Some(Format::Zstd), Some(0 | 23..)) => {
+                return Err(Failure::usage("zstd has levels from 1 to 22"));
+            }
             (Some(Format::Zstd), level) => Some(Compression::Zstd(level)),
             (Some(Format::Uncompressed), Some(_)) => {
-                return Err(Failure::usage("`--compression-level` has no effect with `--compression uncompressed`"));
+                return Err(Failure::usage(
+                    "`--compression-level` has no effect with `--compression uncompressed`",
+                ));
             }
             (Some(Format::Uncompressed), None) => Some(Compression::Uncompressed),
         };
@@ -87,7 +93,8 @@ pub(crate) fn run(app: &App, args: &PushArgs) -> Result<(), Failure> {
     let name = match &args.name {
         Some(name) => name.clone(),
         None => reference(&args.image).map_err(|why| {
-            Failure::usage(why).with_hint("name the target as well: `orlop push IMAGE REGISTRY/NAME`".to_owned())
+            Failure::usage(why)
+                .with_hint("name the target as well: `orlop push IMAGE REGISTRY/NAME`".to_owned())
         })?,
     };
     let app = if args.tls_verify { app } else { &app.trusting(std::slice::from_ref(&name)) };
@@ -123,7 +130,10 @@ mod tests {
     #[test]
     fn levels_are_those_of_the_format() {
         assert_eq!(packing(&[]).unwrap().compression, None);
-        assert_eq!(packing(&["--compression-level=9"]).unwrap().compression, Some(Compression::Gzip(Some(9))));
+        assert_eq!(
+            packing(&["--compression-level=9"]).unwrap().compression,
+            Some(Compression::Gzip(Some(9)))
+        );
         let zstd = packing(&["--compression=zstd", "--force-compression"]).unwrap();
         assert_eq!((zstd.compression, zstd.force), (Some(Compression::Zstd(None)), true));
         for bad in [

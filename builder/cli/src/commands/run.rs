@@ -11,7 +11,8 @@ use orlop_builder::request::PullPolicy;
 use orlop_builder::transfer;
 use orlop_runner::linux::user;
 use orlop_runner::{
-    HostEntry, Hostname, LimitHit, Mount, Network, OutputSink, RunSpec, Runner, Stdin, Stream, Terminal, Ulimit,
+    HostEntry, Hostname, LimitHit, Mount, Network, OutputSink, RunSpec, Runner, Stdin, Stream, Terminal,
+    Ulimit,
 };
 use orlop_store::snapshot::Committed;
 use orlop_store::{Config, Image, Platform, Reference};
@@ -187,7 +188,8 @@ fn spec(args: &RunArgs, config: &Config, root: &Path, mounts: Vec<Mount>) -> Res
         .map_err(|error| Failure::of(Failure::user(error.to_string()), &error).with_hint(error.hint()))?;
     let cwd = config.working_dir().filter(|dir| !dir.is_empty()).unwrap_or("/");
     spec.cwd = args.workdir.clone().unwrap_or_else(|| cwd.into());
-    spec.env = variables(&args.env, config).into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+    spec.env =
+        variables(&args.env, config).into_iter().map(|(name, value)| (name.into(), value.into())).collect();
     spec.mounts = mounts;
     spec.network = args.network;
     spec.add_hosts.clone_from(&args.add_hosts);
@@ -269,7 +271,7 @@ mod tests {
     use super::*;
 
     fn config() -> Config {
-        let bytes = br#"{"config":{"Entrypoint":["/e"],"Cmd":["c"],"Env":["A=1","B=2"]}}"#;
+        let bytes = br#"{"config":{"Entrypoint":["/e"],"Cmd":["c"],"Env":["A=1","B=2"]},"rootfs":{"type":"layers","diff_ids":[]}}"#;
         Config::parse(bytes).unwrap()
     }
 
@@ -289,7 +291,8 @@ mod tests {
     #[test]
     fn flags_replace_variables_in_their_place() {
         let flags = ["B=3".to_owned(), "C=".to_owned(), "NO_SUCH_VARIABLE_HERE".to_owned()];
-        let shown: Vec<String> = variables(&flags, &config()).iter().map(|(n, v)| format!("{n}={v}")).collect();
+        let shown: Vec<String> =
+            variables(&flags, &config()).iter().map(|(n, v)| format!("{n}={v}")).collect();
         assert_eq!(shown[..3], ["A=1", "B=3", "C="]);
         assert!(shown[3].starts_with("PATH=/usr/local/sbin"));
         assert_eq!(shown.len(), 4);

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use orlop_builder::event::Outcome;
 use orlop_builder::transfer;
-use orlop_store::layout::{ArchiveFormat, NamedImage, SaveOptions};
 use orlop_store::Reference;
+use orlop_store::layout::{ArchiveFormat, NamedImage, SaveOptions};
 
 use crate::diagnostics::Failure;
 use crate::global::ProgressArgs;
@@ -58,9 +58,13 @@ pub(crate) fn run(app: &App, args: &SaveArgs) -> Result<(), Failure> {
     for text in &args.images {
         let named = session.store.images().resolve(text)?;
         let image = session.store.images().load(&named)?;
-        let name = text.parse::<Reference>().ok().filter(|_| orlop_store::reference::image_id_prefix(text).is_none());
+        let name = text
+            .parse::<Reference>()
+            .ok()
+            .filter(|_| orlop_store::reference::image_id_prefix(text).is_none());
         // An ID is no name, and what looks like one may be a name all the same.
-        let name = name.or_else(|| text.parse().ok().filter(|n| matches!(session.store.images().named(n), Ok(Some(_)))));
+        let name = name
+            .or_else(|| text.parse().ok().filter(|n| matches!(session.store.images().named(n), Ok(Some(_)))));
         match images.iter_mut().find(|other| other.image.id() == named.id) {
             Some(other) => other.names.extend(name),
             None => images.push(NamedImage { image, names: name.into_iter().collect() }),
@@ -68,7 +72,10 @@ pub(crate) fn run(app: &App, args: &SaveArgs) -> Result<(), Failure> {
     }
     session.work(|engine, progress| {
         for NamedImage { image, names } in &images {
-            let task = progress.start(format!("look at {}", names.first().map_or_else(|| image.id().short(), Reference::familiar)));
+            let task = progress.start(format!(
+                "look at {}",
+                names.first().map_or_else(|| image.id().short(), Reference::familiar)
+            ));
             transfer::fetch_layers(engine, image, names.first(), &task)?;
             task.finish(Outcome::Done, None, None);
         }
@@ -77,9 +84,12 @@ pub(crate) fn run(app: &App, args: &SaveArgs) -> Result<(), Failure> {
             None => "write the archive".to_owned(),
         });
         let options = SaveOptions::default();
-        let format = if args.format == Format::DockerArchive { ArchiveFormat::Docker } else { ArchiveFormat::Oci };
+        let format =
+            if args.format == Format::DockerArchive { ArchiveFormat::Docker } else { ArchiveFormat::Oci };
         match path {
-            Some(path) if args.format == Format::OciDir => engine.store.save_layout(path, &images, &options)?,
+            Some(path) if args.format == Format::OciDir => {
+                engine.store.save_layout(path, &images, &options)?
+            }
             Some(path) => engine.store.save(path, format, &images, &options)?,
             None => engine.store.save_to(&mut std::io::stdout().lock(), format, &images, &options)?,
         };

@@ -71,7 +71,10 @@ fn gc(app: &App, args: &GcArgs) -> Result<(), Failure> {
     };
     let report = app.store()?.gc(&policy)?;
     let mut lines = vec![
-        format!("Removed {} layers, {} blobs, {} images without a name, {} results of steps", report.layers, report.blobs, report.images, report.steps),
+        format!(
+            "Removed {} layers, {} blobs, {} images without a name, {} results of steps",
+            report.layers, report.blobs, report.images, report.steps
+        ),
         format!("Freed {}", quantity::size(report.bytes)),
     ];
     if report.in_use > 0 {
@@ -94,7 +97,9 @@ fn check(app: &App) -> Result<(), Failure> {
         lines.push(format!("Damaged: {} {}: {}{place}", damage.what, damage.digest, damage.why));
         lines.extend(damage.sources.first().map(|source| format!("  `{source}` had it: pull again")));
     }
-    lines.extend(report.incomplete.iter().map(|(id, what)| format!("Incomplete: image {}: {what}", id.short())));
+    lines.extend(
+        report.incomplete.iter().map(|(id, what)| format!("Incomplete: image {}: {what}", id.short())),
+    );
     if !report.facts_sound {
         lines.push("Damaged: the database of facts; the next command makes a new one".to_owned());
     }

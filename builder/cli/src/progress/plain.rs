@@ -76,9 +76,15 @@ impl<W: Write> State<W> {
         let done = action == Action::Exists || total.is_some_and(|total| current >= total);
         let text = match (action, done) {
             (Action::Exists, _) => format!("{} is there already", digest.short()),
-            (Action::Pull, true) => format!("{} pulled, {} in {took}", digest.short(), quantity::size(current)),
-            (Action::Push, true) => format!("{} pushed, {} in {took}", digest.short(), quantity::size(current)),
-            (Action::Export, true) => format!("{} written, {} in {took}", digest.short(), quantity::size(current)),
+            (Action::Pull, true) => {
+                format!("{} pulled, {} in {took}", digest.short(), quantity::size(current))
+            }
+            (Action::Push, true) => {
+                format!("{} pushed, {} in {took}", digest.short(), quantity::size(current))
+            }
+            (Action::Export, true) => {
+                format!("{} written, {} in {took}", digest.short(), quantity::size(current))
+            }
             (_, false) if bar.shown.elapsed() >= BAR_INTERVAL => {
                 let of = total.map(|total| format!(" / {}", quantity::size(total))).unwrap_or_default();
                 format!("{} {}{of}", digest.short(), quantity::size(current))

@@ -78,7 +78,8 @@ fn whole_characters(bytes: &mut Vec<u8>) -> String {
         // Something in it is no UTF-8 at all: an incomplete end still waits.
         Err(_) => {
             let cut = bytes.utf8_chunks().last().map_or(0, |chunk| chunk.invalid().len());
-            let open = cut > 0 && std::str::from_utf8(&bytes[bytes.len() - cut..]).is_err_and(|e| e.error_len().is_none());
+            let open = cut > 0
+                && std::str::from_utf8(&bytes[bytes.len() - cut..]).is_err_and(|e| e.error_len().is_none());
             if open { bytes.len() - cut } else { bytes.len() }
         }
     };
@@ -93,7 +94,9 @@ impl<W: Write + Send> Observer for RawJson<W> {
         let mut guard = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let state = &mut *guard;
         match event {
-            Event::Started { task, title } => self.write(state, "started", json!({ "task": task, "title": title })),
+            Event::Started { task, title } => {
+                self.write(state, "started", json!({ "task": task, "title": title }))
+            }
             Event::Output { task, stream, bytes } => {
                 let buffer = state.cut.entry((task, stream)).or_default();
                 buffer.extend_from_slice(&bytes);

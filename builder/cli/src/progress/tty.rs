@@ -57,8 +57,12 @@ impl Tty {
     }
 
     fn head_style(&self) -> ProgressStyle {
-        style(if self.colour { " {spinner:.cyan} {wide_msg} {elapsed:.cyan}" } else { " {spinner} {wide_msg} {elapsed}" })
-            .tick_strings(&["|", "/", "-", "\\", "="])
+        style(if self.colour {
+            " {spinner:.cyan} {wide_msg} {elapsed:.cyan}"
+        } else {
+            " {spinner} {wide_msg} {elapsed}"
+        })
+        .tick_strings(&["|", "/", "-", "\\", "="])
     }
 
     fn bar_style(&self) -> ProgressStyle {
@@ -84,7 +88,14 @@ impl Tty {
         }
     }
 
-    fn transfer(&self, running: &mut Running, digest: Digest, action: Action, current: u64, total: Option<u64>) {
+    fn transfer(
+        &self,
+        running: &mut Running,
+        digest: Digest,
+        action: Action,
+        current: u64,
+        total: Option<u64>,
+    ) {
         let verb = match action {
             Action::Pull => "pulling",
             Action::Push => "pushing",
@@ -93,7 +104,8 @@ impl Tty {
         };
         let after = Self::last_of(running);
         let bar = running.bars.entry(digest).or_insert_with(|| {
-            let bar = ProgressBar::new(total.unwrap_or(0)).with_style(self.bar_style()).with_prefix(digest.short());
+            let bar =
+                ProgressBar::new(total.unwrap_or(0)).with_style(self.bar_style()).with_prefix(digest.short());
             self.multi.insert_after(&after, bar)
         });
         match total {
@@ -143,7 +155,9 @@ fn one_line(title: &str, end: &str, width: usize) -> String {
 }
 
 fn width() -> usize {
-    rustix::termios::tcgetwinsize(std::io::stderr()).map_or(80, |size| usize::from(size.ws_col)).clamp(40, 120)
+    rustix::termios::tcgetwinsize(std::io::stderr())
+        .map_or(80, |size| usize::from(size.ws_col))
+        .clamp(40, 120)
 }
 
 impl Observer for Tty {
@@ -171,7 +185,9 @@ impl Observer for Tty {
                     running.tail.pop_front();
                 }
                 // A step that writes megabytes is not slowed down by being watched.
-                if running.output.elapsed() >= Duration::from_millis(1000 / u64::from(RATE)) || running.shown.is_empty() {
+                if running.output.elapsed() >= Duration::from_millis(1000 / u64::from(RATE))
+                    || running.shown.is_empty()
+                {
                     running.output = Instant::now();
                     self.show_tail(running, lines.pending(task));
                 }

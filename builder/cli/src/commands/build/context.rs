@@ -22,7 +22,11 @@ pub(super) struct Inputs {
 }
 
 /// Finds everything. `file` and `ignorefile` are relative to the current directory, `context` as well.
-pub(super) fn read(context: &Path, file: Option<&Path>, ignorefile: Option<&Path>) -> Result<Inputs, Failure> {
+pub(super) fn read(
+    context: &Path,
+    file: Option<&Path>,
+    ignorefile: Option<&Path>,
+) -> Result<Inputs, Failure> {
     let text = context.to_string_lossy();
     if text == "-" {
         return from_stdin(file);
@@ -31,7 +35,8 @@ pub(super) fn read(context: &Path, file: Option<&Path>, ignorefile: Option<&Path
         return Err(Failure::usage(format!("the context `{text}` is {kind}, which is not supported yet"))
             .with_hint("fetch it first, and build the directory".to_owned()));
     }
-    let metadata = std::fs::metadata(context).map_err(|error| Failure::io("use the context", context, &error))?;
+    let metadata =
+        std::fs::metadata(context).map_err(|error| Failure::io("use the context", context, &error))?;
     if !metadata.is_dir() {
         return Err(Failure::usage(format!("the context `{text}` is not a directory")).with_hint(format!(
             "build with its directory and name the Dockerfile: `orlop build -f {text} {}`",
@@ -67,7 +72,8 @@ pub(super) fn read(context: &Path, file: Option<&Path>, ignorefile: Option<&Path
     let ignore = match ignore {
         Some((path, bytes)) => {
             let name = path.display().to_string();
-            let text = String::from_utf8(bytes).map_err(|_| Failure::user(format!("`{name}` is not UTF-8")))?;
+            let text =
+                String::from_utf8(bytes).map_err(|_| Failure::user(format!("`{name}` is not UTF-8")))?;
             Some((text, name))
         }
         None => None,
@@ -79,11 +85,16 @@ pub(super) fn read(context: &Path, file: Option<&Path>, ignorefile: Option<&Path
 fn from_stdin(file: Option<&Path>) -> Result<Inputs, Failure> {
     let bytes = stdin()?;
     if is_archive(&bytes) {
-        return Err(Failure::usage("standard input holds an archive, which is not supported as a context yet")
-            .with_hint("unpack it first, and build the directory".to_owned()));
+        return Err(Failure::usage(
+            "standard input holds an archive, which is not supported as a context yet",
+        )
+        .with_hint("unpack it first, and build the directory".to_owned()));
     }
     if let Some(file) = file {
-        return Err(Failure::usage(format!("`-f {}` and a Dockerfile on standard input exclude each other", file.display())));
+        return Err(Failure::usage(format!(
+            "`-f {}` and a Dockerfile on standard input exclude each other",
+            file.display()
+        )));
     }
     Ok(Inputs { dockerfile: parse("-", bytes)?, ignore: None, context: ContextSource::Empty })
 }
@@ -105,11 +116,17 @@ fn stdin() -> Result<Vec<u8>, Failure> {
 /// Whether the bytes begin as a tar does, or as something compressed.
 fn is_archive(bytes: &[u8]) -> bool {
     bytes.get(257..262) == Some(b"ustar")
-        || [&b"\x1f\x8b"[..], b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"].iter().any(|magic| bytes.starts_with(magic))
+        || [&b"\x1f\x8b"[..], b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"]
+            .iter()
+            .any(|magic| bytes.starts_with(magic))
 }
 
 fn remote(text: &str) -> Option<&'static str> {
-    if text.starts_with("git@") || text.starts_with("git://") || text.starts_with("ssh://") || text.starts_with("github.com/") {
+    if text.starts_with("git@")
+        || text.starts_with("git://")
+        || text.starts_with("ssh://")
+        || text.starts_with("github.com/")
+    {
         return Some("a git repository");
     }
     let url = text.starts_with("http://") || text.starts_with("https://");

@@ -34,7 +34,9 @@ pub(super) fn parse(text: &str) -> Result<Output, String> {
         }
     }
     let kind = keys.take("type").ok_or_else(|| {
-        format!("`-o {text}`: `type` is missing (one of `image`, `registry`, `oci`, `docker`, `local`, `tar`)")
+        format!(
+            "`-o {text}`: `type` is missing (one of `image`, `registry`, `oci`, `docker`, `local`, `tar`)"
+        )
     })?;
     let output = match kind.as_str() {
         "image" | "registry" => image(&mut keys, kind == "registry")?,
@@ -49,7 +51,9 @@ pub(super) fn parse(text: &str) -> Result<Output, String> {
         }
         "docker" => {
             if keys.flag("tar")? == Some(false) {
-                return Err(keys.bad("an archive for Docker is one file; for a directory use `type=oci,tar=false`"));
+                return Err(
+                    keys.bad("an archive for Docker is one file; for a directory use `type=oci,tar=false`")
+                );
             }
             if !keys.values.contains_key("dest") {
                 let why = "`dest=FILE` is missing; to load the image into Docker, pipe it: \
@@ -118,7 +122,10 @@ fn image(keys: &mut Keys<'_>, registry: bool) -> Result<Output, String> {
 fn stdout() -> Result<Destination, String> {
     let out = std::io::stdout();
     if out.is_terminal() {
-        return Err("an archive is not written to a terminal: redirect standard output, or name a file with `dest=`".to_owned());
+        return Err(
+            "an archive is not written to a terminal: redirect standard output, or name a file with `dest=`"
+                .to_owned(),
+        );
     }
     rustix::io::dup(&out)
         .map(|fd| Destination::Open(Arc::new(File::from(fd))))
@@ -154,7 +161,9 @@ impl Keys<'_> {
     /// Takes a flag that may only say what happens anyway.
     fn refuse_unless(&mut self, key: &str, always: bool, why: &str) -> Result<(), String> {
         match self.flag(key)? {
-            Some(value) if value != always => Err(self.bad(&format!("`{key}={value}` is not supported: {why}"))),
+            Some(value) if value != always => {
+                Err(self.bad(&format!("`{key}={value}` is not supported: {why}")))
+            }
             _ => Ok(()),
         }
     }
@@ -182,12 +191,18 @@ impl Keys<'_> {
 
     fn packing(&mut self) -> Result<Packing, String> {
         self.refuse_unless("oci-mediatypes", true, "images are written with OCI media types")?;
-        self.refuse_unless("rewrite-timestamp", false, "files keep their times; SOURCE_DATE_EPOCH sets the image's")?;
+        self.refuse_unless(
+            "rewrite-timestamp",
+            false,
+            "files keep their times; SOURCE_DATE_EPOCH sets the image's",
+        )?;
         let level = match self.take("compression-level") {
             None => None,
             Some(text) => match text.parse::<u8>() {
                 Ok(level) if level <= 22 => Some(level),
-                _ => return Err(self.bad(&format!("`compression-level={text}` is not a number from 0 to 22"))),
+                _ => {
+                    return Err(self.bad(&format!("`compression-level={text}` is not a number from 0 to 22")));
+                }
             },
         };
         let compression = match self.take("compression").as_deref() {
@@ -200,7 +215,8 @@ impl Keys<'_> {
             }
             Some("uncompressed") => Some(Compression::Uncompressed),
             Some("estargz") => {
-                return Err(self.bad("`compression=estargz` is not supported (one of `gzip`, `zstd`, `uncompressed`)"));
+                return Err(self
+                    .bad("`compression=estargz` is not supported (one of `gzip`, `zstd`, `uncompressed`)"));
             }
             Some(other) => {
                 return Err(self.bad(&format!(
@@ -226,7 +242,8 @@ impl Keys<'_> {
     /// `annotation.KEY=VALUE` and `annotation-manifest.KEY=VALUE`; those of indexes and descriptors have
     /// no place in what we write.
     fn annotations(&mut self) -> Result<Vec<(String, String)>, String> {
-        let keys: Vec<String> = self.values.keys().filter(|key| key.starts_with("annotation")).cloned().collect();
+        let keys: Vec<String> =
+            self.values.keys().filter(|key| key.starts_with("annotation")).cloned().collect();
         let mut out = Vec::new();
         for key in keys {
             let name = key.strip_prefix("annotation.").or_else(|| key.strip_prefix("annotation-manifest."));

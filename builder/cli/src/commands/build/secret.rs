@@ -20,16 +20,20 @@ enum Place {
 /// Reads `--secret` and the secret.
 pub(super) fn secret(text: &str) -> Result<Secret, Failure> {
     let (id, place) = parse(text).map_err(|why| {
-        Failure::usage(format!("`--secret {text}`: {why}")).with_hint("write `--secret id=ID,src=FILE` or `--secret id=ID,env=NAME`".to_owned())
+        Failure::usage(format!("`--secret {text}`: {why}"))
+            .with_hint("write `--secret id=ID,src=FILE` or `--secret id=ID,env=NAME`".to_owned())
     })?;
     let value = match place {
         Place::File(path) => file::read(&path, MAX_SECRET)?,
         Place::Variable(name) => {
-            let value = env::named_by_user(&name)
-                .ok_or_else(|| Failure::usage(format!("`--secret {text}`: the variable `{name}` is not set")))?;
+            let value = env::named_by_user(&name).ok_or_else(|| {
+                Failure::usage(format!("`--secret {text}`: the variable `{name}` is not set"))
+            })?;
             let value = value.into_encoded_bytes();
             if value.len() as u64 > MAX_SECRET {
-                return Err(Failure::usage(format!("`--secret {text}`: it has more than the {MAX_SECRET} bytes allowed")));
+                return Err(Failure::usage(format!(
+                    "`--secret {text}`: it has more than the {MAX_SECRET} bytes allowed"
+                )));
             }
             value
         }
@@ -56,7 +60,9 @@ fn parse(text: &str) -> Result<(String, Place), String> {
     // As BuildKit: of a secret with neither, the variable or else the file of its name; `src` names a
     // variable where the type says so.
     let place = match (kind.as_deref(), source, variable) {
-        (None | Some("file" | "env"), Some(_), Some(_)) => return Err("only one of `src` and `env` can be given".into()),
+        (None | Some("file" | "env"), Some(_), Some(_)) => {
+            return Err("only one of `src` and `env` can be given".into());
+        }
         (None | Some("file"), Some(path), None) => Place::File(path.into()),
         (None | Some("env"), None, Some(name)) => Place::Variable(name),
         (Some("env"), Some(name), None) => Place::Variable(name),
@@ -82,7 +88,8 @@ pub(super) fn agent(text: &str) -> Result<SshAgent, Failure> {
     let socket = match path {
         Some(path) => PathBuf::from(path),
         None => PathBuf::from(env::SSH_AUTH_SOCK.get().ok_or_else(|| {
-            bad("no agent is running (SSH_AUTH_SOCK is not set)".into()).with_hint("start one with `eval $(ssh-agent)`, then `ssh-add`".to_owned())
+            bad("no agent is running (SSH_AUTH_SOCK is not set)".into())
+                .with_hint("start one with `eval $(ssh-agent)`, then `ssh-add`".to_owned())
         })?),
     };
     if is_socket(&socket)? {
@@ -118,7 +125,16 @@ mod tests {
         assert_eq!(ok("id=a,type=env"), ("a".into(), Place::Variable("a".into())));
         assert_eq!(ok("id=PATH"), ("PATH".into(), Place::Variable("PATH".into())));
         assert_eq!(ok("id=no/such"), ("no/such".into(), Place::File("no/such".into())));
-        for bad in ["", "src=x", "id=a,src=x,env=y", "id=a,id=b", "id=a,mode=1", "id=a,type=x", "id=", "id=a,type=file,env=b"] {
+        for bad in [
+            "",
+            "src=x",
+            "id=a,src=x,env=y",
+            "id=a,id=b",
+            "id=a,mode=1",
+            "id=a,type=x",
+            "id=",
+            "id=a,type=file,env=b",
+        ] {
             assert!(parse(bad).is_err(), "{bad}");
         }
     }

@@ -45,7 +45,11 @@ pub(super) fn summary(store: &Store, report: &BuildReport, request: &BuildReques
 
 /// The file of `--metadata-file`, with BuildKit's keys. Those of the manifest are there when an output
 /// has one.
-pub(super) fn metadata(store: &Store, report: &BuildReport, request: &BuildRequest) -> Result<Vec<u8>, Failure> {
+pub(super) fn metadata(
+    store: &Store,
+    report: &BuildReport,
+    request: &BuildRequest,
+) -> Result<Vec<u8>, Failure> {
     let mut out = Map::new();
     out.insert("containerimage.config.digest".into(), json!(report.image_id));
     if let Some(digest) = &report.manifest_digest {

@@ -9,7 +9,8 @@ use crate::diagnostics::Failure;
 /// Reads `HOST:CONTAINER[:ro|rw]`. The host's side must be there: nothing is made for a typing error.
 pub(super) fn parse(text: &str) -> Result<Mount, Failure> {
     let bad = |why: &str| {
-        Failure::usage(format!("`-v {text}`: {why}")).with_hint("write `-v /HOST/PATH:/CONTAINER/PATH[:ro]`".to_owned())
+        Failure::usage(format!("`-v {text}`: {why}"))
+            .with_hint("write `-v /HOST/PATH:/CONTAINER/PATH[:ro]`".to_owned())
     };
     let parts: Vec<&str> = text.split(':').collect();
     let (source, target, options) = match parts[..] {
@@ -28,7 +29,8 @@ pub(super) fn parse(text: &str) -> Result<Mount, Failure> {
     if !target.starts_with('/') {
         return Err(bad("the path in the container must be absolute"));
     }
-    let source = std::fs::canonicalize(source).map_err(|error| Failure::io("use", Path::new(source), &error))?;
+    let source =
+        std::fs::canonicalize(source).map_err(|error| Failure::io("use", Path::new(source), &error))?;
     Ok(Mount::bind(source, PathBuf::from(target), readonly))
 }
 
