@@ -98,11 +98,6 @@ impl Blobs {
         Ok(VerifiedReader::new(BufReader::with_capacity(1 << 16, file), *digest, size))
     }
 
-    /// As [`Blobs::open_verified`], in a form that can be looked ahead in.
-    pub(crate) fn open_buffered(&self, digest: &Digest) -> Result<BufReader<impl Read + Send + use<>>> {
-        Ok(BufReader::with_capacity(1 << 16, self.open_verified(digest)?))
-    }
-
     /// The open file of a blob, as it lies on the disk.
     ///
     /// # Errors

@@ -44,7 +44,8 @@ CREATE TABLE steps(
 CREATE INDEX steps_scope ON steps(scope, created);
 CREATE INDEX steps_layer ON steps(layer);
 CREATE TABLE results(
-    parent TEXT NOT NULL, content TEXT NOT NULL, layer TEXT NOT NULL, PRIMARY KEY(parent, content)
+    parent TEXT NOT NULL, content TEXT NOT NULL, layer TEXT NOT NULL, created INTEGER NOT NULL,
+    PRIMARY KEY(parent, content)
 ) WITHOUT ROWID;
 CREATE TABLE files(
     device INTEGER NOT NULL, inode INTEGER NOT NULL, size INTEGER NOT NULL, mtime INTEGER NOT NULL,

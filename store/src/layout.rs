@@ -15,10 +15,10 @@ use sink::{DirectorySink, TarSink};
 use source::{ArchiveSource, DirectorySource, Source};
 
 use crate::blob::sync_dir;
-use crate::codec::Compression;
 use crate::descriptor::{Descriptor, Platform};
 use crate::error::{Error, Result};
 use crate::image::{Image, Manifest, ManifestKind};
+use crate::layer::compress::Compression;
 use crate::reference::Reference;
 use crate::store::{ExportOptions, Store};
 

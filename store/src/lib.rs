@@ -4,7 +4,6 @@
 pub mod blob;
 pub mod caches;
 pub mod check;
-pub mod codec;
 pub mod descriptor;
 pub mod digest;
 pub mod error;
@@ -27,7 +26,6 @@ pub mod work;
 
 pub use blob::{BlobSink, BlobSource, BlobWriter, Blobs};
 pub use check::CheckReport;
-pub use codec::Compression;
 pub use descriptor::{Descriptor, Platform, media_type};
 pub use digest::{Digest, Digester, VerifiedReader};
 pub use error::{Error, ErrorKind, Result};
@@ -36,6 +34,7 @@ pub use gc::{GcPolicy, GcReport, Usage};
 pub use image::{Config, History, Image, ImageLayer, Index, Manifest, ManifestKind};
 pub use images::{ImageRecord, Images, Named};
 pub use layer::Durability;
+pub use layer::compress::Compression;
 pub use layout::{ArchiveFormat, LoadOptions, Loaded, NamedImage, SaveOptions};
 pub use reference::Reference;
 pub use steps::{KeyPart, StepKey, StepRecord, Steps};

@@ -195,34 +195,41 @@ impl Steps<'_> {
     }
 
     /// The layer that earlier came of a step over `parent` (a chain ID) whose changes, times aside, were
-    /// `content`. It is then safe from collectors while this process lives, if it is still there.
+    /// `content`, and when. It is then safe from collectors while this process lives, if it is still there.
     ///
     /// # Errors
     /// When the database says no.
-    pub fn content_result(&self, parent: &Digest, content: &Digest) -> Result<Option<Digest>> {
+    pub fn content_result(&self, parent: &Digest, content: &Digest) -> Result<Option<(Digest, i64)>> {
         let found = self.facts.read("look up the result", |c| {
             c.query_row(
-                "SELECT layer FROM results WHERE parent = ? AND content = ?",
+                "SELECT layer, created FROM results WHERE parent = ? AND content = ?",
                 (parent.to_string(), content.to_string()),
-                |r| digest(r, 0),
+                |r| Ok((digest(r, 0)?, r.get(1)?)),
             )
             .optional()
         })?;
-        if let Some(layer) = &found {
+        if let Some((layer, _)) = &found {
             self.session.hold(&[*layer])?;
         }
         Ok(found)
     }
 
-    /// Keeps that `layer` came of a step over `parent` whose changes, times aside, were `content`.
+    /// Keeps that `layer` came of a step over `parent` whose changes, times aside, were `content`, at `created` in
+    /// milliseconds since 1970.
     ///
     /// # Errors
     /// When the database says no.
-    pub fn put_content_result(&self, parent: &Digest, content: &Digest, layer: &Digest) -> Result<()> {
+    pub fn put_content_result(
+        &self,
+        parent: &Digest,
+        content: &Digest,
+        layer: &Digest,
+        created: i64,
+    ) -> Result<()> {
         self.facts.write("keep the result", |tx| {
             tx.execute(
-                "INSERT OR REPLACE INTO results(parent, content, layer) VALUES (?, ?, ?)",
-                (parent.to_string(), content.to_string(), layer.to_string()),
+                "INSERT OR REPLACE INTO results(parent, content, layer, created) VALUES (?, ?, ?, ?)",
+                (parent.to_string(), content.to_string(), layer.to_string(), created),
             )
             .map(drop)
         })

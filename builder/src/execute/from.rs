@@ -128,7 +128,7 @@ pub(crate) fn fetch(
     origin: Option<&Origin>,
     task: &Task<'_>,
 ) -> Result<(), BuildError> {
-    let missing = exec.engine.store.snapshots().missing(snapshot).map_err(orlop_store::Error::from)?;
+    let missing = exec.engine.store.snapshots()?.missing(snapshot).map_err(orlop_store::Error::from)?;
     if missing.is_empty() {
         return Ok(());
     }
@@ -143,6 +143,6 @@ impl Source {
     /// A read-only look at the files.
     pub(crate) fn view(&self, exec: &Execution<'_>, task: &Task<'_>) -> Result<View, BuildError> {
         fetch(exec, &self.snapshot, self.origin.as_ref(), task)?;
-        Ok(exec.engine.store.snapshots().view(&self.snapshot).map_err(orlop_store::Error::from)?)
+        Ok(exec.engine.store.snapshots()?.view(&self.snapshot).map_err(orlop_store::Error::from)?)
     }
 }

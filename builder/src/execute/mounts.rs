@@ -136,7 +136,7 @@ impl StageRun<'_, '_> {
                     }
                     Origin::Context { selection, .. } => {
                         let scratch = orlop_store::snapshot::Committed::scratch();
-                        let copy = store.snapshots().prepare(&scratch).map_err(internal)?;
+                        let copy = store.snapshots()?.prepare(&scratch).map_err(internal)?;
                         let numeric = |text: &str| Err(format!("`{text}` has no meaning here").into());
                         apply(&selection, copy.path(), &numeric)
                             .map_err(|e| BuildError::internal(e.to_string()))?;
@@ -154,12 +154,12 @@ impl StageRun<'_, '_> {
                             source_image.origin.as_ref(),
                             task,
                         )?;
-                        let copy = store.snapshots().prepare(&source_image.snapshot).map_err(internal)?;
+                        let copy = store.snapshots()?.prepare(&source_image.snapshot).map_err(internal)?;
                         (copy.path().to_owned(), source.into(), Box::new(copy))
                     }
                     Origin::None => {
                         let scratch = orlop_store::snapshot::Committed::scratch();
-                        let copy = store.snapshots().prepare(&scratch).map_err(internal)?;
+                        let copy = store.snapshots()?.prepare(&scratch).map_err(internal)?;
                         (copy.path().to_owned(), "/".into(), Box::new(copy))
                     }
                 };

@@ -54,7 +54,7 @@ impl StageRun<'_, '_> {
         let key = StepKey::of(&parts);
         if !exec.request.no_cache
             && let Some(record) = store.steps().lookup(&key)?
-            && record.layer.is_none_or(|diff_id| store.layers().contains(self.snapshot.layers(), &diff_id))
+            && self.has(record.layer)?
         {
             exec.cached.fetch_add(1, Ordering::Relaxed);
             let size =
@@ -64,7 +64,7 @@ impl StageRun<'_, '_> {
         }
         let started = SystemTime::now();
         self.fetch_base(&task)?;
-        let active = store.snapshots().prepare(&self.snapshot).map_err(orlop_store::Error::from)?;
+        let active = store.snapshots()?.prepare(&self.snapshot).map_err(orlop_store::Error::from)?;
         let usage = match work(self, &active, &task) {
             Ok(usage) => usage,
             Err(error) if exec.engine.cancel.is_cancelled() => {
@@ -74,20 +74,17 @@ impl StageRun<'_, '_> {
             Err(error) => return Err(error),
         };
         exec.check_canceled()?;
-        let diff = store.snapshots().diff(&active).map_err(orlop_store::Error::from)?;
+        let diff = store.snapshots()?.diff(&active).map_err(orlop_store::Error::from)?;
         let earlier = match exec.request.no_cache || diff.is_empty() {
             true => None,
-            false => store
-                .steps()
-                .content_result(&parent, &diff.content_id)?
-                .filter(|(earlier, _)| store.layers().contains(self.snapshot.layers(), earlier)),
+            false => store.steps().content_result(&parent, &diff.content_id)?,
         };
         let found = match earlier {
             // The same content as before, only at other times: everything after it stays cached.
-            Some((earlier, created)) => Found { layer: Some(earlier), created },
-            None => {
+            Some((earlier, created)) if self.has(Some(earlier))? => Found { layer: Some(earlier), created },
+            _ => {
                 let created = now();
-                let committed = store.snapshots().commit(active, &diff).map_err(orlop_store::Error::from)?;
+                let committed = store.snapshots()?.commit(active, &diff).map_err(orlop_store::Error::from)?;
                 let layer = (committed != self.snapshot).then_some(diff.diff_id);
                 if let Some(diff_id) = layer {
                     store.steps().put_content_result(&parent, &diff.content_id, &diff_id, created)?;
@@ -110,6 +107,14 @@ impl StageRun<'_, '_> {
         let size = self.append(&spec.created_by, found)?;
         task.finish(Outcome::Done, usage, layer.zip(size));
         Ok(())
+    }
+
+    /// Whether a step's layer is still here.
+    fn has(&self, layer: Option<Digest>) -> Result<bool, BuildError> {
+        match layer {
+            None => Ok(true),
+            Some(diff_id) => Ok(self.exec.engine.store.has_layer(self.snapshot.layers(), &diff_id)?),
+        }
     }
 
     /// Puts a step's result on top; gives the layer's size in bytes.

@@ -1,9 +1,9 @@
 use std::process::{Command, Stdio};
 
 use super::*;
-use crate::codec::Compression;
 use crate::image::{History, Image, ImageLayer};
 use crate::images::Named;
+use crate::layer::compress::Compression;
 use crate::steps::{KeyPart, StepKey, StepRecord};
 use crate::store::tests::{import, layer_tar, open, platform, pulled, store};
 

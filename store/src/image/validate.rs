@@ -1,13 +1,13 @@
 //! Checks that an image is consistent in itself and with the content that it names.
 
-use std::io::{self, BufReader, Read};
+use std::io::{self, Read};
 
 use super::Image;
 use crate::blob::BlobSource;
-use crate::codec::decompress;
 use crate::descriptor::media_type;
 use crate::digest::{Digest, Digester};
 use crate::error::{Error, Result};
+use crate::layer::compress::decompress;
 
 /// Checks config against layers, history and manifest. Everything found wrong is listed, not the first alone.
 ///
@@ -73,7 +73,7 @@ pub fn content(value: &Image, blobs: &dyn BlobSource) -> Result<()> {
 
 fn diff_id(reader: Box<dyn Read + Send>) -> io::Result<Digest> {
     let mut digester = Digester::new();
-    let mut tar = decompress(BufReader::new(reader))?;
+    let mut tar = decompress(reader)?;
     io::copy(&mut tar, &mut digester)?;
     Ok(digester.finish())
 }

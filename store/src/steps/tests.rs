@@ -100,8 +100,8 @@ fn the_same_content_over_the_same_parent_is_the_same_result() {
     let bench = Bench::new();
     let (parent, content, layer) = (digest("p"), digest("c"), digest("l"));
     assert_eq!(bench.steps().content_result(&parent, &content).unwrap(), None);
-    bench.steps().put_content_result(&parent, &content, &layer).unwrap();
-    assert_eq!(bench.steps().content_result(&parent, &content).unwrap(), Some(layer));
+    bench.steps().put_content_result(&parent, &content, &layer, 7).unwrap();
+    assert_eq!(bench.steps().content_result(&parent, &content).unwrap(), Some((layer, 7)));
     assert_eq!(bench.steps().content_result(&content, &parent).unwrap(), None);
 }
 

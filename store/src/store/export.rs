@@ -5,12 +5,12 @@ use std::io::{self, Read};
 use rusqlite::OptionalExtension;
 
 use super::Store;
-use crate::codec::{Compression, compress, decompress};
 use crate::descriptor::{Descriptor, media_type};
 use crate::digest::{Digest, Digester, VerifyError};
 use crate::error::{Error, Result};
 use crate::facts::{digest, now};
 use crate::image::{Image, Manifest, ManifestKind};
+use crate::layer::compress::{Compression, compress, decompress};
 
 /// In which form an image leaves the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,7 +113,7 @@ impl Store {
         let what = format!("layer {diff_id}");
         let tar = self.layer_tar(below, diff_id)?;
         let mut writer = self.blobs.writer()?;
-        compress(tar, &mut writer, compression).map_err(Error::stream(what))?;
+        compress(tar, compression, &mut writer).map_err(Error::stream(what))?;
         let blob = writer.finish(media_type_of(compression), None)?;
         self.note_layer_blob(&blob, diff_id, &recipe)?;
         Ok(blob)
@@ -131,7 +131,7 @@ impl Store {
         for known in self.layer_blobs(diff_id)? {
             if self.blobs.contains(&known.descriptor.digest) {
                 let what = format!("blob {}", known.descriptor.digest);
-                let tar = decompress(self.blobs.open_buffered(&known.descriptor.digest)?)
+                let tar = decompress(self.blobs.open_verified(&known.descriptor.digest)?)
                     .map_err(Error::stream(what))?;
                 return Ok(Box::new(DiffReader { tar, diff_id: *diff_id, digester: Some(Digester::new()) }));
             }

@@ -1,18 +1,15 @@
 //! Layers in: from a registry's or an archive's stream, or from a blob that is here.
 
-use std::io::{self, BufReader, Read};
+use std::io::{self, Read};
 
 use super::Store;
 use crate::blob::BlobWriter;
-use crate::codec::decompress;
 use crate::descriptor::{Descriptor, media_type};
 use crate::digest::{Digest, Digester, VerifiedReader};
 use crate::error::{Error, Result};
 use crate::image::{Image, ImageLayer};
+use crate::layer::compress::decompress;
 use crate::layer::{LayerError, chain_id};
-
-/// Bytes that are read at a time.
-const BUFFER: usize = 1 << 17;
 
 impl Store {
     /// Takes a layer from a stream of its blob, in one pass: verified against `descriptor`, kept as a blob,
@@ -94,7 +91,7 @@ impl Store {
         let n = file.take(4).read(&mut head).map_err(Error::io("read", self.blobs.path(&blob.digest)))?;
         Ok(match &head[..n] {
             [0x1f, 0x8b, ..] => media_type::OCI_LAYER_GZIP,
-            [0x28, 0xb5, 0x2f, 0xfd] => media_type::OCI_LAYER_ZSTD,
+            [0x28, 0xb5, 0x2f, 0xfd] | [0x50..=0x5f, 0x2a, 0x4d, 0x18] => media_type::OCI_LAYER_ZSTD,
             _ => media_type::OCI_LAYER,
         })
     }
@@ -174,7 +171,7 @@ impl Store {
         below: &[Digest],
         what: &str,
     ) -> Result<Unpacked> {
-        let tar = decompress(BufReader::with_capacity(BUFFER, stream)).map_err(Error::stream(what))?;
+        let tar = decompress(stream).map_err(Error::stream(what))?;
         let mut tar = Counting { tar, count: 0 };
         match self.layers.import(below, diff_id, &mut tar) {
             Ok(facts) if tar.count > 0 => return Ok(Unpacked { size: facts.size, verified: true }),

@@ -1,11 +1,11 @@
 use std::io::Write;
 
 use super::*;
-use crate::codec::Compression;
 use crate::descriptor::{Descriptor, Platform, media_type};
 use crate::digest::Digest;
 use crate::error::ErrorKind;
 use crate::image::{History, Image, ImageLayer, Manifest, ManifestKind};
+use crate::layer::compress::Compression;
 
 /// A store on its own, for tests of what lies above it.
 pub(crate) fn store() -> (tempfile::TempDir, Store) {
