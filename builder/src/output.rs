@@ -141,7 +141,8 @@ fn one(
             Ok(digest)
         }
         Output::Oci { dest, names, packing, tar } => {
-            let task = progress.start(format!("write OCI {} {dest}", if *tar { "archive" } else { "layout" }));
+            let task =
+                progress.start(format!("write OCI {} {dest}", if *tar { "archive" } else { "layout" }));
             transfer::fetch_layers(engine, image, None, &task)?;
             let image = pack::annotated(engine, image, packing, false)?;
             let images = [NamedImage { image, names: or_tags(names) }];
@@ -164,7 +165,9 @@ fn one(
             let images = [NamedImage { image: image.clone(), names: or_tags(names) }];
             let options = Packing::default().save();
             match dest {
-                Destination::Path(path) => engine.store.save(path, ArchiveFormat::Docker, &images, &options)?,
+                Destination::Path(path) => {
+                    engine.store.save(path, ArchiveFormat::Docker, &images, &options)?
+                }
                 Destination::Open(file) => {
                     engine.store.save_to(&mut &**file, ArchiveFormat::Docker, &images, &options)?
                 }
@@ -183,7 +186,9 @@ fn one(
             let task = progress.start(format!("write files as tar {dest}"));
             let view = view(engine, image, &task)?;
             match dest {
-                Destination::Path(path) => write_whole(path, |file| tree::write_tar(engine, view.path(), file))?,
+                Destination::Path(path) => {
+                    write_whole(path, |file| tree::write_tar(engine, view.path(), file))?
+                }
                 Destination::Open(file) => tree::write_tar(engine, view.path(), file)?,
             }
             task.finish(Outcome::Done, None, None);
@@ -215,7 +220,8 @@ fn view(engine: &Engine<'_>, image: &Image, task: &Task<'_>) -> Result<View, Bui
 
 /// Writes a file that appears complete or not at all.
 fn write_whole(path: &Path, write: impl FnOnce(&File) -> Result<(), BuildError>) -> Result<(), BuildError> {
-    let failed = |error: std::io::Error| BuildError::user(format!("cannot write `{}`", path.display())).because(error);
+    let failed =
+        |error: std::io::Error| BuildError::user(format!("cannot write `{}`", path.display())).because(error);
     let parent = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut builder = tempfile::Builder::new();
     builder.prefix(".orlop-");

@@ -83,7 +83,7 @@ pub enum PullPolicy {
 pub struct BuildRequest {
     /// The Dockerfile.
     pub dockerfile: Arc<SourceFile>,
-    /// Text of the ignore file that applies, and its name for messages.
+    /// Name, for messages, and text of the ignore file that applies.
     pub ignore: Option<(String, String)>,
     /// Where COPY and ADD read.
     pub context: ContextSource,

@@ -13,7 +13,9 @@ use std::sync::{Mutex, PoisonError};
 use orlop_registry_client::{BlobReader, Repository, TagOrDigest, select_platform};
 use orlop_store::image::MAX_CONFIG;
 use orlop_store::layout::LoadOptions;
-use orlop_store::{Descriptor, Digest, ErrorKind, Image, Index, Manifest, Named, Platform, Reference, media_type};
+use orlop_store::{
+    Descriptor, Digest, ErrorKind, Image, Index, Manifest, Named, Platform, Reference, media_type,
+};
 
 pub use push::{Pushed, push};
 
@@ -134,7 +136,8 @@ fn fetch_metadata(
         let chosen = select_platform(&answer.bytes, platform).map_err(failed)?;
         index = index.or(Some(whole));
         check_cancelled(engine)?;
-        answer = engine.registry.manifest(&repository, &TagOrDigest::Digest(chosen.digest)).map_err(failed)?;
+        answer =
+            engine.registry.manifest(&repository, &TagOrDigest::Digest(chosen.digest)).map_err(failed)?;
     }
     let manifest = Manifest::parse(&answer.bytes, &answer.media_type)?;
     for layer in &manifest.layers {
@@ -297,8 +300,11 @@ fn fetch_layer(
         }
     }
     Err(last.unwrap_or_else(|| {
-        BuildError::user(format!("layer {} is not in the store, and no registry is known that has it", layer.diff_id.short()))
-            .with_hint("pull its image again".to_owned())
+        BuildError::user(format!(
+            "layer {} is not in the store, and no registry is known that has it",
+            layer.diff_id.short()
+        ))
+        .with_hint("pull its image again".to_owned())
     }))
 }
 
@@ -375,7 +381,12 @@ impl Read for Watched<'_> {
         if self.current - self.told >= REPORT {
             self.told = self.current;
             // The end is told by whoever knows that the layer is in its place.
-            self.task.transfer(self.digest, Action::Pull, self.current.min(self.size.saturating_sub(1)), Some(self.size));
+            self.task.transfer(
+                self.digest,
+                Action::Pull,
+                self.current.min(self.size.saturating_sub(1)),
+                Some(self.size),
+            );
         }
         Ok(count)
     }
@@ -465,7 +476,8 @@ mod tests {
 
     #[test]
     fn foreign_layers_are_refused() {
-        let mut layer = Descriptor::new("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", Digest::of(b""), 0);
+        let mut layer =
+            Descriptor::new("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", Digest::of(b""), 0);
         assert!(refuse_foreign(&layer, "x").is_ok());
         layer.urls.push("http://169.254.169.254/".to_owned());
         assert!(refuse_foreign(&layer, "x").unwrap_err().message.contains("169.254"));

@@ -15,9 +15,19 @@ use crate::request::Engine;
 
 /// Copies everything below `root` into `dest`, which is made where it is missing. What is in the way
 /// is replaced, what else is there stays. Only root gives files their owners; times are kept.
-pub(super) fn write(engine: &Engine<'_>, root: &Path, dest: &Path, task: &Task<'_>) -> Result<(), BuildError> {
+pub(super) fn write(
+    engine: &Engine<'_>,
+    root: &Path,
+    dest: &Path,
+    task: &Task<'_>,
+) -> Result<(), BuildError> {
     std::fs::create_dir_all(dest).map_err(|e| failed("make", dest, e))?;
-    let mut copy = Copy { dest, root: rustix::process::geteuid().is_root(), directories: Vec::new(), left: Left::default() };
+    let mut copy = Copy {
+        dest,
+        root: rustix::process::geteuid().is_root(),
+        directories: Vec::new(),
+        left: Left::default(),
+    };
     walk(engine, root, |node| copy.node(node))?;
     // From the inside out, because writing into a directory changes its time.
     for (path, metadata) in copy.directories.iter().rev() {
@@ -29,7 +39,11 @@ pub(super) fn write(engine: &Engine<'_>, root: &Path, dest: &Path, task: &Task<'
         task.note(format!("{} device nodes were left out: only root can make them", copy.left.devices));
     }
     if copy.left.attributes > 0 {
-        task.note(format!("extended attributes of {} files could not be kept in `{}`", copy.left.attributes, dest.display()));
+        task.note(format!(
+            "extended attributes of {} files could not be kept in `{}`",
+            copy.left.attributes,
+            dest.display()
+        ));
     }
     Ok(())
 }

@@ -100,7 +100,9 @@ pub(super) fn xattrs(path: &Path) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, BuildErr
         names.clear();
         match rustix::fs::llistxattr(path, rustix::buffer::spare_capacity(&mut names)) {
             Ok(_) => break,
-            Err(rustix::io::Errno::RANGE) if names.capacity() <= 1 << 16 => names.reserve(names.capacity() * 2),
+            Err(rustix::io::Errno::RANGE) if names.capacity() <= 1 << 16 => {
+                names.reserve(names.capacity() * 2)
+            }
             Err(rustix::io::Errno::OPNOTSUPP) => return Ok(BTreeMap::new()),
             Err(error) => return Err(io(error)),
         }

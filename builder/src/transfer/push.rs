@@ -98,11 +98,10 @@ fn all_reachable(
     blobs: &[&Descriptor],
 ) -> Result<bool, BuildError> {
     for blob in blobs {
-        let near = engine
-            .store
-            .sources(&blob.digest)?
-            .iter()
-            .any(|source| source.split_once('/').is_some_and(|(registry, _)| registry == place.registry()));
+        let near =
+            engine.store.sources(&blob.digest)?.iter().any(|source| {
+                source.split_once('/').is_some_and(|(registry, _)| registry == place.registry())
+            });
         if !near || !mountable(engine, place, blob)? {
             return Ok(false);
         }
@@ -159,7 +158,12 @@ fn push_blob(
         let before = told.load(Ordering::Relaxed);
         if current < before || current - before >= REPORT {
             told.store(current, Ordering::Relaxed);
-            task.transfer(blob.digest, Action::Push, current.min(blob.size.saturating_sub(1)), Some(blob.size));
+            task.transfer(
+                blob.digest,
+                Action::Push,
+                current.min(blob.size.saturating_sub(1)),
+                Some(blob.size),
+            );
         }
     };
     let outcome = engine.registry.push_blob(&place, blob, &open, &names, &report);
