@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
+use orlop_runner::CancelToken;
 use orlop_store::{Image, Platform};
 
 use crate::context::{Ignore, SourceTree};
@@ -42,6 +43,14 @@ pub fn build(engine: &Engine<'_>, request: &BuildRequest) -> Result<BuildReport,
         let hint = e.hint.clone();
         BuildError::user(e.message.clone()).with_hint(hint).at(&request.dockerfile, e.span)
     })?);
+    // A failed stage stops its siblings by a token of the build's own: the user's stays what the user made it.
+    let (cancel, outer) = (CancelToken::new(), engine.cancel.clone());
+    let inner = cancel.clone();
+    let _link = engine.cancel.subscribe(move || match outer.is_killed() {
+        true => inner.kill(),
+        false => inner.cancel(),
+    });
+    let engine = &Engine { cancel: &cancel, ..*engine };
     let progress = Progress::new(engine.observer);
     for warning in &dockerfile.warnings {
         progress.warn(&warning.message, Some(warning.span));
@@ -184,7 +193,7 @@ impl Execution<'_> {
                     .with_hint("name a directory as the last argument: `orlop build .`".to_owned()));
             };
             let ignore = match &self.request.ignore {
-                Some((name, text)) => Ignore::parse(text).map_err(|e| {
+                Some((text, name)) => Ignore::parse(text).map_err(|e| {
                     BuildError::user(format!("cannot read `{name}`: {e}")).with_hint(e.hint())
                 })?,
                 None => Ignore::nothing(),

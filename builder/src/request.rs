@@ -83,7 +83,7 @@ pub enum PullPolicy {
 pub struct BuildRequest {
     /// The Dockerfile.
     pub dockerfile: Arc<SourceFile>,
-    /// Name, for messages, and text of the ignore file that applies.
+    /// Text of the ignore file that applies, then its name for messages.
     pub ignore: Option<(String, String)>,
     /// Where COPY and ADD read.
     pub context: ContextSource,

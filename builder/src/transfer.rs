@@ -245,9 +245,18 @@ pub fn fetch_layers(
         }
     });
     match failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
-        Some(error) => Err(error),
-        None => Ok(()),
+        Some(error) => return Err(error),
+        None => {}
     }
+    // A layer that takes directories or links from those below it may have come before them.
+    for &index in &wanted {
+        check_cancelled(engine)?;
+        if !engine.store.ensure_layer(image, index)? {
+            return Err(BuildError::internal(format!("layer {index} of the image is gone again"))
+                .with_hint("something removed it meanwhile: try again".to_owned()));
+        }
+    }
+    Ok(())
 }
 
 /// Calls `act` for each item, a few at a time, in order; what has not begun when one says false is left.

@@ -2,6 +2,7 @@
 
 mod docker_config;
 mod helper;
+mod login;
 mod token;
 
 use std::collections::HashMap;

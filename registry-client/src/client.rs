@@ -64,13 +64,16 @@ pub struct Client {
     runtime: Arc<OwnRuntime>,
 }
 
+/// Host, and whether it is an insecure one.
+type BaseKey = (String, bool);
+
 /// The part of the client that tasks share.
 pub(crate) struct Core {
     pub(crate) config: ClientConfig,
     pub(crate) transport: Transport,
     pub(crate) auth: Authenticator,
     /// By host: the URL that it is reached by, once it is known.
-    bases: Mutex<HashMap<(String, bool), Arc<OnceCell<Url>>>>,
+    bases: Mutex<HashMap<BaseKey, Arc<OnceCell<Url>>>>,
 }
 
 /// Ends in the background, because tokio's own drop panics on a thread of another runtime.

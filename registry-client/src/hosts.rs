@@ -200,10 +200,8 @@ impl HostsConfig {
     pub(crate) fn registry_endpoint(&self, registry: &str) -> Result<Endpoint, Error> {
         Repository::new(registry, "x")?;
         let entry = self.registries.find(registry).filter(|(e, _)| e.prefix == registry);
-        if let Some((entry, _)) = entry {
-            if entry.blocked {
-                return Err(Error::Blocked { registry: registry.to_owned() });
-            }
+        if entry.is_some_and(|(e, _)| e.blocked) {
+            return Err(Error::Blocked { registry: registry.to_owned() });
         }
         self.endpoint(registry, "", entry.is_some_and(|(e, _)| e.insecure))
     }

@@ -134,10 +134,10 @@ impl Core {
         };
         let kind = media_type_of(content_type.as_deref(), &bytes);
         // A signed schema 1 manifest has another digest than its bytes, and is refused anyway.
-        if !matches!(kind, Err(Shape::SchemaOne)) {
-            for expected in [asked, announced].into_iter().flatten().filter(|e| *e != found) {
-                return Err(Error::Digest { url, expected, found });
-            }
+        if !matches!(kind, Err(Shape::SchemaOne))
+            && let Some(expected) = [asked, announced].into_iter().flatten().find(|e| *e != found)
+        {
+            return Err(Error::Digest { url, expected, found });
         }
         let media_type = kind.map_err(|shape| Error::Manifest { name, what: shape.to_string() })?;
         Ok(ManifestResponse { media_type, digest: found, bytes })

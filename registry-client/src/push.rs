@@ -83,14 +83,11 @@ impl Client {
     ) -> Result<Digest, Error> {
         let place = self.core.config.hosts.push_endpoint(repo)?;
         let digest = Digest::of(bytes);
-        if let TagOrDigest::Digest(asked) = which {
-            if *asked != digest {
-                return Err(Error::Digest {
-                    url: format!("{repo}@{asked}"),
-                    expected: *asked,
-                    found: digest,
-                });
-            }
+        if let TagOrDigest::Digest(asked) = which
+            && *asked != digest
+        {
+            let url = format!("{repo}@{asked}");
+            return Err(Error::Digest { url, expected: *asked, found: digest });
         }
         let kind = HeaderValue::from_str(media_type)
             .map_err(|_| Error::Config { name: media_type.to_owned(), what: "not a media type".into() })?;
@@ -146,7 +143,7 @@ impl Core {
     ) -> Result<bool, Error> {
         let path = format!("{}/blobs/{}", place.name, blob.digest);
         let send = || self.ask(place, Scopes::push(&place.name), Method::HEAD, &path);
-        match self.retrying(if patient { 2 } else { 0 }, send).await {
+        match self.retrying(if patient { u32::MAX } else { 0 }, send).await {
             Ok(response) => {
                 let other_size = response.length().is_some_and(|l| l != blob.size && l != 0);
                 let other_digest = check_digest(&response, blob.digest).is_err();
@@ -163,11 +160,17 @@ impl Core {
         let mut session: Option<Session> = None;
         for from in from {
             let path = format!("{}/blobs/uploads/?mount={}&from={from}", place.name, blob.digest);
-            let send = || self.ask(place, Scopes::mount(&place.name, from), Method::POST, &path);
-            let response = match self.retrying(1, send).await {
-                Ok(response) => response,
+            let send = || async {
+                match self.ask(place, Scopes::mount(&place.name, from), Method::POST, &path).await {
+                    // A mount only saves time: a registry that stumbles over it is not asked again.
+                    Err(Error::Status(e)) if !matches!(e.status, 429 | 503) => Ok(None),
+                    other => other.map(Some),
+                }
+            };
+            let response = match self.retrying(u32::MAX, send).await {
+                Ok(Some(response)) => response,
                 // No right to read the other repository, none of that name, no mounts at all.
-                Err(Error::Status(_) | Error::Auth { .. }) => continue,
+                Ok(None) | Err(Error::Status(_) | Error::Auth { .. }) => continue,
                 Err(e) => return Err(e),
             };
             if response.status() == 201 && check_digest(&response, blob.digest).is_ok() {
@@ -176,12 +179,12 @@ impl Core {
                 }
                 return Ok(Prepared::Done(PushOutcome::Mounted));
             }
-            if response.status() == 202 {
-                if let Ok(next) = Session::of(&response, 0) {
-                    response.drain().await;
-                    if let Some(unused) = session.replace(next) {
-                        self.cancel(place, unused).await;
-                    }
+            if response.status() == 202
+                && let Ok(next) = Session::of(&response, 0)
+            {
+                response.drain().await;
+                if let Some(unused) = session.replace(next) {
+                    self.cancel(place, unused).await;
                 }
             }
         }

@@ -73,9 +73,11 @@ pub struct Retry {
     pub asked: bool,
 }
 
+type Callback = dyn Fn(&Retry) + Send + Sync;
+
 /// Called before each repetition.
 #[derive(Clone, Default)]
-pub struct RetryObserver(Option<Arc<dyn Fn(&Retry) + Send + Sync>>);
+pub struct RetryObserver(Option<Arc<Callback>>);
 
 impl RetryObserver {
     /// Calls `f` before each repetition, from any thread.

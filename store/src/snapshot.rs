@@ -29,7 +29,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::digest::Digest;
 use crate::layer::diff::{Changes, DiffError, Root, Written};
-use crate::layer::stack::Stack;
 use crate::layer::{Hold, LayerError, chain_id};
 use crate::work::{WorkDir, WorkError, hint_of};
 
@@ -99,14 +98,13 @@ impl From<Written> for Diff {
 pub struct Active {
     parent: Committed,
     path: PathBuf,
-    stack: Stack,
     before: Root,
     /// What [`SnapshotDriver::diff`] found, for the commit.
     found: Mutex<Option<(Diff, Changes)>>,
     // Dropped in this order: unmounted, removed, let go.
     mount: Option<overlay::Mount>,
     work: WorkDir,
-    _holds: Vec<Hold>,
+    holds: Vec<Hold>,
 }
 
 impl Active {

@@ -283,4 +283,6 @@ fn make_private(root: &Path) -> Result<()> {
 }
 
 #[cfg(test)]
+mod crash_tests;
+#[cfg(test)]
 pub(crate) mod tests;

@@ -14,6 +14,7 @@ use std::fs::{File, TryLockError};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -80,7 +81,9 @@ impl Work {
     /// When it can be neither made nor opened.
     pub fn open(dir: &Path) -> Result<Self, WorkError> {
         let fail = |action| move |source: io::Error| WorkError { action, path: dir.to_owned(), source };
-        std::fs::create_dir_all(dir).map_err(fail("make"))?;
+        // Not for other users of the machine: images have programs that are setuid root.
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
+        made.map_err(fail("make"))?;
         let handle = rustix::fs::open(dir, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
             .map_err(|e| fail("open")(e.into()))?;
         let path = std::path::absolute(dir).map_err(fail("find"))?;

@@ -32,7 +32,6 @@ pub(crate) struct Start {
 
 /// Files of another stage or image.
 pub(crate) struct Source {
-    pub(crate) image: Image,
     pub(crate) snapshot: Committed,
     pub(crate) origin: Option<Origin>,
 }
@@ -88,7 +87,7 @@ pub(crate) fn source_image(
 ) -> Result<Source, BuildError> {
     if let Some(layout) = name.strip_prefix("oci-layout://") {
         let image = crate::transfer::load_layout(&exec.engine, layout, platform)?;
-        return Ok(Source { snapshot: Committed::new(image.diff_ids()), image, origin: None });
+        return Ok(Source { snapshot: Committed::new(image.diff_ids()), origin: None });
     }
     let reference: Reference = name.parse().map_err(|e: orlop_store::reference::ReferenceError| {
         BuildError::user(format!("`{name}` is neither a stage nor an image: {e}")).with_hint(e.hint())
@@ -96,7 +95,7 @@ pub(crate) fn source_image(
     let task = exec.progress.start(format!("[context] {name}"));
     let (image, origin) = find(exec, &reference, platform, &task)?;
     task.finish(Outcome::Done, None, None);
-    Ok(Source { snapshot: Committed::new(image.diff_ids()), image, origin: Some(origin) })
+    Ok(Source { snapshot: Committed::new(image.diff_ids()), origin: Some(origin) })
 }
 
 /// Looks an image up once in a build, and gives no file of it yet.

@@ -177,7 +177,6 @@ impl StageRun<'_, '_> {
             let result = self.exec.stage(self.index, stage)?;
             return Ok(super::from::Source {
                 snapshot: result.snapshot.clone(),
-                image: result.image.clone(),
                 origin: result.origin.clone(),
             });
         }

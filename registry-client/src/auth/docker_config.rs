@@ -92,6 +92,12 @@ impl ConfigFile {
         Ok(out)
     }
 
+    /// The helper that keeps the registry's login, if one does.
+    pub(crate) fn helper(&self, registry: &str) -> Option<&str> {
+        let own = aliases(registry).into_iter().find_map(|alias| self.cred_helpers.get(alias));
+        own.or(self.creds_store.as_ref()).map(String::as_str).filter(|name| !name.is_empty())
+    }
+
     fn entry(&self, key: &str, file: &str) -> Result<Option<Credential>, Error> {
         let exact = self.auths.get(key);
         // Old keys are URLs: `https://index.docker.io/v1/`, `http://host:5000/v2`.

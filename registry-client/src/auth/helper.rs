@@ -30,6 +30,45 @@ pub(crate) fn get(
     path: &[PathBuf],
     limit: Duration,
 ) -> Result<Option<Credential>, Error> {
+    let Some(out) = call(name, "get", &format!("{server}\n"), path, limit)? else { return Ok(None) };
+    // The message of serde_json may quote the answer, which holds the secret.
+    let answer: Answer = serde_json::from_slice(&out).map_err(|_| Error::Config {
+        name: format!("docker-credential-{name}"),
+        what: "did not answer in JSON".into(),
+    })?;
+    Ok(match (answer.username.as_str(), answer.secret.is_empty()) {
+        (_, true) => None,
+        ("<token>", _) => Some(Credential::IdentityToken(answer.secret)),
+        _ => Some(Credential::Basic { user: answer.username, password: answer.secret }),
+    })
+}
+
+/// Gives a login to the helper to keep.
+pub(crate) fn store(
+    name: &str,
+    server: &str,
+    user: &str,
+    password: &str,
+    path: &[PathBuf],
+    limit: Duration,
+) -> Result<(), Error> {
+    let what = serde_json::json!({"ServerURL": server, "Username": user, "Secret": password});
+    call(name, "store", &what.to_string(), path, limit).map(|_| ())
+}
+
+/// Makes the helper forget a login.
+pub(crate) fn erase(name: &str, server: &str, path: &[PathBuf], limit: Duration) -> Result<(), Error> {
+    call(name, "erase", &format!("{server}\n"), path, limit).map(|_| ())
+}
+
+/// Runs the helper; nothing when it says that it knows no such login.
+fn call(
+    name: &str,
+    action: &str,
+    input: &str,
+    path: &[PathBuf],
+    limit: Duration,
+) -> Result<Option<Vec<u8>>, Error> {
     let program = format!("docker-credential-{name}");
     let fail = |what: String| Error::Config { name: program.clone(), what };
     if name.is_empty() || !name.bytes().all(|c| c.is_ascii_alphanumeric() || b"._-".contains(&c)) {
@@ -37,29 +76,23 @@ pub(crate) fn get(
     }
     let found = find(&program, path).ok_or_else(|| fail("not found in PATH".into()))?;
     let mut child = Command::new(&found)
-        .arg("get")
+        .arg(action)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
         .map_err(|e| fail(format!("cannot be run: {e}")))?;
-    let (success, out) = talk(&mut child, server, limit).map_err(fail)?;
-    if !success {
-        let text = String::from_utf8_lossy(&out);
-        let text = text.trim();
-        // The words of Docker's own helpers for "none known", which is an answer and not a failure.
-        if text.contains("credentials not found") || text.contains("no credentials") {
-            return Ok(None);
-        }
-        return Err(fail(format!("failed: {}", text.chars().take(200).collect::<String>())));
+    let (success, out) = talk(&mut child, input, limit).map_err(fail)?;
+    if success {
+        return Ok(Some(out));
     }
-    // The message of serde_json may quote the answer, which holds the secret.
-    let answer: Answer = serde_json::from_slice(&out).map_err(|_| fail("did not answer in JSON".into()))?;
-    Ok(match (answer.username.as_str(), answer.secret.is_empty()) {
-        (_, true) => None,
-        ("<token>", _) => Some(Credential::IdentityToken(answer.secret)),
-        _ => Some(Credential::Basic { user: answer.username, password: answer.secret }),
-    })
+    let text = String::from_utf8_lossy(&out);
+    let text = text.trim();
+    // The words of Docker's own helpers for "none known", which is an answer and not a failure.
+    if text.contains("credentials not found") || text.contains("no credentials") {
+        return Ok(None);
+    }
+    Err(fail(format!("failed: {}", text.chars().take(200).collect::<String>())))
 }
 
 fn find(program: &str, path: &[PathBuf]) -> Option<PathBuf> {
@@ -75,10 +108,10 @@ fn find(program: &str, path: &[PathBuf]) -> Option<PathBuf> {
 
 /// Writes the question and reads the answer, both with a limit of time; a helper that asks a person
 /// something would otherwise hang a build for ever.
-fn talk(child: &mut Child, server: &str, limit: Duration) -> Result<(bool, Vec<u8>), String> {
+fn talk(child: &mut Child, input: &str, limit: Duration) -> Result<(bool, Vec<u8>), String> {
     if let Some(mut stdin) = child.stdin.take() {
         // A helper that reads nothing closes its end; what matters is what it says and how it exits.
-        let _unread = stdin.write_all(format!("{server}\n").as_bytes());
+        let _unread = stdin.write_all(input.as_bytes());
     }
     let stdout = child.stdout.take();
     let (send, receive) = std::sync::mpsc::channel();
@@ -139,6 +172,25 @@ mod tests {
         assert_eq!(ask("echo credentials not found in native keychain; exit 1"), Ok(None));
         assert!(ask("echo locked; exit 1").unwrap_err().contains("failed: locked"));
         assert!(!ask("echo hunter2").unwrap_err().contains("hunter2"));
+    }
+
+    #[test]
+    fn helper_keeps_a_login() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("docker-credential-keep");
+        std::fs::write(&file, "#!/bin/sh\ncat > \"$0.$1\"\n").unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let path = [dir.path().to_owned()];
+        let limit = Duration::from_secs(10);
+        let busy = |r: Result<(), Error>| r.is_err_and(|e| e.to_string().contains("busy"));
+        while busy(store("keep", "r", "u", "p\"q", &path, limit)) {}
+        while busy(erase("keep", "r", &path, limit)) {}
+        let read = |action: &str| {
+            std::fs::read_to_string(dir.path().join(format!("docker-credential-keep.{action}")))
+        };
+        let kept: serde_json::Value = serde_json::from_str(&read("store").unwrap()).unwrap();
+        assert_eq!(kept, serde_json::json!({"ServerURL": "r", "Username": "u", "Secret": "p\"q"}));
+        assert_eq!(read("erase").unwrap(), "r\n");
     }
 
     #[test]

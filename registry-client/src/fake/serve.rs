@@ -195,10 +195,8 @@ fn token(state: &State, content: &mut Content, request: &Request, body: &[u8]) -
     }
     let mut scopes = Vec::new();
     for scope in &asked {
-        if let [kind, repo, actions] = scope.splitn(3, ':').collect::<Vec<_>>().as_slice() {
-            if *kind == "repository" {
-                scopes.extend(actions.split(',').map(|a| format!("{repo} {a}")));
-            }
+        if let ["repository", repo, actions] = scope.splitn(3, ':').collect::<Vec<_>>().as_slice() {
+            scopes.extend(actions.split(',').map(|a| format!("{repo} {a}")));
         }
     }
     let token = content.name("token-");

@@ -100,7 +100,7 @@ impl<'a> Download<'a> {
         for (i, place) in places.iter().enumerate() {
             let last = i + 1 == places.len();
             self.whole_only = false;
-            match self.from_place(place, if last { u32::MAX } else { 1 }).await {
+            match self.fetch(place, if last { u32::MAX } else { 1 }).await {
                 Ok(()) => return self.verify(),
                 Err(e @ Error::Cancelled) => return Err(e),
                 Err(e) if !last => before.push(e.to_string()),
@@ -111,7 +111,7 @@ impl<'a> Download<'a> {
         Err(Error::Cancelled)
     }
 
-    async fn from_place(&mut self, place: &Endpoint, limit: u32) -> Result<(), Error> {
+    async fn fetch(&mut self, place: &Endpoint, limit: u32) -> Result<(), Error> {
         let (mut failures, mut attempts) = (0, 0);
         loop {
             let at = self.digester.size();

@@ -3,6 +3,7 @@
 //! Here: a client with short waits, and content to move about.
 
 mod auth;
+mod chaos;
 mod pull;
 mod push;
 mod real;

@@ -16,9 +16,9 @@ use tempfile::TempDir;
 use crate::{config, layer, noise, push, read};
 
 /// A server that dies with the test.
-struct Server {
+pub(crate) struct Server {
     child: Child,
-    host: String,
+    pub(crate) host: String,
     dir: TempDir,
 }
 
@@ -91,7 +91,7 @@ fn certificates(dir: &Path) {
     ]);
 }
 
-fn start(tls: bool, password: bool) -> Server {
+pub(crate) fn start(tls: bool, password: bool) -> Server {
     start_with(tls, password, false)
 }
 

@@ -1,5 +1,3 @@
-use std::process::{Command, Stdio};
-
 use super::*;
 use crate::image::{History, Image, ImageLayer};
 use crate::images::Named;
@@ -157,48 +155,4 @@ fn collectors_and_builders_at_the_same_time() {
         }
     });
     open(dir.path()).images().get("app").unwrap();
-}
-
-/// Run as a child of the test below: writes for ever until it is killed.
-#[test]
-fn child_that_writes_until_it_is_killed() {
-    let Some(dir) = std::env::var_os("ORLOP_STORE_CHILD") else { return };
-    let store = open(std::path::Path::new(&dir));
-    for round in 0.. {
-        let text = format!("{}-{round}", std::process::id());
-        let (image, blobs) = pulled(&["one", &text]);
-        import(&store, &image, &blobs);
-        tag(&store, &format!("child:{text}"), &image);
-    }
-}
-
-#[test]
-fn a_process_killed_at_any_moment_leaves_a_store_that_just_works() {
-    let dir = tempfile::tempdir().unwrap();
-    drop(open(dir.path()));
-    for round in 0..8u64 {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "gc::tests::child_that_writes_until_it_is_killed", "--nocapture"])
-            .env("ORLOP_STORE_CHILD", dir.path())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        std::thread::sleep(Duration::from_millis(60 + round * 17));
-        child.kill().unwrap();
-        child.wait().unwrap();
-        let store = open(dir.path());
-        assert!(store.notes().is_empty(), "{:?}", store.notes());
-        for record in store.images().list().unwrap() {
-            for name in &record.names {
-                let image = store.images().get(&name.to_string()).unwrap();
-                crate::image::validate::content(&image, store.blobs()).unwrap();
-                assert!(store.ensure_layer(&image, 1).unwrap());
-            }
-        }
-        let report = store.check().unwrap();
-        assert!(report.is_sound() && report.incomplete.is_empty(), "{report:?}");
-        assert!(crate::store::tests::half_made(&store).is_empty());
-    }
-    assert!(!open(dir.path()).images().list().unwrap().is_empty(), "the children did write");
 }

@@ -1,6 +1,8 @@
 //! An image's config: JSON of which every field is kept, known or not, with typed access to those that a
 //! builder sets.
 
+mod check;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
@@ -74,59 +76,8 @@ impl Config {
             return Err(Error::invalid(what(), "it is not a JSON object"));
         };
         let config = Self { root };
-        config.check().map_err(|why| Error::invalid(what(), why))?;
+        check::check(&config.root).map_err(|why| Error::invalid(what(), why))?;
         Ok(config)
-    }
-
-    /// Finds what the getters could not read, so that they need not fail.
-    fn check(&self) -> Result<(), String> {
-        let rootfs = match self.root.get("rootfs") {
-            Some(Value::Object(rootfs)) => rootfs,
-            None | Some(Value::Null) => return Err("it has no `rootfs`".to_owned()),
-            Some(_) => return Err("`rootfs` is not an object".to_owned()),
-        };
-        match rootfs.get("type") {
-            Some(Value::String(text)) if text == "layers" => {}
-            None => {}
-            Some(other) => return Err(format!("`rootfs.type` is {}, not \"layers\"", brief(other))),
-        }
-        let layers = match rootfs.get("diff_ids") {
-            Some(Value::Array(ids)) => {
-                for id in ids {
-                    let digest = id.as_str().map(str::parse::<Digest>);
-                    match digest {
-                        Some(Ok(_)) => {}
-                        Some(Err(e)) => return Err(format!("in `rootfs.diff_ids`, {e}")),
-                        None => return Err(format!("in `rootfs.diff_ids`, {} is not a digest", brief(id))),
-                    }
-                }
-                ids.len()
-            }
-            None | Some(Value::Null) => 0,
-            Some(_) => return Err("`rootfs.diff_ids` is not a list".to_owned()),
-        };
-        match self.root.get("config") {
-            Some(Value::Object(section)) => check_section(section)?,
-            None | Some(Value::Null) => {}
-            Some(_) => return Err("`config` is not an object".to_owned()),
-        }
-        for name in ["os", "architecture", "variant", "author", "created", "os.version"] {
-            want(self.root.get(name), name, "a string", Value::is_string)?;
-        }
-        match self.root.get("history") {
-            Some(Value::Array(entries)) => {
-                if let Some(entry) = entries.iter().find(|e| !e.is_object()) {
-                    return Err(format!("in `history`, {} is not an object", brief(entry)));
-                }
-                let full = self.history().iter().filter(|h| !h.empty_layer).count();
-                if full > layers {
-                    return Err(format!("its history speaks of {full} layers, and it has {layers}"));
-                }
-            }
-            None | Some(Value::Null) => {}
-            Some(_) => return Err("`history` is not a list".to_owned()),
-        }
-        Ok(())
     }
 
     /// The config as JSON with sorted keys.
@@ -443,11 +394,23 @@ impl Config {
             .collect()
     }
 
-    /// Adds an entry of history. Layers that the history so far does not speak of get an entry first, since
-    /// readers match the two by counting.
+    /// Adds an entry of history. Readers match history and layers by counting, so a history that does not fit the
+    /// layers is mended first, as BuildKit does: layers that it does not speak of get an entry, and entries that
+    /// have no layer say so.
     pub(super) fn push_history(&mut self, history: History) {
-        let known = self.history().iter().filter(|h| !h.empty_layer).count();
         let layers = self.diff_ids().len();
+        let mut known = 0;
+        for entry in self.root.get_mut("history").and_then(Value::as_array_mut).into_iter().flatten() {
+            if entry.get("empty_layer").and_then(Value::as_bool) == Some(true) {
+                continue;
+            }
+            match entry.as_object_mut() {
+                Some(entry) if known == layers => {
+                    drop(entry.insert("empty_layer".to_owned(), Value::Bool(true)))
+                }
+                _ => known += 1,
+            }
+        }
         let created = history.created.clone();
         let list = self.root.entry("history").or_insert_with(|| json!([]));
         if !list.is_array() {
@@ -499,38 +462,4 @@ impl History {
         }
         Value::Object(map)
     }
-}
-
-fn check_section(section: &Map<String, Value>) -> Result<(), String> {
-    let strings = |v: &Value| v.as_array().is_some_and(|a| a.iter().all(Value::is_string));
-    let texts = |v: &Value| v.as_object().is_some_and(|m| m.values().all(|v| v.is_string() || v.is_null()));
-    for name in ["Env", "Cmd", "Entrypoint", "Shell", "OnBuild"] {
-        want(section.get(name), &format!("config.{name}"), "a list of strings", strings)?;
-    }
-    for name in ["User", "WorkingDir", "StopSignal"] {
-        want(section.get(name), &format!("config.{name}"), "a string", Value::is_string)?;
-    }
-    for name in ["ExposedPorts", "Volumes", "Healthcheck"] {
-        want(section.get(name), &format!("config.{name}"), "an object", Value::is_object)?;
-    }
-    want(section.get("Labels"), "config.Labels", "an object of strings", texts)
-}
-
-/// Refuses a field that is there, not null, and not what it must be.
-fn want(value: Option<&Value>, name: &str, kind: &str, is: impl Fn(&Value) -> bool) -> Result<(), String> {
-    match value {
-        None | Some(Value::Null) => Ok(()),
-        Some(value) if is(value) => Ok(()),
-        Some(value) => Err(format!("`{name}` is {}, not {kind}", brief(value))),
-    }
-}
-
-/// A value of outside for a message, cut short.
-fn brief(value: &Value) -> String {
-    let text = match value {
-        Value::Array(_) => "a list".to_owned(),
-        Value::Object(_) => "an object".to_owned(),
-        other => other.to_string(),
-    };
-    text.chars().take(60).collect()
 }

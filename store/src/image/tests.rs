@@ -116,6 +116,22 @@ fn a_base_without_history_gets_entries_for_its_layers() {
 }
 
 #[test]
+fn a_history_that_speaks_of_too_many_layers_is_mended_when_it_grows() {
+    let id = digest("x");
+    let config = format!(
+        r#"{{"os":"linux","architecture":"arm64","rootfs":{{"diff_ids":["{id}"]}},
+           "history":[{{"created_by":"a"}},{{"created_by":"b"}},{{"created_by":"c"}}]}}"#
+    );
+    let image = Image::from_parts(config.as_bytes(), None).unwrap();
+    let error = validate::image(&image).unwrap_err();
+    assert!(error.to_string().contains("history speaks of 3 layers, and it has 1"), "{error}");
+    let grown = image.append_layer(ImageLayer::new(digest("y"), None), by("RUN"));
+    validate::image(&grown).unwrap();
+    let empty: Vec<bool> = grown.config().history().iter().map(|h| h.empty_layer).collect();
+    assert_eq!(empty, [false, true, true, false]);
+}
+
+#[test]
 fn hostile_configs_are_refused_with_a_reason() {
     let deep = format!(r#"{{"x":{}1{}}}"#, "[".repeat(500), "]".repeat(500));
     let id = digest("x");
@@ -132,7 +148,7 @@ fn hostile_configs_are_refused_with_a_reason() {
         (r#"{"rootfs":{},"config":{"Env":["A=1",2]}}"#, "`config.Env` is a list, not a list of strings"),
         (r#"{"rootfs":{},"config":{"Cmd":"sh"}}"#, "not a list of strings"),
         (r#"{"rootfs":{},"config":{"Volumes":["/x"]}}"#, "not an object"),
-        (r#"{"rootfs":{},"history":[{"created_by":"x"}]}"#, "history speaks of 1 layers, and it has 0"),
+        (r#"{"rootfs":{},"history":[5]}"#, "in `history`, 5 is not an object"),
         (&deep, "recursion limit"),
     ] {
         let error = Image::from_parts(config.as_bytes(), None).unwrap_err();

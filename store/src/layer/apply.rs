@@ -108,28 +108,40 @@ pub(super) struct How {
     pub(super) ownership: Ownership,
 }
 
-/// Unpacks all entries of `reader` into the empty directory `root`, for use over `below`, which is none where
-/// the layers below are not there.
+/// The layers below: opened when something is asked of them, which most layers never do.
+pub(super) struct Below<'a> {
+    open: &'a dyn Fn() -> Option<Stack>,
+    opened: std::cell::OnceCell<Option<Stack>>,
+}
+
+impl<'a> Below<'a> {
+    /// What `open` gives: none where the layers below are not there.
+    pub(super) fn new(open: &'a dyn Fn() -> Option<Stack>) -> Self {
+        Self { open, opened: std::cell::OnceCell::new() }
+    }
+
+    fn stack(&self) -> Option<&Stack> {
+        self.opened.get_or_init(self.open).as_ref()
+    }
+
+    fn is_missing(&self) -> bool {
+        matches!(self.opened.get(), Some(None))
+    }
+}
+
+/// Unpacks all entries of `reader` into the empty directory `root`, for use over `below`.
 pub(super) fn apply<R: Read>(
     reader: &mut Reader<R>,
     root: OwnedFd,
-    below: Option<&Stack>,
+    below: &Below<'_>,
     how: How,
 ) -> Result<Applied, UnpackError> {
-    let nothing = Stack::empty(how.form);
-    let mut unpack = Unpack {
-        root,
-        below: below.unwrap_or(&nothing),
-        asked_below: false,
-        how,
-        applied: Applied::default(),
-        dirs: BTreeMap::new(),
-        parent: None,
-    };
+    let mut unpack =
+        Unpack { root, below, how, applied: Applied::default(), dirs: BTreeMap::new(), parent: None };
     while let Some(entry) = reader.next_entry()? {
         unpack.applied.entries += 1;
         let done = unpack.entry(&entry, reader);
-        if unpack.asked_below && below.is_none() {
+        if below.is_missing() {
             return Err(UnpackError::NeedsBelow);
         }
         done?;
@@ -150,9 +162,7 @@ struct Dir {
 
 struct Unpack<'a> {
     root: OwnedFd,
-    below: &'a Stack,
-    /// Whether anything depended on what is below.
-    asked_below: bool,
+    below: &'a Below<'a>,
     how: How,
     applied: Applied,
     /// All directories by their paths. Modes, times and attributes are set at the end: a mode may lock us
@@ -290,8 +300,12 @@ impl Unpack<'_> {
         }
         self.parent = None;
         let path = place.join(name);
-        let below = [&path[..], b"/"].concat();
-        self.dirs.retain(|dir, _| *dir != path && !dir.starts_with(&below));
+        // All that begins with the path and a slash; `0` comes after the slash.
+        let (from, to) = ([&path[..], b"/"].concat(), [&path[..], b"0"].concat());
+        let gone: Vec<_> = self.dirs.range(from..to).map(|(dir, _)| dir.clone()).collect();
+        for dir in gone.iter().chain([&path]) {
+            self.dirs.remove(dir);
+        }
         node::remove(&place.dir, name)
     }
 

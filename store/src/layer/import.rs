@@ -1,10 +1,11 @@
 //! Putting layers into the store: made in `work/`, verified, synced, then renamed into place.
 
+use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
-use super::apply::{self, How, UnpackError};
+use super::apply::{self, Below, How, UnpackError};
 use super::layers::{Hold, Layers, io_error, read_facts};
 use super::tar::Reader;
 use super::{Durability, Form, LayerError, LayerFacts, LayerKey, node};
@@ -85,17 +86,29 @@ impl Layers {
             }
             false => None,
         };
-        let holds = self.holds(below, false)?;
-        let stack = match &holds {
-            Ok(holds) => Some(self.stack(holds)?),
-            Err(_) => None,
+        let (held, trouble) = (RefCell::new(Vec::new()), RefCell::new(None));
+        let open = || match self.holds(below, false).and_then(|holds| match holds {
+            Ok(holds) => Ok(Some((self.stack(&holds)?, holds))),
+            Err(_) => Ok(None),
+        }) {
+            Ok(opened) => opened.map(|(stack, holds)| {
+                held.replace(holds);
+                stack
+            }),
+            Err(e) => {
+                trouble.replace(Some(e));
+                None
+            }
         };
         let root = node::open_root(&fs).map_err(io_error("open", &fs))?;
         node::set_mode(std::os::fd::AsFd::as_fd(&root), b".", 0o755).map_err(io_error("make", &fs))?;
         let mut reader = Reader::new(Tee { inner: tar, digester: Digester::new(), copy });
         let how = How { form: self.form, ownership: self.ownership };
-        let applied = apply::apply(&mut reader, root, stack.as_ref(), how)
+        let applied = apply::apply(&mut reader, root, &Below::new(&open), how)
             .and_then(|applied| reader.drain().map(|()| applied).map_err(UnpackError::Tar));
+        if let Some(e) = trouble.take() {
+            return Err(e);
+        }
         let applied = applied.map_err(|source| match (source, expected) {
             (UnpackError::NeedsBelow, Some(diff_id)) => LayerError::NeedsBelow { diff_id: *diff_id },
             (source, Some(diff_id)) => LayerError::Unpack { layer: format!("layer {diff_id}"), source },

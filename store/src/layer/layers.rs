@@ -3,6 +3,7 @@
 use std::fs::{File, TryLockError};
 use std::io::{self, Read};
 use std::os::fd::AsFd;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -78,7 +79,9 @@ impl Layers {
     /// # Errors
     /// When the directory can be neither made nor found.
     pub fn open(dir: &Path, work: &Work, opaque: XattrForm) -> Result<Self, LayerError> {
-        std::fs::create_dir_all(dir).map_err(io_error("make", dir))?;
+        // Not for other users of the machine: images have programs that are setuid root.
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
+        made.map_err(io_error("make", dir))?;
         Ok(Self {
             dir: std::path::absolute(dir).map_err(io_error("find", dir))?,
             work: work.clone(),

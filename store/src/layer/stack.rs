@@ -32,11 +32,6 @@ impl Stack {
         Ok(Self { roots: roots?, form })
     }
 
-    /// The stack of nothing.
-    pub(crate) fn empty(form: XattrForm) -> Self {
-        Self { roots: Vec::new(), form }
-    }
-
     /// The layers that share in the root directory.
     pub(crate) fn root(&self) -> io::Result<Vec<usize>> {
         let mut out = Vec::new();

@@ -62,7 +62,7 @@ pub(super) fn write(
             (Some(a), Some(b)) => a == b,
             _ if a.annotations.is_empty() && b.annotations.is_empty() => a.digest == b.digest,
             _ => {
-                a.annotations.get(REF_NAME).is_some()
+                a.annotations.contains_key(REF_NAME)
                     && a.annotations.get(REF_NAME) == b.annotations.get(REF_NAME)
             }
         };

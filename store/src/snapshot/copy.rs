@@ -53,12 +53,11 @@ impl CopyDriver {
         Ok(Active {
             parent: snapshot.clone(),
             path,
-            stack,
             before,
             found: Mutex::default(),
             mount: None,
             work,
-            _holds: holds,
+            holds,
         })
     }
 
@@ -91,7 +90,7 @@ impl SnapshotDriver for CopyDriver {
                 path: active.path,
                 _mount: None,
                 _work: Some(active.work),
-                _holds: active._holds,
+                _holds: active.holds,
             });
         };
         loop {
@@ -107,7 +106,8 @@ impl SnapshotDriver for CopyDriver {
 
     fn diff(&self, active: &Active) -> Result<Diff, SnapshotError> {
         let root = node::open_root(&active.path).map_err(io_error("open", &active.path))?;
-        let against = Against::Stack(&active.stack, &active.before);
+        let stack = self.layers.stack(&active.holds)?;
+        let against = Against::Stack(&stack, &active.before);
         let changes = diff::find(root.as_fd(), Upper::Tree, against)?;
         let path = active.work.path().join("tar");
         let tar = File::create(&path).map_err(io_error("make", &path))?;

@@ -76,12 +76,11 @@ impl SnapshotDriver for OverlayDriver {
         Ok(Active {
             parent: parent.clone(),
             path,
-            stack: self.layers.stack(&holds)?,
             before,
             found: Mutex::default(),
             mount: Some(mount),
             work,
-            _holds: holds,
+            holds,
         })
     }
 
@@ -101,7 +100,8 @@ impl SnapshotDriver for OverlayDriver {
 
     fn diff(&self, active: &Active) -> Result<Diff, SnapshotError> {
         let upper = open(&active.work.path().join("upper"))?;
-        let against = Against::Stack(&active.stack, &active.before);
+        let stack = self.layers.stack(&active.holds)?;
+        let against = Against::Stack(&stack, &active.before);
         let changes = diff::find(upper.as_fd(), Upper::Overlay(self.layers.form), against)?;
         let diff = Diff::from(changes.write(upper.as_fd(), io::sink())?);
         active.remember(diff, changes);

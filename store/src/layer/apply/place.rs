@@ -41,9 +41,15 @@ impl Unpack<'_> {
         {
             return Ok(place.clone());
         }
-        let real = self.resolve(names, entry)?;
-        let dir = self.make(&real, entry)?;
-        let place = Place { dir: dir.into(), path: real.join(&b'/') };
+        let fail = |e| io_error("find the place of", &entry.path)(e);
+        let place = match self.existing(&key).map_err(fail)? {
+            Some(dir) => Place { dir: dir.into(), path: key.clone() },
+            None => {
+                let real = self.resolve(names, entry)?;
+                let dir = self.make(&real, entry)?;
+                Place { dir: dir.into(), path: real.join(&b'/') }
+            }
+        };
         self.parent = Some((key, place.clone()));
         Ok(place)
     }
@@ -61,7 +67,7 @@ impl Unpack<'_> {
                 b"" | b"." => continue,
                 b".." => {
                     real.pop();
-                    here = self.existing(&real).map_err(fail)?;
+                    here = self.existing(&real.join(&b'/')).map_err(fail)?;
                     continue;
                 }
                 _ => {}
@@ -109,7 +115,7 @@ impl Unpack<'_> {
             if target.starts_with(b"/") {
                 real.clear();
             }
-            here = self.existing(&real).map_err(fail)?;
+            here = self.existing(&real.join(&b'/')).map_err(fail)?;
             for part in target.split(|b| *b == b'/').rev() {
                 todo.push_front(part.to_vec());
             }
@@ -118,18 +124,20 @@ impl Unpack<'_> {
     }
 
     /// The directory at a path without links, if this layer has it.
-    fn existing(&self, real: &[Vec<u8>]) -> io::Result<Option<OwnedFd>> {
-        match node::open_dir(self.root.as_fd(), &real.join(&b'/')) {
+    fn existing(&self, path: &[u8]) -> io::Result<Option<OwnedFd>> {
+        match node::open_dir(self.root.as_fd(), path) {
             Ok(dir) => Ok(Some(dir)),
             Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+            // A link in the way.
+            Err(e) if e.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => Ok(None),
             Err(e) => Err(e),
         }
     }
 
     /// What the layers below have at `path`, unless this layer hides it; with the target of a link.
-    fn shining_through(&mut self, path: &[Vec<u8>]) -> io::Result<Option<(Vec<u8>, Found)>> {
+    fn shining_through(&self, path: &[Vec<u8>]) -> io::Result<Option<(Vec<u8>, Found)>> {
         for end in 0..path.len() {
-            if let Some(dir) = self.existing(&path[..end])? {
+            if let Some(dir) = self.existing(&path[..end].join(&b'/'))? {
                 if node::is_opaque(dir.as_fd(), self.how.form)? {
                     return Ok(None);
                 }
@@ -141,8 +149,10 @@ impl Unpack<'_> {
                 }
             }
         }
-        self.asked_below = true;
-        let Some(found) = self.below.find(path)? else {
+        let Some(stack) = self.below.stack() else {
+            return Ok(None);
+        };
+        let Some(found) = stack.find(path)? else {
             return Ok(None);
         };
         let mut link = Vec::new();
@@ -156,11 +166,12 @@ impl Unpack<'_> {
     /// The merged directory below that holds the last name of `path`.
     fn below_dir<'p>(&self, path: &'p [Vec<u8>]) -> io::Result<(stack::StackDir<'_>, &'p [u8])> {
         let (name, parents) = path.split_last().ok_or(io::ErrorKind::NotFound)?;
+        let stack = self.below.stack().ok_or(io::ErrorKind::NotFound)?;
         let layers = match parents {
-            [] => self.below.root()?,
-            parents => self.below.find(parents)?.ok_or(io::ErrorKind::NotFound)?.layers,
+            [] => stack.root()?,
+            parents => stack.find(parents)?.ok_or(io::ErrorKind::NotFound)?.layers,
         };
-        Ok((self.below.dir(&layers, &parents.join(&b'/'))?, name))
+        Ok((stack.dir(&layers, &parents.join(&b'/'))?, name))
     }
 
     /// The directory at a path without links, made where it is missing: as the layers below have it, or as
@@ -218,7 +229,7 @@ impl Unpack<'_> {
     ) -> Result<Option<(OwnedFd, Meta)>, UnpackError> {
         let fail = |e| io_error("find the target of", &entry.path)(e);
         let mut path = self.resolve(parents, entry)?;
-        if let Some(dir) = self.existing(&path).map_err(fail)?
+        if let Some(dir) = self.existing(&path.join(&b'/')).map_err(fail)?
             && let Some(meta) = Meta::at(dir.as_fd(), name).map_err(fail)?
         {
             let gone = node::is_whiteout(dir.as_fd(), name, &meta, self.how.form).map_err(fail)?;

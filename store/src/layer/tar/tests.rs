@@ -301,3 +301,36 @@ fn global_headers_are_passed_over() {
     archive.extend(write(&[(file(b"a", 0), Vec::new())]));
     assert_eq!(read(&archive).unwrap()[0].0.path, b"a");
 }
+
+#[test]
+fn files_over_8_gib() {
+    /// Keeps the beginning and the length.
+    struct Beginning(Vec<u8>, u64);
+    impl std::io::Write for Beginning {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            let keep = bytes.len().min(1536 - self.0.len());
+            self.0.extend_from_slice(&bytes[..keep]);
+            self.1 += bytes.len() as u64;
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let size = (8 << 30) + 1;
+    let mut writer = Writer::new(Beginning(Vec::new(), 0));
+    writer.append(&file(b"large", size), std::io::repeat(0).take(size)).unwrap();
+    let Beginning(headers, length) = writer.finish().unwrap();
+    assert_eq!(length, 1536 + size + 511 + 1024);
+    let content = std::io::repeat(0).take(length - 1536);
+    let mut reader = Reader::new((&headers[..]).chain(content));
+    let entry = reader.next_entry().unwrap().unwrap();
+    assert_eq!((&entry.path[..], entry.size), (&b"large"[..], size));
+    let mut buf = vec![1; 1 << 20];
+    let mut seen = 0;
+    while let Chunk::Data(n) = reader.chunk(&mut buf).unwrap() {
+        seen += n as u64;
+    }
+    assert_eq!(seen, size);
+    assert_eq!(reader.next_entry().unwrap(), None);
+}

@@ -85,3 +85,21 @@ fn privileged_a_layer_that_was_tampered_with_gives_an_error_and_no_other_bytes()
     std::fs::remove_file(fs.join("f")).unwrap();
     assert!(read_all(store.layers.tar(&[], &diff.diff_id).unwrap()).is_err());
 }
+
+#[test]
+fn privileged_a_full_disk_is_said_and_survived() {
+    let at = tempfile::tempdir_in("/var/tmp").unwrap();
+    rustix::mount::mount("none", at.path(), "tmpfs", rustix::mount::MountFlags::empty(), Some(c"size=1m"))
+        .unwrap();
+    let work = Work::open(&at.path().join("work")).unwrap();
+    let layers = Layers::open(&at.path().join("layers"), &work, XattrForm::Trusted).unwrap();
+    let large = archive(&[file("large", &"x".repeat(3 << 20))]);
+    let error = layers.import(&[], &Digest::of(&large), &large[..]).unwrap_err();
+    assert!(chain(&error).contains("`large`: No space left"), "{}", chain(&error));
+    assert!(error.hint().unwrap().contains("orlop store gc"));
+    let small = archive(&[file("small", "x")]);
+    layers.import(&[], &Digest::of(&small), &small[..]).unwrap();
+    assert_eq!(layers.list().unwrap().len(), 1);
+    assert_eq!(std::fs::read_dir(at.path().join("work")).unwrap().count(), 0);
+    rustix::mount::unmount(at.path(), rustix::mount::UnmountFlags::DETACH).unwrap();
+}

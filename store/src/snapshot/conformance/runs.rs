@@ -188,3 +188,48 @@ fn privileged_copy_with_one_id() {
         Subject::new(&dir, deviations, |dir| with_ownership(copy(dir, XattrForm::User), false))
     });
 }
+
+/// A step and a view whose process is killed leave nothing that the next sweep does not take, mounts included.
+#[test]
+fn privileged_killed_in_a_step() {
+    if let Some(dir) = inside() {
+        let (layers, driver) = overlay(&dir, XattrForm::Trusted);
+        let active = driver.prepare(&Committed::scratch()).unwrap();
+        std::fs::create_dir(active.path().join("d")).unwrap();
+        let diff = driver.diff(&active).unwrap();
+        let committed = driver.commit(active, &diff).unwrap();
+        let _view = driver.view(&committed).unwrap();
+        let _active = driver.prepare(&committed).unwrap();
+        std::io::stderr().write_all(b"!").unwrap();
+        drop(layers);
+        loop {
+            std::thread::park();
+        }
+    }
+    need_root();
+    let dir = tempfile::tempdir_in(place()).unwrap();
+    let mut step = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "snapshot::conformance::runs::privileged_killed_in_a_step", "--nocapture"])
+        .env(INSIDE, dir.path())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    step.stderr.take().unwrap().read_exact(&mut [0]).unwrap();
+    let mounts = || {
+        let all = std::fs::read_to_string("/proc/self/mounts").unwrap();
+        all.lines().filter(|line| line.contains(dir.path().to_str().unwrap())).count()
+    };
+    assert_eq!(mounts(), 2);
+    step.kill().unwrap();
+    step.wait().unwrap();
+    let work = Work::open(&dir.path().join("work")).unwrap();
+    let swept = work.sweep().unwrap();
+    assert_eq!(swept.removed, 2, "{swept:?}");
+    assert!(swept.stuck.is_empty(), "{swept:?}");
+    assert_eq!((mounts(), std::fs::read_dir(dir.path().join("work")).unwrap().count()), (0, 0));
+    let (layers, driver) = overlay(dir.path(), XattrForm::Trusted);
+    let stored = layers.list().unwrap();
+    assert_eq!(stored.len(), 1, "what was committed stays");
+    drop(driver);
+}

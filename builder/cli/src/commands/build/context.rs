@@ -74,7 +74,7 @@ pub(super) fn read(
             let name = path.display().to_string();
             let text =
                 String::from_utf8(bytes).map_err(|_| Failure::user(format!("`{name}` is not UTF-8")))?;
-            Some((name, text))
+            Some((text, name))
         }
         None => None,
     };
@@ -171,17 +171,17 @@ mod tests {
         fs::write(context.join(".dockerignore"), "third").unwrap();
         let found = read(context, None, None).unwrap();
         assert_eq!(found.dockerfile.text(), "FROM b");
-        assert_eq!(found.ignore.unwrap().1, "third");
+        assert_eq!(found.ignore.unwrap().0, "third");
         fs::write(context.join(".containerignore"), "second").unwrap();
-        assert_eq!(read(context, None, None).unwrap().ignore.unwrap().1, "second");
+        assert_eq!(read(context, None, None).unwrap().ignore.unwrap().0, "second");
         fs::write(context.join("Dockerfile.dockerignore"), "first").unwrap();
-        assert_eq!(read(context, None, None).unwrap().ignore.unwrap().1, "first");
+        assert_eq!(read(context, None, None).unwrap().ignore.unwrap().0, "first");
         let other = context.join("other");
         fs::write(&other, "FROM c").unwrap();
         let found = read(context, Some(&other), None).unwrap();
-        assert_eq!((found.dockerfile.text(), found.ignore.unwrap().1.as_str()), ("FROM c", "second"));
+        assert_eq!((found.dockerfile.text(), found.ignore.unwrap().0.as_str()), ("FROM c", "second"));
         let found = read(context, None, Some(&other)).unwrap();
-        assert_eq!(found.ignore.unwrap().1, "FROM c");
+        assert_eq!(found.ignore.unwrap().0, "FROM c");
     }
 
     #[test]
