@@ -200,8 +200,15 @@ fn excerpt(message: &str, place: &Place, colour: bool) -> String {
     let end = file.line_span(end_line).map_or(file.text().len(), |span| span.end);
     let text = file.text().get(start..end).unwrap_or_default();
     let line_end = file.line_span(marked).map_or(end, |span| span.end);
-    let from = place.span.start.clamp(start, end) - start;
-    let to = place.span.end.min(line_end).clamp(start, end).saturating_sub(start).max(from);
+    let boundary = |at: usize| {
+        let mut at = at.clamp(start, end) - start;
+        while !text.is_char_boundary(at) {
+            at -= 1;
+        }
+        at
+    };
+    let from = boundary(place.span.start);
+    let to = boundary(place.span.end.min(line_end)).max(from);
     let snippet = Snippet::source(text)
         .line_start(start_line)
         .path(file.name())

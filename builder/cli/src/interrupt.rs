@@ -1,5 +1,7 @@
 //! Ctrl-C: the first asks everything to end, the second ends it at once.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use orlop_runner::CancelToken;
@@ -11,14 +13,18 @@ use crate::diagnostics::{Failure, INTERRUPTED};
 /// How long after the second Ctrl-C the command may still take to end by itself.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Sets `cancel` when this process is asked to end.
-pub(crate) fn watch(cancel: &CancelToken) -> Result<(), Failure> {
+/// Sets `cancel` when this process is asked to end, and what is returned with it: `cancel` alone may also
+/// say that one part of a command failed and the others should stop.
+pub(crate) fn watch(cancel: &CancelToken) -> Result<Arc<AtomicBool>, Failure> {
     let failed = |error: std::io::Error| Failure::internal(format!("cannot watch for signals: {error}"));
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(failed)?;
     let cancel = cancel.clone();
+    let asked = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&asked);
     let watcher = move || {
         let mut signals = signals.forever();
         if signals.next().is_some() {
+            flag.store(true, Ordering::Release);
             cancel.cancel();
         }
         if signals.next().is_some() {
@@ -29,7 +35,7 @@ pub(crate) fn watch(cancel: &CancelToken) -> Result<(), Failure> {
         }
     };
     std::thread::Builder::new().name("orlop-signals".to_owned()).spawn(watcher).map_err(failed)?;
-    Ok(())
+    Ok(asked)
 }
 
 #[expect(clippy::exit, reason = "the main thread does not come back by itself")]

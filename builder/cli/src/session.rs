@@ -1,6 +1,7 @@
 //! Everything that a command works with: the store, the registry client, the runner and the display.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use orlop_builder::Engine;
 use orlop_builder::event::{Event, Observer, Progress};
@@ -51,7 +52,7 @@ impl App {
     /// Opens everything.
     pub(crate) fn session(&self, mode: Mode) -> Result<Session, Failure> {
         let cancel = CancelToken::new();
-        interrupt::watch(&cancel)?;
+        let interrupted = interrupt::watch(&cancel)?;
         let display: Arc<dyn Display> = mode.display().into();
         let store = self.store()?;
         for text in self.host.note.iter().chain(store.notes()) {
@@ -61,7 +62,7 @@ impl App {
         let on_retry =
             RetryObserver::new(move |retry| told.event(Event::Warning { text: waiting(retry), span: None }));
         let client = Client::new(config::client(&self.global, on_retry)?)?;
-        Ok(Session { store, client, runner: LinuxRunner::new(), display, cancel })
+        Ok(Session { store, client, runner: LinuxRunner::new(), display, cancel, interrupted })
     }
 }
 
@@ -84,6 +85,7 @@ pub(crate) struct Session {
     pub(crate) runner: LinuxRunner,
     pub(crate) display: Arc<dyn Display>,
     pub(crate) cancel: CancelToken,
+    interrupted: Arc<AtomicBool>,
 }
 
 impl Session {
@@ -118,7 +120,7 @@ impl Session {
         self.display.finish();
         match result {
             // Whatever broke when everything was told to stop, that is why it did.
-            Err(_) if self.cancel.is_cancelled() => Err(Failure::interrupted()),
+            Err(_) if self.interrupted.load(Ordering::Acquire) => Err(Failure::interrupted()),
             other => other.map_err(Into::into),
         }
     }

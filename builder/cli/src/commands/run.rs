@@ -151,28 +151,46 @@ pub(crate) fn run(app: &App, args: &RunArgs) -> Result<(), Failure> {
     }
 }
 
-/// The image, all its layers here.
+/// The image, all its layers here. Nothing is shown where nothing has to be fetched.
 fn image(session: &Session, args: &RunArgs) -> Result<Image, Failure> {
     let images = session.store.images();
     let platform = args.platform.clone().unwrap_or_else(Platform::host);
     let name = args.image.parse::<Reference>();
-    // What may be the start of an ID and is in the store is that image.
-    let by_id = match &name {
-        Ok(name) if images.named(name)?.is_none() => images.resolve(&args.image).ok(),
-        Ok(_) => None,
-        Err(_) => Some(images.resolve(&args.image)?),
+    if args.pull != PullPolicy::Always
+        && let Ok(image) = images.get(&args.image)
+        && (platform.matches(&image.platform()) || name.is_err())
+        && is_whole(session, &image)?
+    {
+        return Ok(image);
+    }
+    let name = match name {
+        Ok(name) => name,
+        // An ID, whose layers are at a registry.
+        Err(_) => {
+            let image = images.get(&args.image)?;
+            return session.work(|engine, progress| {
+                let task = progress.start(format!("fetch the layers of {}", args.image));
+                transfer::fetch_layers(engine, &image, None, &task)?;
+                task.finish(Outcome::Done, None, None);
+                Ok::<_, Failure>(image)
+            });
+        }
     };
     session.work(|engine, progress| {
-        let task = progress.start(format!("image {}", args.image));
-        let (image, origin) = match (&by_id, &name) {
-            (Some(named), _) => (images.load(named)?, None),
-            (None, Ok(name)) => (transfer::resolve(engine, name, &platform, args.pull, &task)?, Some(name)),
-            (None, Err(error)) => return Err(Failure::usage(error.to_string())),
-        };
-        transfer::fetch_layers(engine, &image, origin, &task)?;
+        let task = progress.start(format!("pull {}", name.familiar()));
+        let image = transfer::pull(engine, &name, &platform, args.pull, &task)?;
         task.finish(Outcome::Done, None, None);
-        Ok(image)
+        Ok::<_, Failure>(image)
     })
+}
+
+fn is_whole(session: &Session, image: &Image) -> Result<bool, Failure> {
+    for index in 0..image.layers().len() {
+        if !session.store.ensure_layer(image, index)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// The job that the flags and the image's config ask for.
@@ -271,7 +289,7 @@ mod tests {
     use super::*;
 
     fn config() -> Config {
-        let bytes = br#"{"config":{"Entrypoint":["/e"],"Cmd":["c"],"Env":["A=1","B=2"]}}"#;
+        let bytes = br#"{"config":{"Entrypoint":["/e"],"Cmd":["c"],"Env":["A=1","B=2"]},"rootfs":{"type":"layers","diff_ids":[]}}"#;
         Config::parse(bytes).unwrap()
     }
 

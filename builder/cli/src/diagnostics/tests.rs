@@ -30,7 +30,7 @@ error: process `/bin/sh -c make` exited with code 3
 3 | RUN make
   | ^^^^^^^^
 4 | CMD x
-5 |
+  |
 hint: look at the output
 ";
     let shown: String = failure.render(false).lines().map(|l| format!("{}\n", l.trim_end())).collect();

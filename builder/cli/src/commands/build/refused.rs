@@ -9,17 +9,23 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 struct Flag {
     name: &'static str,
     short: Option<char>,
-    /// The value that asks for what happens anyway, and is therefore taken.
+    /// The values that ask for what happens anyway, and are therefore taken.
     fine: &'static [&'static str],
+    /// Whether a value always follows; a flag of yes or no has one only behind `=`.
+    value: bool,
     why: &'static str,
 }
 
 const fn flag(name: &'static str, why: &'static str) -> Flag {
-    Flag { name, short: None, fine: &[], why }
+    Flag { name, short: None, fine: &[], value: false, why }
 }
 
 const fn fine(name: &'static str, fine: &'static [&'static str], why: &'static str) -> Flag {
-    Flag { name, short: None, fine, why }
+    Flag { name, short: None, fine, value: true, why }
+}
+
+const fn yes_or_no(name: &'static str, fine: &'static [&'static str], why: &'static str) -> Flag {
+    Flag { name, short: None, fine, value: false, why }
 }
 
 const ATTESTATIONS: &str = "attestations are not made yet; leave it out";
@@ -50,7 +56,7 @@ const FLAGS: &[Flag] = &[
     flag("cpuset-mems", CPUS),
     flag("device", JOB),
     flag("env", "set it in the Dockerfile with ENV"),
-    fine("force-rm", &["true"], "the remains of a step are always removed"),
+    yes_or_no("force-rm", &["true"], "the remains of a step are always removed"),
     fine(
         "format",
         &["oci"],
@@ -58,17 +64,17 @@ const FLAGS: &[Flag] = &[
     ),
     flag("isolation", "RUN steps are always isolated in namespaces of their own"),
     flag("jobs", "independent stages always run at the same time"),
-    fine("layers", &["true"], "every step is cached; use `--no-cache` to run them all"),
+    yes_or_no("layers", &["true"], "every step is cached; use `--no-cache` to run them all"),
     flag("logfile", "redirect standard error instead"),
     flag("manifest", "indexes of several platforms are not made yet"),
     flag("memory-swap", "use `--memory`"),
     flag("no-cache-filter", "use `--no-cache`"),
     fine("provenance", &["false"], ATTESTATIONS),
-    fine("rm", &["true"], "the remains of a step are always removed"),
+    yes_or_no("rm", &["true"], "the remains of a step are always removed"),
     fine("sbom", &["false"], ATTESTATIONS),
     flag("security-opt", JOB),
     flag("sign-by", "images are not signed; sign them with `cosign`"),
-    fine(
+    yes_or_no(
         "squash",
         &["false"],
         "layers are kept as they are; copy the last stage into a new one with `COPY --from` instead",
@@ -80,6 +86,7 @@ const FLAGS: &[Flag] = &[
         name: "volume",
         short: Some('v'),
         fine: &[],
+        value: true,
         why: "use `RUN --mount=type=bind` or `type=cache` in the Dockerfile",
     },
 ];
@@ -91,15 +98,11 @@ pub(crate) struct RefusedFlags;
 impl Args for RefusedFlags {
     fn augment_args(command: Command) -> Command {
         FLAGS.iter().fold(command, |command, flag| {
-            let mut arg = Arg::new(Str::from(flag.name))
-                .long(flag.name)
-                .hide(true)
-                .action(ArgAction::Append)
-                // With `=` only where a value is taken, so that a bare flag never swallows CONTEXT.
-                .num_args(0..=1)
-                .default_missing_value("true");
-            if !flag.fine.is_empty() {
-                arg = arg.require_equals(true);
+            let mut arg = Arg::new(Str::from(flag.name)).long(flag.name).hide(true).action(ArgAction::Append);
+            if !flag.value {
+                arg = arg.num_args(0..=1).default_missing_value("true");
+                // A flag that is taken must not swallow CONTEXT.
+                arg = arg.require_equals(!flag.fine.is_empty());
             }
             if let Some(short) = flag.short {
                 arg = arg.short(short);
