@@ -26,6 +26,7 @@
 
 mod cancel;
 mod capability;
+pub mod conformance;
 mod error;
 mod report;
 mod spec;

@@ -17,7 +17,8 @@ mod parse;
 #[derive(Debug)]
 pub struct RunSpec {
     /// Directory that becomes the job's root: a snapshot's, already writable. Absolute, on the host; it may be an
-    /// overlay that the caller mounted in its own mount namespace. Mounts below it are not seen by the job.
+    /// overlay that the caller mounted in its own mount namespace. Mounts below it are not seen by the job. One
+    /// job at a time: what one makes to mount over, another would find, or lose.
     pub root: PathBuf,
     /// The command and its arguments. The first is looked up in the job's `PATH` when it holds no slash.
     pub args: Vec<OsString>,
@@ -30,7 +31,8 @@ pub struct RunSpec {
     pub user: User,
     /// The job's own host name.
     pub hostname: Hostname,
-    /// What the job sees besides its root, mounted in this order (a target below an earlier one is inside it).
+    /// What the job sees besides its root. A target below another is inside what is mounted there; of two with the
+    /// same target the later one is seen.
     pub mounts: Vec<Mount>,
     /// What it can reach.
     pub network: Network,

@@ -139,9 +139,22 @@ pub(crate) fn fetch(
 }
 
 impl Source {
+    /// Brings the files, which is a task of its own where there is something to bring.
+    pub(crate) fn fetch(&self, exec: &Execution<'_>, name: &str) -> Result<(), BuildError> {
+        let missing =
+            exec.engine.store.snapshots()?.missing(&self.snapshot).map_err(orlop_store::Error::from)?;
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let task = exec.progress.start(format!("[context] files of {name}"));
+        fetch(exec, &self.snapshot, self.origin.as_ref(), &task)?;
+        task.finish(Outcome::Done, None, None);
+        Ok(())
+    }
+
     /// A read-only look at the files.
-    pub(crate) fn view(&self, exec: &Execution<'_>, task: &Task<'_>) -> Result<View, BuildError> {
-        fetch(exec, &self.snapshot, self.origin.as_ref(), task)?;
+    pub(crate) fn view(&self, exec: &Execution<'_>, name: &str) -> Result<View, BuildError> {
+        self.fetch(exec, name)?;
         Ok(exec.engine.store.snapshots()?.view(&self.snapshot).map_err(orlop_store::Error::from)?)
     }
 }

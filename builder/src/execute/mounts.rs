@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::path::PathBuf;
 
-use orlop_runner::{Mount as RunMount, MountKind as RunMountKind, User};
+use orlop_runner::{Mount as RunMount, MountKind as RunMountKind};
 use orlop_store::steps::KeyPart;
 
 use super::copy::{CopyRequest, Selection, Source as CopySource, apply, select};
@@ -14,7 +14,6 @@ use crate::context::{NoCache, SourceTree};
 use crate::dockerfile::variables::expand;
 use crate::dockerfile::{Mount, MountKind, Run, Sharing};
 use crate::error::BuildError;
-use crate::event::Task;
 
 /// A mount with its sources found.
 pub(crate) struct JobMount {
@@ -28,7 +27,7 @@ enum Origin {
     /// Nowhere: it is empty or a secret.
     None,
     /// The build context; what a bind would show.
-    Context { tree: SourceTree, selection: Selection },
+    Context(Box<(SourceTree, Selection)>),
     /// Another stage or image.
     Image(Source),
 }
@@ -44,7 +43,8 @@ impl JobMount {
         let mut parts = vec![KeyPart::new("mount", &self.target, spec)];
         match &self.origin {
             Origin::None => {}
-            Origin::Context { selection, .. } => {
+            Origin::Context(context) => {
+                let (_, selection) = context.as_ref();
                 parts.push(KeyPart::new("mount files", &self.target, selection.digest().to_string()));
             }
             Origin::Image(source) => {
@@ -88,7 +88,7 @@ impl StageRun<'_, '_> {
 
     fn mount_origin(&mut self, mount: &Mount) -> Result<Origin, BuildError> {
         match (mount.kind, &mount.from) {
-            (MountKind::Bind | MountKind::Cache, Some(from)) => Ok(Origin::Image(self.from_source(from)?)),
+            (MountKind::Bind | MountKind::Cache, Some(from)) => Ok(Origin::Image(self.source_named(from)?)),
             (MountKind::Bind, None) => {
                 let tree = self.exec.context().map_err(BuildError::again)?;
                 let source = mount.source.clone().unwrap_or_else(|| "/".to_owned());
@@ -99,7 +99,7 @@ impl StageRun<'_, '_> {
                 };
                 let selection = select(&request, tree, &NoCache)
                     .map_err(|e| BuildError::user(e.to_string()).with_hint(e.hint()))?;
-                Ok(Origin::Context { tree: tree.clone(), selection })
+                Ok(Origin::Context(Box::new((tree.clone(), selection))))
             }
             _ => Ok(Origin::None),
         }
@@ -109,13 +109,12 @@ impl StageRun<'_, '_> {
     pub(crate) fn place_mount(
         &self,
         job: JobMount,
-        user: &User,
-        task: &Task<'_>,
         mounts: &mut Vec<RunMount>,
         variables: &mut Vec<(String, String)>,
     ) -> Result<Box<dyn Any>, BuildError> {
         let JobMount { mount, target, origin } = job;
         let store = self.exec.engine.store;
+        let from = mount.from.as_deref().unwrap_or_default();
         let internal =
             |e: orlop_store::snapshot::SnapshotError| BuildError::from(orlop_store::Error::from(e));
         match mount.kind {
@@ -126,34 +125,30 @@ impl StageRun<'_, '_> {
                 Ok(Box::new(()))
             }
             MountKind::Secret => self.place_secret(&mount, target, mounts, variables),
-            MountKind::Ssh => self.place_agent(&mount, target, user, mounts, variables),
+            MountKind::Ssh => self.place_agent(&mount, target, mounts, variables),
             MountKind::Bind => {
                 let source = mount.source.clone().unwrap_or_else(|| "/".to_owned());
                 let (root, source, held): (PathBuf, PathBuf, Box<dyn Any>) = match origin {
                     // Read-only and nothing ignored: the directory itself.
-                    Origin::Context { tree, .. } if mount.readonly && tree.ignore().is_empty() => {
-                        (tree.path().to_owned(), source.into(), Box::new(tree))
+                    Origin::Context(context) if mount.readonly && context.0.ignore().is_empty() => {
+                        (context.0.path().to_owned(), source.into(), context)
                     }
-                    Origin::Context { selection, .. } => {
+                    Origin::Context(context) => {
+                        let (_, selection) = context.as_ref();
                         let scratch = orlop_store::snapshot::Committed::scratch();
                         let copy = store.snapshots()?.prepare(&scratch).map_err(internal)?;
                         let numeric = |text: &str| Err(format!("`{text}` has no meaning here").into());
-                        apply(&selection, copy.path(), &numeric)
+                        apply(selection, copy.path(), &numeric)
                             .map_err(|e| BuildError::internal(e.to_string()))?;
                         (copy.path().to_owned(), "/mount".into(), Box::new(copy))
                     }
                     Origin::Image(source_image) if mount.readonly => {
-                        let view = source_image.view(self.exec, task)?;
+                        let view = source_image.view(self.exec, from)?;
                         (view.path().to_owned(), source.into(), Box::new(view))
                     }
                     Origin::Image(source_image) => {
                         // Writes are seen by this step alone and go nowhere.
-                        super::from::fetch(
-                            self.exec,
-                            &source_image.snapshot,
-                            source_image.origin.as_ref(),
-                            task,
-                        )?;
+                        source_image.fetch(self.exec, from)?;
                         let copy = store.snapshots()?.prepare(&source_image.snapshot).map_err(internal)?;
                         (copy.path().to_owned(), source.into(), Box::new(copy))
                     }
@@ -172,7 +167,7 @@ impl StageRun<'_, '_> {
             MountKind::Cache => {
                 let id = mount.id.clone().unwrap_or_else(|| target.clone());
                 let source = match &origin {
-                    Origin::Image(source) => Some((source.view(self.exec, task)?, mount.source.clone())),
+                    Origin::Image(source) => Some((source.view(self.exec, from)?, mount.source.clone())),
                     _ => None,
                 };
                 let sharing = match mount.sharing {
@@ -180,10 +175,7 @@ impl StageRun<'_, '_> {
                     Sharing::Private => orlop_store::caches::Sharing::Private,
                     Sharing::Locked => orlop_store::caches::Sharing::Locked,
                 };
-                let owner = (
-                    u32::try_from(mount.uid.unwrap_or(0)).unwrap_or(0),
-                    u32::try_from(mount.gid.unwrap_or(0)).unwrap_or(0),
-                );
+                let owner = (mount.uid.unwrap_or(0), mount.gid.unwrap_or(0));
                 let cache = store.caches().get(&id, sharing, |dir| {
                     let from =
                         source.as_ref().map(|(view, path)| (view.path(), path.as_deref().unwrap_or("/")));
@@ -229,8 +221,8 @@ impl StageRun<'_, '_> {
             variables.push((name.clone(), text.to_owned()));
         }
         if mount.env.is_none() || mount.target.is_some() {
-            let uid = u32::try_from(mount.uid.unwrap_or(0)).unwrap_or(0);
-            let gid = u32::try_from(mount.gid.unwrap_or(0)).unwrap_or(0);
+            let uid = mount.uid.unwrap_or(0);
+            let gid = mount.gid.unwrap_or(0);
             mounts.push(RunMount::file(target, secret.value.to_vec(), mount.mode.unwrap_or(0o400), uid, gid));
         }
         Ok(Box::new(()))
@@ -240,7 +232,6 @@ impl StageRun<'_, '_> {
         &self,
         mount: &Mount,
         target: String,
-        _user: &User,
         mounts: &mut Vec<RunMount>,
         variables: &mut Vec<(String, String)>,
     ) -> Result<Box<dyn Any>, BuildError> {

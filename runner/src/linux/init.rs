@@ -220,6 +220,9 @@ impl Plan {
             self.send(record);
             syscall::exit(127);
         }
+        let mut keep = [children.as_raw_fd(), self.control.as_raw_fd(), self.status.as_raw_fd()];
+        keep.sort_unstable();
+        syscall::close_all_but(&keep).at(Stage::Descriptors)?;
         self.reap(&children, command)
     }
 
@@ -324,6 +327,8 @@ impl Payload {
                 value: errno.raw_os_error(),
             })?;
         }
+        // The builder's keys are not for the job. Without keyrings in the kernel there is nothing to part from.
+        let _ = syscall::new_session_keyring();
         if self.no_new_privileges {
             rustix::thread::set_no_new_privs(true).at(Stage::NoNewPrivileges)?;
         }

@@ -1,5 +1,5 @@
-//! What a step changed, as a layer: found in the upper directory of an overlay ([`overlay`]) or by comparing
-//! two trees ([`trees`]), and written as a tar whose bytes depend on nothing else.
+//! What a step changed, as a layer: found in the upper directory of an overlay (`diff/overlay.rs`) or by comparing
+//! two trees (`diff/trees.rs`), and written as a tar whose bytes depend on nothing else.
 //!
 //! # What counts as a change
 //! - A node that is new, gone, of another kind, or differs in mode, owner, extended attributes, time to the
@@ -24,6 +24,8 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use super::node::{self, Meta, Xattrs};
+use rustix::io::Errno;
+
 use super::stack::{Stack, StackDir, push};
 use super::tar::{TarError, shown};
 use super::{Ownership, XattrForm};
@@ -116,14 +118,17 @@ impl Root {
         Ok(Self { mode: meta.mode, uid: meta.uid, gid: meta.gid, xattrs })
     }
 
-    /// Makes the directory `dir` like it.
+    /// Makes the directory `dir` like it, but for attributes that can not be set here.
     pub(crate) fn put(&self, dir: BorrowedFd<'_>, ownership: Ownership) -> io::Result<()> {
         if ownership == Ownership::Keep {
             node::set_owner(dir, b".", self.uid, self.gid)?;
         }
         node::set_mode(dir, b".", self.mode)?;
         for (attribute, value) in &self.xattrs {
-            node::set_xattr(dir, b".", attribute, value)?;
+            match node::set_xattr(dir, b".", attribute, value) {
+                Ok(()) | Err(Errno::PERM | Errno::OPNOTSUPP) => {}
+                Err(e) => return Err(e.into()),
+            }
         }
         Ok(())
     }

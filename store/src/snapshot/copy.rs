@@ -17,7 +17,7 @@ use std::sync::Mutex;
 
 use rustix::fs::{AtFlags, Mode};
 
-use super::overlay::{directory, first_missing};
+use super::overlay::{directory, first_missing, look};
 use super::{Active, Committed, Diff, SnapshotDriver, SnapshotError, View, io_error};
 use crate::layer::diff::{self, Against, Upper};
 use crate::layer::stack::{Stack, push};
@@ -48,6 +48,7 @@ impl CopyDriver {
         let before = self.layers.root(&holds)?;
         let work = self.layers.work().create("step")?;
         let path = directory(&work, "tree", &before, self.layers.ownership)?;
+        let before = look(&path)?;
         let root = node::open_root(&path).map_err(io_error("open", &path))?;
         tree(&stack, &root, self.layers.ownership).map_err(|(at, e)| io_error("copy", &path.join(at))(e))?;
         Ok(Active {

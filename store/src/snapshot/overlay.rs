@@ -66,6 +66,7 @@ impl SnapshotDriver for OverlayDriver {
         let before = self.layers.root(&holds)?;
         let work = self.layers.work().create("step")?;
         let upper = directory(&work, "upper", &before, self.layers.ownership)?;
+        let before = look(&upper)?;
         let scratch = directory(&work, "work", &Root::scratch(), Ownership::Ignore)?;
         let path = directory(&work, "merged", &Root::scratch(), Ownership::Ignore)?;
         let mut lower = lowers(&holds);
@@ -147,6 +148,11 @@ impl SnapshotDriver for OverlayDriver {
 
 fn open(path: &Path) -> Result<OwnedFd, SnapshotError> {
     node::open_root(path).map_err(io_error("open", path))
+}
+
+/// What a root directory is like before a step.
+pub(super) fn look(path: &Path) -> Result<Root, SnapshotError> {
+    Root::of(open(path)?.as_fd()).map_err(io_error("read", path))
 }
 
 /// The directories to stack, top first. overlayfs refuses one that comes twice; of two equal layers the lower

@@ -104,10 +104,8 @@ fn leaf(rule: &Rule, out: &mut Vec<Instruction>) {
 
 /// Returns "allow" when the test holds, else falls through. Arguments are compared in halves.
 fn check(test: Test, low: u32, out: &mut Vec<Instruction>) {
-    let (high_half, low_half) =
-        |value: u64| -> (u32, u32) { ((value >> 32) as u32, value as u32) }(match test {
-            Test::Equal(value) | Test::Below(value) | Test::NoneOf(value) => value,
-        });
+    let (Test::Equal(value) | Test::Below(value) | Test::NoneOf(value)) = test;
+    let (high_half, low_half) = ((value >> 32) as u32, value as u32);
     match test {
         Test::Equal(_) => out.extend([
             load(low + 4),

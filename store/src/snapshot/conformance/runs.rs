@@ -233,3 +233,74 @@ fn privileged_killed_in_a_step() {
     assert_eq!(stored.len(), 1, "what was committed stays");
     drop(driver);
 }
+
+/// Gives everything in a tree the same time, so that no clock is in the way.
+fn stop_the_clock(root: &Path) {
+    let mut todo = vec![root.to_owned()];
+    while let Some(dir) = todo.pop() {
+        for entry in std::fs::read_dir(&dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.symlink_metadata().unwrap().is_dir() {
+                todo.push(path.clone());
+            }
+            let handle = crate::layer::node::open_root(&dir).unwrap();
+            let name = path.file_name().unwrap().as_encoded_bytes();
+            let time = crate::layer::tar::Time { seconds: 1_700_000_000, nanoseconds: 5 };
+            crate::layer::node::set_time(std::os::fd::AsFd::as_fd(&handle), name, time).unwrap();
+        }
+    }
+}
+
+/// Two drivers see the same changes, and make the same bytes of them.
+#[test]
+fn privileged_both_drivers_make_the_same_layers() {
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    need_root();
+    type Change = fn(&Path);
+    let changes: [Change; 4] = [
+        |root| {
+            for dir in ["a/b/c", "x/y", "gone/deep", "same"] {
+                fs::create_dir_all(root.join(dir)).unwrap();
+                for name in ["1", "2"] {
+                    fs::write(root.join(dir).join(name), dir).unwrap();
+                }
+            }
+            symlink("a", root.join("link")).unwrap();
+        },
+        |root| {
+            fs::write(root.join("a/b/c/1"), "a/b/C").unwrap();
+            fs::write(root.join("a/b/c/2"), "a/b/c").unwrap();
+            fs::remove_file(root.join("x/1")).unwrap_err();
+            fs::remove_file(root.join("x/y/1")).unwrap();
+            fs::remove_dir_all(root.join("gone")).unwrap();
+            fs::set_permissions(root.join("same/1"), fs::Permissions::from_mode(0o600)).unwrap();
+            fs::create_dir_all(root.join("new/er")).unwrap();
+        },
+        |root| {
+            fs::remove_file(root.join("link")).unwrap();
+            fs::create_dir(root.join("link")).unwrap();
+            fs::remove_dir_all(root.join("a/b")).unwrap();
+            symlink("nowhere", root.join("a/b")).unwrap();
+            fs::hard_link(root.join("same/2"), root.join("same/3")).unwrap();
+        },
+        |_| {},
+    ];
+    let dir = tempfile::tempdir_in(place()).unwrap();
+    let (_layers, overlay) = overlay(&dir.path().join("overlay"), XattrForm::Trusted);
+    let (_layers, copy) = copy(&dir.path().join("copy"), XattrForm::Trusted);
+    let (mut one, mut two) = (Committed::scratch(), Committed::scratch());
+    for (i, change) in changes.iter().enumerate() {
+        let step = |driver: &dyn SnapshotDriver, parent: &mut Committed| {
+            let active = driver.prepare(parent).unwrap();
+            change(active.path());
+            stop_the_clock(active.path());
+            let diff = driver.diff(&active).unwrap();
+            *parent = driver.commit(active, &diff).unwrap();
+            diff
+        };
+        assert_eq!(step(&*overlay, &mut one), step(&*copy, &mut two), "change {i}");
+        assert_eq!(one, two);
+    }
+    assert_eq!(one.layers().len(), 3, "the last one changed nothing");
+}
