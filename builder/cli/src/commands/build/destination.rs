@@ -295,7 +295,7 @@ mod tests {
         for text in ["type=registry", "type=image,push=true", "type=registry,push=true,name=r/x"] {
             assert!(matches!(parse(text, true), Ok(Output::Registry { .. })), "{text}");
         }
-        assert!(matches!(parse("type=image,name=x"), Ok(Output::Store { .. })));
+        assert!(matches!(parse("type=image,name=x", true), Ok(Output::Store { .. })));
     }
 
     #[test]
