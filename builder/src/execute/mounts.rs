@@ -29,7 +29,7 @@ enum Origin {
     /// The build context; what a bind would show.
     Context(Box<(SourceTree, Selection)>),
     /// Another stage or image.
-    Image(Source),
+    Image(Box<Source>),
 }
 
 impl JobMount {
@@ -88,7 +88,9 @@ impl StageRun<'_, '_> {
 
     fn mount_origin(&mut self, mount: &Mount) -> Result<Origin, BuildError> {
         match (mount.kind, &mount.from) {
-            (MountKind::Bind | MountKind::Cache, Some(from)) => Ok(Origin::Image(self.source_named(from)?)),
+            (MountKind::Bind | MountKind::Cache, Some(from)) => {
+                Ok(Origin::Image(Box::new(self.source_named(from)?)))
+            }
             (MountKind::Bind, None) => {
                 let tree = self.exec.context().map_err(BuildError::again)?;
                 let source = mount.source.clone().unwrap_or_else(|| "/".to_owned());
