@@ -244,9 +244,8 @@ pub fn fetch_layers(
             }
         }
     });
-    match failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
-        Some(error) => return Err(error),
-        None => {}
+    if let Some(error) = failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        return Err(error);
     }
     // A layer that takes directories or links from those below it may have come before them.
     for &index in &wanted {
