@@ -70,6 +70,7 @@ pub fn build(engine: &Engine<'_>, request: &BuildRequest) -> Result<BuildReport,
         images: Mutex::default(),
         failed: AtomicBool::new(false),
         first_error: Mutex::new(None),
+        noted: Mutex::default(),
         cached: AtomicUsize::new(0),
         ran: AtomicUsize::new(0),
     };
@@ -123,6 +124,8 @@ pub(crate) struct Execution<'a> {
     pub(crate) images: from::Images,
     failed: AtomicBool,
     first_error: Mutex<Option<BuildError>>,
+    /// What has been said of the host's protection of jobs.
+    noted: Mutex<std::collections::BTreeSet<String>>,
     pub(crate) cached: AtomicUsize,
     pub(crate) ran: AtomicUsize,
 }
