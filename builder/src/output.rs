@@ -54,6 +54,8 @@ pub enum Output {
     Local {
         /// The directory; made where it is missing.
         dest: PathBuf,
+        /// Whether files get the owners that they have in the image; otherwise they are the caller's.
+        owners: bool,
     },
     /// The file system as one tar: `type=tar`.
     Tar {
@@ -175,10 +177,10 @@ fn one(
             task.finish(Outcome::Done, None, None);
             Ok(None)
         }
-        Output::Local { dest } => {
+        Output::Local { dest, owners } => {
             let task = progress.start(format!("write files to {}", dest.display()));
             let view = view(engine, image, &task)?;
-            directory::write(engine, view.path(), dest, &task)?;
+            directory::write(engine.cancel, view.path(), dest, *owners, &task)?;
             task.finish(Outcome::Done, None, None);
             Ok(None)
         }
@@ -187,9 +189,9 @@ fn one(
             let view = view(engine, image, &task)?;
             match dest {
                 Destination::Path(path) => {
-                    write_whole(path, |file| tree::write_tar(engine, view.path(), file))?
+                    write_whole(path, |file| tree::write_tar(engine.cancel, view.path(), file))?
                 }
-                Destination::Open(file) => tree::write_tar(engine, view.path(), file)?,
+                Destination::Open(file) => tree::write_tar(engine.cancel, view.path(), file)?,
             }
             task.finish(Outcome::Done, None, None);
             Ok(None)
@@ -241,3 +243,6 @@ impl std::fmt::Display for Destination {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

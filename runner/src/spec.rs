@@ -31,7 +31,8 @@ pub struct RunSpec {
     pub user: User,
     /// The job's own host name.
     pub hostname: Hostname,
-    /// What the job sees besides its root, mounted in this order (a target below an earlier one is inside it).
+    /// What the job sees besides its root. A target below another is inside what is mounted there; of two with the
+    /// same target the later one is seen.
     pub mounts: Vec<Mount>,
     /// What it can reach.
     pub network: Network,

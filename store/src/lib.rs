@@ -35,10 +35,10 @@ pub use image::{Config, History, Image, ImageLayer, Index, Manifest, ManifestKin
 pub use images::{ImageRecord, Images, Named};
 pub use layer::Durability;
 pub use layer::compress::Compression;
+pub use layer::{LayerError, Layers};
 pub use layout::{ArchiveFormat, LoadOptions, Loaded, NamedImage, SaveOptions};
 pub use reference::Reference;
+pub use snapshot::{Active, Committed, Diff, SnapshotDriver, SnapshotError, View};
 pub use steps::{KeyPart, StepKey, StepRecord, Steps};
 pub use store::{Driver, ExportOptions, Store, StoreOptions};
-pub use layer::{LayerError, Layers};
-pub use snapshot::{Active, Committed, Diff, SnapshotDriver, SnapshotError, View};
 pub use work::{Work, WorkDir, WorkError};

@@ -63,15 +63,31 @@ pub(crate) enum Command {
     Completions(completions::CompletionsArgs),
 }
 
+impl Command {
+    /// Whether a failure is shown as an event.
+    pub(crate) fn fails_in_json(&self) -> bool {
+        let progress = match self {
+            Self::Build(args) => &args.progress,
+            Self::Pull(args) => &args.progress,
+            Self::Push(args) => &args.progress,
+            Self::Load(args) => &args.progress,
+            Self::Save(args) => &args.progress,
+            Self::Run(args) => &args.progress,
+            _ => return false,
+        };
+        progress.is_json()
+    }
+}
+
 /// Does what the command line says.
-pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
+pub(crate) fn run(cli: &Cli) -> Result<(), Failure> {
     match &cli.command {
         // These need nothing of the machine.
         Command::Version(args) => return version::run(args),
         Command::Completions(args) => return completions::run(args),
         _ => {}
     }
-    let app = App { host: startup::enter()?, global: cli.global };
+    let app = App { host: startup::enter()?, global: cli.global.clone() };
     match &cli.command {
         Command::Build(args) => build::run(&app, args),
         Command::Pull(args) => pull::run(&app, args),

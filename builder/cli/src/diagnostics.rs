@@ -148,6 +148,26 @@ impl Failure {
         }
     }
 
+    /// Shows it on standard error, as the event `error` of `--progress=rawjson`.
+    pub(crate) fn report_as_json(&self) {
+        if matches!(self.kind, Kind::Exit(_) | Kind::BrokenPipe) {
+            return;
+        }
+        let place = self.place.as_ref();
+        let event = serde_json::json!({
+            "event": "error",
+            "message": self.message,
+            "causes": self.causes,
+            "hint": self.hint,
+            "file": place.map(|place| place.file.name()),
+            "line": place.map(|place| place.file.line(place.span.start)),
+            "output": self.tail.as_deref().map(String::from_utf8_lossy),
+            "exit_code": self.code(),
+        });
+        // Standard error gone: nobody listens.
+        let _ = writeln!(io::stderr(), "{event}");
+    }
+
     /// Shows it on standard error.
     pub(crate) fn report(&self) {
         let err = io::stderr();

@@ -51,6 +51,11 @@ pub(crate) struct ProgressArgs {
 }
 
 impl ProgressArgs {
+    /// Whether errors are events as well.
+    pub(crate) fn is_json(&self) -> bool {
+        matches!(self.mode(), Ok(Mode::Rawjson))
+    }
+
     /// What the flags and the environment say.
     pub(crate) fn mode(&self) -> Result<Mode, Failure> {
         match (self.quiet, self.progress) {

@@ -14,6 +14,16 @@ pub(crate) fn sizes(store: &Store, image: &Image) -> Vec<Option<u64>> {
     image.layers().iter().enumerate().map(known).collect()
 }
 
+/// Whether every layer can be mounted without asking a registry.
+pub(crate) fn are_here(store: &Store, image: &Image) -> Result<bool, orlop_store::Error> {
+    for index in 0..image.layers().len() {
+        if !store.ensure_layer(image, index)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// Bytes of an image, as far as they are known: its layers' tars, else their blobs.
 pub(crate) fn total(store: &Store, image: &Image) -> u64 {
     let sizes = sizes(store, image);

@@ -34,10 +34,14 @@ fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
     };
-    match commands::run(cli) {
+    match commands::run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            failure.report();
+            if cli.command.fails_in_json() {
+                failure.report_as_json();
+            } else {
+                failure.report();
+            }
             ExitCode::from(failure.code())
         }
     }

@@ -35,7 +35,7 @@ impl StageRun<'_, '_> {
             return self.copy_from(instruction, "COPY", &words, request, tree);
         };
         let file = &self.exec.dockerfile().source;
-        let source = self.from_source(&from.value).map_err(|e| e.at(file, from.span))?;
+        let source = self.source_named(&from.value).map_err(|e| e.at(file, from.span))?;
         let view = source.view(self.exec, &from.value)?;
         let tree = SourceTree::root(view.path()).map_err(|e| BuildError::internal(e.to_string()))?;
         self.copy_from(instruction, "COPY", &words, request, Ok(&tree))
@@ -113,23 +113,39 @@ impl StageRun<'_, '_> {
         };
         let cache = StoreDigests { files: self.exec.engine.store.files() };
         let selection = select(&request, tree, &cache).map_err(|e| self.copy_error(e, words))?;
+        for word in selection.unmatched().iter().filter_map(|&n| words.sources.get(n)) {
+            self.exec.progress.warn(format!("`{}` matches nothing", word.value), Some(word.span));
+        }
         let mut parts = vec![KeyPart::new("instruction", "", keyword)];
         parts.extend(selection.key_parts().into_iter().map(|(path, what)| KeyPart::new("file", path, what)));
         parts.push(KeyPart::new("workdir", "", &request.workdir));
         let spec =
             StepSpec { text: instruction.original.clone(), created_by: instruction.original.clone(), parts };
-        let wrong =
-            |e: CopyError, file: &std::sync::Arc<crate::source::SourceFile>| copy_error(e, words, file);
-        self.step(spec, |stage, active, _| {
+        self.step(spec, |stage, active, task| {
             let owner = |text: &str| users::resolve_owner(active.path(), text).map_err(|e| e.into());
-            apply(&selection, active.path(), &owner)
-                .map_err(|e| wrong(e, &stage.exec.dockerfile().source))?;
+            let stats = apply(&selection, active.path(), &owner).map_err(|e| stage.copy_error(e, words))?;
+            if stats.attributes_lost > 0 {
+                task.note(format!("{} extended attributes could not be kept here", stats.attributes_lost));
+            }
             Ok(None)
         })
     }
 
+    /// A fault of the copy rules, at the word that it is about.
     fn copy_error(&self, error: CopyError, words: &Words<'_>) -> BuildError {
-        copy_error(error, words, &self.exec.dockerfile().source)
+        let span = error.word.and_then(|n| {
+            let heredoc = n.checked_sub(words.sources.len()).and_then(|n| words.heredocs.get(n));
+            words.sources.get(n).map(|w| w.span).or(heredoc.map(|h| h.span))
+        });
+        let out = BuildError::user(error.to_string()).with_hint(error.hint());
+        let out = match std::error::Error::source(&error).map(ToString::to_string) {
+            Some(cause) => out.because(cause),
+            None => out,
+        };
+        match span {
+            Some(span) => out.at(&self.exec.dockerfile().source, span),
+            None => out,
+        }
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -160,28 +176,6 @@ impl StageRun<'_, '_> {
                 .map_err(|e| BuildError::user(e.to_string()).with_hint(e.hint()))?;
             Ok(None)
         })
-    }
-}
-
-fn copy_error(
-    error: CopyError,
-    words: &Words<'_>,
-    file: &std::sync::Arc<crate::source::SourceFile>,
-) -> BuildError {
-    let hint = error.hint();
-    let span = error.word.and_then(|n| {
-        let heredoc = n.checked_sub(words.sources.len()).and_then(|n| words.heredocs.get(n)).map(|h| h.span);
-        words.sources.get(n).map(|w| w.span).or(heredoc)
-    });
-    let message = error.to_string();
-    let cause = std::error::Error::source(&error).map(ToString::to_string);
-    let mut out = BuildError::user(message).with_hint(hint);
-    if let Some(cause) = cause {
-        out = out.because(cause);
-    }
-    match span {
-        Some(span) => out.at(file, span),
-        None => out,
     }
 }
 

@@ -27,9 +27,9 @@ enum Origin {
     /// Nowhere: it is empty or a secret.
     None,
     /// The build context; what a bind would show.
-    Context { tree: SourceTree, selection: Selection },
+    Context(Box<(SourceTree, Selection)>),
     /// Another stage or image.
-    Image(Source),
+    Image(Box<Source>),
 }
 
 impl JobMount {
@@ -43,7 +43,8 @@ impl JobMount {
         let mut parts = vec![KeyPart::new("mount", &self.target, spec)];
         match &self.origin {
             Origin::None => {}
-            Origin::Context { selection, .. } => {
+            Origin::Context(context) => {
+                let (_, selection) = context.as_ref();
                 parts.push(KeyPart::new("mount files", &self.target, selection.digest().to_string()));
             }
             Origin::Image(source) => {
@@ -87,7 +88,9 @@ impl StageRun<'_, '_> {
 
     fn mount_origin(&mut self, mount: &Mount) -> Result<Origin, BuildError> {
         match (mount.kind, &mount.from) {
-            (MountKind::Bind | MountKind::Cache, Some(from)) => Ok(Origin::Image(self.from_source(from)?)),
+            (MountKind::Bind | MountKind::Cache, Some(from)) => {
+                Ok(Origin::Image(Box::new(self.source_named(from)?)))
+            }
             (MountKind::Bind, None) => {
                 let tree = self.exec.context().map_err(BuildError::again)?;
                 let source = mount.source.clone().unwrap_or_else(|| "/".to_owned());
@@ -98,7 +101,7 @@ impl StageRun<'_, '_> {
                 };
                 let selection = select(&request, tree, &NoCache)
                     .map_err(|e| BuildError::user(e.to_string()).with_hint(e.hint()))?;
-                Ok(Origin::Context { tree: tree.clone(), selection })
+                Ok(Origin::Context(Box::new((tree.clone(), selection))))
             }
             _ => Ok(Origin::None),
         }
@@ -129,14 +132,15 @@ impl StageRun<'_, '_> {
                 let source = mount.source.clone().unwrap_or_else(|| "/".to_owned());
                 let (root, source, held): (PathBuf, PathBuf, Box<dyn Any>) = match origin {
                     // Read-only and nothing ignored: the directory itself.
-                    Origin::Context { tree, .. } if mount.readonly && tree.ignore().is_empty() => {
-                        (tree.path().to_owned(), source.into(), Box::new(tree))
+                    Origin::Context(context) if mount.readonly && context.0.ignore().is_empty() => {
+                        (context.0.path().to_owned(), source.into(), context)
                     }
-                    Origin::Context { selection, .. } => {
+                    Origin::Context(context) => {
+                        let (_, selection) = context.as_ref();
                         let scratch = orlop_store::snapshot::Committed::scratch();
                         let copy = store.snapshots()?.prepare(&scratch).map_err(internal)?;
                         let numeric = |text: &str| Err(format!("`{text}` has no meaning here").into());
-                        apply(&selection, copy.path(), &numeric)
+                        apply(selection, copy.path(), &numeric)
                             .map_err(|e| BuildError::internal(e.to_string()))?;
                         (copy.path().to_owned(), "/mount".into(), Box::new(copy))
                     }
@@ -173,10 +177,7 @@ impl StageRun<'_, '_> {
                     Sharing::Private => orlop_store::caches::Sharing::Private,
                     Sharing::Locked => orlop_store::caches::Sharing::Locked,
                 };
-                let owner = (
-                    u32::try_from(mount.uid.unwrap_or(0)).unwrap_or(0),
-                    u32::try_from(mount.gid.unwrap_or(0)).unwrap_or(0),
-                );
+                let owner = (mount.uid.unwrap_or(0), mount.gid.unwrap_or(0));
                 let cache = store.caches().get(&id, sharing, |dir| {
                     let from =
                         source.as_ref().map(|(view, path)| (view.path(), path.as_deref().unwrap_or("/")));
@@ -222,8 +223,8 @@ impl StageRun<'_, '_> {
             variables.push((name.clone(), text.to_owned()));
         }
         if mount.env.is_none() || mount.target.is_some() {
-            let uid = u32::try_from(mount.uid.unwrap_or(0)).unwrap_or(0);
-            let gid = u32::try_from(mount.gid.unwrap_or(0)).unwrap_or(0);
+            let uid = mount.uid.unwrap_or(0);
+            let gid = mount.gid.unwrap_or(0);
             mounts.push(RunMount::file(target, secret.value.to_vec(), mount.mode.unwrap_or(0o400), uid, gid));
         }
         Ok(Box::new(()))

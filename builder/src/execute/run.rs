@@ -1,6 +1,6 @@
 //! RUN: from the instruction to a job.
 
-use orlop_runner::{Exit, Network, OutputSink, RunSpec, Stream, Usage};
+use orlop_runner::{Exit, HostEntry, Network, OutputSink, RunSpec, Stream, Usage};
 use orlop_store::snapshot::Active;
 use orlop_store::steps::KeyPart;
 
@@ -26,6 +26,54 @@ struct Command {
     shown: String,
 }
 
+/// Everything about a RUN that its result depends on, besides the files below it.
+struct Job {
+    command: Command,
+    /// The image's variables.
+    env: Vec<(String, String)>,
+    /// The ARGs that are visible and not among `env`.
+    args: Vec<(String, String)>,
+    network: Network,
+    mounts: Vec<JobMount>,
+    /// The image's USER, as text.
+    user: String,
+    cwd: String,
+}
+
+/// Whether a variable counts for the result: proxies only say how the network is reached from here.
+fn counts(name: &str) -> bool {
+    !PROXY_ARGS.contains(&name)
+}
+
+impl Job {
+    fn key_parts(&self, hosts: &[HostEntry]) -> Vec<KeyPart> {
+        let mut parts = vec![KeyPart::new("instruction", "", "RUN")];
+        let words = self.command.args.iter().enumerate();
+        parts.extend(words.map(|(i, word)| KeyPart::new("argument", i.to_string(), word)));
+        if let Some((name, content)) = &self.command.script {
+            parts.push(KeyPart::new("script", name, content));
+        }
+        parts.extend(self.env.iter().map(|(n, v)| KeyPart::new("env", n, v)));
+        parts.extend(self.args.iter().filter(|(n, _)| counts(n)).map(|(n, v)| KeyPart::new("arg", n, v)));
+        parts.push(KeyPart::new("user", "", &self.user));
+        parts.push(KeyPart::new("workdir", "", &self.cwd));
+        parts.push(KeyPart::new("network", "", format!("{:?}", self.network)));
+        parts.extend(hosts.iter().map(|h| KeyPart::new("host", &h.name, format!("{:?}", h.address))));
+        parts.extend(self.mounts.iter().flat_map(JobMount::key_parts));
+        parts
+    }
+
+    /// How history shows it: with the ARGs it could see, as Docker does.
+    fn created_by(&self) -> String {
+        let visible: Vec<_> =
+            self.args.iter().filter(|(n, _)| counts(n)).map(|(n, v)| format!("{n}={v}")).collect();
+        match visible.len() {
+            0 => format!("RUN {}", self.command.shown),
+            n => format!("RUN |{n} {} {}", visible.join(" "), self.command.shown),
+        }
+    }
+}
+
 impl StageRun<'_, '_> {
     pub(crate) fn run(&mut self, instruction: &Instruction, run: &Run) -> Result<(), BuildError> {
         let file = &self.exec.dockerfile().source;
@@ -41,51 +89,27 @@ impl StageRun<'_, '_> {
                 .with_hint("remove the flag".to_owned())
                 .at(file, device.span));
         }
-        let command = self.invocation(run);
         let env = self.image.config().env();
-        let args: Vec<(String, String)> =
-            self.scope.visible(&env).map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
         let network = match run.network.as_ref().map(|n| n.value) {
             Some(RunNetwork::None) => Network::None,
             Some(RunNetwork::Host) => Network::Host,
             Some(RunNetwork::Default) | None => self.exec.request.network,
         };
-        let mounts = self.job_mounts(run)?;
-        let user = self.image.config().user().unwrap_or_default().to_owned();
-        let cwd = self.image.config().working_dir().filter(|d| !d.is_empty()).unwrap_or("/").to_owned();
-
-        let mut parts = vec![KeyPart::new("instruction", "", "RUN")];
-        parts
-            .extend(command.args.iter().enumerate().map(|(i, a)| KeyPart::new("argument", i.to_string(), a)));
-        if let Some((name, content)) = &command.script {
-            parts.push(KeyPart::new("script", name, content));
-        }
-        parts.extend(env.iter().map(|(n, v)| KeyPart::new("env", n, v)));
-        let seen = |name: &str| !PROXY_ARGS.contains(&name);
-        parts.extend(args.iter().filter(|(n, _)| seen(n)).map(|(n, v)| KeyPart::new("arg", n, v)));
-        parts.push(KeyPart::new("user", "", &user));
-        parts.push(KeyPart::new("workdir", "", &cwd));
-        parts.push(KeyPart::new("network", "", format!("{network:?}")));
-        parts.extend(
-            self.exec
-                .request
-                .add_hosts
-                .iter()
-                .map(|h| KeyPart::new("host", &h.name, format!("{:?}", h.address))),
-        );
-        for mount in &mounts {
-            parts.extend(mount.key_parts());
-        }
-
-        let visible: Vec<_> = args.iter().filter(|(n, _)| seen(n)).map(|(n, v)| format!("{n}={v}")).collect();
-        let created_by = match visible.len() {
-            0 => format!("RUN {}", command.shown),
-            n => format!("RUN |{n} {} {}", visible.join(" "), command.shown),
+        let job = Job {
+            command: self.invocation(run),
+            args: self.scope.visible(&env).map(|(n, v)| (n.to_owned(), v.to_owned())).collect(),
+            network,
+            mounts: self.job_mounts(run)?,
+            user: self.image.config().user().unwrap_or_default().to_owned(),
+            cwd: self.image.config().working_dir().filter(|d| !d.is_empty()).unwrap_or("/").to_owned(),
+            env,
         };
-        let spec = StepSpec { text: instruction.original.clone(), created_by, parts };
-        self.step(spec, |stage, active, task| {
-            stage.job(active, task, &command, &env, &args, network, mounts, &user, &cwd)
-        })
+        let spec = StepSpec {
+            text: instruction.original.clone(),
+            created_by: job.created_by(),
+            parts: job.key_parts(&self.exec.request.add_hosts),
+        };
+        self.step(spec, |stage, active, task| stage.job(active, task, job))
     }
 
     fn invocation(&self, run: &Run) -> Command {
@@ -109,43 +133,30 @@ impl StageRun<'_, '_> {
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "all of them are what the step's key was made of")]
-    fn job(
-        &self,
-        active: &Active,
-        task: &Task<'_>,
-        command: &Command,
-        env: &[(String, String)],
-        args: &[(String, String)],
-        network: Network,
-        mounts: Vec<JobMount>,
-        user: &str,
-        cwd: &str,
-    ) -> Result<Option<Usage>, BuildError> {
+    fn job(&self, active: &Active, task: &Task<'_>, job: Job) -> Result<Option<Usage>, BuildError> {
         let request = self.exec.request;
-        let mut spec = RunSpec::new(active.path(), &command.args);
-        spec.user = super::files::resolve_user(active.path(), user)?;
-        spec.cwd = cwd.into();
-        spec.network = network;
+        let mut spec = RunSpec::new(active.path(), &job.command.args);
+        spec.user = super::files::resolve_user(active.path(), &job.user)?;
+        spec.cwd = job.cwd.into();
+        spec.network = job.network;
         spec.add_hosts.clone_from(&request.add_hosts);
         spec.ulimits.clone_from(&request.ulimits);
         spec.limits = request.limits;
         spec.shm_size = request.shm_size.unwrap_or(spec.shm_size);
-        let mut variables: Vec<(String, String)> = Vec::new();
-        let proxies = PROXY_ARGS.iter().filter_map(|n| self.exec.plan.globals.build_arg(n).map(|v| (*n, v)));
-        for (name, value) in proxies.chain(args.iter().map(|(n, v)| (n.as_str(), v.as_str()))) {
-            variables.push((name.to_owned(), value.to_owned()));
-        }
-        variables.extend(env.iter().cloned());
+        let given = PROXY_ARGS.iter().filter_map(|n| self.exec.plan.globals.build_arg(n).map(|v| (*n, v)));
+        let mut variables: Vec<(String, String)> = given.map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
+        variables.retain(|(name, _)| !job.args.iter().chain(&job.env).any(|(n, _)| n == name));
+        variables.extend(job.args);
+        variables.extend(job.env);
         if !variables.iter().any(|(n, _)| n == "PATH") {
             variables.push(("PATH".to_owned(), DEFAULT_PATH.to_owned()));
         }
-        if let Some((path, content)) = &command.script {
+        if let Some((path, content)) = &job.command.script {
             spec.mounts.push(orlop_runner::Mount::file(path, content.as_bytes(), 0o755, 0, 0));
         }
         // Whatever the mounts stand on lives until the job has ended.
         let mut held = Vec::new();
-        for mount in mounts {
+        for mount in job.mounts {
             held.push(self.place_mount(mount, &mut spec.mounts, &mut variables)?);
         }
         spec.env = variables.into_iter().map(|(n, v)| (n.into(), v.into())).collect();
@@ -173,7 +184,7 @@ impl StageRun<'_, '_> {
         if report.cancelled {
             return Err(BuildError::interrupted());
         }
-        let shown = &command.shown;
+        let shown = &job.command.shown;
         if let Some(limit) = report.limit_hit
             && !report.exit.is_success()
         {

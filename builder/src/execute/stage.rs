@@ -169,7 +169,7 @@ impl StageRun<'_, '_> {
     }
 
     /// What `--from` means: a stage, else an image.
-    pub(crate) fn from_source(&self, name: &str) -> Result<super::from::Source, BuildError> {
+    pub(crate) fn source_named(&self, name: &str) -> Result<super::from::Source, BuildError> {
         if let Some(stage) = self.exec.plan.stage_named(name) {
             if stage == self.index {
                 return Err(BuildError::user(format!("stage `{name}` cannot copy from itself")));

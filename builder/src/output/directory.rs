@@ -5,30 +5,26 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use orlop_runner::CancelToken;
 use orlop_store::layer::tar::Kind;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps, XattrFlags};
 
 use super::tree::{Node, failed, walk, xattrs};
 use crate::error::BuildError;
 use crate::event::Task;
-use crate::request::Engine;
 
 /// Copies everything below `root` into `dest`, which is made where it is missing. What is in the way
-/// is replaced, what else is there stays. Only root gives files their owners; times are kept.
+/// is replaced, what else is there stays. With `owners` files get those of the image; times are kept.
 pub(super) fn write(
-    engine: &Engine<'_>,
+    cancel: &CancelToken,
     root: &Path,
     dest: &Path,
+    owners: bool,
     task: &Task<'_>,
 ) -> Result<(), BuildError> {
     std::fs::create_dir_all(dest).map_err(|e| failed("make", dest, e))?;
-    let mut copy = Copy {
-        dest,
-        root: rustix::process::geteuid().is_root(),
-        directories: Vec::new(),
-        left: Left::default(),
-    };
-    walk(engine, root, |node| copy.node(node))?;
+    let mut copy = Copy { dest, owners, directories: Vec::new(), left: Left::default() };
+    walk(cancel, root, |node| copy.node(node))?;
     // From the inside out, because writing into a directory changes its time.
     for (path, metadata) in copy.directories.iter().rev() {
         std::fs::set_permissions(path, Permissions::from_mode(metadata.mode() & 0o7777))
@@ -50,7 +46,7 @@ pub(super) fn write(
 
 struct Copy<'a> {
     dest: &'a Path,
-    root: bool,
+    owners: bool,
     directories: Vec<(PathBuf, std::fs::Metadata)>,
     left: Left,
 }
@@ -90,7 +86,7 @@ impl Copy<'_> {
             }
             Kind::File | Kind::HardLink => copy_file(node, &target)?,
             Kind::Fifo => self.make(node, &target, FileType::Fifo)?,
-            Kind::CharDevice | Kind::BlockDevice if !self.root => {
+            Kind::CharDevice | Kind::BlockDevice if !self.owners => {
                 self.left.devices += 1;
                 return Ok(());
             }
@@ -119,14 +115,14 @@ impl Copy<'_> {
     /// Owner, then attributes and mode (which a change of owner takes away), then times.
     fn attributes(&mut self, node: &Node, target: &Path) -> Result<(), BuildError> {
         let metadata = &node.metadata;
-        if self.root {
+        if self.owners {
             std::os::unix::fs::lchown(target, Some(metadata.uid()), Some(metadata.gid()))
                 .map_err(|e| failed("set the owner of", target, e))?;
         }
         let mut kept = true;
         for (name, value) in xattrs(&node.path)? {
             // Attributes of others than `user.` are root's to set.
-            if self.root || name.starts_with(b"user.") {
+            if self.owners || name.starts_with(b"user.") {
                 let name = std::ffi::OsStr::from_bytes(&name);
                 kept &= rustix::fs::lsetxattr(target, name, &value, XattrFlags::empty()).is_ok();
             } else {

@@ -12,8 +12,8 @@ impl Packing {
         match self.compression {
             None => Codec::Gzip(6),
             Some(Compression::Uncompressed) => Codec::None,
-            Some(Compression::Gzip(level)) => Codec::Gzip(level.unwrap_or(6).into()),
-            Some(Compression::Zstd(level)) => Codec::Zstd(level.unwrap_or(3).into()),
+            Some(Compression::Gzip(level)) => Codec::Gzip(level.unwrap_or(6)),
+            Some(Compression::Zstd(level)) => Codec::Zstd(level.unwrap_or(3)),
         }
     }
 

@@ -7,11 +7,10 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use orlop_runner::CancelToken;
 use orlop_store::layer::tar::{Entry, Kind, Time, Writer};
 
 use crate::error::BuildError;
-use crate::request::Engine;
-use crate::transfer::check_cancelled;
 
 /// One file of a tree.
 pub(super) struct Node {
@@ -39,14 +38,16 @@ pub(super) fn failed(action: &str, path: &Path, error: std::io::Error) -> BuildE
 /// Visits everything below `root`, a directory before what is in it. Sockets are left out: they mean
 /// nothing without their process.
 pub(super) fn walk(
-    engine: &Engine<'_>,
+    cancel: &CancelToken,
     root: &Path,
     mut visit: impl FnMut(&Node) -> Result<(), BuildError>,
 ) -> Result<(), BuildError> {
     let mut seen: HashMap<(u64, u64), PathBuf> = HashMap::new();
     let mut stack = children(root, Path::new(""))?;
     while let Some(relative) = stack.pop() {
-        check_cancelled(engine)?;
+        if cancel.is_cancelled() {
+            return Err(BuildError::interrupted());
+        }
         let path = root.join(&relative);
         let metadata = std::fs::symlink_metadata(&path).map_err(|e| failed("look at", &path, e))?;
         let file_type = metadata.file_type();
@@ -129,10 +130,10 @@ pub(super) fn xattrs(path: &Path) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, BuildErr
 }
 
 /// Writes everything below `root` as a tar.
-pub(super) fn write_tar(engine: &Engine<'_>, root: &Path, out: &File) -> Result<(), BuildError> {
+pub(super) fn write_tar(cancel: &CancelToken, root: &Path, out: &File) -> Result<(), BuildError> {
     let wrong = |error| BuildError::user("cannot write the tar").because(error);
     let mut tar = Writer::new(BufWriter::with_capacity(1 << 18, out));
-    walk(engine, root, |node| {
+    walk(cancel, root, |node| {
         let mut path = node.relative.as_os_str().as_bytes().to_vec();
         if node.kind == Kind::Directory {
             path.push(b'/');

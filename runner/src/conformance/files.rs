@@ -217,9 +217,9 @@ fn socket(bench: &Bench) {
 fn nested_mounts(bench: &Bench) {
     let mut spec = bench.sh("cat /a/b/secret; echo > /a/b/new; ls /a /a/b");
     spec.mounts = vec![
+        Mount::file("/a/b/secret", "s\n", 0o400, 0, 0),
         Mount::bind(&bench.scratch, "/a", false),
         Mount { target: "/a/b".into(), kind: MountKind::Tmpfs { size: None, mode: 0o755 } },
-        Mount::file("/a/b/secret", "s\n", 0o400, 0, 0),
     ];
     assert_eq!(bench.output(&spec), "s\n/a:\nb\n\n/a/b:\nnew\nsecret\n");
     assert_eq!(fs::read_dir(&bench.scratch).expect("readable").count(), 0);

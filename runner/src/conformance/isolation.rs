@@ -167,6 +167,8 @@ fn report(bench: &Bench) {
     let outcome = bench.run(&bench.sh("true"));
     assert_eq!(outcome.report.exit, Exit::Code(0));
     assert!(outcome.report.confinement.iter().any(|line| line.what == "cgroup memory"));
+    let seccomp = outcome.report.confinement.iter().find(|line| line.what == "seccomp");
+    assert!(seccomp.is_some_and(|line| line.is_full()), "{seccomp:?}");
     for line in outcome.report.confinement.iter().filter(|line| !line.is_full()) {
         assert!(line.why.as_deref().is_some_and(|why| !why.is_empty()), "{line}");
     }

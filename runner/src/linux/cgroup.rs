@@ -49,16 +49,15 @@ enum Version {
 }
 
 impl Group {
-    /// Makes a group for one job. Controllers that cannot be had are remembered, not fatal: see
-    /// [`limit`](Self::limit).
-    pub(super) fn create(layout: &Layout) -> Self {
-        let name = Owner::current().map(|owner| owner.group_name());
-        let name = match name {
-            Ok(name) => name,
+    /// Makes a group for one job, where the controllers for `limits` are to be had if possible. What cannot be had
+    /// is remembered, not fatal: see [`limit`](Self::limit).
+    pub(super) fn create(layout: &Layout, limits: &Limits) -> Self {
+        let name = match Owner::current() {
+            Ok(owner) => owner.group_name(),
             Err(error) => return Self::without(&format!("`/proc/self` cannot be read: {error}")),
         };
         if layout.has_v2_controllers() {
-            return Self::create_v2(layout, &name);
+            return Self::create_v2(layout, &name, limits);
         }
         let mut group = Self { version: Version::V1, directories: Vec::new(), missing: Vec::new() };
         for controller in CONTROLLERS {
@@ -83,36 +82,47 @@ impl Group {
         group
     }
 
-    fn create_v2(layout: &Layout, name: &str) -> Self {
+    /// The nearest parent that has all controllers asked for, else the nearest that can be used at all.
+    fn create_v2(layout: &Layout, name: &str, limits: &Limits) -> Self {
+        let asked = [
+            ("memory", limits.memory.is_some()),
+            ("pids", limits.pids.is_some()),
+            ("cpu", limits.cpus.is_some()),
+        ];
+        let mut best: Option<Self> = None;
         let mut last = "no control group that may have children is in sight".to_owned();
         for parent in layout.v2_parents() {
-            let path = parent.join(name);
-            if let Err(error) = layout::enable_controllers(&parent) {
-                last = error;
-                continue;
-            }
-            match fs::create_dir(&path) {
-                Err(error) => last = format!("`{}` cannot be made: {error}", path.display()),
-                Ok(()) => {
-                    let listed = fs::read_to_string(path.join("cgroup.controllers")).unwrap_or_default();
-                    let has = |name: &str| listed.split_whitespace().any(|listed| listed == name);
-                    let (mut controllers, mut missing) = (vec!["cpuacct".to_owned()], Vec::new());
-                    for (controller, v2) in
-                        [("memory", "memory"), ("pids", "pids"), ("cpu", "cpu"), ("blkio", "io")]
-                    {
-                        if has(v2) {
-                            controllers.push(controller.to_owned());
-                        } else {
-                            let why = format!("controller `{v2}` is not enabled for `{}`", parent.display());
-                            missing.push((controller.to_owned(), why));
-                        }
+            match Self::create_v2_in(&parent, name) {
+                Err(why) => last = why,
+                Ok(group) => {
+                    let complete =
+                        asked.iter().all(|(name, asked)| !asked || group.directory(name).is_some());
+                    if complete {
+                        return group;
                     }
-                    let directories = vec![Directory { path, controllers }];
-                    return Self { version: Version::V2, directories, missing };
+                    best.get_or_insert(group);
                 }
             }
         }
-        Self::without(&last)
+        best.unwrap_or_else(|| Self::without(&last))
+    }
+
+    fn create_v2_in(parent: &Path, name: &str) -> Result<Self, String> {
+        layout::enable_controllers(parent)?;
+        let path = parent.join(name);
+        fs::create_dir(&path).map_err(|error| format!("`{}` cannot be made: {error}", path.display()))?;
+        let listed = fs::read_to_string(path.join("cgroup.controllers")).unwrap_or_default();
+        // Processor time is counted without any controller.
+        let (mut controllers, mut missing) = (vec!["cpuacct".to_owned()], Vec::new());
+        for (controller, v2) in [("memory", "memory"), ("pids", "pids"), ("cpu", "cpu"), ("blkio", "io")] {
+            if listed.split_whitespace().any(|listed| listed == v2) {
+                controllers.push(controller.to_owned());
+            } else {
+                let why = format!("controller `{v2}` is not enabled for `{}`", parent.display());
+                missing.push((controller.to_owned(), why));
+            }
+        }
+        Ok(Self { version: Version::V2, directories: vec![Directory { path, controllers }], missing })
     }
 
     fn without(why: &str) -> Self {
@@ -354,15 +364,12 @@ fn sweep_below(directory: &Path, namespace: u64, depth: usize, removed: &mut BTr
     let Ok(entries) = fs::read_dir(directory) else { return };
     for entry in entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
         let (name, path) = (entry.file_name().to_string_lossy().into_owned(), entry.path());
-        match Owner::parse(&name) {
-            Some(owner) if owner.namespace == namespace && !owner.is_alive() => {
-                if remove_directory(&path) {
-                    removed.insert(name);
-                }
+        if let Some(owner) = Owner::parse(&name) {
+            if owner.namespace == namespace && !owner.is_alive() && remove_directory(&path) {
+                removed.insert(name);
             }
-            Some(_) => {}
-            None if depth > 0 => sweep_below(&path, namespace, depth - 1, removed),
-            None => {}
+        } else if depth > 0 {
+            sweep_below(&path, namespace, depth - 1, removed);
         }
     }
 }

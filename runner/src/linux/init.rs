@@ -327,6 +327,8 @@ impl Payload {
                 value: errno.raw_os_error(),
             })?;
         }
+        // The builder's keys are not for the job. Without keyrings in the kernel there is nothing to part from.
+        let _ = syscall::new_session_keyring();
         if self.no_new_privileges {
             rustix::thread::set_no_new_privs(true).at(Stage::NoNewPrivileges)?;
         }

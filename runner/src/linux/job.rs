@@ -33,7 +33,7 @@ pub(super) fn run(
     check(spec)?;
     let host = Host::read();
     let layout = Layout::read();
-    let group = Group::create(&layout);
+    let group = Group::create(&layout, &spec.limits);
     group.limit(&spec.limits)?;
     let mut stubs = Stubs::new(open_root(&spec.root)?);
     let (mut plan, ends, mut confinement) = prepare(spec, &host, &layout, &group, &mut stubs)?;
@@ -131,7 +131,8 @@ fn prepare(
         mounts::protections(&mut steps)?;
     }
     let root = mounts::root_tree(&spec.root, protect, spec.security.readonly_root)?;
-    let mut confinement = system.confinement;
+    let mut confinement = vec![Confinement::full("namespaces", namespace_names(spec.network))];
+    confinement.extend(system.confinement);
     let (payload, output) = payload(spec, host, system.terminal, &mut confinement)?;
     let (status_read, status_write) = pipe()?;
     let (control_read, control_write) = pipe()?;
@@ -140,7 +141,7 @@ fn prepare(
         control: control_read,
         status: above_stdio(status_write)?,
         groups: group.joins().map_err(|error| setup("open the job's control group", error))?,
-        cgroup_namespace: true,
+        cgroup_namespace: Path::new("/proc/self/ns/cgroup").exists(),
         hostname: spec.hostname.as_str().to_owned(),
         loopback: spec.network == Network::None,
         command_line: syscall::CommandLine::find(),
@@ -216,7 +217,10 @@ fn payload(
     let [input, out, err] = stdio;
     let security = &spec.security;
     let filter = match (security.seccomp, seccomp::filter(security.capabilities)) {
-        (true, Some(filter)) => filter,
+        (true, Some(filter)) => {
+            confinement.push(Confinement::full("seccomp", "Docker's default profile"));
+            filter
+        }
         (true, None) => {
             let why = "orlop has no table of this architecture's system calls";
             confinement.push(Confinement::lesser("seccomp", "Docker's default profile", "none", why));
@@ -324,6 +328,13 @@ fn start(plan: &mut Plan, network: Network, group: &Group) -> Result<Process, Ru
         Ok(Side::Parent { pid, pidfd }) => Ok(Process::new(pid, pidfd)),
         Ok(Side::Child) => syscall::exit(1),
         Err(errno) => Err(setup("make the job's namespaces", io::Error::from_raw_os_error(errno))),
+    }
+}
+
+fn namespace_names(network: Network) -> &'static str {
+    match network {
+        Network::Host => "mount, pid, ipc, uts, cgroup",
+        Network::None => "mount, pid, ipc, uts, cgroup, network",
     }
 }
 

@@ -234,9 +234,22 @@ pub(super) struct Support {
 
 impl Support {
     pub(super) fn new() -> Result<Self, RunError> {
-        let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+        let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID;
         let tree = tmpfs("a file system for the job's own files", &[("mode", "0700".into())], attributes)?;
         Ok(Self { tree, files: 0 })
+    }
+
+    /// Makes a device node of mode 666 and returns the action that mounts it.
+    ///
+    /// # Errors
+    /// EPERM in a user namespace, and without CAP_MKNOD.
+    pub(super) fn device(&mut self, name: &str, major: u32, minor: u32) -> rustix::io::Result<Action> {
+        let mode = Mode::from_raw_mode(0o666);
+        let device = rustix::fs::makedev(major, minor);
+        rustix::fs::mknodat(&self.tree, name, FileType::CharacterDevice, mode, device)?;
+        rustix::fs::chmodat(&self.tree, name, mode, rustix::fs::AtFlags::empty())?;
+        let name = CString::new(name).map_err(|_| rustix::io::Errno::INVAL)?;
+        Ok(Action::File { of: None, name, attributes: NOSUID | NOEXEC })
     }
 
     /// Makes a file and returns the action that mounts it.
@@ -273,6 +286,8 @@ pub(super) fn asked_mounts(
     support: &mut Support,
     steps: &mut Vec<Step>,
 ) -> Result<(), RunError> {
+    let mut mounts: Vec<&Mount> = mounts.iter().collect();
+    mounts.sort_by_key(|mount| mount.target.components().count());
     for mount in mounts {
         crate::spec::absolute("mount target", &mount.target)?;
         let (tree, kind) = match &mount.kind {

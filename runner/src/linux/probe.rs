@@ -30,7 +30,7 @@ pub(super) fn probe() -> HostReport {
         }
     };
     line("seccomp", "Docker's default profile", filter);
-    findings.extend(Group::create(&Layout::read()).confinement(&Limits::default()));
+    findings.extend(Group::create(&Layout::read(), &Limits::default()).confinement(&Limits::default()));
     HostReport { findings }
 }
 

@@ -258,6 +258,13 @@ pub(super) fn install_filter(program: &[Instruction]) -> Result<(), Errno> {
     Err(libc::EINVAL)
 }
 
+/// Gives this process a keyring of its own for its session.
+pub(super) fn new_session_keyring() -> Result<(), Errno> {
+    const JOIN_SESSION_KEYRING: i32 = 1;
+    // SAFETY: a null name asks for an anonymous keyring; no memory is involved.
+    check(unsafe { libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, std::ptr::null::<u8>()) }).map(drop)
+}
+
 /// Brings the loopback interface of this network namespace up.
 pub(super) fn raise_loopback() -> Result<(), Errno> {
     #[repr(C)]
@@ -324,11 +331,6 @@ pub(super) struct StringArray {
     _strings: Vec<CString>,
     pointers: Vec<*const c_char>,
 }
-
-// SAFETY: the pointers lead into the strings that the value owns and never changes.
-unsafe impl Send for StringArray {}
-// SAFETY: as above.
-unsafe impl Sync for StringArray {}
 
 impl StringArray {
     pub(super) fn new(strings: Vec<CString>) -> Self {

@@ -107,7 +107,7 @@ fn child_that_does_everything_once() {
         duration: 1,
     };
     store.steps().put(&record).unwrap();
-    store.steps().put_content_result(&parent.chain_id(), &diff.content_id, &diff.diff_id).unwrap();
+    store.steps().put_content_result(&parent.chain_id(), &diff.content_id, &diff.diff_id, 0).unwrap();
     let image = base.append_layer(ImageLayer::new(diff.diff_id, Some(diff.size)), History::default());
     store.images().put(&image).unwrap();
     tag(&store, "app", &image);

@@ -120,7 +120,7 @@ pub(crate) struct BuildArgs {
     metadata_file: Option<PathBuf>,
 
     #[command(flatten)]
-    progress: ProgressArgs,
+    pub(super) progress: ProgressArgs,
 
     #[command(flatten)]
     refused: RefusedFlags,
@@ -219,7 +219,7 @@ fn pids(text: &str) -> Result<u64, String> {
 
 /// Runs the command.
 pub(crate) fn run(app: &App, args: &BuildArgs) -> Result<(), Failure> {
-    let request = request(args)?;
+    let request = request(app, args)?;
     let session = app.session(args.progress.mode()?)?;
     let report = session.work(|engine, _| orlop_builder::build(engine, &request))?;
     let id = report.image_id.to_string();
@@ -246,7 +246,7 @@ fn to_stdout(output: &Output) -> bool {
 }
 
 /// What the flags ask for.
-fn request(args: &BuildArgs) -> Result<BuildRequest, Failure> {
+fn request(app: &App, args: &BuildArgs) -> Result<BuildRequest, Failure> {
     let Some(context) = &args.context else {
         return Err(Failure::usage("no context is given")
             .with_hint("build from this directory with `orlop build .`".to_owned()));
@@ -300,7 +300,7 @@ fn request(args: &BuildArgs) -> Result<BuildRequest, Failure> {
         shm_size: args.shm_size.filter(|&bytes| bytes > 0),
         ulimits: args.ulimits.clone(),
         limits: args.limits.limits(),
-        outputs: outputs(args)?,
+        outputs: outputs(args, app.host.root)?,
         source_date_epoch: epoch.map(|(_, seconds)| seconds),
     })
 }
@@ -323,11 +323,11 @@ fn source_date_epoch(build_args: &[String]) -> Result<Option<(String, i64)>, Fai
 }
 
 /// `-o`, `--push`, `--load`, and the store where nothing else is named or the image has a name.
-fn outputs(args: &BuildArgs) -> Result<Vec<Output>, Failure> {
+fn outputs(args: &BuildArgs, root: bool) -> Result<Vec<Output>, Failure> {
     let mut out = args
         .outputs
         .iter()
-        .map(|text| destination::parse(text))
+        .map(|text| destination::parse(text, root))
         .collect::<Result<Vec<_>, _>>()
         .map_err(Failure::usage)?;
     let streams = out.iter().filter(|output| to_stdout(output)).count();

@@ -67,6 +67,16 @@ impl Row<'_> {
         self.name.map_or_else(|| NONE.to_owned(), repository)
     }
 
+    /// Digest of the manifest, or of the index that the name stood for where it came from.
+    fn digest(&self, store: &Store) -> Result<String, Failure> {
+        let named = self.name.map(|name| store.images().named(name)).transpose()?.flatten();
+        let digest = match named {
+            Some(named) => named.index.or(named.manifest),
+            None => self.record.manifest,
+        };
+        Ok(digest.map_or_else(|| NONE.to_owned(), |digest| digest.to_string()))
+    }
+
     fn tag(&self) -> &str {
         self.name.and_then(|name| name.tag()).unwrap_or(NONE)
     }
@@ -113,31 +123,26 @@ pub(crate) fn run(app: &App, args: &ImagesArgs) -> Result<(), Failure> {
         ids.dedup();
         return table::lines(ids);
     }
-    match args.format {
-        ListFormat::Json => table::lines(rows.iter().map(|row| object(&store, row).to_string())),
-        ListFormat::Table => {
-            let mut heads = vec!["REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE"];
-            if args.digests {
-                heads.insert(2, "DIGEST");
-            }
-            let cells = |row: &Row<'_>| {
-                let (created, size) = details(&store, row.record);
-                let mut cells = vec![row.repository(), row.tag().to_owned(), id(row.record)];
-                if args.digests {
-                    cells.insert(
-                        2,
-                        row.record.manifest.map_or_else(|| NONE.to_owned(), |digest| digest.to_string()),
-                    );
-                }
-                cells.extend([
-                    clock::ago(created.as_deref()),
-                    size.map_or_else(|| "-".to_owned(), quantity::size),
-                ]);
-                cells
-            };
-            table::write(&heads, &rows.iter().map(cells).collect::<Vec<_>>())
-        }
+    if args.format == ListFormat::Json {
+        let objects = rows.iter().map(|row| Ok(object(&store, row)?.to_string()));
+        return table::lines(objects.collect::<Result<Vec<_>, Failure>>()?);
     }
+    let mut heads = vec!["REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE"];
+    if args.digests {
+        heads.insert(2, "DIGEST");
+    }
+    let mut lines = Vec::new();
+    for row in &rows {
+        let (created, size) = details(&store, row.record);
+        let mut cells = vec![row.repository(), row.tag().to_owned(), id(row.record)];
+        if args.digests {
+            cells.insert(2, row.digest(&store)?);
+        }
+        cells.push(clock::ago(created.as_deref()));
+        cells.push(size.map_or_else(|| "-".to_owned(), quantity::size));
+        lines.push(cells);
+    }
+    table::write(&heads, &lines)
 }
 
 /// When an image was made and how large it is; a damaged one is listed all the same.
@@ -148,18 +153,18 @@ fn details(store: &Store, record: &ImageRecord) -> (Option<String>, Option<u64>)
     }
 }
 
-fn object(store: &Store, row: &Row<'_>) -> serde_json::Value {
+fn object(store: &Store, row: &Row<'_>) -> Result<serde_json::Value, Failure> {
     let (created, size) = details(store, row.record);
-    json!({
+    Ok(json!({
         "ID": row.record.id,
         "Repository": row.repository(),
         "Tag": row.tag(),
-        "Digest": row.record.manifest.map_or_else(|| NONE.to_owned(), |digest| digest.to_string()),
+        "Digest": row.digest(store)?,
         "CreatedAt": created,
         "CreatedSince": clock::ago(created.as_deref()),
         "Size": size,
         "Platform": row.record.platform,
-    })
+    }))
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ pub(crate) struct LoadArgs {
     platform: Option<Platform>,
 
     #[command(flatten)]
-    progress: ProgressArgs,
+    pub(super) progress: ProgressArgs,
 }
 
 /// Runs the command.

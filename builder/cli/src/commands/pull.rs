@@ -31,7 +31,7 @@ pub(crate) struct PullArgs {
     tls_verify: bool,
 
     #[command(flatten)]
-    progress: ProgressArgs,
+    pub(super) progress: ProgressArgs,
 }
 
 /// Runs the command.

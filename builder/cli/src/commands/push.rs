@@ -49,7 +49,7 @@ pub(crate) struct PushArgs {
     tls_verify: bool,
 
     #[command(flatten)]
-    progress: ProgressArgs,
+    pub(super) progress: ProgressArgs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -21,8 +21,8 @@ use super::build::{LimitArgs, host_entry, network, platform, ulimit};
 use crate::diagnostics::Failure;
 use crate::env;
 use crate::global::ProgressArgs;
-use crate::quantity;
 use crate::session::{App, Session};
+use crate::{layers, quantity};
 
 /// `PATH` of images that set none.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -101,7 +101,7 @@ pub(crate) struct RunArgs {
     platform: Option<Platform>,
 
     #[command(flatten)]
-    progress: ProgressArgs,
+    pub(super) progress: ProgressArgs,
 
     /// Name or ID of the image
     #[arg(value_name = "IMAGE")]
@@ -159,7 +159,7 @@ fn image(session: &Session, args: &RunArgs) -> Result<Image, Failure> {
     if args.pull != PullPolicy::Always
         && let Ok(image) = images.get(&args.image)
         && (platform.matches(&image.platform()) || name.is_err())
-        && is_whole(session, &image)?
+        && layers::are_here(&session.store, &image)?
     {
         return Ok(image);
     }
@@ -182,15 +182,6 @@ fn image(session: &Session, args: &RunArgs) -> Result<Image, Failure> {
         task.finish(Outcome::Done, None, None);
         Ok::<_, Failure>(image)
     })
-}
-
-fn is_whole(session: &Session, image: &Image) -> Result<bool, Failure> {
-    for index in 0..image.layers().len() {
-        if !session.store.ensure_layer(image, index)? {
-            return Ok(false);
-        }
-    }
-    Ok(true)
 }
 
 /// The job that the flags and the image's config ask for.

@@ -11,6 +11,7 @@ use orlop_store::layout::{ArchiveFormat, NamedImage, SaveOptions};
 
 use crate::diagnostics::Failure;
 use crate::global::ProgressArgs;
+use crate::layers;
 use crate::session::App;
 
 /// Write images of the store into an archive
@@ -29,7 +30,7 @@ pub(crate) struct SaveArgs {
     format: Format,
 
     #[command(flatten)]
-    progress: ProgressArgs,
+    pub(super) progress: ProgressArgs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -72,10 +73,11 @@ pub(crate) fn run(app: &App, args: &SaveArgs) -> Result<(), Failure> {
     }
     session.work(|engine, progress| {
         for NamedImage { image, names } in &images {
-            let task = progress.start(format!(
-                "look at {}",
-                names.first().map_or_else(|| image.id().short(), Reference::familiar)
-            ));
+            if layers::are_here(engine.store, image)? {
+                continue;
+            }
+            let name = names.first().map_or_else(|| image.id().short(), Reference::familiar);
+            let task = progress.start(format!("fetch the layers of {name}"));
             transfer::fetch_layers(engine, image, names.first(), &task)?;
             task.finish(Outcome::Done, None, None);
         }

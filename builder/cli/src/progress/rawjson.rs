@@ -10,8 +10,9 @@
 //! | `finished` | `task`, `outcome` (`done`, `cached`, `failed`, `canceled`), `duration` in seconds, `usage` (null, or `wall`, `user`, `system` in seconds, `peak_memory`, `io_read`, `io_written` in bytes, `peak_processes`), `layer` (null, or `diff_id` and `size` in bytes) |
 //! | `warning` | `text`, `span` (null, or `start` and `end`: bytes of the Dockerfile) |
 //! | `summary` | `steps_cached`, `steps_run`, `duration`, `layers` (`diff_id`, `size`, `created_by`), `image_id`, `manifest_digest`, `names` |
+//! | `error` | the last line of a command that failed: `message`, `causes` (list), `hint` (null or text), `file` and `line` (null, or a place in a Dockerfile), `output` (null, or the last output of the step that failed), `exit_code` |
 //!
-//! Each object also has `time`: seconds since the command began.
+//! Each object but the one of `error` also has `time`: seconds since the command began.
 
 use std::collections::HashMap;
 use std::io::Write;

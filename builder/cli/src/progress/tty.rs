@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
+use std::io::Write;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -131,11 +132,20 @@ impl Tty {
             (true, false) => format!("\x1b[2m{line}\x1b[0m"),
             _ => line.to_owned(),
         };
-        // A terminal that is gone stops nothing.
-        let _ = self.multi.println(line);
-        for note in running.notes {
-            let _ = self.multi.println(format!("   note: {note}"));
-        }
+        self.print(
+            std::iter::once(line).chain(running.notes.into_iter().map(|note| format!("    note: {note}"))),
+        );
+    }
+
+    /// Writes lines that stay, above the live ones.
+    fn print(&self, lines: impl Iterator<Item = String>) {
+        self.multi.suspend(|| {
+            let mut err = std::io::stderr().lock();
+            for line in lines {
+                // A terminal that is gone stops nothing.
+                let _ = writeln!(err, "{line}");
+            }
+        });
     }
 }
 
@@ -214,7 +224,7 @@ impl Observer for Tty {
                 }
             }
             Event::Warning { text, .. } => {
-                let _ = self.multi.println(format!("warning: {}", clean(&text)));
+                self.print(std::iter::once(format!("warning: {}", clean(&text))));
             }
         }
     }
@@ -232,9 +242,7 @@ impl Display for Tty {
     }
 
     fn summary(&self, summary: &Summary) {
-        for line in summary_lines(summary) {
-            let _ = self.multi.println(line);
-        }
+        self.print(summary_lines(summary).into_iter());
     }
 }
 

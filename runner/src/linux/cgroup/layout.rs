@@ -142,20 +142,19 @@ impl Layout {
     }
 }
 
-/// Hands the controllers that jobs need on to `parent`'s children.
+/// Hands the controllers that jobs need on to `parent`'s children, those that it has itself.
 pub(super) fn enable_controllers(parent: &Path) -> Result<(), String> {
     let read = |file| fs::read_to_string(parent.join(file)).unwrap_or_default();
     let (available, enabled) = (read("cgroup.controllers"), read("cgroup.subtree_control"));
-    let has = |list: &str, name| list.split_whitespace().any(|listed| listed == name);
-    for name in ["memory", "pids", "cpu", "io"] {
-        if has(&available, name) && !has(&enabled, name) {
-            let path = parent.join("cgroup.subtree_control");
-            fs::write(&path, format!("+{name}"))
-                .map_err(|error| format!("cannot enable `{name}` in `{}`: {error}", path.display()))?;
-        }
-    }
-    if available.trim().is_empty() {
+    let has = |list: &str, name: &str| list.split_whitespace().any(|listed| listed == name);
+    let wanted = ["memory", "pids", "cpu", "io"];
+    if !wanted.iter().any(|name| has(&available, name)) {
         return Err(format!("`{}` has no controllers", parent.display()));
+    }
+    for name in wanted.iter().filter(|name| has(&available, name) && !has(&enabled, name)) {
+        let path = parent.join("cgroup.subtree_control");
+        fs::write(&path, format!("+{name}"))
+            .map_err(|error| format!("cannot enable `{name}` in `{}`: {error}", path.display()))?;
     }
     Ok(())
 }

@@ -50,11 +50,11 @@ fn version_2_puts_groups_beside_its_own() {
     let (root, layout) = v2_tree("memory pids cpu io\n");
     assert_eq!(layout.v2_parents(), [root.path().join("user"), root.path().to_owned()]);
     assert_eq!(layout.view(), View::V2);
-    let group = Group::create(&layout);
+    let limits = Limits { memory: Some(1 << 30), ..Limits::default() };
+    let group = Group::create(&layout, &limits);
     let directory = group.directories[0].path.clone();
     assert_eq!(directory.parent(), Some(root.path().join("user").as_path()));
     // A plain directory has no controllers of its own, so the limit is refused and says why.
-    let limits = Limits { memory: Some(1 << 30), ..Limits::default() };
     let error = group.limit(&limits).expect_err("no controller");
     assert!(
         error.to_string().starts_with("cannot limit memory: controller `memory` is not enabled"),

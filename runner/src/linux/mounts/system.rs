@@ -78,7 +78,7 @@ pub(in crate::linux) fn system_mounts(
     let sys = if spec.security.protect_system { KERNEL | MountAttrFlags::MOUNT_ATTR_RDONLY } else { KERNEL };
     job.kernel_file_system("sysfs", "/sys", sys)?;
     job.cgroups(cgroups, sys)?;
-    let terminal = job.devices()?;
+    let terminal = job.devices(support)?;
     job.network_files(support)?;
     Ok(SystemMounts { terminal, confinement: job.confinement })
 }
@@ -206,10 +206,10 @@ impl Builder<'_> {
         Ok(())
     }
 
-    /// `/dev`: a small file system with the host's harmless devices bound into it one by one. It is mounted without
-    /// the right to open devices, as is the root: a node that the job makes itself (CAP_MKNOD is among Docker's
+    /// `/dev`: a small file system with the harmless devices mounted into it one by one. It is mounted without the
+    /// right to open devices, as is the root: a node that the job makes itself (CAP_MKNOD is among Docker's
     /// capabilities) opens nothing, with or without a device cgroup.
-    fn devices(&mut self) -> Result<Option<(OwnedFd, OwnedFd)>, RunError> {
+    fn devices(&mut self, support: &mut Support) -> Result<Option<(OwnedFd, OwnedFd)>, RunError> {
         let mut attributes = MountAttrFlags::MOUNT_ATTR_NOSUID;
         if self.spec.security.protect_system {
             attributes |= MountAttrFlags::MOUNT_ATTR_NODEV;
@@ -233,10 +233,12 @@ impl Builder<'_> {
         let fd = dev.try_clone().map_err(|error| setup("copy a descriptor", error))?;
         self.step(Action::Attach(fd), "/dev", Need::Must)?;
         for (name, major, minor) in DEVICES {
-            match host_device(name, *major, *minor) {
-                Ok(tree) => {
+            // A node of our own, whose mode the job may change; where we may not make one, the host's, unchangeable.
+            let own = support.device(name, *major, *minor);
+            match own.or_else(|_| host_device(name, *major, *minor).map(Action::Attach)) {
+                Ok(action) => {
                     file(name)?;
-                    self.step(Action::Attach(tree), &format!("/dev/{name}"), Need::Must)?;
+                    self.step(action, &format!("/dev/{name}"), Need::Must)?;
                 }
                 Err(why) => self.confinement.push(Confinement::lesser(
                     format!("/dev/{name}"),
@@ -305,7 +307,10 @@ fn host_device(name: &str, major: u32, minor: u32) -> std::io::Result<OwnedFd> {
     if !right {
         return Err(std::io::Error::other(format!("the host's `{path}` is not device {major}:{minor}")));
     }
-    Ok(clone_tree(&fd)?)
+    let tree = clone_tree(&fd)?;
+    // Devices stay writable on a read-only mount; their owner and mode do not.
+    syscall::set_mount_attributes(&tree, RDONLY, false).map_err(std::io::Error::from_raw_os_error)?;
+    Ok(tree)
 }
 
 /// A terminal file system of the job's own. Group 5 is `tty` everywhere; a user namespace may not have it.

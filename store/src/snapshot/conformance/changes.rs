@@ -89,6 +89,9 @@ fn additions(subject: &Subject) {
         fs::create_dir(root.join("opt")).unwrap();
         mode(&root.join("opt"), 0o2750);
         fs::write(root.join("etc/conf.d/c"), "c").unwrap();
+        // Copied up and the same again: not in the layer, and no trace in its directory's time.
+        mode(&root.join("etc/conf.d/a"), 0o600);
+        mode(&root.join("etc/conf.d/a"), 0o644);
     });
     assert_eq!(
         step.paths(),

@@ -11,8 +11,8 @@ use orlop_store::Reference;
 
 use crate::fields;
 
-/// Reads one `-o`.
-pub(super) fn parse(text: &str) -> Result<Output, String> {
+/// Reads one `-o`. Only `root` of the machine gives files of `type=local` to their owners.
+pub(super) fn parse(text: &str, root: bool) -> Result<Output, String> {
     let parts = fields::split(text).map_err(|why| format!("`-o {text}`: {why}"))?;
     // A path alone is a directory, `-` a tar on standard output.
     if let [one] = parts.as_slice()
@@ -21,7 +21,7 @@ pub(super) fn parse(text: &str) -> Result<Output, String> {
         return match one.as_str() {
             "" => Err("`-o` needs a destination".to_owned()),
             "-" => stdout().map(|dest| Output::Tar { dest }),
-            dir => Ok(Output::Local { dest: dir.into() }),
+            dir => Ok(Output::Local { dest: dir.into(), owners: root }),
         };
     }
     let mut keys = Keys { text, values: BTreeMap::new() };
@@ -72,7 +72,7 @@ pub(super) fn parse(text: &str) -> Result<Output, String> {
         "local" => {
             let dest = keys.path().ok_or_else(|| keys.bad("`dest=DIR` is missing"))?;
             keys.refuse_unless("platform-split", false, "one platform is built at a time")?;
-            Output::Local { dest }
+            Output::Local { dest, owners: root }
         }
         "tar" => {
             keys.refuse_unless("platform-split", false, "one platform is built at a time")?;
@@ -269,16 +269,19 @@ mod tests {
 
     #[test]
     fn the_short_form_is_a_directory() {
-        assert!(matches!(parse("out/dir"), Ok(Output::Local { dest }) if dest.to_str() == Some("out/dir")));
-        assert!(matches!(parse("type=local,dest=x"), Ok(Output::Local { .. })));
+        assert!(
+            matches!(parse("out/dir", true), Ok(Output::Local { dest, owners: true }) if dest.to_str() == Some("out/dir"))
+        );
+        assert!(matches!(parse("type=local,dest=x", true), Ok(Output::Local { .. })));
     }
 
     #[test]
     fn an_oci_archive_with_everything() {
         let text = "type=oci,\"name=a,b:2\",dest=/tmp/o.tar,compression=zstd,compression-level=9,\
                     force-compression=true,annotation.org.x=y";
-        let Ok(Output::Oci { dest: Destination::Path(path), names, packing, tar: true }) = parse(text) else {
-            panic!("{:?}", parse(text));
+        let Ok(Output::Oci { dest: Destination::Path(path), names, packing, tar: true }) = parse(text, true)
+        else {
+            panic!("{:?}", parse(text, true));
         };
         assert_eq!(path.to_str(), Some("/tmp/o.tar"));
         assert_eq!(names.iter().map(Reference::familiar).collect::<Vec<_>>(), ["a:latest", "b:2"]);
@@ -290,9 +293,9 @@ mod tests {
     #[test]
     fn pushing_has_three_spellings() {
         for text in ["type=registry", "type=image,push=true", "type=registry,push=true,name=r/x"] {
-            assert!(matches!(parse(text), Ok(Output::Registry { .. })), "{text}");
+            assert!(matches!(parse(text, true), Ok(Output::Registry { .. })), "{text}");
         }
-        assert!(matches!(parse("type=image,name=x"), Ok(Output::Store { .. })));
+        assert!(matches!(parse("type=image,name=x", true), Ok(Output::Store { .. })));
     }
 
     #[test]
@@ -323,7 +326,7 @@ mod tests {
             ("type=oci,dest", "`dest` is not `key=value`"),
             ("type=oci,\"dest=x", "quote"),
         ] {
-            match parse(text) {
+            match parse(text, true) {
                 Err(why) => assert!(why.contains(named), "{text}: {why}"),
                 Ok(output) => panic!("{text}: {output:?}"),
             }

@@ -1,20 +1,19 @@
-//! The conformance suite against the Linux runner: as root, and as an ordinary user with and without subordinate
-//! ids; and what only whole processes can show: what happens when orlop itself is killed.
-//!
-//! Not a libtest harness, because a user namespace can only be entered before there is a second thread: each part
-//! is this program once more, with another role.
+//! The suite against the Linux runner, as root and as an ordinary user with and without subordinate ids; and what
+//! only whole processes can show: what happens when orlop itself is killed.
 
+use std::ffi::CString;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use orlop_runner::conformance::{self, Bench};
 use orlop_runner::linux::{self, LinuxRunner, rootless};
-use orlop_runner::{CancelToken, RunSpec};
+use orlop_runner::{CancelToken, Exit, Mount, MountKind, RunSpec};
+use rustix::mount::{MountFlags, UnmountFlags};
 
 type Error = Box<dyn std::error::Error>;
 
@@ -60,12 +59,13 @@ impl Mode {
     }
 }
 
-fn main() -> ExitCode {
+pub(super) fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     let result = match words.as_slice() {
         ["role", "suite", mode, filter] => suite(mode, filter),
         ["role", "user", rest @ ..] => as_user(rest),
+        ["role", "overlay", mode] => overlay(Mode::parse(mode).unwrap_or(Mode::Root)),
         ["role", "victim", mode, mark] => victim(mode, mark),
         ["--list", ..] => say("conformance: test"),
         arguments => drive(arguments),
@@ -87,6 +87,12 @@ fn say(line: &str) -> Result<(), Error> {
 fn drive(arguments: &[&str]) -> Result<(), Error> {
     let filter = arguments.iter().copied().find(|argument| !argument.starts_with('-')).unwrap_or("");
     let root = rustix::process::geteuid().is_root();
+    let busybox = fs::read("/bin/busybox").unwrap_or_default();
+    if busybox.is_empty() || busybox.windows(9).any(|part| part == b"/ld-linux") {
+        return Err("a static BusyBox is needed: apt install busybox-static".into());
+    }
+    // Parts that are killed leave their files; they go with this directory.
+    let work = tempfile::tempdir()?;
     let mut failed = 0;
     for (name, mode) in Mode::ALL {
         if mode == Mode::Root && !root {
@@ -97,9 +103,12 @@ fn drive(arguments: &[&str]) -> Result<(), Error> {
             return Err("`newuidmap` is needed: apt install uidmap".into());
         }
         let started = Instant::now();
-        let mut good = command(mode, root, &["suite", name, filter])?.status()?.success();
+        let command = |role: &[&str]| command(mode, root, work.path(), role);
+        let mut good = command(&["suite", name, filter])?.status()?.success();
         if filter.is_empty() {
-            good &= death(mode, root)?;
+            good &= command(&["overlay", name])?.status()?.success();
+            let mark = format!("{}", 2_000_000 + std::process::id());
+            good &= death(mode, command(&["victim", name, &mark])?, &mark)?;
         }
         failed += usize::from(!good);
         let word = if good { "ok" } else { "FAILED" };
@@ -109,9 +118,9 @@ fn drive(arguments: &[&str]) -> Result<(), Error> {
 }
 
 /// This program in another role, and as another user where the mode wants one.
-fn command(mode: Mode, root: bool, role: &[&str]) -> Result<Command, Error> {
+fn command(mode: Mode, root: bool, work: &Path, role: &[&str]) -> Result<Command, Error> {
     let mut command = Command::new(std::env::current_exe()?);
-    command.arg("role");
+    command.arg("role").env("TMPDIR", work);
     if mode != Mode::Root && root {
         command.arg("user");
     }
@@ -164,6 +173,11 @@ fn bench(mode: Mode) -> Bench {
     }
 }
 
+/// The programs that the checks use.
+const APPLETS: &str = "awk cat chmod chown chroot cut date df env find grep head hostname id ifconfig kill ls mkdir \
+    mknod mount mv od ping ps readlink rm rmdir sed setsid sh sleep sort stat stty tail test touch tr true tty umount \
+    unshare wc wget yes";
+
 /// BusyBox and little else.
 fn fill_root(root: &Path) -> io::Result<()> {
     for directory in ["bin", "etc", "tmp", "home/web"] {
@@ -173,12 +187,82 @@ fn fill_root(root: &Path) -> io::Result<()> {
     fs::set_permissions(root, fs::Permissions::from_mode(0o755))?;
     fs::set_permissions(root.join("tmp"), fs::Permissions::from_mode(0o1777))?;
     fs::copy("/bin/busybox", root.join("bin/busybox"))?;
-    let applets = Command::new("/bin/busybox").arg("--list").output()?.stdout;
-    for applet in String::from_utf8_lossy(&applets).lines().filter(|applet| *applet != "busybox") {
+    for applet in APPLETS.split_whitespace() {
         symlink("busybox", root.join("bin").join(applet))?;
     }
     fs::write(root.join("etc/passwd"), "root:x:0:0::/root:/bin/sh\nweb:x:1000:1001::/home/web:/bin/sh\n")?;
     fs::write(root.join("etc/group"), "root:x:0:\nweb:x:1001:\naudio:x:29:web\n")
+}
+
+/// Over an overlay, a job that changes nothing leaves nothing in the upper directory but copies of directories
+/// that look as they did; what it does change is there and nothing else.
+fn overlay(mode: Mode) -> Result<(), Error> {
+    mode.enter()?;
+    let bench = bench(mode);
+    let directory = |name: &str| -> Result<PathBuf, Error> {
+        let path = bench.scratch.join(name);
+        fs::create_dir(&path)?;
+        Ok(path)
+    };
+    // On a file system of its own: the machine's may itself be one that cannot hold an upper directory.
+    rustix::mount::mount("tmpfs", &bench.scratch, "tmpfs", MountFlags::empty(), None)?;
+    let _mounted = Mounted(bench.scratch.clone());
+    let (upper, work, merged) = (directory("upper")?, directory("work")?, directory("merged")?);
+    fs::set_permissions(&upper, fs::Permissions::from_mode(0o755))?;
+    let modified = fs::metadata(&bench.root)?.modified()?;
+    File::open(&upper)?.set_times(fs::FileTimes::new().set_modified(modified))?;
+    let options =
+        format!("lowerdir={},upperdir={},workdir={}", bench.root.display(), upper.display(), work.display());
+    let options = CString::new(if mode == Mode::Root { options } else { options + ",userxattr" })?;
+    rustix::mount::mount("overlay", &merged, "overlay", MountFlags::empty(), options.as_c_str())?;
+    let mut spec = RunSpec::new(&merged, ["/bin/sh", "-c", "ls /run/secrets > /dev/null"]);
+    spec.env = vec![("PATH".into(), "/bin".into())];
+    spec.mounts = vec![
+        Mount::file("/run/secrets/key", "x", 0o400, 0, 0),
+        Mount::file("/home/web/.config/key", "x", 0o400, 0, 0),
+        Mount { target: "/var/cache/apt".into(), kind: MountKind::Tmpfs { size: None, mode: 0o755 } },
+    ];
+    let mut sink = |_, bytes: &[u8]| drop(io::stderr().write_all(bytes));
+    let mut run =
+        |spec: &RunSpec| bench.runner.run(spec, &mut sink, &CancelToken::new()).map(|report| report.exit);
+    assert_eq!(run(&spec)?, Exit::Code(0));
+    assert_eq!(changes(&upper, &bench.root)?, Vec::<String>::new());
+    spec.args = ["/bin/sh", "-c", "echo > /etc/new; rm /etc/group; mkdir /run/own"].map(Into::into).to_vec();
+    assert_eq!(run(&spec)?, Exit::Code(0));
+    // /run was made for a secret, and has become the job's by what it put there.
+    assert_eq!(changes(&upper, &bench.root)?, ["etc", "etc/group", "etc/new", "run", "run/own"]);
+    say("overlay is clean")
+}
+
+/// A mount that ends with this value, so that the directory can be removed; all below it goes as well.
+struct Mounted(PathBuf);
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = rustix::mount::unmount(&self.0, UnmountFlags::DETACH);
+    }
+}
+
+/// What a layer of `upper` over `lower` would hold.
+fn changes(upper: &Path, lower: &Path) -> Result<Vec<String>, Error> {
+    let mut found = Vec::new();
+    let mut todo = vec![PathBuf::new()];
+    while let Some(path) = todo.pop() {
+        let now = fs::symlink_metadata(upper.join(&path))?;
+        let before = fs::symlink_metadata(lower.join(&path)).ok();
+        let look =
+            |meta: &fs::Metadata| (meta.mode(), meta.uid(), meta.gid(), meta.mtime(), meta.mtime_nsec());
+        if !now.is_dir() || before.as_ref().map(look) != Some(look(&now)) {
+            found.push(path.display().to_string());
+        }
+        if now.is_dir() {
+            for entry in fs::read_dir(upper.join(&path))? {
+                todo.push(path.join(entry?.file_name()));
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
 }
 
 /// Runs a job that would go on for ever, and says when it has started.
@@ -201,23 +285,23 @@ fn victim(mode: &str, mark: &str) -> Result<(), Error> {
 }
 
 /// SIGKILL for orlop ends the whole job at once, and what is left of it goes with the next command.
-fn death(mode: Mode, root: bool) -> Result<bool, Error> {
-    let mark = format!("{}", 2_000_000 + std::process::id());
-    let mut command = command(mode, root, &["victim", mode.name(), &mark])?;
+fn death(mode: Mode, mut command: Command, mark: &str) -> Result<bool, Error> {
+    // A role of another user's complains of the death that it is here to see.
+    command.stderr(Stdio::null());
     let mut child = Killed(command.stdout(Stdio::piped()).stdin(Stdio::null()).spawn()?);
     let mut lines = BufReader::new(child.0.stdout.take().ok_or("no stdout")?).lines();
     let pid: i32 = lines.next().ok_or("no pid")??.parse()?;
     let ready = lines.next().ok_or("not ready")??;
     assert_eq!(ready, "ready");
-    if processes_with(&mark)?.len() < 2 {
+    if processes_with(mark)?.len() < 2 {
         return Err("the job's processes are not to be seen".into());
     }
     let pid = rustix::process::Pid::from_raw(pid).ok_or("pid 0")?;
     rustix::process::kill_process(pid, rustix::process::Signal::KILL)?;
     let deadline = Instant::now() + Duration::from_secs(3);
-    while !processes_with(&mark)?.is_empty() {
+    while !processes_with(mark)?.is_empty() {
         if Instant::now() > deadline {
-            say(&format!("left after the death of its parent: {:?}", processes_with(&mark)?))?;
+            say(&format!("left after the death of its parent: {:?}", processes_with(mark)?))?;
             return Ok(false);
         }
         std::thread::sleep(Duration::from_millis(10));
