@@ -54,7 +54,7 @@ pub(crate) enum Kind {
 pub(crate) struct Failure {
     kind: Kind,
     message: String,
-    place: Option<Place>,
+    place: Option<Box<Place>>,
     causes: Vec<String>,
     hint: Option<String>,
     tail: Option<Vec<u8>>,
@@ -273,7 +273,7 @@ impl From<BuildError> for Failure {
             ErrorKind::Interrupted => Kind::Interrupted,
         };
         let failure = Self::new(kind, error.message.clone()).because(&error);
-        Self { place: error.place, hint: error.hint, tail: error.tail, ..failure }
+        Self { place: error.place.map(Box::new), hint: error.hint, tail: error.tail, ..failure }
     }
 }
 
