@@ -12,7 +12,7 @@ use orlop_store::{Image, Platform};
 
 use crate::context::{Ignore, SourceTree};
 use crate::dockerfile::{self, Dockerfile};
-use crate::error::BuildError;
+use crate::error::{BuildError, ErrorKind};
 use crate::event::Progress;
 use crate::plan::Plan;
 use crate::request::{BuildReport, BuildRequest, ContextSource, Engine};
@@ -154,7 +154,8 @@ impl Execution<'_> {
         let result = self.stages.run(index, || stage::build(self, index));
         if let Err(error) = result {
             let mut first = self.first_error.lock().unwrap_or_else(PoisonError::into_inner);
-            if first.is_none() {
+            // Whoever waited for the stage that failed may get here before it.
+            if first.as_ref().is_none_or(|e| e.kind == ErrorKind::Interrupted) {
                 *first = Some(error);
             }
             drop(first);

@@ -23,6 +23,8 @@ pub enum Base {
     Stage(usize),
     /// An image of the store or of a registry.
     Image(Reference),
+    /// Nothing that can be built; why. Only stages that nobody needs have it.
+    Unknown(String),
     /// An image in an OCI layout on this machine, `oci-layout://DIR[:TAG][@DIGEST]`.
     Layout(String),
 }
@@ -103,6 +105,16 @@ impl Plan {
             plan.stages.push(planned);
         }
         plan.require(target, &mut Vec::new())?;
+        // An ONBUILD trigger of a base image may still name one of the others.
+        for index in (0..plan.stages.len()).filter(|i| !plan.needed.contains(i)).collect::<Vec<_>>() {
+            match plan.base_of(index) {
+                Ok((base, platform)) => {
+                    plan.stages[index].base = base;
+                    plan.stages[index].platform = platform;
+                }
+                Err(error) => plan.stages[index].base = Base::Unknown(error.message),
+            }
+        }
         Ok(plan)
     }
 

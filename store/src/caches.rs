@@ -69,13 +69,23 @@ impl Caches {
             let path = dir.join("lock");
             let lock = File::options().create(true).truncate(false).write(true).open(&path);
             let lock = lock.map_err(Error::io("open", &path))?;
-            if sharing != Sharing::Private {
-                lock.lock().map_err(Error::io("lock", &path))?;
-                break (dir, lock);
-            }
             match lock.try_lock() {
                 Ok(()) => break (dir, lock),
-                Err(TryLockError::WouldBlock) => number += 1,
+                Err(TryLockError::WouldBlock) => match sharing {
+                    Sharing::Private => number += 1,
+                    Sharing::Locked => {
+                        lock.lock().map_err(Error::io("lock", &path))?;
+                        break (dir, lock);
+                    }
+                    // In use by others who share it, or being made: never waits for the former.
+                    Sharing::Shared => {
+                        lock.lock_shared().map_err(Error::io("lock", &path))?;
+                        let data = dir.join("data");
+                        if data.exists() {
+                            return Ok(Cache { data, _lock: lock });
+                        }
+                    }
+                },
                 Err(TryLockError::Error(e)) => return Err(Error::io("lock", &path)(e).into()),
             }
         };

@@ -53,6 +53,7 @@ pub(crate) fn resolve(exec: &Execution<'_>, index: usize, total: usize) -> Resul
                 origin: result.origin.clone(),
             });
         }
+        Base::Unknown(why) => return Err(BuildError::user(why.as_str())),
         Base::Scratch => {
             let image = Image::scratch(&planned.platform).with_config(|config| {
                 if planned.platform.os != "windows" {
