@@ -40,11 +40,7 @@ fn main() -> ExitCode {
 }
 
 fn arguments(mut words: impl Iterator<Item = String>) -> Result<Arguments, String> {
-    let mut arguments = Arguments {
-        orlop: PathBuf::new(),
-        runs: 3,
-        workloads: Vec::new(),
-    };
+    let mut arguments = Arguments { orlop: PathBuf::new(), runs: 3, workloads: Vec::new() };
     while let Some(word) = words.next() {
         match word.as_str() {
             "--orlop" => arguments.orlop = words.next().ok_or("--orlop needs a path")?.into(),
