@@ -195,6 +195,7 @@ impl StageRun<'_, '_> {
         {
             let mut error = BuildError::user(format!("process `{shown}` hit the {limit}"));
             error.tail = Some(output.tail);
+            error.usage = Some(report.usage);
             let flag = match limit {
                 orlop_runner::LimitHit::Memory => "--memory",
                 orlop_runner::LimitHit::Pids => "--pids-limit",
@@ -212,6 +213,7 @@ impl StageRun<'_, '_> {
             }
         };
         error.tail = Some(output.tail);
+        error.usage = Some(report.usage);
         Err(error)
     }
 }
