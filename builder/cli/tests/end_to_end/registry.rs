@@ -97,10 +97,10 @@ fn https_needs_a_certificate_that_is_trusted() {
 }
 
 #[test]
-fn https_with_dockers_certificate_directory() {
+fn https_with_a_certificate_directory() {
     let env = env();
     let (registry, certificate) = secure(&env);
-    let dir = env.dir(&format!("docker/certs.d/{}", registry.host()));
+    let dir = env.dir(&format!("home/.config/containers/certs.d/{}", registry.host()));
     fs::copy(&certificate.authority, dir.join("ca.crt")).expect("copy");
     let name = registry.name("app:1");
     let dockerfile = format!("{FROM}RUN echo secure > /s\n");
