@@ -14,7 +14,7 @@ use orlop_registry_client::{BlobReader, Repository, TagOrDigest, select_platform
 use orlop_store::image::MAX_CONFIG;
 use orlop_store::layout::LoadOptions;
 use orlop_store::{
-    Descriptor, Digest, ErrorKind, Image, Index, Manifest, Named, Platform, Reference, media_type,
+    BlobSink, Descriptor, Digest, ErrorKind, Image, Index, Manifest, Named, Platform, Reference, media_type,
 };
 
 pub use push::{Pushed, push};
@@ -189,6 +189,12 @@ fn fetch_config(
         return Ok(engine.store.blobs().read_small(&descriptor.digest, MAX_CONFIG)?);
     }
     let failed = |error: std::io::Error| stream_error(format!("cannot fetch the config of `{name}`"), error);
+    // A damaged one is fetched again.
+    if engine.store.blobs().has_blob(&descriptor.digest).is_ok_and(|has| has)
+        && let Ok(bytes) = engine.store.blobs().read_small(&descriptor.digest, MAX_CONFIG)
+    {
+        return Ok(bytes);
+    }
     let reader = engine.registry.blob(repository, descriptor)?;
     let mut bytes = Vec::new();
     reader.take(MAX_CONFIG).read_to_end(&mut bytes).map_err(failed)?;
@@ -426,7 +432,8 @@ pub fn pull(
 /// When there is none of that name and platform, or something in it is not what it should be.
 pub fn load_layout(engine: &Engine<'_>, layout: &str, platform: &Platform) -> Result<Image, BuildError> {
     let (path, name) = split_layout(layout);
-    let options = LoadOptions { name: name.map(str::to_owned), platform: Some(platform.clone()) };
+    let options =
+        LoadOptions { name: name.map(str::to_owned), platform: Some(platform.clone()), layers_only: true };
     let loaded = engine.store.load(std::path::Path::new(path), &options)?;
     match <[_; 1]>::try_from(loaded) {
         Ok([one]) => Ok(one.image),

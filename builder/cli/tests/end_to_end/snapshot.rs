@@ -43,7 +43,7 @@ fn normalise(env: &TestEnv, text: &str) -> String {
 
 /// Replaces, word by word, what differs from run to run.
 fn words(line: &str) -> String {
-    let mut out = String::new();
+    let (mut out, line) = stamp(line);
     let mut word = String::new();
     for c in line.chars() {
         if c.is_ascii_alphanumeric() || ".:_-".contains(c) {
@@ -55,6 +55,21 @@ fn words(line: &str) -> String {
         }
     }
     out + &replaced(&word)
+}
+
+/// `#2 0.127 text`, a line of a step's output, without its time; `524 kB` of memory without its number.
+fn stamp(line: &str) -> (String, String) {
+    if let Some((task, rest)) = line.split_once(' ')
+        && task.strip_prefix('#').is_some_and(|n| n.parse::<u32>().is_ok())
+        && let Some((time, rest)) = rest.split_once(' ')
+        && time.contains('.')
+        && time.parse::<f64>().is_ok()
+    {
+        return (format!("{task} [TIME] "), rest.to_owned());
+    }
+    let Some((before, after)) = line.split_once("memory ") else { return (String::new(), line.to_owned()) };
+    let size = after.find([',', ')']).unwrap_or(0);
+    (String::new(), format!("{before}memory [SIZE]{}", &after[size..]))
 }
 
 fn replaced(word: &str) -> String {

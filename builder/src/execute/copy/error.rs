@@ -123,7 +123,7 @@ impl CopyError {
     pub fn hint(&self) -> Option<String> {
         match &self.kind {
             CopyErrorKind::NotFound { ignored: Some((line, text)), .. } => {
-                Some(format!("line {line} of the ignore file excludes it: `{text}`"))
+                Some(format!("line {line} of the ignore file (`.dockerignore`) excludes it: `{text}`"))
             }
             CopyErrorKind::NotFound { similar: Some(similar), .. } => {
                 Some(format!("did you mean `{similar}`?"))
