@@ -273,3 +273,14 @@ fn configuration_fields_of_a_base_survive() {
         (&base.config["unknown"], &base.config["variant"])
     );
 }
+
+/// <https://aka.ms/customizecontainer> writes `USER $APP_UID` also for bases that do not set it.
+#[test]
+fn user_and_workdir_may_expand_to_nothing() {
+    let env = env();
+    let dockerfile =
+        format!("{FROM}WORKDIR /app\nUSER 8\nUSER $NONE\nWORKDIR ${{NONE}}\nRUN id -u > uid; pwd > dir\n");
+    let image = image(&env, &dockerfile);
+    assert_eq!(image.text("/app/uid"), "0\n");
+    assert_eq!(image.text("/app/dir"), "/app\n");
+}
