@@ -10,6 +10,8 @@
 //! Each round builds with the one, then with the other, so that what else the machine does falls on
 //! both. What counts is the ratio of the medians; times are wall-clock seconds of the whole command.
 
+#![expect(clippy::disallowed_methods, reason = "cargo names its target directory so")]
+
 mod builder;
 mod workload;
 
@@ -40,11 +42,7 @@ fn main() -> ExitCode {
 }
 
 fn arguments(mut words: impl Iterator<Item = String>) -> Result<Arguments, String> {
-    let mut arguments = Arguments {
-        orlop: PathBuf::new(),
-        runs: 3,
-        workloads: Vec::new(),
-    };
+    let mut arguments = Arguments { orlop: PathBuf::new(), runs: 3, workloads: Vec::new() };
     while let Some(word) = words.next() {
         match word.as_str() {
             "--orlop" => arguments.orlop = words.next().ok_or("--orlop needs a path")?.into(),
