@@ -1,5 +1,7 @@
 //! Who builds.
 
+#![expect(clippy::disallowed_methods, reason = "the bench starts builders")]
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;

@@ -10,6 +10,8 @@
 //! Each round builds with the one, then with the other, so that what else the machine does falls on
 //! both. What counts is the ratio of the medians; times are wall-clock seconds of the whole command.
 
+#![expect(clippy::disallowed_methods, reason = "cargo names its target directory so")]
+
 mod builder;
 mod workload;
 

@@ -26,6 +26,15 @@ pub struct Place {
     pub span: Span,
 }
 
+/// The processes of a RUN step that failed.
+#[derive(Clone, Debug)]
+pub struct FailedStep {
+    /// The last that they wrote, both streams together.
+    pub tail: Vec<u8>,
+    /// What they used.
+    pub usage: orlop_runner::Usage,
+}
+
 /// Why a build failed.
 #[derive(Debug)]
 pub struct BuildError {
@@ -37,10 +46,8 @@ pub struct BuildError {
     pub place: Option<Place>,
     /// What to type next.
     pub hint: Option<String>,
-    /// The last that a failed step wrote, both streams together.
-    pub tail: Option<Vec<u8>>,
-    /// What a failed step's processes used.
-    pub usage: Option<orlop_runner::Usage>,
+    /// What there is to say of the processes of a RUN step that failed.
+    pub step: Option<Box<FailedStep>>,
     /// Because of what.
     pub source: Option<Box<dyn Error + Send + Sync>>,
 }
@@ -62,7 +69,7 @@ impl BuildError {
     }
 
     fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), place: None, hint: None, tail: None, usage: None, source: None }
+        Self { kind, message: message.into(), place: None, hint: None, step: None, source: None }
     }
 
     /// Adds what to type next.
@@ -86,8 +93,7 @@ impl BuildError {
             message: self.message.clone(),
             place: None,
             hint: self.hint.clone(),
-            tail: None,
-            usage: None,
+            step: None,
             source: self.source.as_ref().map(|s| s.to_string().into()),
         }
     }

@@ -12,6 +12,6 @@ pub mod scope;
 pub mod source;
 pub mod transfer;
 
-pub use error::{BuildError, ErrorKind, Place};
+pub use error::{BuildError, ErrorKind, FailedStep, Place};
 pub use execute::build;
 pub use request::{BuildReport, BuildRequest, Engine};

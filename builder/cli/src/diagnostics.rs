@@ -280,7 +280,7 @@ impl From<BuildError> for Failure {
         let mut failure = Self::new(kind, error.message.clone()).because(&error);
         failure.0.place = error.place;
         failure.0.hint = error.hint;
-        failure.0.tail = error.tail;
+        failure.0.tail = error.step.map(|step| step.tail);
         failure
     }
 }

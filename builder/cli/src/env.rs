@@ -1,6 +1,8 @@
 //! Every environment variable that orlop reads, with its meaning. `orlop --help` and the README are
 //! made from this table; nothing else in the program may call `std::env::var`.
 
+#![expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
+
 use std::ffi::OsString;
 
 /// A variable that orlop reads.

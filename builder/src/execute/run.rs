@@ -10,7 +10,7 @@ use super::mounts::JobMount;
 use super::stage::StageRun;
 use super::step::StepSpec;
 use crate::dockerfile::{Instruction, Invocation, Run, RunNetwork, RunSecurity};
-use crate::error::BuildError;
+use crate::error::{BuildError, FailedStep};
 use crate::event::Task;
 use crate::scope::PROXY_ARGS;
 
@@ -194,8 +194,7 @@ impl StageRun<'_, '_> {
             && !report.exit.is_success()
         {
             let mut error = BuildError::user(format!("process `{shown}` hit the {limit}"));
-            error.tail = Some(output.tail);
-            error.usage = Some(report.usage);
+            error.step = Some(Box::new(FailedStep { tail: output.tail, usage: report.usage }));
             let flag = match limit {
                 orlop_runner::LimitHit::Memory => "--memory",
                 orlop_runner::LimitHit::Pids => "--pids-limit",
@@ -212,8 +211,7 @@ impl StageRun<'_, '_> {
                 BuildError::user(format!("process `{shown}` was ended by signal {signal}"))
             }
         };
-        error.tail = Some(output.tail);
-        error.usage = Some(report.usage);
+        error.step = Some(Box::new(FailedStep { tail: output.tail, usage: report.usage }));
         Err(error)
     }
 }

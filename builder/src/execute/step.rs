@@ -72,7 +72,7 @@ impl StageRun<'_, '_> {
                 return Err(error);
             }
             Err(error) => {
-                task.finish(Outcome::Failed, error.usage, None);
+                task.finish(Outcome::Failed, error.step.as_ref().map(|step| step.usage), None);
                 return Err(error);
             }
         };

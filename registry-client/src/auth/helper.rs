@@ -1,6 +1,8 @@
 //! Docker's credential helpers: programs `docker-credential-NAME` that are given a server's name on
 //! stdin and answer in JSON on stdout.
 
+#![expect(clippy::disallowed_methods, reason = "credential helpers are programs")]
+
 use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::path::PathBuf;

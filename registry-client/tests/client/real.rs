@@ -1,5 +1,7 @@
 //! Debian's `docker-registry` (distribution 2.8), over HTTP and HTTPS, open and with a password.
 
+#![expect(clippy::disallowed_methods, reason = "tests start programs")]
+
 use std::fs;
 use std::io::Read;
 use std::net::TcpListener;

@@ -1,6 +1,8 @@
 //! The suite against the Linux runner, as root and as an ordinary user with and without subordinate ids; and what
 //! only whole processes can show: what happens when orlop itself is killed.
 
+#![expect(clippy::disallowed_methods, reason = "tests start programs")]
+
 use std::ffi::CString;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Write};

@@ -1,5 +1,7 @@
 //! Processes that are killed in the middle of things.
 
+#![expect(clippy::disallowed_methods, reason = "tests start programs")]
+
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;

@@ -1,3 +1,5 @@
+#![expect(clippy::disallowed_methods, reason = "tests start programs")]
+
 use super::*;
 use std::fs;
 use std::io::{Read, Write};

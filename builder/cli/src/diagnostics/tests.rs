@@ -15,7 +15,8 @@ fn a_failed_step_shows_its_output_its_place_and_what_to_do() {
     let mut error = BuildError::user("process `/bin/sh -c make` exited with code 3")
         .at(&file, Span::new(start, start + 8))
         .with_hint("look at the output".to_owned());
-    error.tail = Some(b"cc -c x.c\nx.c:1: \x1b[31merror\x1b[0m\n".to_vec());
+    let tail = b"cc -c x.c\nx.c:1: \x1b[31merror\x1b[0m\n".to_vec();
+    error.step = Some(Box::new(orlop_builder::FailedStep { tail, usage: Default::default() }));
     let failure = Failure::from(error);
     assert_eq!(failure.code(), 1);
     let expected = "\

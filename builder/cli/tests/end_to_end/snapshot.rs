@@ -1,5 +1,7 @@
 //! Messages compared as a whole with the files in `messages/`: exit code and both streams.
 
+#![expect(clippy::disallowed_methods, reason = "tests are told things by the environment")]
+
 use std::fs;
 use std::path::Path;
 

@@ -1,5 +1,7 @@
 //! Which ids a user namespace has, and how they get there.
 
+#![expect(clippy::disallowed_methods, reason = "only `newuidmap` and `newgidmap` may map subordinate ids")]
+
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;

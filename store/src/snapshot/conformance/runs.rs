@@ -1,5 +1,7 @@
 //! Every driver, wherever it works.
 
+#![expect(clippy::disallowed_methods, reason = "tests start programs")]
+
 use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
