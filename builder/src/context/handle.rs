@@ -484,3 +484,16 @@ fn sized(mut call: impl FnMut(&mut [u8]) -> Result<usize, Errno>) -> Result<Vec<
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::owner;
+
+    #[test]
+    fn the_greatest_number_is_no_id() {
+        for (uid, gid) in [(u32::MAX, 0), (0, u32::MAX)] {
+            assert_eq!(owner(uid, gid).unwrap_err(), rustix::io::Errno::INVAL);
+        }
+        assert!(owner(u32::MAX - 1, 0).is_ok());
+    }
+}
