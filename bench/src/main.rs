@@ -1,8 +1,11 @@
 //! Times orlop against Debian's buildah on the same Dockerfiles, side by side:
 //!
 //! ```text
-//! bench/run [--runs N] [WORKLOAD…]
+//! cargo run -p orlop-bench -- [--runs N] [--orlop PROGRAM] [steps|layers|ignored]…
 //! ```
+//!
+//! Needs root and Debian's buildah and runc (`fixtures/packages test` installs them). Without
+//! `--orlop` a release build is made and measured.
 //!
 //! Each round builds with the one, then with the other, so that what else the machine does falls on
 //! both. What counts is the ratio of the medians; times are wall-clock seconds of the whole command.
@@ -16,6 +19,7 @@ use std::process::ExitCode;
 
 use builder::Builder;
 use orlop_fixtures::test_env::work_dir;
+use orlop_fixtures::tool::{need_root, tool};
 use workload::Workload;
 
 struct Arguments {
@@ -36,11 +40,7 @@ fn main() -> ExitCode {
 }
 
 fn arguments(mut words: impl Iterator<Item = String>) -> Result<Arguments, String> {
-    let mut arguments = Arguments {
-        orlop: orlop_fixtures::workspace().join("target/release/orlop"),
-        runs: 5,
-        workloads: Vec::new(),
-    };
+    let mut arguments = Arguments { orlop: PathBuf::new(), runs: 3, workloads: Vec::new() };
     while let Some(word) = words.next() {
         match word.as_str() {
             "--orlop" => arguments.orlop = words.next().ok_or("--orlop needs a path")?.into(),
@@ -54,13 +54,31 @@ fn arguments(mut words: impl Iterator<Item = String>) -> Result<Arguments, Strin
     if arguments.workloads.is_empty() {
         arguments.workloads = Workload::ALL.to_vec();
     }
+    if arguments.orlop.as_os_str().is_empty() {
+        arguments.orlop = release_build()?;
+    }
     if !arguments.orlop.is_file() {
-        return Err(format!("there is no `{}`: cargo build --release -p orlop", arguments.orlop.display()));
+        return Err(format!("there is no `{}`", arguments.orlop.display()));
     }
     Ok(arguments)
 }
 
+/// Builds the product as it is given to people, and gives its path.
+fn release_build() -> Result<PathBuf, String> {
+    let built = tool("cargo")
+        .args(["build", "--release", "--locked", "-p", "orlop"])
+        .current_dir(orlop_fixtures::workspace())
+        .status()
+        .map_err(|e| format!("cannot start cargo: {e}"))?;
+    if !built.success() {
+        return Err(format!("cargo build ended with {built}"));
+    }
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
+    Ok(orlop_fixtures::workspace().join(target).join("release/orlop"))
+}
+
 fn compare(arguments: &Arguments) -> io::Result<()> {
+    need_root();
     let mut out = io::stdout();
     writeln!(out, "{} runs each, medians, seconds; the ratio is buildah / orlop\n", arguments.runs)?;
     writeln!(out, "| workload | build | orlop | buildah | ratio |\n|---|---|---|---|---|")?;

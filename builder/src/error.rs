@@ -39,6 +39,8 @@ pub struct BuildError {
     pub hint: Option<String>,
     /// The last that a failed step wrote, both streams together.
     pub tail: Option<Vec<u8>>,
+    /// What a failed step's processes used.
+    pub usage: Option<orlop_runner::Usage>,
     /// Because of what.
     pub source: Option<Box<dyn Error + Send + Sync>>,
 }
@@ -60,7 +62,7 @@ impl BuildError {
     }
 
     fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), place: None, hint: None, tail: None, source: None }
+        Self { kind, message: message.into(), place: None, hint: None, tail: None, usage: None, source: None }
     }
 
     /// Adds what to type next.
@@ -85,6 +87,7 @@ impl BuildError {
             place: None,
             hint: self.hint.clone(),
             tail: None,
+            usage: None,
             source: self.source.as_ref().map(|s| s.to_string().into()),
         }
     }

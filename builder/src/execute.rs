@@ -3,7 +3,8 @@
 //! One RUN goes `execute/stage.rs` (what the instruction says) → `execute/run.rs` (what the job
 //! needs) → `execute/step.rs` (key, lookup, snapshot, layer) → the runner and the snapshot driver.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::collections::BTreeSet;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
@@ -68,8 +69,8 @@ pub fn build(engine: &Engine<'_>, request: &BuildRequest) -> Result<BuildReport,
         progress,
         context: OnceLock::new(),
         images: Mutex::default(),
-        failed: AtomicBool::new(false),
         first_error: Mutex::new(None),
+        noted: Mutex::default(),
         cached: AtomicUsize::new(0),
         ran: AtomicUsize::new(0),
     };
@@ -121,8 +122,9 @@ pub(crate) struct Execution<'a> {
     context: OnceLock<Result<SourceTree, BuildError>>,
     /// Images that the build has looked up already, by name and platform.
     pub(crate) images: from::Images,
-    failed: AtomicBool,
     first_error: Mutex<Option<BuildError>>,
+    /// What has been said of the host's protection of jobs.
+    noted: Mutex<BTreeSet<String>>,
     pub(crate) cached: AtomicUsize,
     pub(crate) ran: AtomicUsize,
 }
@@ -160,7 +162,6 @@ impl Execution<'_> {
             }
             drop(first);
             // What still runs stops: its result will not be used.
-            self.failed.store(true, Ordering::SeqCst);
             self.engine.cancel.cancel();
         }
     }

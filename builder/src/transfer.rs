@@ -14,7 +14,7 @@ use orlop_registry_client::{BlobReader, Repository, TagOrDigest, select_platform
 use orlop_store::image::MAX_CONFIG;
 use orlop_store::layout::LoadOptions;
 use orlop_store::{
-    Descriptor, Digest, ErrorKind, Image, Index, Manifest, Named, Platform, Reference, media_type,
+    BlobSink, Descriptor, Digest, ErrorKind, Image, Index, Manifest, Named, Platform, Reference, media_type,
 };
 
 pub use push::{Pushed, push};
@@ -185,7 +185,16 @@ fn fetch_config(
             descriptor.size
         )));
     }
+    if engine.store.blobs().contains(&descriptor.digest) {
+        return Ok(engine.store.blobs().read_small(&descriptor.digest, MAX_CONFIG)?);
+    }
     let failed = |error: std::io::Error| stream_error(format!("cannot fetch the config of `{name}`"), error);
+    // A damaged one is fetched again.
+    if engine.store.blobs().has_blob(&descriptor.digest).is_ok_and(|has| has)
+        && let Ok(bytes) = engine.store.blobs().read_small(&descriptor.digest, MAX_CONFIG)
+    {
+        return Ok(bytes);
+    }
     let reader = engine.registry.blob(repository, descriptor)?;
     let mut bytes = Vec::new();
     reader.take(MAX_CONFIG).read_to_end(&mut bytes).map_err(failed)?;
@@ -423,7 +432,8 @@ pub fn pull(
 /// When there is none of that name and platform, or something in it is not what it should be.
 pub fn load_layout(engine: &Engine<'_>, layout: &str, platform: &Platform) -> Result<Image, BuildError> {
     let (path, name) = split_layout(layout);
-    let options = LoadOptions { name: name.map(str::to_owned), platform: Some(platform.clone()) };
+    let options =
+        LoadOptions { name: name.map(str::to_owned), platform: Some(platform.clone()), layers_only: true };
     let loaded = engine.store.load(std::path::Path::new(path), &options)?;
     match <[_; 1]>::try_from(loaded) {
         Ok([one]) => Ok(one.image),
@@ -450,44 +460,4 @@ fn split_layout(layout: &str) -> (&str, Option<&str>) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_layout_is_a_path_with_perhaps_a_tag_or_a_digest() {
-        let digest = format!("sha256:{}", "a".repeat(64));
-        assert_eq!(split_layout("/a/b"), ("/a/b", None));
-        assert_eq!(split_layout("dir:tag"), ("dir", Some("tag")));
-        assert_eq!(split_layout("/a:b/c"), ("/a:b/c", None));
-        assert_eq!(split_layout(&format!("/a@{digest}")), ("/a", Some(digest.as_str())));
-        assert_eq!(split_layout(&format!("/a:t@{digest}")), ("/a", Some(digest.as_str())));
-    }
-
-    #[test]
-    fn items_are_done_once_each_and_none_after_a_failure() {
-        let items: Vec<usize> = (0..100).collect();
-        let done = Mutex::new(Vec::new());
-        side_by_side(&items, |item| {
-            done.lock().unwrap().push(*item);
-            true
-        });
-        let mut all = done.into_inner().unwrap();
-        all.sort_unstable();
-        assert_eq!(all, items);
-        let count = AtomicUsize::new(0);
-        side_by_side(&items, |_| {
-            count.fetch_add(1, Ordering::Relaxed);
-            false
-        });
-        assert!(count.into_inner() <= SIDE_BY_SIDE);
-    }
-
-    #[test]
-    fn foreign_layers_are_refused() {
-        let mut layer =
-            Descriptor::new("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", Digest::of(b""), 0);
-        assert!(refuse_foreign(&layer, "x").is_ok());
-        layer.urls.push("http://169.254.169.254/".to_owned());
-        assert!(refuse_foreign(&layer, "x").unwrap_err().message.contains("169.254"));
-    }
-}
+mod tests;

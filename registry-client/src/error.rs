@@ -348,7 +348,10 @@ impl Error {
 
 fn login_hint(registry: &str) -> String {
     let registry = if registry == "registry-1.docker.io" { "docker.io" } else { registry };
-    format!("log in with `orlop login {registry}`, or check the entry for it in Docker's `config.json`")
+    format!(
+        "Docker's `config.json` needs right credentials for it: `docker login {registry}` or \
+         `skopeo login {registry}` writes them"
+    )
 }
 
 fn host_of(url: &str) -> String {
@@ -448,7 +451,7 @@ mod tests {
     #[test]
     fn hints_name_the_host() {
         let hint = Error::Status(Box::new(status("GET", 401, b""))).hint().unwrap();
-        assert!(hint.contains("orlop login r.example"), "{hint}");
+        assert!(hint.contains("docker login r.example"), "{hint}");
         let refused = Error::Transport {
             method: "GET".into(),
             url: "http://127.0.0.1:5/v2/".into(),

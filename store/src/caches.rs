@@ -24,6 +24,9 @@ pub enum Sharing {
     Locked,
 }
 
+/// How long one who shares a new cache lets another one fill it before looking again.
+const TURN: std::time::Duration = std::time::Duration::from_millis(5);
+
 /// The cache directories of a store.
 #[derive(Clone, Debug)]
 pub struct Caches {
@@ -69,12 +72,22 @@ impl Caches {
             let path = dir.join("lock");
             let lock = File::options().create(true).truncate(false).write(true).open(&path);
             let lock = lock.map_err(Error::io("open", &path))?;
-            if sharing != Sharing::Private {
+            if sharing == Sharing::Locked {
                 lock.lock().map_err(Error::io("lock", &path))?;
                 break (dir, lock);
             }
+            if sharing == Sharing::Shared {
+                lock.lock_shared().map_err(Error::io("lock", &path))?;
+                let data = dir.join("data");
+                if data.exists() {
+                    return Ok(Cache { data, _lock: lock });
+                }
+                // Others that share it may hold the lock for hours: it is never waited for alone.
+                lock.unlock().map_err(Error::io("unlock", &path))?;
+            }
             match lock.try_lock() {
                 Ok(()) => break (dir, lock),
+                Err(TryLockError::WouldBlock) if sharing == Sharing::Shared => std::thread::sleep(TURN),
                 Err(TryLockError::WouldBlock) => number += 1,
                 Err(TryLockError::Error(e)) => return Err(Error::io("lock", &path)(e).into()),
             }
@@ -118,6 +131,27 @@ mod tests {
         assert_eq!(again.path(), cache.path());
         assert!(again.path().join("kept").exists() && !again.path().join("first").exists());
         assert_ne!(get(&caches, "../apt", Sharing::Shared).path(), cache.path());
+    }
+
+    #[test]
+    fn users_that_share_do_not_wait_for_each_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let caches = Caches::open(dir.path());
+        // All at once on a cache that is not there yet, each with the others still holding it.
+        let (sent, got) = std::sync::mpsc::channel();
+        let all = std::sync::Barrier::new(3);
+        std::thread::scope(|s| {
+            for _ in 0..3 {
+                s.spawn(|| {
+                    let _held = get(&caches, "x", Sharing::Shared);
+                    sent.send(()).unwrap();
+                    all.wait();
+                });
+            }
+            for _ in 0..3 {
+                got.recv_timeout(std::time::Duration::from_secs(20)).expect("one waits for another");
+            }
+        });
     }
 
     #[test]

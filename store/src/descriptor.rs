@@ -141,6 +141,14 @@ impl Platform {
     }
 }
 
+impl Platform {
+    /// Whether both name the same system and processor, whatever the variant: what is asked of an image that
+    /// stands alone, because its variant says for what it was made and not what it needs.
+    pub fn same_machine(&self, other: &Self) -> bool {
+        self.os == other.os && self.architecture == other.architecture
+    }
+}
+
 impl FromStr for Platform {
     type Err = PlatformParseError;
 

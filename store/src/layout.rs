@@ -69,6 +69,8 @@ pub struct LoadOptions {
     pub name: Option<String>,
     /// Which one where a name stands for several platforms; that of this machine where none is given.
     pub platform: Option<Platform>,
+    /// Bring its layers alone: the store's list of images does not get it. For what is only built upon.
+    pub layers_only: bool,
 }
 
 /// An image that was read from a file and is now in the store.

@@ -51,7 +51,11 @@ pub(crate) enum Kind {
 
 /// Why a command failed.
 #[derive(Debug)]
-pub(crate) struct Failure {
+pub(crate) struct Failure(Box<Parts>);
+
+/// What there is to say of a failure.
+#[derive(Debug)]
+struct Parts {
     kind: Kind,
     message: String,
     place: Option<Place>,
@@ -62,7 +66,8 @@ pub(crate) struct Failure {
 
 impl Failure {
     fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), place: None, causes: Vec::new(), hint: None, tail: None }
+        let (place, causes, hint, tail) = Default::default();
+        Self(Box::new(Parts { kind, message: message.into(), place, causes, hint, tail }))
     }
 
     /// The command line is wrong.
@@ -93,7 +98,7 @@ impl Failure {
     /// A file operation on a path that the user named.
     pub(crate) fn io(action: &str, path: &Path, error: &io::Error) -> Self {
         let mut failure = Self::new(Kind::User, format!("cannot {action} `{}`", path.display()));
-        failure.causes.push(error.to_string());
+        failure.0.causes.push(error.to_string());
         failure
     }
 
@@ -103,7 +108,7 @@ impl Failure {
             return Self::new(Kind::BrokenPipe, "");
         }
         let mut failure = Self::new(Kind::Internal, "cannot write to standard output");
-        failure.causes.push(error.to_string());
+        failure.0.causes.push(error.to_string());
         failure
     }
 
@@ -114,7 +119,7 @@ impl Failure {
 
     /// Adds what to type next.
     pub(crate) fn with_hint(mut self, hint: impl Into<Option<String>>) -> Self {
-        self.hint = hint.into().or(self.hint);
+        self.0.hint = hint.into().or(self.0.hint);
         self
     }
 
@@ -124,11 +129,11 @@ impl Failure {
         while let Some(cause) = source {
             let text = cause.to_string();
             // A wrapper that repeats its inside says it once.
-            if text != self.message && self.causes.last() != Some(&text) {
+            if text != self.0.message && self.0.causes.last() != Some(&text) {
                 if is_broken_pipe(cause) {
-                    self.kind = Kind::BrokenPipe;
+                    self.0.kind = Kind::BrokenPipe;
                 }
-                self.causes.push(text);
+                self.0.causes.push(text);
             }
             source = cause.source();
         }
@@ -137,7 +142,7 @@ impl Failure {
 
     /// The code that the process ends with.
     pub(crate) fn code(&self) -> u8 {
-        match self.kind {
+        match self.0.kind {
             Kind::User => 1,
             Kind::Usage => 2,
             Kind::Internal => 125,
@@ -150,18 +155,18 @@ impl Failure {
 
     /// Shows it on standard error, as the event `error` of `--progress=rawjson`.
     pub(crate) fn report_as_json(&self) {
-        if matches!(self.kind, Kind::Exit(_) | Kind::BrokenPipe) {
+        if matches!(self.0.kind, Kind::Exit(_) | Kind::BrokenPipe) {
             return;
         }
-        let place = self.place.as_ref();
+        let place = self.0.place.as_ref();
         let event = serde_json::json!({
             "event": "error",
-            "message": self.message,
-            "causes": self.causes,
-            "hint": self.hint,
+            "message": self.0.message,
+            "causes": self.0.causes,
+            "hint": self.0.hint,
             "file": place.map(|place| place.file.name()),
             "line": place.map(|place| place.file.line(place.span.start)),
-            "output": self.tail.as_deref().map(String::from_utf8_lossy),
+            "output": self.0.tail.as_deref().map(String::from_utf8_lossy),
             "exit_code": self.code(),
         });
         // Standard error gone: nobody listens.
@@ -178,15 +183,15 @@ impl Failure {
 
     /// The text that [`Failure::report`] shows.
     fn render(&self, colour: bool) -> String {
-        if matches!(self.kind, Kind::Exit(_) | Kind::BrokenPipe) {
+        if matches!(self.0.kind, Kind::Exit(_) | Kind::BrokenPipe) {
             return String::new();
         }
         let mut out = String::new();
-        if let Some(tail) = self.tail.as_deref().filter(|tail| !tail.is_empty()) {
+        if let Some(tail) = self.0.tail.as_deref().filter(|tail| !tail.is_empty()) {
             out.push_str(&tail_text(tail));
         }
-        let message = clean_lines(&self.message);
-        match &self.place {
+        let message = clean_lines(&self.0.message);
+        match &self.0.place {
             Some(place) => out.push_str(&excerpt(&message, place, colour)),
             None => out.push_str(&Renderer::render(
                 &renderer(colour),
@@ -194,10 +199,10 @@ impl Failure {
             )),
         }
         out.push('\n');
-        for cause in &self.causes {
+        for cause in &self.0.causes {
             out.push_str(&format!("Caused by: {}\n", clean_lines(cause).replace('\n', "\n  ")));
         }
-        if let Some(hint) = &self.hint {
+        if let Some(hint) = &self.0.hint {
             let word = if colour { "\x1b[36mhint\x1b[0m" } else { "hint" };
             out.push_str(&format!("{word}: {}\n", clean_lines(hint).replace('\n', "\n  ")));
         }
@@ -261,7 +266,7 @@ fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+        f.write_str(&self.0.message)
     }
 }
 
@@ -272,8 +277,11 @@ impl From<BuildError> for Failure {
             ErrorKind::Internal => Kind::Internal,
             ErrorKind::Interrupted => Kind::Interrupted,
         };
-        let failure = Self::new(kind, error.message.clone()).because(&error);
-        Self { place: error.place, hint: error.hint, tail: error.tail, ..failure }
+        let mut failure = Self::new(kind, error.message.clone()).because(&error);
+        failure.0.place = error.place;
+        failure.0.hint = error.hint;
+        failure.0.tail = error.tail;
+        failure
     }
 }
 

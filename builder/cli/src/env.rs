@@ -117,6 +117,13 @@ mod tests {
     }
 
     #[test]
+    fn the_readme_has_the_table() {
+        let table: String = ALL.iter().map(|v| format!("| `{}` | {} |\n", v.name, v.doc)).collect();
+        let readme = include_str!("../../../README.md");
+        assert!(readme.contains(&table), "put this into README.md:\n{table}");
+    }
+
+    #[test]
     fn a_name_that_no_variable_can_have_is_not_set() {
         for name in ["", "A=B", "A\0"] {
             assert_eq!(named_by_user(name), None);

@@ -68,7 +68,7 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
 /// Reads a number of processors, `1.5`.
 pub(crate) fn parse_cpus(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
-        Ok(cpus) if cpus.is_finite() && cpus >= 0.01 && cpus <= 8192.0 => Ok(cpus),
+        Ok(cpus) if (0.01..=8192.0).contains(&cpus) => Ok(cpus),
         _ => {
             Err(format!("`{text}` is not a number of processors (expected one such as `1.5`, at least 0.01)"))
         }

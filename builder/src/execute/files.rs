@@ -155,9 +155,7 @@ impl StageRun<'_, '_> {
     /// WORKDIR: sets the directory and makes it, owned by the image's USER, where it is missing.
     pub(crate) fn workdir(&mut self, instruction: &Instruction, word: &Word) -> Result<(), BuildError> {
         let text = self.expand(word)?;
-        if text.is_empty() {
-            return Err(BuildError::user("WORKDIR is empty after expansion"));
-        }
+        // Empty after expansion is the directory as it is, like in BuildKit.
         let dir = join_path(self.image.config().working_dir().unwrap_or("/"), &text);
         self.image = self.image.with_config(|config| config.set_working_dir(Some(&dir)));
         let user = self.image.config().user().unwrap_or_default().to_owned();

@@ -60,10 +60,10 @@ impl StageRun<'_, '_> {
 
     pub(crate) fn user(&mut self, word: &Word) -> Result<(), BuildError> {
         let user = self.expand(word)?;
-        if user.is_empty() {
-            return Err(BuildError::user("USER is empty after expansion"));
-        }
-        self.image = self.image.with_config(|config| config.set_user(Some(&user)));
+        // `USER $APP_UID` with no such variable is in many files: like in BuildKit, the user is root then.
+        self.image = self
+            .image
+            .with_config(|config| config.set_user(Some(&user).filter(|u| !u.is_empty()).map(|u| u.as_str())));
         self.note(&format!("USER {user}"))
     }
 

@@ -28,8 +28,9 @@ enum Origin {
     None,
     /// The build context; what a bind would show.
     Context(Box<(SourceTree, Selection)>),
-    /// Another stage or image.
-    Image(Box<Source>),
+    /// Another stage or image. Of a stage the digest of the files that are shown, where they are not all of
+    /// it: another file of the stage has no part in the step.
+    Image { source: Box<Source>, shown: Option<String> },
 }
 
 impl JobMount {
@@ -47,12 +48,23 @@ impl JobMount {
                 let (_, selection) = context.as_ref();
                 parts.push(KeyPart::new("mount files", &self.target, selection.digest().to_string()));
             }
-            Origin::Image(source) => {
-                parts.push(KeyPart::new("mount files", &self.target, source.snapshot.chain_id().to_string()));
+            Origin::Image { source, shown } => {
+                let files = shown.clone().unwrap_or_else(|| source.snapshot.chain_id().to_string());
+                parts.push(KeyPart::new("mount files", &self.target, files));
             }
         }
         parts
     }
+}
+
+/// What a bind of `path` shows.
+fn shown(path: &str, tree: &SourceTree) -> Result<Selection, BuildError> {
+    let request = CopyRequest {
+        sources: vec![CopySource::Path(path.to_owned())],
+        dest: "/mount".to_owned(),
+        ..CopyRequest::default()
+    };
+    select(&request, tree, &NoCache).map_err(|e| BuildError::user(e.to_string()).with_hint(e.hint()))
 }
 
 impl StageRun<'_, '_> {
@@ -89,18 +101,24 @@ impl StageRun<'_, '_> {
     fn mount_origin(&mut self, mount: &Mount) -> Result<Origin, BuildError> {
         match (mount.kind, &mount.from) {
             (MountKind::Bind | MountKind::Cache, Some(from)) => {
-                Ok(Origin::Image(Box::new(self.source_named(from)?)))
+                let source = Box::new(self.source_named(from)?);
+                let part = mount.source.as_deref().filter(|path| !path.trim_matches('/').is_empty());
+                // The files of an image that is no stage never change: no need to bring them for the key.
+                let stage = mount.kind == MountKind::Bind && self.exec.plan.stage_named(from).is_some();
+                let shown = match part.filter(|_| stage) {
+                    None => None,
+                    Some(path) => {
+                        let view = source.view(self.exec, from)?;
+                        let tree =
+                            SourceTree::root(view.path()).map_err(|e| BuildError::internal(e.to_string()))?;
+                        Some(shown(path, &tree)?.digest().to_string())
+                    }
+                };
+                Ok(Origin::Image { source, shown })
             }
             (MountKind::Bind, None) => {
                 let tree = self.exec.context().map_err(BuildError::again)?;
-                let source = mount.source.clone().unwrap_or_else(|| "/".to_owned());
-                let request = CopyRequest {
-                    sources: vec![CopySource::Path(source)],
-                    dest: "/mount".to_owned(),
-                    ..CopyRequest::default()
-                };
-                let selection = select(&request, tree, &NoCache)
-                    .map_err(|e| BuildError::user(e.to_string()).with_hint(e.hint()))?;
+                let selection = shown(mount.source.as_deref().unwrap_or("/"), tree)?;
                 Ok(Origin::Context(Box::new((tree.clone(), selection))))
             }
             _ => Ok(Origin::None),
@@ -144,11 +162,11 @@ impl StageRun<'_, '_> {
                             .map_err(|e| BuildError::internal(e.to_string()))?;
                         (copy.path().to_owned(), "/mount".into(), Box::new(copy))
                     }
-                    Origin::Image(source_image) if mount.readonly => {
+                    Origin::Image { source: source_image, .. } if mount.readonly => {
                         let view = source_image.view(self.exec, from)?;
                         (view.path().to_owned(), source.into(), Box::new(view))
                     }
-                    Origin::Image(source_image) => {
+                    Origin::Image { source: source_image, .. } => {
                         // Writes are seen by this step alone and go nowhere.
                         source_image.fetch(self.exec, from)?;
                         let copy = store.snapshots()?.prepare(&source_image.snapshot).map_err(internal)?;
@@ -169,7 +187,9 @@ impl StageRun<'_, '_> {
             MountKind::Cache => {
                 let id = mount.id.clone().unwrap_or_else(|| target.clone());
                 let source = match &origin {
-                    Origin::Image(source) => Some((source.view(self.exec, from)?, mount.source.clone())),
+                    Origin::Image { source, .. } => {
+                        Some((source.view(self.exec, from)?, mount.source.clone()))
+                    }
                     _ => None,
                 };
                 let sharing = match mount.sharing {

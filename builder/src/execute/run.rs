@@ -1,6 +1,8 @@
 //! RUN: from the instruction to a job.
 
-use orlop_runner::{Exit, HostEntry, Network, OutputSink, RunSpec, Stream, Usage};
+use std::sync::PoisonError;
+
+use orlop_runner::{Confinement, Exit, HostEntry, Network, OutputSink, RunSpec, Stream, Usage};
 use orlop_store::snapshot::Active;
 use orlop_store::steps::KeyPart;
 
@@ -178,8 +180,11 @@ impl StageRun<'_, '_> {
                 }
             })?;
         drop(held);
-        for lesser in report.confinement.iter().filter(|c| !c.is_full()) {
-            task.note(lesser.to_string());
+        for text in lesser(&report.confinement) {
+            // The host is the same for every step: once is enough.
+            if self.exec.noted.lock().unwrap_or_else(PoisonError::into_inner).insert(text.what) {
+                task.note(text.said);
+            }
         }
         if report.cancelled {
             return Err(BuildError::interrupted());
@@ -190,6 +195,7 @@ impl StageRun<'_, '_> {
         {
             let mut error = BuildError::user(format!("process `{shown}` hit the {limit}"));
             error.tail = Some(output.tail);
+            error.usage = Some(report.usage);
             let flag = match limit {
                 orlop_runner::LimitHit::Memory => "--memory",
                 orlop_runner::LimitHit::Pids => "--pids-limit",
@@ -207,8 +213,35 @@ impl StageRun<'_, '_> {
             }
         };
         error.tail = Some(output.tail);
+        error.usage = Some(report.usage);
         Err(error)
     }
+}
+
+/// What the host did not give, as one line.
+struct Lesser {
+    what: String,
+    said: String,
+}
+
+/// What of a job's protection is less than asked for, all controllers of the cgroup as one.
+fn lesser(confinement: &[Confinement]) -> Vec<Lesser> {
+    let mut out: Vec<Lesser> = Vec::new();
+    let mut cgroup: Option<(Confinement, Vec<&str>)> = None;
+    for one in confinement.iter().filter(|c| !c.is_full()) {
+        match (one.what.strip_prefix("cgroup "), &mut cgroup) {
+            (Some(name), Some((first, names))) if first.got == one.got && first.asked == one.asked => {
+                names.push(name);
+            }
+            (Some(name), none @ None) => *none = Some((one.clone(), vec![name])),
+            _ => out.push(Lesser { what: one.what.clone(), said: one.to_string() }),
+        }
+    }
+    if let Some((mut first, names)) = cgroup {
+        first.what = format!("cgroup {}", names.join(", "));
+        out.push(Lesser { said: first.to_string(), what: first.what });
+    }
+    out
 }
 
 /// Passes a job's output on and keeps its end.

@@ -71,7 +71,10 @@ impl StageRun<'_, '_> {
                 task.finish(Outcome::Canceled, None, None);
                 return Err(error);
             }
-            Err(error) => return Err(error),
+            Err(error) => {
+                task.finish(Outcome::Failed, error.usage, None);
+                return Err(error);
+            }
         };
         exec.check_canceled()?;
         let diff = store.snapshots()?.diff(&active).map_err(orlop_store::Error::from)?;

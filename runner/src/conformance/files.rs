@@ -14,6 +14,7 @@ pub(super) const CHECKS: &[Check] = &[
     ("the root is writable, or read-only when asked", readonly_root),
     ("a tmpfs is empty, limited and gone", tmpfs),
     ("a secret is a file with its mode and owner", secret),
+    ("a mounted script can be started", script),
     ("a read-only bind is read-only", readonly_bind),
     ("a writable bind is shared", writable_bind),
     ("a bind source stays inside what it is in", bind_within),
@@ -142,6 +143,17 @@ fn secret(bench: &Bench) {
         spec.user.groups = vec![gid];
         assert_eq!(bench.output(&spec), "hunter2");
     }
+}
+
+/// A heredoc with a `#!` line is such a file.
+fn script(bench: &Bench) {
+    let mut spec = bench.sh("/dev/pipes/EOF; /dev/pipes/data 2>&- || echo \"not started: $?\"");
+    let text = "#!/bin/sh\necho started $0\n";
+    spec.mounts = vec![
+        Mount::file("/dev/pipes/EOF", text, 0o755, 0, 0),
+        Mount::file("/dev/pipes/data", text, 0o644, 0, 0),
+    ];
+    assert_eq!(bench.output(&spec), "started /dev/pipes/EOF\nnot started: 126\n");
 }
 
 fn readonly_bind(bench: &Bench) {

@@ -270,7 +270,9 @@ impl Support {
             std::os::unix::fs::fchown(&file, Some(owner.0), Some(owner.1))?;
         }
         rustix::fs::fchmod(&file, Mode::from_raw_mode(mode & 0o7777))?;
-        let attributes = NOSUID | NODEV | NOEXEC | if readonly { RDONLY } else { 0 };
+        // A file is a program only where its mode says so.
+        let exec = if mode & 0o111 == 0 { NOEXEC } else { 0 };
+        let attributes = NOSUID | NODEV | exec | if readonly { RDONLY } else { 0 };
         let name = CString::new(name).map_err(|_| io::ErrorKind::InvalidInput)?;
         Ok(Action::File { of: None, name, attributes })
     }

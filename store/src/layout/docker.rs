@@ -129,7 +129,7 @@ fn read_item(store: &Store, source: &dyn Source, item: &Item, options: &LoadOpti
         return Err(Error::invalid(source.name(), why));
     }
     if let Some(platform) = &options.platform
-        && !platform.matches(&image.platform())
+        && !platform.same_machine(&image.platform())
     {
         let why = format!("its image is for {}, not for {platform}", image.platform());
         return Err(Error::invalid(source.name(), why));

@@ -157,14 +157,13 @@ pub(super) fn read(store: &Store, source: &dyn Source, options: &LoadOptions) ->
             }
         }
     }
-    let explicit = options.platform.as_ref();
     found
         .into_iter()
         .map(|(manifest, top, mut names)| {
             names.sort();
             names.dedup();
-            let image = import(store, source, &manifest, explicit)?;
-            if media_type::is_index(&top.media_type) {
+            let image = import(store, source, &manifest, options)?;
+            if !options.layers_only && media_type::is_index(&top.media_type) {
                 let bytes = read_blob(source, &top, MAX_MANIFEST)?;
                 store.images().put_index(&Index::parse(&bytes, &top.media_type)?)?;
             }
@@ -248,14 +247,14 @@ fn import(
     store: &Store,
     source: &dyn Source,
     descriptor: &Descriptor,
-    platform: Option<&Platform>,
+    options: &LoadOptions,
 ) -> Result<Image> {
     let manifest = Manifest::parse(&read_blob(source, descriptor, MAX_MANIFEST)?, &descriptor.media_type)?;
     let config = read_blob(source, &manifest.config, MAX_CONFIG)?;
     let image = Image::from_parts(&config, Some(manifest.clone()))?;
-    if let Some(platform) = platform
+    if let Some(platform) = &options.platform
         && !image.platform().os.is_empty()
-        && !platform.matches(&image.platform())
+        && !platform.same_machine(&image.platform())
     {
         let why = format!("its image is for {}, not for {platform}", image.platform());
         return Err(Error::invalid(source.name(), why));
@@ -266,6 +265,8 @@ fn import(
         let (reader, _) = source.need(&path(&blob.digest))?;
         store.import_layer(blob, diff_id, below, reader)?;
     }
-    store.images().put(&image)?;
+    if !options.layers_only {
+        store.images().put(&image)?;
+    }
     Ok(image)
 }

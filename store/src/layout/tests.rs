@@ -133,13 +133,16 @@ fn a_layout_keeps_images_of_other_names() {
     save(&other, "app:1");
     let (_b, to) = store();
     let get = |n: &str| {
-        to.load(&layout, &LoadOptions { name: Some(n.into()), platform: None }).unwrap()[0].image.id()
+        to.load(&layout, &LoadOptions { name: Some(n.into()), ..LoadOptions::default() }).unwrap()[0]
+            .image
+            .id()
     };
     assert_eq!((get("app:1"), get("2")), (other.id(), image.id()));
     assert_eq!(get("docker.io/library/app:2"), image.id());
     assert_eq!(get(&image.manifest().unwrap().digest().to_string()), image.id());
     assert_eq!(to.load(&layout, &LoadOptions::default()).unwrap().len(), 2);
-    let error = to.load(&layout, &LoadOptions { name: Some("3".into()), platform: None }).unwrap_err();
+    let error =
+        to.load(&layout, &LoadOptions { name: Some("3".into()), ..LoadOptions::default() }).unwrap_err();
     assert!(error.to_string().contains("no image `3` in it, only: `2`, `1`"), "{error}");
     let foreign = dir.path().join("foreign");
     std::fs::create_dir(&foreign).unwrap();
@@ -218,12 +221,16 @@ fn an_index_of_platforms_gives_the_one_asked_for() {
     std::fs::write(&path, repacked(&files)).unwrap();
     let (_b, to) = store();
     for (platform, id) in [("linux/arm64", arm.id()), ("linux/amd64", image.id())] {
-        let options = LoadOptions { name: Some("multi".into()), platform: Some(platform.parse().unwrap()) };
+        let options = LoadOptions {
+            name: Some("multi".into()),
+            platform: Some(platform.parse().unwrap()),
+            ..LoadOptions::default()
+        };
         let loaded = to.load(&path, &options).unwrap();
         assert_eq!(loaded[0].image.id(), id);
         assert_eq!(to.images().index(&descriptor.digest).unwrap(), inner);
     }
-    let options = LoadOptions { name: None, platform: Some("linux/s390x".parse().unwrap()) };
+    let options = LoadOptions { platform: Some("linux/s390x".parse().unwrap()), ..LoadOptions::default() };
     let error = to.load(&path, &options).unwrap_err();
     assert!(error.to_string().contains("no image for linux/s390x in it, only for: linux/amd64"), "{error}");
 }

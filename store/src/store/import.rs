@@ -6,7 +6,7 @@ use super::Store;
 use crate::blob::BlobWriter;
 use crate::descriptor::{Descriptor, media_type};
 use crate::digest::{Digest, Digester, VerifiedReader};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::image::{Image, ImageLayer};
 use crate::layer::compress::decompress;
 use crate::layer::{LayerError, chain_id};
@@ -157,6 +157,15 @@ impl Store {
             io::copy(tee, &mut io::sink()).map_err(Error::stream(what))?;
             Ok(unpacked)
         });
+        if let Err(error) = &result
+            && tee.error.is_none()
+            && error.kind() == ErrorKind::Content
+        {
+            // Bytes that cannot be unpacked are most often not the bytes that were asked for, and only the
+            // digest of all of them tells. There are no more than the descriptor says.
+            tee.writer = None;
+            let _ = io::copy(tee, &mut io::sink());
+        }
         // The first error of the stream says more than what the archive's reader made of it.
         match tee.error.take() {
             Some(error) if result.is_err() => Err(Error::stream(what)(error)),

@@ -37,7 +37,7 @@ pub(crate) fn run(app: &App, args: &LoadArgs) -> Result<(), Failure> {
             .with_hint("name the file with `-i FILE`".to_owned()));
     }
     let session = app.session(args.progress.mode()?)?;
-    let options = LoadOptions { name: None, platform: args.platform.clone() };
+    let options = LoadOptions { platform: args.platform.clone(), ..LoadOptions::default() };
     let lines = session.work(|engine, progress| {
         let task = progress.start(match path {
             Some(path) => format!("read {}", path.display()),

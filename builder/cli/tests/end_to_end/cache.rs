@@ -94,6 +94,26 @@ fn early_cutoff_works_across_stages() {
 }
 
 #[test]
+fn of_a_stage_only_the_mounted_files_count() {
+    let env = env();
+    let dockerfile = format!(
+        "{FROM} AS made\nCOPY used other /\n{FROM}RUN --mount=from=made,source=/used,target=/in cp /in /out\n\
+         {ONCE} > /id\n"
+    )
+    .replace("\n AS", " AS");
+    env.file("context/used", "one");
+    env.file("context/other", "one");
+    let first = image(&env, &dockerfile);
+    env.file("context/other", "two");
+    let second = image(&env, &dockerfile);
+    assert_eq!(first.text("/id"), second.text("/id"));
+    env.file("context/used", "two");
+    let third = image(&env, &dockerfile);
+    assert_eq!(third.text("/out"), "two");
+    assert_ne!(first.text("/id"), third.text("/id"));
+}
+
+#[test]
 fn steps_are_kept_when_a_later_one_fails() {
     let env = env();
     let steps = format!("{FROM}{ONCE} > /id\n");

@@ -64,9 +64,14 @@ pub(crate) fn build<'a>(env: &'a TestEnv, dockerfile: &str) -> Invocation<'a> {
 
 /// The same over another base.
 pub(crate) fn build_over<'a>(env: &'a TestEnv, dockerfile: &str, base: &str) -> Invocation<'a> {
+    build_as(env, dockerfile, base, "built")
+}
+
+/// The same under another name.
+pub(crate) fn build_as<'a>(env: &'a TestEnv, dockerfile: &str, base: &str, name: &str) -> Invocation<'a> {
     let file = env.file("Dockerfile", dockerfile);
     let context = env.dir("context");
-    env.orlop(["build", "--progress=plain", "-t", "built", "--build-arg"])
+    env.orlop(["build", "--progress=plain", "-t", name, "--build-arg"])
         .arg(format!("BASE={base}"))
         .arg("-f")
         .arg(file)

@@ -35,7 +35,7 @@ fn inspect_and_history() {
     let shown = env.orlop(["inspect", "built"]).run().success().stdout;
     let shown: Value = serde_json::from_str(&shown).unwrap_or_else(|e| panic!("{e}: {shown}"));
     let text = shown.to_string();
-    assert!(text.contains(id.trim_end()) && text.contains("A=1") && text.contains("diff_ids"), "{text}");
+    assert!(text.contains(id.trim_end()) && text.contains("A=1") && text.contains("RootFS"), "{text}");
     let history = env.orlop(["history", "built"]).run().success().stdout;
     let env_line = history.lines().position(|l| l.contains("ENV A=1"));
     let run_line = history.lines().position(|l| l.contains("echo x > /x"));

@@ -76,14 +76,13 @@ fn docker_archive() {
 #[test]
 fn compressions() {
     let env = env();
-    for (name, suffix) in [("gzip", "+gzip"), ("zstd", "+zstd"), ("uncompressed", "")] {
-        let dest = env.path(&format!("{name}.layout"));
+    let kinds =
+        [("gzip,compression-level=3", "+gzip"), ("zstd,compression-level=3", "+zstd"), ("uncompressed", "")];
+    for (name, suffix) in kinds {
+        let dest = env.path(&format!("layout{suffix}"));
         output(
             &env,
-            &format!(
-                "type=oci,dest={},tar=false,compression={name},compression-level=3,force-compression=true",
-                dest.display()
-            ),
+            &format!("type=oci,dest={},tar=false,compression={name},force-compression=true", dest.display()),
         );
         let (manifest, _) = layout::read(&dest);
         for layer in manifest["layers"].as_array().cloned().unwrap_or_default() {
@@ -154,7 +153,8 @@ fn registry_by_output_and_by_flag() {
     let registry = orlop_fixtures::registry::start();
     output(&env, &format!("type=registry,name={}", registry.name("by-type:1")));
     output(&env, &format!("type=image,name={},push=true", registry.name("by-push:1")));
-    build(&env, &dockerfile()).args(["-t", &registry.name("by-flag:1"), "--push"]).run().success();
+    let by_flag = registry.name("by-flag:1");
+    crate::build_as(&env, &dockerfile(), &crate::base_name(), &by_flag).arg("--push").run().success();
     for name in ["by-type:1", "by-push:1", "by-flag:1"] {
         check(&Opened::from(&format!("docker://{}", registry.name(name))));
     }
@@ -180,10 +180,10 @@ fn save_and_load() {
     let env = env();
     build(&env, &dockerfile()).run().success();
     let other = crate::env();
-    for format in ["oci", "docker"] {
+    for format in ["oci-archive", "docker-archive"] {
         let file = env.path(&format!("saved-{format}.tar"));
         env.orlop(["save", "--format", format, "-o"]).arg(&file).arg("built").run().success();
-        check(&Opened::from(&format!("{format}-archive:{}", file.display())));
+        check(&Opened::from(&format!("{format}:{}", file.display())));
         let run = other.orlop(["load", "-i"]).arg(&file).run().success();
         assert!(run.stdout.contains("built"), "{run}");
         let run = other.orlop(["run", "--rm", "built", "cat", "/d/file"]).run().success();
@@ -211,6 +211,22 @@ fn an_output_that_nobody_knows_is_a_usage_error() {
     let env = env();
     let run = build(&env, FROM).args(["-o", "type=cd-rom,dest=/dev/sr0"]).run().code(2).says("cd-rom");
     crate::snapshot::check(&env, "output-unknown-type", &run);
-    let run = build(&env, FROM).args(["-o", "type=oci"]).run().code(2).says("dest");
+    let run = build(&env, FROM).args(["-o", "type=local"]).run().code(2).says("dest");
     crate::snapshot::check(&env, "output-without-dest", &run);
+}
+
+#[test]
+fn an_archive_without_a_destination_goes_to_standard_output_alone() {
+    let env = env();
+    let file = env.path("piped.tar");
+    let script = r#"exec "$0" --root "$1" build -q --build-arg "BASE=$2" -o type=oci -f "$3" "$4" > "$5""#;
+    let dockerfile = env.file("Dockerfile", FROM);
+    run(tool("sh")
+        .args(["-c", script, crate::ORLOP])
+        .arg(env.store())
+        .arg(crate::base_name())
+        .arg(dockerfile)
+        .arg(env.dir("context"))
+        .arg(&file));
+    assert!(Opened::archive(&file).has("/bin/busybox"));
 }

@@ -187,7 +187,13 @@ fn privileged_buildah_mounts_our_image_with_the_same_tree_as_umoci_unpacks() {
     run(&mut command);
     let _ = std::fs::remove_file(tree);
     let mounted = tree::read(&dir.join("tree"));
-    let wrong = tree::differences(&umoci, &mounted);
+    // A layer says nothing of the root where a step did not change its mode or owner; containers/storage
+    // then gives the layer's directory a mode of its own, which its mount shows.
+    let below = |mut tree: tree::Tree| {
+        tree.remove("/");
+        tree
+    };
+    let wrong = tree::differences(&below(umoci), &below(mounted.clone()));
     assert!(wrong.is_empty(), "umoci, then buildah\n{}", wrong.join("\n"));
     assert!(mounted.contains_key("/again") && !mounted.contains_key("/bin/vi"));
 }

@@ -73,6 +73,8 @@ fn privileged_rootless_fixtures_come_out_as_buildahs() {
         let expect = fixture.expect();
         let env = env(User::with_subordinate_ids());
         let staged = fixture.stage(&env.path(""));
+        // What the user builds from is the user's own.
+        User::with_subordinate_ids().give(&staged.context);
         let build = env
             .orlop(["build", "--progress=plain", "-t", "built", "--build-arg"])
             .arg(format!("BASE={}", layout_name(&env.path("base"))))
@@ -118,10 +120,9 @@ fn privileged_rootless_push_pull_and_run() {
     let env = env(User::with_subordinate_ids());
     let registry = orlop_fixtures::registry::start();
     let name = registry.name("app:1");
-    build(&env, &format!("{FROM}RUN echo rootless > /r && chown 8 /r\nCMD [\"cat\", \"/r\"]\n"))
-        .args(["-t", &name, "--push"])
-        .run()
-        .success();
+    let dockerfile = format!("{FROM}RUN echo rootless > /r && chown 8 /r\nCMD [\"cat\", \"/r\"]\n");
+    let base = layout_name(&env.path("base"));
+    crate::build_as(&env, &dockerfile, &base, &name).arg("--push").run().success();
     env.orlop(["rmi", &name]).run().success();
     env.orlop(["pull", &name]).run().success();
     let run = env.orlop(["run", "--rm", &name]).run().success();

@@ -36,14 +36,14 @@ fn normalise(env: &TestEnv, text: &str) -> String {
     let text = text.replace(&dir, "[DIR]").replace(&base, "[BASE]");
     let mut out = String::new();
     for line in text.split_inclusive('\n') {
-        out.push_str(&words(line));
+        out.push_str(&words(&sizes(line)));
     }
     out
 }
 
 /// Replaces, word by word, what differs from run to run.
 fn words(line: &str) -> String {
-    let mut out = String::new();
+    let (mut out, line) = stamp(line);
     let mut word = String::new();
     for c in line.chars() {
         if c.is_ascii_alphanumeric() || ".:_-".contains(c) {
@@ -57,6 +57,30 @@ fn words(line: &str) -> String {
     out + &replaced(&word)
 }
 
+/// `#2 0.127 text`, a line of a step's output, without its time.
+fn stamp(line: &str) -> (String, &str) {
+    if let Some((task, rest)) = line.split_once(' ')
+        && task.strip_prefix('#').is_some_and(|n| n.parse::<u32>().is_ok())
+        && let Some((time, rest)) = rest.split_once(' ')
+        && time.contains('.')
+        && time.parse::<f64>().is_ok()
+    {
+        return (format!("{task} [TIME] "), rest);
+    }
+    (String::new(), line)
+}
+
+/// Replaces `4.52 MB` and the like.
+fn sizes(line: &str) -> String {
+    let words: Vec<&str> = line.split(' ').collect();
+    let unit = |word: &str| matches!(word.trim_end_matches([',', ')', '\n']), "B" | "kB" | "MB" | "GB");
+    let is_size = |at: usize| {
+        words[at].parse::<f64>().is_ok() && words.get(at + 1).is_some_and(|following| unit(following))
+    };
+    let shown = |at: usize| if is_size(at) { "[SIZE]" } else { words[at] };
+    (0..words.len()).map(shown).collect::<Vec<_>>().join(" ")
+}
+
 fn replaced(word: &str) -> String {
     let bare = word.trim_end_matches(['.', ':']);
     let rest = &word[bare.len()..];
@@ -68,6 +92,9 @@ fn replaced(word: &str) -> String {
     }
     if (bare.len() == 12 || bare.len() == 64) && bare.chars().all(|c| c.is_ascii_hexdigit()) {
         return format!("[DIGEST]{rest}");
+    }
+    if bare.len() >= 7 && bare.chars().all(|c| c.is_ascii_digit()) {
+        return format!("[SIZE]{rest}");
     }
     let seconds = bare.trim_end_matches(['s', 'm']);
     if seconds.len() < bare.len()

@@ -46,8 +46,8 @@ pub fn apply(selection: &Selection, root: &Path, owners: &Owners<'_>) -> Result<
     let root = Dir::open(root).map_err(CopyErrorKind::io("open", root))?;
     let mut writer =
         Writer { to: Destination { root, owner, link: selection.link }, stats: CopyStats::default() };
-    // Files of several words can only be meant to go into a directory; BuildKit would write one over the
-    // other. Those of one pattern are written so, the last one stays: Dockerfiles with `COPY *.jar app.jar`
+    // Files of several words can only be meant to go into a directory, and the reference wants that said by a
+    // slash; BuildKit would write one over the other. Those of one pattern are written so, the last one stays: Dockerfiles with `COPY *.jar app.jar`
     // build on it.
     let mut files: Vec<usize> =
         selection.groups.iter().filter(|group| !group.is_directory()).map(|group| group.word).collect();
@@ -86,9 +86,10 @@ impl Writer {
             _ => {
                 let Some(entry) = group.entries.first() else { return Ok(()) };
                 let (found, meta) = self.to.find(&path)?;
-                let directory = dest.ends_with('/')
-                    || meta.is_some_and(|meta| meta.is_dir())
-                    || (several && meta.is_none());
+                let directory = dest.ends_with('/') || meta.is_some_and(|meta| meta.is_dir());
+                if several && !directory {
+                    return Err(CopyErrorKind::SeveralToOne { path: dest.to_owned() });
+                }
                 let (parent, name) = if directory {
                     (path, group.name.clone())
                 } else {

@@ -38,6 +38,12 @@ pub enum CopyErrorKind {
         /// The place in the image.
         path: String,
     },
+    /// Several files should go where only one can.
+    #[error("several sources need a directory as their destination, and `{path}` is none")]
+    SeveralToOne {
+        /// The destination as it was given.
+        path: String,
+    },
     /// A file should go where a directory is.
     #[error("cannot replace the directory `{path}` with a file")]
     IsADirectory {
@@ -123,7 +129,7 @@ impl CopyError {
     pub fn hint(&self) -> Option<String> {
         match &self.kind {
             CopyErrorKind::NotFound { ignored: Some((line, text)), .. } => {
-                Some(format!("line {line} of the ignore file excludes it: `{text}`"))
+                Some(format!("line {line} of the ignore file (`.dockerignore`) excludes it: `{text}`"))
             }
             CopyErrorKind::NotFound { similar: Some(similar), .. } => {
                 Some(format!("did you mean `{similar}`?"))
@@ -132,6 +138,9 @@ impl CopyError {
                 "a path cannot leave the context; build with a directory further up as the context"
                     .to_owned(),
             ),
+            CopyErrorKind::SeveralToOne { path } => {
+                Some(format!("the destination must be a directory and end with `/`: `{path}/`"))
+            }
             CopyErrorKind::IsADirectory { path } => {
                 Some(format!("end the destination with `/` to copy into a directory, as in `{path}/`"))
             }

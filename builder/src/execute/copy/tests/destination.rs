@@ -47,7 +47,13 @@ fn a_directory_gives_its_content() {
 #[test]
 fn several_files_go_into_a_directory() {
     let bench = Bench::new().in_context(&["a", "b"]);
+    assert_eq!(bench.copied(&copy(&["a", "b", "/x/"])), tree([("x", "/"), ("x/a", "a"), ("x/b", "b")]));
+    // Without the slash only a directory that is there will do.
+    let bench = Bench::new().in_context(&["a", "b"]).in_image(&["x/"]);
     assert_eq!(bench.copied(&copy(&["a", "b", "/x"])), tree([("x", "/"), ("x/a", "a"), ("x/b", "b")]));
+    let error = Bench::new().in_context(&["a", "b"]).copy(&copy(&["a", "b", "/x"])).unwrap_err();
+    assert!(matches!(error.kind, super::CopyErrorKind::SeveralToOne { .. }), "{error}");
+    assert!(error.hint().unwrap().contains("`/x/`"));
     // But those of one pattern replace one another, as in BuildKit.
     let bench = Bench::new().in_context(&["app-plain.jar", "app.jar"]);
     assert_eq!(bench.copied(&copy(&["*.jar", "/x.jar"])), tree([("x.jar", "app.jar")]));

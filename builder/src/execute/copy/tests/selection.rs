@@ -120,12 +120,12 @@ fn what_is_ignored_is_not_there() {
     for word in ["drop", "dir/drop", "gone", "gone/x", "link"] {
         let error = bench.select_ignoring(&copy(&[word, "/"]), ignore).unwrap_err();
         assert!(
-            error.hint().unwrap_or_default().contains("of the ignore file excludes it"),
+            error.hint().unwrap_or_default().contains("of the ignore file (`.dockerignore`) excludes it"),
             "{word} {error:?}"
         );
     }
     let error = bench.select_ignoring(&copy(&["drop", "/"]), "drop").unwrap_err();
-    assert_eq!(error.hint().unwrap(), "line 1 of the ignore file excludes it: `drop`");
+    assert_eq!(error.hint().unwrap(), "line 1 of the ignore file (`.dockerignore`) excludes it: `drop`");
     assert_eq!(taken(&bench, &copy(&["d*", "/"]), ignore), ["dir/keep"]);
 }
 

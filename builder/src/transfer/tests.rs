@@ -1,0 +1,247 @@
+use super::*;
+
+#[test]
+fn a_layout_is_a_path_with_perhaps_a_tag_or_a_digest() {
+    let digest = format!("sha256:{}", "a".repeat(64));
+    assert_eq!(split_layout("/a/b"), ("/a/b", None));
+    assert_eq!(split_layout("dir:tag"), ("dir", Some("tag")));
+    assert_eq!(split_layout("/a:b/c"), ("/a:b/c", None));
+    assert_eq!(split_layout(&format!("/a@{digest}")), ("/a", Some(digest.as_str())));
+    assert_eq!(split_layout(&format!("/a:t@{digest}")), ("/a", Some(digest.as_str())));
+}
+
+#[test]
+fn items_are_done_once_each_and_none_after_a_failure() {
+    let items: Vec<usize> = (0..100).collect();
+    let done = Mutex::new(Vec::new());
+    side_by_side(&items, |item| {
+        done.lock().unwrap().push(*item);
+        true
+    });
+    let mut all = done.into_inner().unwrap();
+    all.sort_unstable();
+    assert_eq!(all, items);
+    let count = AtomicUsize::new(0);
+    side_by_side(&items, |_| {
+        count.fetch_add(1, Ordering::Relaxed);
+        false
+    });
+    assert!(count.into_inner() <= SIDE_BY_SIDE);
+}
+
+#[test]
+fn foreign_layers_are_refused() {
+    let mut layer =
+        Descriptor::new("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", Digest::of(b""), 0);
+    assert!(refuse_foreign(&layer, "x").is_ok());
+    layer.urls.push("http://169.254.169.254/".to_owned());
+    assert!(refuse_foreign(&layer, "x").unwrap_err().message.contains("169.254"));
+}
+
+/// A store of its own, and everything else that a transfer works with.
+struct World {
+    store: orlop_store::Store,
+    client: orlop_registry_client::Client,
+    cancel: orlop_runner::CancelToken,
+    _dir: tempfile::TempDir,
+}
+
+struct Silent;
+
+impl crate::event::Observer for Silent {
+    fn event(&self, _event: crate::event::Event) {}
+}
+
+struct NoRunner;
+
+impl orlop_runner::Runner for NoRunner {
+    fn probe(&self) -> orlop_runner::HostReport {
+        orlop_runner::HostReport::default()
+    }
+
+    fn run(
+        &self,
+        _spec: &orlop_runner::RunSpec,
+        _output: &mut dyn orlop_runner::OutputSink,
+        _cancel: &orlop_runner::CancelToken,
+    ) -> Result<orlop_runner::RunReport, orlop_runner::RunError> {
+        Err(orlop_runner::RunError::Cancelled)
+    }
+}
+
+impl World {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let options = orlop_store::StoreOptions {
+            xattrs: orlop_store::layer::XattrForm::User,
+            ownership: orlop_store::layer::Ownership::Ignore,
+            driver: orlop_store::Driver::Copy,
+            ..Default::default()
+        };
+        Self {
+            store: orlop_store::Store::open(&dir.path().join("store"), &options).unwrap(),
+            client: orlop_registry_client::Client::new(Default::default()).unwrap(),
+            cancel: orlop_runner::CancelToken::new(),
+            _dir: dir,
+        }
+    }
+
+    fn engine(&self) -> Engine<'_> {
+        Engine {
+            store: &self.store,
+            registry: &self.client,
+            runner: &NoRunner,
+            observer: &Silent,
+            cancel: &self.cancel,
+        }
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&Engine<'_>, &Task<'_>) -> T) -> T {
+        let progress = crate::event::Progress::new(&Silent);
+        let task = progress.start("test");
+        act(&self.engine(), &task)
+    }
+}
+
+fn layer(name: &str) -> Vec<u8> {
+    use orlop_store::layer::tar::{Entry, Kind, Time, Writer};
+    let mut tar = Writer::new(Vec::new());
+    let entry = Entry {
+        path: name.as_bytes().to_vec(),
+        kind: Kind::File,
+        mode: 0o644,
+        uid: 0,
+        gid: 0,
+        mtime: Time::default(),
+        link: Vec::new(),
+        size: name.len() as u64,
+        device: (0, 0),
+        xattrs: Default::default(),
+    };
+    tar.append(&entry, name.as_bytes()).unwrap();
+    tar.finish().unwrap()
+}
+
+/// Puts an image of two layers into the repository `x`, under an index. Gives its manifest.
+fn serve(registry: &orlop_registry_client::fake::FakeRegistry) -> Digest {
+    let layers = [layer("one"), layer("two")];
+    let diff_ids: Vec<Digest> = layers.iter().map(|bytes| Digest::of(bytes)).collect();
+    let config = serde_json::json!({
+        "architecture": "amd64", "os": "linux", "unknown": [1],
+        "rootfs": { "type": "layers", "diff_ids": diff_ids },
+    })
+    .to_string();
+    registry.put_blob("x", config.as_bytes());
+    let described: Vec<Descriptor> = layers
+        .iter()
+        .map(|bytes| {
+            registry.put_blob("x", bytes);
+            Descriptor::of(media_type::OCI_LAYER, bytes)
+        })
+        .collect();
+    // Spaces that only these bytes have: they must survive.
+    let manifest = format!(
+        r#"{{ "schemaVersion":2, "mediaType":"{}", "config":{}, "layers":{} }}"#,
+        media_type::OCI_MANIFEST,
+        serde_json::to_string(&Descriptor::of(media_type::OCI_CONFIG, config.as_bytes())).unwrap(),
+        serde_json::to_string(&described).unwrap()
+    );
+    let digest = registry.put_manifest("x", None, media_type::OCI_MANIFEST, manifest.as_bytes());
+    let one = |digest: Digest, size: usize, architecture: &str| {
+        serde_json::json!({
+            "mediaType": media_type::OCI_MANIFEST, "digest": digest, "size": size,
+            "platform": { "os": "linux", "architecture": architecture },
+        })
+    };
+    let index = serde_json::json!({
+        "schemaVersion": 2, "mediaType": media_type::OCI_INDEX,
+        "manifests": [one(Digest::of(b"other"), 5, "arm64"), one(digest, manifest.len(), "amd64")],
+    });
+    registry.put_manifest("x", Some("1"), media_type::OCI_INDEX, index.to_string().as_bytes());
+    digest
+}
+
+fn start() -> (orlop_registry_client::fake::FakeRegistry, Digest, Reference) {
+    let registry = orlop_registry_client::fake::FakeRegistry::start(Default::default()).unwrap();
+    let manifest = serve(&registry);
+    let name = format!("{}/x:1", registry.host()).parse().unwrap();
+    (registry, manifest, name)
+}
+
+fn amd64() -> Platform {
+    "linux/amd64".parse().unwrap()
+}
+
+#[test]
+fn a_name_is_resolved_without_its_layers_and_pushed_on_without_them() {
+    let (registry, manifest, name) = start();
+    let world = World::new();
+    let image =
+        world.with(|engine, task| resolve(engine, &name, &amd64(), PullPolicy::Missing, task)).unwrap();
+    assert_eq!(image.manifest().map(Manifest::digest), Some(manifest));
+    assert_eq!(registry.logged("GET", "/blobs/").len(), 1, "the config alone");
+    registry.clear_log();
+    world.with(|engine, task| resolve(engine, &name, &amd64(), PullPolicy::Missing, task)).unwrap();
+    assert!(registry.log().is_empty(), "it is in the store");
+
+    let target: Reference = format!("{}/y/z:2", registry.host()).parse().unwrap();
+    let packing = crate::output::Packing::default().export(true);
+    let pushed = world.with(|engine, task| push(engine, &image, &target, &packing, task)).unwrap();
+    assert_eq!(pushed.manifest, manifest, "it goes as it came");
+    assert_eq!(registry.tag("y/z", "2"), Some(manifest));
+    assert!(registry.logged("GET", "/x/blobs/").is_empty(), "layers are mounted, not fetched");
+    for blob in image.layers().iter().filter_map(|layer| layer.blob.as_ref()) {
+        assert!(registry.blob("y/z", blob.digest).is_some());
+    }
+}
+
+#[test]
+fn a_registry_that_mounts_nothing_gets_layers_that_are_fetched_first() {
+    let config = orlop_registry_client::fake::FakeConfig { mount: 202, ..Default::default() };
+    let registry = orlop_registry_client::fake::FakeRegistry::start(config).unwrap();
+    let manifest = serve(&registry);
+    let name: Reference = format!("{}/x:1", registry.host()).parse().unwrap();
+    let target: Reference = format!("{}/y:1", registry.host()).parse().unwrap();
+    let world = World::new();
+    let image =
+        world.with(|engine, task| resolve(engine, &name, &amd64(), PullPolicy::Missing, task)).unwrap();
+    let packing = crate::output::Packing::default().export(true);
+    let pushed = world.with(|engine, task| push(engine, &image, &target, &packing, task)).unwrap();
+    assert_eq!((pushed.manifest, registry.tag("y", "1")), (manifest, Some(manifest)));
+    assert!(pushed.sent > 0);
+    let again = world.with(|engine, task| push(engine, &image, &target, &packing, task)).unwrap();
+    assert_eq!(again.sent, 0, "everything is there");
+}
+
+#[test]
+fn a_pull_brings_every_layer_once() {
+    let (registry, _, name) = start();
+    let world = World::new();
+    let image = world.with(|engine, task| pull(engine, &name, &amd64(), PullPolicy::Always, task)).unwrap();
+    assert_eq!(registry.logged("GET", "/blobs/").len(), 3);
+    for index in 0..image.layers().len() {
+        assert!(world.store.ensure_layer(&image, index).unwrap());
+    }
+    world.with(|engine, task| pull(engine, &name, &amd64(), PullPolicy::Always, task)).unwrap();
+    assert_eq!(registry.logged("GET", "/blobs/").len(), 3, "nothing is fetched twice");
+}
+
+#[test]
+fn what_cannot_be_had_is_said() {
+    let (_registry, _, name) = start();
+    let world = World::new();
+    let error = |name: &Reference, platform: &str, policy| {
+        let platform = platform.parse().unwrap();
+        world.with(|engine, task| pull(engine, name, &platform, policy, task)).unwrap_err()
+    };
+    let never = error(&name, "linux/amd64", PullPolicy::Never);
+    assert!(never.message.contains("not in the store") && never.hint.is_some(), "{never:?}");
+    let platform = error(&name, "linux/s390x", PullPolicy::Missing);
+    let cause = std::error::Error::source(&platform).unwrap().to_string();
+    assert!(cause.contains("linux/s390x") && cause.contains("linux/arm64"), "{cause}");
+    let missing = error(&name.with_tag("2").unwrap(), "linux/amd64", PullPolicy::Missing);
+    assert!(missing.message.contains("cannot pull"), "{missing:?}");
+    world.cancel.cancel();
+    let stopped = error(&name, "linux/amd64", PullPolicy::Always);
+    assert_eq!(stopped.kind, Fault::Interrupted);
+}
