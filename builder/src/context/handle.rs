@@ -370,7 +370,7 @@ impl Dir {
 
     /// Sets the owner of an entry, links not followed.
     pub(crate) fn set_owner(&self, name: &OsStr, uid: u32, gid: u32) -> io::Result<()> {
-        let (uid, gid) = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid));
+        let (uid, gid) = owner(uid, gid)?;
         Ok(rustix::fs::chownat(&*self.0, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?)
     }
 
@@ -406,7 +406,7 @@ pub(crate) fn write_metadata(
     xattrs: &Xattrs,
     mtime: Option<Time>,
 ) -> io::Result<u64> {
-    let (uid, gid) = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid));
+    let (uid, gid) = owner(uid, gid)?;
     rustix::fs::fchown(file, Some(uid), Some(gid))?;
     rustix::fs::fchmod(file, Mode::from_raw_mode(mode))?;
     let flags = rustix::fs::XattrFlags::empty();
@@ -416,6 +416,14 @@ pub(crate) fn write_metadata(
         rustix::fs::futimens(file, &time.both())?;
     }
     Ok(lost as u64)
+}
+
+/// Ids as the kernel takes them. The greatest number means "leave as it is" there, and nobody has it.
+fn owner(uid: u32, gid: u32) -> Result<(rustix::fs::Uid, rustix::fs::Gid), Errno> {
+    if uid == u32::MAX || gid == u32::MAX {
+        return Err(Errno::INVAL);
+    }
+    Ok((rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid)))
 }
 
 fn real_path(stack: &[(Dir, OsString)], last: Option<&OsString>) -> PathBuf {
@@ -474,5 +482,18 @@ fn sized(mut call: impl FnMut(&mut [u8]) -> Result<usize, Errno>) -> Result<Vec<
             Err(Errno::RANGE) if buffer.len() < 1 << 20 => buffer.resize(buffer.len() * 16, 0),
             Err(e) => return Err(e),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::owner;
+
+    #[test]
+    fn the_greatest_number_is_no_id() {
+        for (uid, gid) in [(u32::MAX, 0), (0, u32::MAX)] {
+            assert_eq!(owner(uid, gid).unwrap_err(), rustix::io::Errno::INVAL);
+        }
+        assert!(owner(u32::MAX - 1, 0).is_ok());
     }
 }

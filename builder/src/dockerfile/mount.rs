@@ -223,8 +223,11 @@ fn read(fields: &[(String, Option<String>)]) -> Result<Mount, Fault> {
         let number = || {
             text()?
                 .parse::<u32>()
+                .ok()
+                // The greatest number means "no id" to the kernel.
+                .filter(|id| *id != u32::MAX)
                 .map(Some)
-                .map_err(|_| Fault::new(format!("`{key}={}` is no id", text_of(value))))
+                .ok_or_else(|| Fault::new(format!("`{key}={}` is no id", text_of(value))))
         };
         given.push(key.as_str());
         match key.as_str() {

@@ -7,6 +7,7 @@ pub(super) const CHECKS: &[Check] = &[
     ("the job sees its own processes only", processes),
     ("the first process gives nothing away", first_process),
     ("telling parts of /proc and /sys are hidden", masks),
+    ("what hides a file cannot be changed on the machine", mask_metadata),
     ("changing parts of /proc and /sys are read-only", protections),
     ("/dev has Docker's devices and they work", devices),
     ("a device node of the job's own opens nothing", own_devices),
@@ -43,6 +44,14 @@ fn masks(bench: &Bench) {
         test -e /proc/$f || continue; n=$(cat /proc/$f 2>/dev/null | head -c 1 | wc -c); \
         m=$(ls /proc/$f/ 2>/dev/null | wc -l); test $n$m = 00 || echo $f $n $m; done; ls /sys/firmware";
     assert_eq!(bench.run(&bench.sh(script)).stdout, "");
+}
+
+fn mask_metadata(bench: &Bench) {
+    // A file is hidden behind the machine's own /dev/null: its mode and times must not be the job's to change.
+    let script = "for f in interrupts kcore keys latency_stats sched_debug timer_list timer_stats; do \
+        test -e /proc/$f || continue; chmod 666 /proc/$f 2>&- && echo chmod $f; touch /proc/$f 2>&- && echo touch $f; done; \
+        echo done";
+    assert_eq!(bench.run(&bench.sh(script)).stdout, "done\n");
 }
 
 fn protections(bench: &Bench) {

@@ -275,8 +275,11 @@ pub(crate) fn set_mode(dir: BorrowedFd<'_>, name: &[u8], mode: u32) -> io::Resul
     Ok(rustix::fs::chmodat(dir, name, Mode::from_raw_mode(mode), AtFlags::empty())?)
 }
 
-/// Sets the owner.
+/// Sets the owner. The greatest number is no id: to the kernel it means "leave as it is".
 pub(crate) fn set_owner(dir: BorrowedFd<'_>, name: &[u8], uid: u32, gid: u32) -> Result<(), Errno> {
+    if uid == u32::MAX || gid == u32::MAX {
+        return Err(Errno::INVAL);
+    }
     let (uid, gid) = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid));
     rustix::fs::chownat(dir, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
 }

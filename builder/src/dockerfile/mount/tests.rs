@@ -51,6 +51,7 @@ fn what_does_not_fit_is_refused() {
         ("type=cache,target=/x,sharing=all", "unknown sharing `all`"),
         ("type=cache,target=/x,mode=9", "not octal"),
         ("type=cache,target=/x,uid=root", "no id"),
+        ("type=cache,target=/x,gid=4294967295", "no id"),
         ("type=cache,target=/x,size=1", "takes no `size`"),
         ("type=tmpfs,target=/x,size=big", "no number of bytes"),
         ("type=tmpfs,target=/x,size=99999999999999p", "no number of bytes"),

@@ -88,7 +88,6 @@ pub(in crate::linux) fn protections(steps: &mut Vec<Step>) -> Result<(), RunErro
     for path in PROTECTED {
         steps.push(Step::new(Action::Protect, Path::new(path), Need::WhereThere)?);
     }
-    let open = |path: &str| rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
     for path in MASKED {
         // The host's own /proc and /sys tell what kind of thing is there; where they do not, neither will the job's.
         let Ok(kind) = rustix::fs::stat(*path).map(|stat| FileType::from_raw_mode(stat.st_mode)) else {
@@ -101,8 +100,7 @@ pub(in crate::linux) fn protections(steps: &mut Vec<Step>) -> Result<(), RunErro
                 attributes: KERNEL | MountAttrFlags::MOUNT_ATTR_RDONLY,
             }
         } else {
-            let tree = open("/dev/null").and_then(clone_tree);
-            Action::Attach(tree.map_err(|error| setup(format!("hide `{path}`"), error))?)
+            Action::Attach(host_null().map_err(|error| setup(format!("hide `{path}`"), error))?)
         };
         steps.push(Step::new(action, Path::new(path), Need::WhereThere)?);
     }
@@ -295,6 +293,11 @@ impl Builder<'_> {
 }
 
 const RO: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_RDONLY;
+
+/// The host's `/dev/null`, to hide a file behind. Its owner, mode and times are the machine's: read-only.
+fn host_null() -> std::io::Result<OwnedFd> {
+    host_device("null", 1, 3)
+}
 
 /// The host's device, checked to be the one meant.
 fn host_device(name: &str, major: u32, minor: u32) -> std::io::Result<OwnedFd> {
