@@ -149,7 +149,8 @@ impl StageRun<'_, '_> {
         let mut variables: Vec<(String, String)> = given.map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
         variables.retain(|(name, _)| !job.args.iter().chain(&job.env).any(|(n, _)| n == name));
         variables.extend(job.args);
-        variables.extend(job.env);
+        // A config may hold lines that are no variables; they reach nobody, as with other builders.
+        variables.extend(job.env.into_iter().filter(|(name, _)| !name.is_empty()));
         if !variables.iter().any(|(n, _)| n == "PATH") {
             variables.push(("PATH".to_owned(), DEFAULT_PATH.to_owned()));
         }

@@ -76,6 +76,9 @@ impl UnpackError {
             Self::Climbs { .. } => {
                 Some("the layer may be an attack: do not use this image, or ask its author".to_owned())
             }
+            Self::Owner { uid, gid, .. } if (*uid).max(*gid) >= u64::from(u32::MAX) => {
+                Some("no system has that id: the layer is damaged, ask its author".to_owned())
+            }
             Self::Owner { uid, gid, .. } => Some(format!(
                 "rootless, only ids with a mapping exist: give the user at least {} subordinate ids in `/etc/subuid` and `/etc/subgid` (`usermod --add-subuids`), or run as root",
                 (*uid).max(*gid).saturating_add(1).max(65536)
