@@ -58,6 +58,11 @@ impl SnapshotDriver for OverlayDriver {
     }
 
     fn missing(&self, snapshot: &Committed) -> Result<Vec<usize>, SnapshotError> {
+        // Said before any of them is fetched. A layer that is in the chain twice is mounted once.
+        let layers = snapshot.layers().iter().collect::<std::collections::HashSet<_>>().len();
+        if layers > MOST_LAYERS {
+            return Err(SnapshotError::TooManyLayers { layers, most: MOST_LAYERS });
+        }
         Ok(self.layers.holds(snapshot.layers(), false)?.err().unwrap_or_default())
     }
 

@@ -472,3 +472,17 @@ fn a_step_that_was_copied_is_in_the_store_as_well() {
     let exported = Image::from_parts(&image.config_bytes(), Some(manifest)).unwrap();
     crate::image::validate::content(&exported, store.blobs()).unwrap();
 }
+
+#[test]
+fn an_image_of_too_many_layers_is_refused_before_any_is_fetched() {
+    let (dir, _) = store();
+    let options = StoreOptions { driver: Driver::Overlay, ..StoreOptions::default() };
+    let store = Store::open(&dir.path().join("store"), &options).unwrap();
+    let chain = |count: u32| {
+        let layers: Vec<Digest> = (0..count).map(|n| Digest::of(&n.to_le_bytes())).collect();
+        store.snapshots().unwrap().missing(&crate::snapshot::Committed::new(layers))
+    };
+    assert_eq!(chain(500).unwrap().len(), 500);
+    let error = chain(501).unwrap_err();
+    assert!(matches!(error, crate::snapshot::SnapshotError::TooManyLayers { layers: 501, .. }), "{error}");
+}
