@@ -161,10 +161,18 @@ mod tests {
     #[test]
     fn a_failure_wakes_the_waiters() {
         let stages = Stages::<u32>::new(2);
+        let (begun, may_wait) = std::sync::mpsc::channel();
         std::thread::scope(|s| {
-            s.spawn(|| stages.run(0, || Err(BuildError::user("no"))).unwrap_err());
-            let fail = || drop(stages.run(0, || Err(BuildError::user("no"))));
-            assert!(matches!(stages.wait(Some(1), 0, fail), Err(Unavailable::Failed)));
+            s.spawn(|| {
+                let fail = || {
+                    begun.send(()).unwrap();
+                    std::thread::sleep(std::time::Duration::from_millis(20));
+                    Err(BuildError::user("no"))
+                };
+                stages.run(0, fail).unwrap_err()
+            });
+            may_wait.recv().unwrap();
+            assert!(matches!(stages.wait(Some(1), 0, || ()), Err(Unavailable::Failed)));
         });
     }
 
