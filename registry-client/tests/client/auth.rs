@@ -54,7 +54,7 @@ fn refusals_say_how_to_log_in_and_never_show_the_password() {
             let e = client.manifest(&repo(&registry, "x"), &one()).unwrap_err();
             assert_eq!(e.status(), Some(401), "{e}");
             let all = format!("{e} {e:?} {:?} {client:?}", e.hint());
-            assert!(all.contains(&format!("orlop login {}", registry.host())), "{all}");
+            assert!(all.contains(&format!("docker login {}", registry.host())), "{all}");
             assert!(!all.contains("hunter") && !all.contains("aHVudGVy"), "{all}");
             assert!(wrong || matches!(e, Error::Auth { .. }), "{e:?}");
         }
