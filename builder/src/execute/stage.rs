@@ -6,6 +6,7 @@ use orlop_store::Image;
 use orlop_store::snapshot::Committed;
 
 use super::Execution;
+use crate::dockerfile::suggest::nearest;
 use crate::dockerfile::variables::{Expander, expand, expand_words};
 use crate::dockerfile::{ArgDecl, Instruction, Kind, Word, parse_onbuild};
 use crate::error::BuildError;
@@ -180,6 +181,11 @@ impl StageRun<'_, '_> {
                 origin: result.origin.clone(),
             });
         }
-        super::from::source_image(self.exec, name, &self.exec.plan.stages[self.index].platform)
+        let platform = &self.exec.plan.stages[self.index].platform;
+        super::from::source_image(self.exec, name, platform).map_err(|error| {
+            let stages = self.exec.dockerfile().stages.iter().filter_map(|s| s.from.name.as_ref());
+            let near = nearest(name, stages.map(|n| n.value.as_str()));
+            error.with_hint(near.map(|near| format!("did you mean the stage `{near}`?")))
+        })
     }
 }

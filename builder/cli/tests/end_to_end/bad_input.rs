@@ -121,8 +121,11 @@ fn a_name_that_is_no_reference() {
 
 #[test]
 fn stages_that_are_not_there() {
-    refused("stage-unknown", &format!("{FROM}COPY --from=biuld /a /b\n"), &["Dockerfile:3", "biuld"]);
     let env = env();
+    let text = "ARG BASE\nFROM ${BASE} AS build\nFROM ${BASE}\nCOPY --from=biuld /a /b\n";
+    // No registry is asked, so that the answer is the same with and without a network.
+    let run = build(&env, text).args(["--pull=never"]).run().code(1);
+    check(&env, "stage-unknown", run, &["Dockerfile:4", "biuld", "did you mean the stage `build`?"]);
     let run = build(&env, "ARG BASE\nFROM ${BASE} AS good\n").args(["--target", "goood"]).run().code(1);
     check(&env, "target-unknown", run, &["goood", "good"]);
 }
