@@ -295,12 +295,17 @@ fn death(mode: Mode, mut command: Command, mark: &str) -> Result<bool, Error> {
     let pid: i32 = lines.next().ok_or("no pid")??.parse()?;
     let ready = lines.next().ok_or("not ready")??;
     assert_eq!(ready, "ready");
-    if processes_with(mark)?.len() < 2 {
-        return Err("the job's processes are not to be seen".into());
+    // `ready` is said before the last of them has begun.
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while processes_with(mark)?.len() < 2 {
+        if Instant::now() > deadline {
+            return Err("the job's processes are not to be seen".into());
+        }
+        std::thread::sleep(Duration::from_millis(10));
     }
     let pid = rustix::process::Pid::from_raw(pid).ok_or("pid 0")?;
     rustix::process::kill_process(pid, rustix::process::Signal::KILL)?;
-    let deadline = Instant::now() + Duration::from_secs(3);
+    let deadline = Instant::now() + Duration::from_secs(20);
     while !processes_with(mark)?.is_empty() {
         if Instant::now() > deadline {
             say(&format!("left after the death of its parent: {:?}", processes_with(mark)?))?;
