@@ -56,7 +56,7 @@ fn wall_limit(bench: &Bench) {
     spec.limits.wall = Some(Duration::from_millis(400));
     let started = Instant::now();
     let outcome = bench.run(&spec);
-    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
     assert_eq!(outcome.report.limit_hit, Some(LimitHit::Wall));
     assert_eq!((outcome.report.exit, outcome.stdout.as_str()), (Exit::Signal(9), "started\n"));
     assert!(!outcome.report.cancelled);
@@ -87,17 +87,18 @@ fn cancel_insists(bench: &Bench) {
     let started = Instant::now();
     let outcome = bench.run_until(&spec, &cancel, |_| cancel.cancel()).expect("it started");
     assert_eq!((outcome.report.exit, outcome.report.cancelled), (Exit::Signal(9), true));
-    assert!(started.elapsed() >= Duration::from_millis(300) && started.elapsed() < Duration::from_secs(5));
+    assert!(started.elapsed() >= Duration::from_millis(300) && started.elapsed() < Duration::from_secs(60));
     assert!(!is_running(&mark));
 }
 
 fn kill(bench: &Bench) {
     let cancel = CancelToken::new();
-    let spec = bench.sh("trap '' TERM; echo ready; while :; do sleep 1; done");
+    let mut spec = bench.sh("trap '' TERM; echo ready; while :; do sleep 1; done");
+    spec.limits.grace = Some(Duration::from_secs(600));
     let started = Instant::now();
     let outcome = bench.run_until(&spec, &cancel, |_| cancel.kill()).expect("it started");
     assert_eq!((outcome.report.exit, outcome.report.cancelled), (Exit::Signal(9), true));
-    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
 }
 
 fn cancelled_before(bench: &Bench) {
@@ -117,14 +118,15 @@ fn side_by_side(bench: &Bench) {
                 std::fs::create_dir_all(root.join("bin")).expect("mkdir");
                 std::fs::copy(bench.root.join("bin/busybox"), root.join("bin/sh")).expect("copy");
                 std::fs::hard_link(root.join("bin/sh"), root.join("bin/sleep")).expect("link");
-                let mut spec = bench.sh(&format!("sleep 0.5; echo {number} > /file; echo {number}"));
+                let mut spec = bench.sh(&format!("sleep 2; echo {number} > /file; echo {number}"));
                 spec.root = root.clone();
                 assert_eq!(bench.output(&spec), format!("{number}\n"));
                 assert_eq!(std::fs::read_dir(&root).expect("readable").count(), 2);
             });
         }
     });
-    assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
+    // One after the other they would take 16.
+    assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
 }
 
 fn usage(bench: &Bench) {

@@ -144,7 +144,7 @@ fn privileged_rootless_killed_leaves_nothing() {
     running.kill();
     let start = std::time::Instant::now();
     while sleeping() > 0 {
-        assert!(start.elapsed() < std::time::Duration::from_secs(5), "still running");
+        assert!(start.elapsed() < std::time::Duration::from_secs(30), "still running");
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
     assert_eq!(image(&env, &format!("{FROM}RUN echo x > /x\n")).text("/x"), "x\n");
