@@ -81,7 +81,8 @@ impl ExposedPorts {
 
 fn range(text: &str) -> Option<RangeInclusive<u16>> {
     let (start, end) = text.split_once('-').unwrap_or((text, text));
-    let (start, end) = (start.parse().ok()?, end.parse().ok()?);
+    let number = |text: &str| text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten();
+    let (start, end) = (number(start)?, number(end)?);
     (start <= end).then_some(start..=end)
 }
 
@@ -95,6 +96,8 @@ mod tests {
         assert_eq!(keys("80"), "80/tcp");
         assert_eq!(keys("80/"), "80/tcp");
         assert_eq!(keys("53/UDP"), "53/udp");
+        assert_eq!(keys("8000-8002"), "8000/tcp 8001/tcp 8002/tcp");
+        assert_eq!(keys("127.0.0.1:1234:80/tcp"), "80/tcp");
         assert_eq!(keys("8000-8002/sctp"), "8000/sctp 8001/sctp 8002/sctp");
         assert_eq!(keys("65535-65535"), "65535/tcp");
         assert_eq!(keys("8080:80"), "80/tcp");
@@ -119,6 +122,13 @@ mod tests {
             "1-2:3-9",
             "300.0.0.1::80",
             "1-",
+            "x",
+            "80/xyz",
+            "9-8",
+            "70000",
+            "-",
+            "+1",
+            "٣",
         ] {
             let error = ExposedPorts::parse(text).unwrap_err();
             assert!(error.to_string().starts_with(&format!("`{text}` is no port: ")), "{error}");

@@ -4,8 +4,8 @@ use orlop_store::image::{self, History};
 use serde_json::json;
 
 use super::stage::StageRun;
-use super::words::{check_signal, exposed_ports};
-use crate::dockerfile::{Healthcheck, Onbuild, ShellOrExec, Word};
+use super::words::check_signal;
+use crate::dockerfile::{ExposedPorts, Healthcheck, Onbuild, ShellOrExec, Word};
 use crate::error::BuildError;
 
 impl StageRun<'_, '_> {
@@ -124,10 +124,12 @@ impl StageRun<'_, '_> {
         let mut ports = Vec::new();
         for word in words {
             for text in self.expand_many(word)? {
-                ports
-                    .extend(exposed_ports(&text).map_err(|why| {
-                        BuildError::user(why).at(&self.exec.dockerfile().source, word.span)
-                    })?);
+                let exposed = ExposedPorts::parse(&text).map_err(|e| {
+                    BuildError::user(e.to_string())
+                        .with_hint(e.hint())
+                        .at(&self.exec.dockerfile().source, word.span)
+                })?;
+                ports.extend(exposed.keys());
             }
         }
         self.image = self.image.with_config(|config| {

@@ -1,34 +1,4 @@
-//! Values of instructions that need more than expansion: ports, signals, paths.
-
-/// The ports that one word of EXPOSE means, as keys of the config's `ExposedPorts`: `80` is
-/// `80/tcp`, `8000-8002/udp` three ports, and a host's port (`1234:80`) is left out.
-///
-/// # Errors
-/// A sentence, when the word is no port.
-pub(crate) fn exposed_ports(word: &str) -> Result<Vec<String>, String> {
-    let bad = |why: &str| Err(format!("invalid port `{word}` in EXPOSE: {why}"));
-    let (range, protocol) = match word.split_once('/') {
-        Some((range, protocol)) => (range, protocol.to_ascii_lowercase()),
-        None => (word, "tcp".to_owned()),
-    };
-    if !matches!(protocol.as_str(), "tcp" | "udp" | "sctp") {
-        return bad("the protocol is `tcp`, `udp` or `sctp`");
-    }
-    let range = range.rsplit(':').next().unwrap_or_default();
-    let port =
-        |text: &str| text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse::<u16>().ok()).flatten();
-    let (first, last) = match range.split_once('-') {
-        Some((first, last)) => (port(first), port(last)),
-        None => (port(range), port(range)),
-    };
-    match (first, last) {
-        (Some(first), Some(last)) if first <= last => {
-            Ok((first..=last).map(|port| format!("{port}/{protocol}")).collect())
-        }
-        (Some(_), Some(_)) => bad("the range ends before it begins"),
-        _ => bad("expected a number up to 65535 or a range such as `8000-8010`"),
-    }
-}
+//! Values of instructions that need more than expansion: signals, paths.
 
 /// Names of Linux signals without `SIG`, by number from 1.
 const SIGNALS: [&str; 31] = [
@@ -80,17 +50,6 @@ pub(crate) fn join_path(base: &str, path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn ports() {
-        assert_eq!(exposed_ports("80").unwrap(), ["80/tcp"]);
-        assert_eq!(exposed_ports("53/UDP").unwrap(), ["53/udp"]);
-        assert_eq!(exposed_ports("8000-8002").unwrap(), ["8000/tcp", "8001/tcp", "8002/tcp"]);
-        assert_eq!(exposed_ports("127.0.0.1:1234:80/tcp").unwrap(), ["80/tcp"]);
-        for bad in ["", "x", "80/xyz", "9-8", "70000", "-", "1-", "+1", "٣"] {
-            assert!(exposed_ports(bad).is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn signals() {
