@@ -39,7 +39,7 @@ use std::os::windows::io::{AsHandle, BorrowedHandle, OwnedHandle};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub(crate) use calls::{Calls, Failure, Kept, ProcessFacts, System, TokenFacts, TokenPlan};
+pub(crate) use calls::{Calls, Failure, Kept, ProcessFacts, Station, System, TokenFacts, TokenPlan};
 pub(crate) use calls::{Group, Privilege};
 pub(crate) use system::Windows;
 
@@ -322,32 +322,33 @@ impl Prepared {
     /// A window station and a desktop of the step's own.
     fn station(&mut self, name: &str, own: &TokenFacts, second_check: bool, kept: &mut Vec<Kept>) {
         let asked = "a window station and a desktop that admit the step only";
-        let mut who = vec![Sid::system(), self.sid.clone()];
-        // The step has to open it as itself; with one access check only it is nobody but the user.
-        who.push(own.user.clone());
-        let wanted = SecurityDescriptor::only(&who);
-        let line = match self.calls.create_station(name, &wanted) {
-            Ok((station, got)) => {
-                kept.push(station);
-                self.desktop = Some(format!("{name}\\step\0").encode_utf16().collect());
-                match (got.admits_only(&who), second_check) {
-                    (true, true) => Confinement::full("window-station", asked),
-                    (true, false) => {
-                        let got = "a window station and a desktop of its own that every process of the user can open";
-                        let why = "the step's token has no SID of its own";
-                        Confinement::lesser("window-station", asked, got, why)
-                    }
-                    (false, _) => {
-                        let why = format!("another access list reads back: {got}");
-                        Confinement::lesser("window-station", asked, "one of its own that is open", why)
-                    }
-                }
-            }
+        // The step opens them as itself: the first access check is the user's.
+        let who = [Sid::system(), self.sid.clone(), own.user.clone()];
+        let mut wanted = SecurityDescriptor::only(&who);
+        wanted.label = Some(Entry::label(LOW_INTEGRITY, 0));
+        let station = match self.calls.create_station(name, &wanted) {
+            Ok(station) => station,
             Err(failure) => {
-                Confinement::lesser("window-station", asked, "the caller's own", failure.to_string())
+                let line =
+                    Confinement::lesser("window-station", asked, "the caller's own", failure.to_string());
+                return self.lines.push(line);
             }
         };
-        self.lines.push(line);
+        self.desktop = Some(station.path.encode_utf16().chain([0]).collect());
+        kept.push(station.kept);
+        self.lines.push(if !station.security.admits_only(&who) {
+            let why = format!("another access list reads back: {}", station.security);
+            Confinement::lesser("window-station", asked, "one of its own that is open", why)
+        } else if !second_check {
+            let got = "a window station and a desktop of its own that every process of the user can open";
+            Confinement::lesser("window-station", asked, got, "the step's token has no SID of its own")
+        } else if !station.own_station {
+            let got = "a desktop of its own in the caller's window station";
+            let why = "only an administrator can make a window station with a name";
+            Confinement::lesser("window-station", asked, got, why)
+        } else {
+            Confinement::full("window-station", asked)
+        });
     }
 
     /// Who can open the job's processes, the builder, and other processes of the user.

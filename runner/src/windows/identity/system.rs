@@ -7,7 +7,7 @@ use std::path::Path;
 use windows_sys::Win32::System::SystemInformation::OSVERSIONINFOEXW;
 use windows_sys::Win32::System::SystemServices::VER_NT_WORKSTATION;
 
-use super::calls::{Calls, Failure, Kept, ProcessFacts, System, TokenFacts, TokenPlan};
+use super::calls::{Calls, Failure, Kept, ProcessFacts, Station, System, TokenFacts, TokenPlan};
 use super::{container, files, object, token};
 use crate::windows::library::{function, wine_version};
 use crate::windows::security::{SecurityDescriptor, Sid};
@@ -67,11 +67,7 @@ impl Calls for Windows {
         files::protect_tree(path, wanted)
     }
 
-    fn create_station(
-        &self,
-        name: &str,
-        wanted: &SecurityDescriptor,
-    ) -> Result<(Kept, SecurityDescriptor), Failure> {
+    fn create_station(&self, name: &str, wanted: &SecurityDescriptor) -> Result<Station, Failure> {
         desktop::create(name, wanted)
     }
 
