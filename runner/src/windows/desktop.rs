@@ -61,9 +61,10 @@ impl Drop for Made {
 ///
 /// The access list is given at creation and once more with `SetKernelObjectSecurity`: Wine ignores the first, and
 /// `SetUserObjectSecurity` as well.
-pub(crate) fn create(name: &str, wanted: &SecurityDescriptor) -> Result<Station, Failure> {
+pub(crate) fn create(name: &str, wanted: &SecurityDescriptor, inheritable: bool) -> Result<Station, Failure> {
     let words = wanted.to_words();
-    let attributes = object::attributes(&words);
+    let mut attributes = object::attributes(&words);
+    attributes.bInheritHandle = i32::from(inheritable);
     // SAFETY: the function's published type.
     let create = unsafe { function::<CreateDesktop>("user32.dll", c"CreateDesktopW") };
     let create = create.ok_or(Failure::missing("CreateDesktopW"))?;
@@ -108,7 +109,8 @@ pub(crate) fn create(name: &str, wanted: &SecurityDescriptor) -> Result<Station,
         true => format!("{name}\\{desktop}"),
         false => format!("{}\\{desktop}", station_name(own)?),
     };
-    Ok(Station { kept: Box::new(made), path, own_station, security: weaker.unwrap_or_default() })
+    let handles = [made.station as usize, made.desktop as usize];
+    Ok(Station { kept: Box::new(made), handles, path, own_station, security: weaker.unwrap_or_default() })
 }
 
 /// The name of a window station.

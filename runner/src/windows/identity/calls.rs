@@ -173,6 +173,8 @@ pub(crate) struct Station {
     pub(crate) kept: Kept,
     /// `station\desktop`.
     pub(crate) path: String,
+    /// The handles of both.
+    pub(crate) handles: [usize; 2],
     /// Whether the window station is a new one too.
     pub(crate) own_station: bool,
     /// Whom the weaker of what was made admits.
@@ -209,8 +211,14 @@ pub(crate) trait Calls: fmt::Debug + Send + Sync {
     fn protect_tree(&self, path: &Path, wanted: &SecurityDescriptor) -> Result<SecurityDescriptor, Failure>;
 
     /// Makes a window station and a desktop in it, or where only an administrator may do that a desktop in the
-    /// caller's own, and reads back who may use them.
-    fn create_station(&self, name: &str, wanted: &SecurityDescriptor) -> Result<Station, Failure>;
+    /// caller's own, and reads back who may use them. Where they are `inheritable`, the first process of a step can be
+    /// put there by their handles.
+    fn create_station(
+        &self,
+        name: &str,
+        wanted: &SecurityDescriptor,
+        inheritable: bool,
+    ) -> Result<Station, Failure>;
 
     /// Cuts off the network for what runs as `user` restricted to `step`, as long as the result is kept.
     fn block_network(&self, user: &Sid, step: &Sid) -> Result<Kept, Failure>;

@@ -179,10 +179,16 @@ impl Calls for Recorded {
         Ok(self.files.clone().unwrap_or_else(|| wanted.clone()))
     }
 
-    fn create_station(&self, name: &str, wanted: &SecurityDescriptor) -> Result<Station, Failure> {
+    fn create_station(&self, name: &str, wanted: &SecurityDescriptor, _: bool) -> Result<Station, Failure> {
         let own_station = self.station.clone()?;
         let kept = Box::new(Told(self.clone(), "station"));
-        Ok(Station { kept, path: format!("{name}\\step"), own_station, security: wanted.clone() })
+        Ok(Station {
+            kept,
+            path: format!("{name}\\step"),
+            handles: [4, 8],
+            own_station,
+            security: wanted.clone(),
+        })
     }
 
     fn block_network(&self, _: &Sid, _: &Sid) -> Result<Kept, Failure> {
