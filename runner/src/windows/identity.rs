@@ -29,7 +29,7 @@ pub(super) mod container;
 mod effect;
 mod files;
 pub(super) mod object;
-mod plan;
+pub(super) mod plan;
 #[cfg(test)]
 mod recorded;
 mod system;
@@ -181,6 +181,7 @@ impl Prepared {
         prepared.station(&name, &own, second_check, &admitted, &mut kept);
         prepared.processes(&own, &got, second_check, &admitted);
         prepared.objects();
+        prepared.machine(&got, second_check, &system);
         prepared.kept = kept;
         let lines = prepared.lines.clone();
         prepared.refuse(&lines)?;

@@ -189,6 +189,25 @@ impl Prepared {
         });
     }
 
+    /// What could be written or started for the step elsewhere: the machine's registry and services.
+    pub(super) fn machine(&mut self, got: &TokenFacts, second_check: bool, system: &System) {
+        let places = [
+            ("registry", "the machine's registry cannot be written", "it can be written"),
+            ("services", "services start no process for the step", "whatever the user can ask of them"),
+        ];
+        let closed = self.container.is_some() || (second_check && got.integrity <= LOW_INTEGRITY);
+        let why = match &system.wine {
+            Some(version) => format!("Wine {version} does not enforce it"),
+            None => "the step has neither a second access check nor a lower integrity".to_owned(),
+        };
+        for (what, asked, open) in places {
+            self.lines.push(match closed {
+                true => Confinement::full(what, asked),
+                false => Confinement::lesser(what, asked, open, &why),
+            });
+        }
+    }
+
     /// Shared memory, events and other objects with names.
     pub(super) fn objects(&mut self) {
         let asked = "a directory of its own for named objects";

@@ -28,8 +28,16 @@ use crate::windows::library::wide;
 
 const WHAT: &str = "ORLOP_TEST_ATTACK";
 const WHOM: &str = "ORLOP_TEST_TARGET";
-const ALLOWED: [&str; 6] =
-    ["file-access", "low-integrity", "named-objects", "network", "parent-process", "step-sid"];
+const ALLOWED: [&str; 8] = [
+    "file-access",
+    "low-integrity",
+    "named-objects",
+    "network",
+    "parent-process",
+    "registry",
+    "services",
+    "step-sid",
+];
 
 /// The attacker itself, when a test starts it; its exit code is what it got.
 #[test]

@@ -172,7 +172,16 @@ fn network_none_is_refused_where_nothing_can_block_it() {
 fn wine_is_told_from_windows() {
     let wine = Recorded::wine();
     let (missing, hint) = none().refusal(&wine);
-    let expected = ["step-sid", "low-integrity", "file-access", "network", "parent-process", "named-objects"];
+    let expected = [
+        "step-sid",
+        "low-integrity",
+        "file-access",
+        "network",
+        "parent-process",
+        "named-objects",
+        "registry",
+        "services",
+    ];
     assert_eq!(missing, expected);
     assert!(
         hint.starts_with("accept less with `--isolation=job,allow=file-access,allow=low-integrity"),
@@ -293,7 +302,7 @@ mod here {
 
     use super::*;
 
-    const EVERYTHING: [&str; 12] = [
+    const EVERYTHING: [&str; 14] = [
         "app-container",
         "builder-access",
         "deny-only-groups",
@@ -304,6 +313,8 @@ mod here {
         "parent-process",
         "privileges",
         "process-access",
+        "registry",
+        "services",
         "step-sid",
         "window-station",
     ];
