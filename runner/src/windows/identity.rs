@@ -42,11 +42,10 @@ use std::os::windows::io::{AsHandle, BorrowedHandle, OwnedHandle, RawHandle};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub(crate) use calls::{Calls, Failure, Kept, ProcessFacts, Station, System, TokenFacts, TokenPlan};
-pub(crate) use calls::{Group, Privilege};
+pub(crate) use calls::{Calls, Failure, Kept, Station, System, TokenFacts, TokenPlan};
 pub(crate) use system::Windows;
 
-use super::security::{AccessList, Entry, GENERIC_ALL, INHERIT, LOW_INTEGRITY, SecurityDescriptor, Sid};
+use super::security::{GENERIC_ALL, SecurityDescriptor, Sid};
 use crate::{Account, Confinement, Isolation, Mitigation, Network, RunError};
 
 /// What AppContainer profiles and window stations of orlop are called.

@@ -245,11 +245,11 @@ impl Scratch {
         };
         rate.Anonymous.CpuRate = 5_000;
         match self.set(JobObjectCpuRateControlInformation, &rate) {
-            Ok(()) => Confinement::full("cpu-rate", asked),
+            Ok(()) => Confinement::full("cpu-limit", asked),
             Err(failure) => {
                 let why =
                     format!("{failure}; not with the Remote Desktop role's fair scheduling of processors");
-                Confinement::lesser("cpu-rate", asked, "none", why)
+                Confinement::lesser("cpu-limit", asked, "none", why)
             }
         }
     }
@@ -262,9 +262,9 @@ impl Scratch {
             DscpTag: 0,
         };
         match self.set(JobObjectNetRateControlInformation, &rate) {
-            Ok(()) => Confinement::full("net-rate", asked),
+            Ok(()) => Confinement::full("network-rate", asked),
             Err(failure) => {
-                Confinement::lesser("net-rate", asked, "none", format!("{failure}; this is {system}"))
+                Confinement::lesser("network-rate", asked, "none", format!("{failure}; this is {system}"))
             }
         }
     }
@@ -283,7 +283,7 @@ mod tests {
         let count = names.len();
         names.dedup();
         assert_eq!(names.len(), count, "{names:?}");
-        for name in ["system", "administrator", "app-container", "privileges", "job", "job-list", "cpu-rate"]
+        for name in ["system", "administrator", "app-container", "privileges", "job", "job-list", "cpu-limit"]
         {
             assert!(names.contains(&name), "{name} in {names:?}");
         }

@@ -5,7 +5,9 @@ use std::os::windows::io::{AsRawHandle, BorrowedHandle, FromRawHandle, OwnedHand
 use std::path::Path;
 use std::ptr::null_mut;
 
-use windows_sys::Win32::Foundation::{ERROR_ALREADY_EXISTS, GetLastError, HANDLE};
+use windows_sys::Win32::Foundation::{
+    ERROR_ALREADY_EXISTS, GetLastError, HANDLE, HANDLE_FLAG_INHERIT, SetHandleInformation,
+};
 use windows_sys::Win32::Security::{
     DACL_SECURITY_INFORMATION, GetKernelObjectSecurity, LABEL_SECURITY_INFORMATION,
     OBJECT_SECURITY_INFORMATION, OWNER_SECURITY_INFORMATION, PROTECTED_DACL_SECURITY_INFORMATION,
@@ -156,6 +158,15 @@ pub(super) fn take_name(name: &str, wanted: &SecurityDescriptor) -> Result<Optio
         let existed = GetLastError() == ERROR_ALREADY_EXISTS;
         let mutex = OwnedHandle::from_raw_handle(mutex);
         Ok((!existed).then(|| Box::new(mutex) as Kept))
+    }
+}
+
+/// Lets children that inherit handles inherit this one too: the bait of a self-test.
+pub(crate) fn make_inheritable(handle: HANDLE) -> Result<(), Failure> {
+    // SAFETY: an open handle.
+    match unsafe { SetHandleInformation(handle, HANDLE_FLAG_INHERIT, HANDLE_FLAG_INHERIT) } {
+        0 => Err(Failure::last("SetHandleInformation")),
+        _ => Ok(()),
     }
 }
 
