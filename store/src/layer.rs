@@ -24,6 +24,7 @@ mod layers;
 pub(crate) mod node;
 pub(crate) mod stack;
 pub mod tar;
+pub mod windows;
 
 use std::io;
 use std::path::PathBuf;

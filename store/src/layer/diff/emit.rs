@@ -215,6 +215,7 @@ fn whiteout(path: Vec<u8>) -> Entry {
         size: 0,
         device: (0, 0),
         xattrs: BTreeMap::new(),
+        windows: Default::default(),
     }
 }
 
@@ -264,6 +265,7 @@ fn describe(
         size: if kind == Kind::File { meta.size } else { 0 },
         device: meta.device(),
         xattrs,
+        windows: BTreeMap::new(),
     })
 }
 
