@@ -29,16 +29,20 @@
 
 mod carrier;
 mod entry;
+mod link;
 mod metadata;
 mod name;
 pub mod security;
 
 pub use carrier::CARRIER;
+pub use link::{to_unix, to_windows};
 pub use entry::{ROOTS, Read, ReadKind, link, read, stream, whiteout, write};
 pub use metadata::{Attributes, Metadata, Records};
-pub use name::{LayerPath, Top, fold, same_name, split, stream_of};
+pub use name::{LayerPath, Top, check_name, fold, same_name, split, stream_of};
 pub use security::SecurityDescriptor;
 
+#[cfg(unix)]
+pub(in crate::layer) use metadata::forget_times;
 pub(in crate::layer) use metadata::is_ours;
 
 /// Why an entry of a Windows layer makes no sense.

@@ -26,6 +26,12 @@ pub(in crate::layer) fn is_ours(record: &[u8]) -> bool {
     record.starts_with(b"MSWINDOWS.") || record == CREATED.as_bytes()
 }
 
+/// Takes out what says when something happened.
+#[cfg(unix)]
+pub(in crate::layer) fn forget_times(records: &mut Records) {
+    records.remove(CREATED.as_bytes());
+}
+
 /// `FILE_ATTRIBUTE_*` bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Attributes(pub u32);

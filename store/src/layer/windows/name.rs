@@ -62,6 +62,17 @@ pub fn split(path: &[u8]) -> Result<LayerPath, FormatError> {
     Ok(LayerPath::In(top, names))
 }
 
+/// Whether Windows can have a file of this name, or where the file has one, this stream of it.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_name(name: &[u8]) -> Result<(), FormatError> {
+    if name.iter().any(|b| matches!(b, b'/' | b'\\')) {
+        return Err(bad(name, "a name has neither slash nor backslash in it"));
+    }
+    check(name, true)
+}
+
 /// What no name of a Windows file has, and would mean something else if it were handed to Windows.
 fn check(name: &[u8], may_have_stream: bool) -> Result<(), FormatError> {
     let Ok(text) = std::str::from_utf8(name) else {
