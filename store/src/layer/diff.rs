@@ -292,8 +292,7 @@ fn same(
         return Ok(true);
     }
     let described = |m: &Meta| (m.kind, owned(m, os), m.mtime, m.size, m.device());
-    if described(meta) != described(old)
-        || public_xattrs(dir, name, os)? != public_xattrs(old_dir, name, os)?
+    if described(meta) != described(old) || public_xattrs(dir, name, os)? != public_xattrs(old_dir, name, os)?
     {
         return Ok(false);
     }

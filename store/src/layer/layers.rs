@@ -148,9 +148,7 @@ impl Layers {
     /// something over that chain only.
     pub(crate) fn key(&self, below: &[Digest], diff_id: &Digest, needs_below: bool) -> LayerKey {
         match self.os {
-            LayerOs::Windows if cfg!(unix) => {
-                LayerKey::Windows(chain_id(&[below, &[*diff_id]].concat()))
-            }
+            LayerOs::Windows if cfg!(unix) => LayerKey::Windows(chain_id(&[below, &[*diff_id]].concat())),
             _ if needs_below => LayerKey::chain(below, diff_id),
             _ => LayerKey::Diff(*diff_id),
         }

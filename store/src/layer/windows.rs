@@ -35,8 +35,8 @@ mod name;
 pub mod security;
 
 pub use carrier::CARRIER;
-pub use link::{to_unix, to_windows};
 pub use entry::{ROOTS, Read, ReadKind, link, read, stream, whiteout, write};
+pub use link::{to_unix, to_windows};
 pub use metadata::{Attributes, Metadata, Records};
 pub use name::{LayerPath, Top, check_name, fold, same_name, split, stream_of};
 pub use security::SecurityDescriptor;

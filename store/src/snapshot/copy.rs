@@ -149,7 +149,11 @@ impl SnapshotDriver for CopyDriver {
         let making = making(&active.work)?;
         let tar = active.work.path().join("tar");
         std::fs::rename(&tar, making.join("tar")).map_err(io_error("move", &tar))?;
-        self.layers.publish(&self.of(&parent).key(parent.layers(), &diff.diff_id, false), &active.work, &facts)?;
+        self.layers.publish(
+            &self.of(&parent).key(parent.layers(), &diff.diff_id, false),
+            &active.work,
+            &facts,
+        )?;
         let committed = parent.with(diff.diff_id);
         self.keep(&active.work, &committed, &facts)?;
         Ok(committed)

@@ -112,7 +112,8 @@ impl SnapshotDriver for OverlayDriver {
         let upper = open(&active.work.path().join("upper"))?;
         let stack = self.layers.stack(&active.holds)?;
         let against = Against::Stack(&stack, &active.before);
-        let changes = diff::find(upper.as_fd(), Upper::Overlay(self.layers.form), against, active.parent.os())?;
+        let changes =
+            diff::find(upper.as_fd(), Upper::Overlay(self.layers.form), against, active.parent.os())?;
         let diff = Diff::from(changes.write(upper.as_fd(), io::sink())?);
         active.remember(diff, changes);
         Ok(diff)
@@ -149,7 +150,11 @@ impl SnapshotDriver for OverlayDriver {
                 missing_devices: 0,
                 missing_xattrs: 0,
             };
-            self.layers.publish(&self.of(&parent).key(parent.layers(), &diff.diff_id, false), &work, &facts)?;
+            self.layers.publish(
+                &self.of(&parent).key(parent.layers(), &diff.diff_id, false),
+                &work,
+                &facts,
+            )?;
         }
         Ok(parent.with(diff.diff_id))
     }

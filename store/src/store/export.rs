@@ -70,7 +70,8 @@ impl Store {
             layers.push(match &layer.blob {
                 Some(blob) if fits(blob) && self.blobs.contains(&blob.digest) => blob.clone(),
                 Some(blob)
-                    if fits(blob) && options.absent
+                    if fits(blob)
+                        && options.absent
                         && !self.layers.for_os(image.layer_os()).contains(below, &layer.diff_id) =>
                 {
                     blob.clone()

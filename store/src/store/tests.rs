@@ -63,7 +63,9 @@ pub(crate) fn import(store: &Store, image: &Image, blobs: &[Vec<u8>]) {
     let diff_ids = image.diff_ids();
     for (index, (layer, blob)) in image.layers().iter().zip(blobs).enumerate() {
         let descriptor = layer.blob.as_ref().unwrap();
-        store.import_layer(LayerOs::Linux, descriptor, &layer.diff_id, &diff_ids[..index], blob.as_slice()).unwrap();
+        store
+            .import_layer(LayerOs::Linux, descriptor, &layer.diff_id, &diff_ids[..index], blob.as_slice())
+            .unwrap();
     }
     store.images().put(image).unwrap();
 }
@@ -91,7 +93,8 @@ fn a_layer_is_taken_in_one_pass_in_both_forms() {
     let (image, blobs) = pulled(&["one"]);
     let layer = &image.layers()[0];
     let descriptor = layer.blob.clone().unwrap();
-    let done = store.import_layer(LayerOs::Linux, &descriptor, &layer.diff_id, &[], blobs[0].as_slice()).unwrap();
+    let done =
+        store.import_layer(LayerOs::Linux, &descriptor, &layer.diff_id, &[], blobs[0].as_slice()).unwrap();
     assert_eq!(done.blob, Some(descriptor.clone()));
     assert!(store.blobs().contains(&descriptor.digest));
     assert!(store.layers().contains(&[], &layer.diff_id));
@@ -134,8 +137,9 @@ fn the_cause_of_a_bad_stream_is_told() {
     let (image, blobs) = pulled(&["one"]);
     let layer = &image.layers()[0];
     let descriptor = layer.blob.clone().unwrap();
-    let error =
-        store.import_layer(LayerOs::Linux, &descriptor, &layer.diff_id, &[], &blobs[0][..blobs[0].len() - 9]).unwrap_err();
+    let error = store
+        .import_layer(LayerOs::Linux, &descriptor, &layer.diff_id, &[], &blobs[0][..blobs[0].len() - 9])
+        .unwrap_err();
     let source = std::error::Error::source(&error).unwrap().to_string();
     assert!(source.contains("ended after"), "{error}: {source}");
     struct Broken;
@@ -335,7 +339,8 @@ fn child_on_a_full_disk() {
     let tar = layer_tar("noise", &noise);
     let blob = gzip(&tar);
     let descriptor = Descriptor::of(media_type::OCI_LAYER_GZIP, &blob);
-    let error = store.import_layer(LayerOs::Linux, &descriptor, &Digest::of(&tar), &[], blob.as_slice()).unwrap_err();
+    let error =
+        store.import_layer(LayerOs::Linux, &descriptor, &Digest::of(&tar), &[], blob.as_slice()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::StorageFull, "{error}: {:?}", std::error::Error::source(&error));
     assert!(error.hint().unwrap().contains("orlop store gc"));
     let error = store.blobs().put_bytes("x", &noise).unwrap_err();

@@ -14,7 +14,10 @@ use crate::layer::stack::StackDir;
 use crate::snapshot::LayerOs;
 
 /// The nodes of the upper directory `dir`, compared with what the layers below have in its place.
-pub(super) fn children(dir: BorrowedFd<'_>, form: XattrForm, below: &StackDir<'_>,
+pub(super) fn children(
+    dir: BorrowedFd<'_>,
+    form: XattrForm,
+    below: &StackDir<'_>,
     os: LayerOs,
 ) -> io::Result<Vec<Child>> {
     let mut out = Vec::new();
