@@ -244,5 +244,5 @@ impl LayerError {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests;
