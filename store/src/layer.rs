@@ -258,5 +258,5 @@ impl LayerError {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests;
