@@ -8,6 +8,7 @@ use crate::digest::Digest;
 use crate::error::ErrorKind;
 use crate::image::{History, Image, ImageLayer, Manifest, ManifestKind};
 use crate::layer::compress::Compression;
+use crate::snapshot::LayerOs;
 
 /// A store on its own, for tests of what lies above it.
 pub(crate) fn store() -> (tempfile::TempDir, Store) {
@@ -62,7 +63,9 @@ pub(crate) fn import(store: &Store, image: &Image, blobs: &[Vec<u8>]) {
     let diff_ids = image.diff_ids();
     for (index, (layer, blob)) in image.layers().iter().zip(blobs).enumerate() {
         let descriptor = layer.blob.as_ref().unwrap();
-        store.import_layer(descriptor, &layer.diff_id, &diff_ids[..index], blob.as_slice()).unwrap();
+        store
+            .import_layer(LayerOs::Linux, descriptor, &layer.diff_id, &diff_ids[..index], blob.as_slice())
+            .unwrap();
     }
     store.images().put(image).unwrap();
 }
@@ -90,14 +93,15 @@ fn a_layer_is_taken_in_one_pass_in_both_forms() {
     let (image, blobs) = pulled(&["one"]);
     let layer = &image.layers()[0];
     let descriptor = layer.blob.clone().unwrap();
-    let done = store.import_layer(&descriptor, &layer.diff_id, &[], blobs[0].as_slice()).unwrap();
+    let done =
+        store.import_layer(LayerOs::Linux, &descriptor, &layer.diff_id, &[], blobs[0].as_slice()).unwrap();
     assert_eq!(done.blob, Some(descriptor.clone()));
     assert!(store.blobs().contains(&descriptor.digest));
     assert!(store.layers().contains(&[], &layer.diff_id));
     assert_eq!(store.diff_id_of(&descriptor.digest).unwrap(), Some(layer.diff_id));
     assert!(half_made(&store).is_empty());
     // The second time, nothing is read.
-    store.import_layer(&descriptor, &layer.diff_id, &[], std::io::empty()).unwrap();
+    store.import_layer(LayerOs::Linux, &descriptor, &layer.diff_id, &[], std::io::empty()).unwrap();
 }
 
 #[test]
@@ -113,18 +117,18 @@ fn a_layer_that_is_not_what_it_should_be_leaves_nothing() {
     let longer = [whole.as_slice(), b"x"].concat();
     let other = gzip(&layer_tar("file", b"other"));
     for bytes in [truncated, &flipped, &longer, &other, b"", b"not found"] {
-        let error = store.import_layer(&descriptor, &layer.diff_id, &[], bytes).unwrap_err();
+        let error = store.import_layer(LayerOs::Linux, &descriptor, &layer.diff_id, &[], bytes).unwrap_err();
         assert!(!store.blobs().contains(&descriptor.digest), "{error}");
         assert!(half_made(&store).is_empty(), "{:?}", half_made(&store));
     }
     // The right blob for another diff ID.
     let wrong = Digest::of(b"wrong");
-    let error = store.import_layer(&descriptor, &wrong, &[], whole.as_slice()).unwrap_err();
+    let error = store.import_layer(LayerOs::Linux, &descriptor, &wrong, &[], whole.as_slice()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Content, "{error}");
     assert!(!store.layers().contains(&[], &wrong));
     assert!(!store.blobs().contains(&descriptor.digest));
     // And the store is as good as before.
-    store.import_layer(&descriptor, &layer.diff_id, &[], whole.as_slice()).unwrap();
+    store.import_layer(LayerOs::Linux, &descriptor, &layer.diff_id, &[], whole.as_slice()).unwrap();
 }
 
 #[test]
@@ -133,8 +137,9 @@ fn the_cause_of_a_bad_stream_is_told() {
     let (image, blobs) = pulled(&["one"]);
     let layer = &image.layers()[0];
     let descriptor = layer.blob.clone().unwrap();
-    let error =
-        store.import_layer(&descriptor, &layer.diff_id, &[], &blobs[0][..blobs[0].len() - 9]).unwrap_err();
+    let error = store
+        .import_layer(LayerOs::Linux, &descriptor, &layer.diff_id, &[], &blobs[0][..blobs[0].len() - 9])
+        .unwrap_err();
     let source = std::error::Error::source(&error).unwrap().to_string();
     assert!(source.contains("ended after"), "{error}: {source}");
     struct Broken;
@@ -143,7 +148,7 @@ fn the_cause_of_a_bad_stream_is_told() {
             Err(std::io::Error::new(std::io::ErrorKind::ConnectionReset, "reset by the registry"))
         }
     }
-    let error = store.import_layer(&descriptor, &layer.diff_id, &[], Broken).unwrap_err();
+    let error = store.import_layer(LayerOs::Linux, &descriptor, &layer.diff_id, &[], Broken).unwrap_err();
     assert!(matches!(error, Error::Stream { .. }), "{error:?}");
     assert_eq!(std::error::Error::source(&error).unwrap().to_string(), "reset by the registry");
 }
@@ -156,7 +161,7 @@ fn bytes_after_the_archive_belong_to_the_blob() {
     let padded = [tar.as_slice(), &[0; 20480]].concat();
     let blob = [gzip(&tar), gzip(&[0; 20480])].concat();
     let descriptor = Descriptor::of(media_type::OCI_LAYER_GZIP, &blob);
-    store.import_layer(&descriptor, &Digest::of(&padded), &[], blob.as_slice()).unwrap();
+    store.import_layer(LayerOs::Linux, &descriptor, &Digest::of(&padded), &[], blob.as_slice()).unwrap();
     assert_eq!(store.blobs().size(&descriptor.digest).unwrap(), Some(blob.len() as u64));
 }
 
@@ -166,10 +171,10 @@ fn zstd_and_plain_layers() {
     let tar = layer_tar("f", b"zstd");
     let zstd = zstd::encode_all(tar.as_slice(), 3).unwrap();
     let descriptor = Descriptor::of(media_type::OCI_LAYER_ZSTD, &zstd);
-    store.import_layer(&descriptor, &Digest::of(&tar), &[], zstd.as_slice()).unwrap();
+    store.import_layer(LayerOs::Linux, &descriptor, &Digest::of(&tar), &[], zstd.as_slice()).unwrap();
     let tar = layer_tar("f", b"plain");
     let descriptor = Descriptor::of(media_type::OCI_LAYER, &tar);
-    store.import_layer(&descriptor, &Digest::of(&tar), &[], tar.as_slice()).unwrap();
+    store.import_layer(LayerOs::Linux, &descriptor, &Digest::of(&tar), &[], tar.as_slice()).unwrap();
     assert_eq!(descriptor.digest, Digest::of(&tar), "a plain blob is its own diff ID");
 }
 
@@ -316,7 +321,7 @@ fn a_blob_that_claims_to_be_a_layer_that_is_here_is_still_looked_at() {
     let diff_id = image.diff_ids()[0];
     let other = gzip(&layer_tar("file", b"evil"));
     let descriptor = Descriptor::of(media_type::OCI_LAYER_GZIP, &other);
-    let error = store.import_layer(&descriptor, &diff_id, &[], other.as_slice()).unwrap_err();
+    let error = store.import_layer(LayerOs::Linux, &descriptor, &diff_id, &[], other.as_slice()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Content, "{error}");
     assert_eq!(store.diff_id_of(&descriptor.digest).unwrap(), None);
 }
@@ -332,7 +337,7 @@ fn a_step_that_was_copied_is_in_the_store_as_well() {
     std::fs::write(active.path().join("file"), "x").unwrap();
     let diff = snapshots.diff(&active).unwrap();
     let committed = snapshots.commit(active, &diff).unwrap();
-    assert!(store.has_layer(&[], &diff.diff_id).unwrap());
+    assert!(store.has_layer(LayerOs::Linux, &[], &diff.diff_id).unwrap());
     let image = Image::scratch(&platform())
         .append_layer(ImageLayer::new(diff.diff_id, Some(diff.size)), History::default());
     assert!(store.ensure_layer(&image, 0).unwrap());

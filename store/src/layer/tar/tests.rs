@@ -16,6 +16,7 @@ fn file(path: &[u8], size: u64) -> Entry {
         size,
         device: (0, 0),
         xattrs: BTreeMap::new(),
+        windows: Default::default(),
     }
 }
 
@@ -83,7 +84,22 @@ fn any_entry() -> impl Strategy<Value = (Entry, Vec<u8>)> {
                 if matches!(kind, Kind::CharDevice | Kind::BlockDevice) { (259, 1_048_575) } else { (0, 0) };
             let mtime = Time { seconds, nanoseconds };
             let size = content.len() as u64;
-            (Entry { path, kind, mode, uid, gid, mtime, link, size, device, xattrs }, content)
+            (
+                Entry {
+                    path,
+                    kind,
+                    mode,
+                    uid,
+                    gid,
+                    mtime,
+                    link,
+                    size,
+                    device,
+                    xattrs,
+                    windows: Default::default(),
+                },
+                content,
+            )
         })
 }
 

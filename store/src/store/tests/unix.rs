@@ -27,7 +27,8 @@ fn child_on_a_full_disk() {
     let tar = layer_tar("noise", &noise);
     let blob = gzip(&tar);
     let descriptor = Descriptor::of(media_type::OCI_LAYER_GZIP, &blob);
-    let error = store.import_layer(&descriptor, &Digest::of(&tar), &[], blob.as_slice()).unwrap_err();
+    let error =
+        store.import_layer(LayerOs::Linux, &descriptor, &Digest::of(&tar), &[], blob.as_slice()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::StorageFull, "{error}: {:?}", std::error::Error::source(&error));
     assert!(error.hint().unwrap().contains("orlop store gc"));
     let error = store.blobs().put_bytes("x", &noise).unwrap_err();
@@ -93,11 +94,11 @@ fn layers_may_come_in_any_order() {
     let image = Image::from_parts(&image.config_bytes(), Some(manifest)).unwrap();
     let ids = image.diff_ids();
     // The upper one first: it is kept as a blob until the one below is here.
-    store.import_layer(&descriptors[1], &ids[1], &ids[..1], blobs[1].as_slice()).unwrap();
+    store.import_layer(LayerOs::Linux, &descriptors[1], &ids[1], &ids[..1], blobs[1].as_slice()).unwrap();
     assert!(store.blobs().contains(&descriptors[1].digest));
-    assert!(!store.has_layer(&ids[..1], &ids[1]).unwrap());
+    assert!(!store.has_layer(LayerOs::Linux, &ids[..1], &ids[1]).unwrap());
     assert!(!store.ensure_layer(&image, 1).unwrap(), "the one below has to be fetched");
-    store.import_layer(&descriptors[0], &ids[0], &[], blobs[0].as_slice()).unwrap();
+    store.import_layer(LayerOs::Linux, &descriptors[0], &ids[0], &[], blobs[0].as_slice()).unwrap();
     assert!(store.ensure_layer(&image, 1).unwrap());
     let fs = store.layers().fs(&ids[..1], &ids[1]).unwrap();
     assert_eq!(std::fs::read(fs.join("link")).unwrap(), b"below");
