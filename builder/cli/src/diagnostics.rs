@@ -312,7 +312,9 @@ impl From<orlop_runner::RunError> for Failure {
     fn from(error: orlop_runner::RunError) -> Self {
         let kind = match &error {
             orlop_runner::RunError::Cancelled => Kind::Interrupted,
-            orlop_runner::RunError::Spec(_) => Kind::User,
+            orlop_runner::RunError::Spec(_)
+            | orlop_runner::RunError::Unconfined { .. }
+            | orlop_runner::RunError::Unsupported { .. } => Kind::User,
             _ => Kind::Internal,
         };
         Self::new(kind, error.to_string()).with_hint(error.hint()).because(&error)

@@ -123,7 +123,7 @@ fn ending(outcome: Outcome, duration: Duration, usage: Option<&Usage>, layer: Op
     };
     let mut parts = Vec::new();
     if let Some(usage) = usage {
-        parts.push(format!("cpu {}", quantity::duration(usage.user + usage.system)));
+        parts.extend(usage.cpu().map(|cpu| format!("cpu {}", quantity::duration(cpu))));
         parts.extend(usage.peak_memory.map(|bytes| format!("memory {}", quantity::size(bytes))));
     }
     if outcome == Outcome::Done {
@@ -164,8 +164,8 @@ mod tests {
     #[test]
     fn endings_say_what_was_used() {
         let usage = Usage {
-            user: Duration::from_millis(800),
-            system: Duration::from_millis(100),
+            user: Some(Duration::from_millis(800)),
+            system: Some(Duration::from_millis(100)),
             peak_memory: Some(34_000_000),
             ..Usage::default()
         };

@@ -169,9 +169,10 @@ impl StageRun<'_, '_> {
                 let hint = e.hint();
                 let error = match e {
                     orlop_runner::RunError::Cancelled => BuildError::interrupted(),
-                    orlop_runner::RunError::Spec(_) | orlop_runner::RunError::LimitUnavailable { .. } => {
-                        BuildError::user(e.to_string())
-                    }
+                    orlop_runner::RunError::Spec(_)
+                    | orlop_runner::RunError::LimitUnavailable { .. }
+                    | orlop_runner::RunError::Unconfined { .. }
+                    | orlop_runner::RunError::Unsupported { .. } => BuildError::user(e.to_string()),
                     _ => BuildError::internal(e.to_string()),
                 };
                 let source = std::error::Error::source(&e).map(ToString::to_string);
@@ -198,6 +199,8 @@ impl StageRun<'_, '_> {
             error.step = Some(Box::new(FailedStep { tail: output.tail, usage: report.usage }));
             let flag = match limit {
                 orlop_runner::LimitHit::Memory => "--memory",
+                orlop_runner::LimitHit::ProcessMemory => "--process-memory",
+                orlop_runner::LimitHit::CpuTime => "--cpu-time",
                 orlop_runner::LimitHit::Pids => "--pids-limit",
                 orlop_runner::LimitHit::Wall => "--timeout",
             };

@@ -154,7 +154,7 @@ impl LimitArgs {
             cpus: self.cpus,
             pids: self.pids_limit.filter(|&count| count > 0),
             wall: self.timeout.filter(|time| !time.is_zero()),
-            grace: None,
+            ..Limits::default()
         }
     }
 }

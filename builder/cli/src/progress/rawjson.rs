@@ -7,7 +7,7 @@
 //! | `output` | `task`, `stream` (`stdout`, `stderr`), `text`: what a step wrote, not cut at lines; bytes that are not UTF-8 are replaced by U+FFFD |
 //! | `transfer` | `task`, `digest`, `action` (`pull`, `push`, `exists`, `export`), `current` and `total` in bytes (`total` is null where it is not known) |
 //! | `note` | `task`, `text` |
-//! | `finished` | `task`, `outcome` (`done`, `cached`, `failed`, `canceled`), `duration` in seconds, `usage` (null, or `wall`, `user`, `system` in seconds, `peak_memory`, `io_read`, `io_written` in bytes, `peak_processes`), `layer` (null, or `diff_id` and `size` in bytes) |
+//! | `finished` | `task`, `outcome` (`done`, `cached`, `failed`, `canceled`), `duration` in seconds, `usage` (null, or `wall`, `user`, `system` in seconds, `peak_memory`, `io_read`, `io_written` in bytes, `peak_processes`, `processes_total`, `processes_left`), `layer` (null, or `diff_id` and `size` in bytes) |
 //! | `warning` | `text`, `span` (null, or `start` and `end`: bytes of the Dockerfile) |
 //! | `summary` | `steps_cached`, `steps_run`, `duration`, `layers` (`diff_id`, `size`, `created_by`), `image_id`, `manifest_digest`, `names` |
 //! | `error` | the last line of a command that failed: `message`, `causes` (list), `hint` (null or text), `file` and `line` (null, or a place in a Dockerfile), `output` (null, or the last output of the step that failed), `exit_code` |
@@ -62,12 +62,14 @@ fn name(stream: Stream) -> &'static str {
 fn usage_fields(usage: &Usage) -> Value {
     json!({
         "wall": usage.wall.as_secs_f64(),
-        "user": usage.user.as_secs_f64(),
-        "system": usage.system.as_secs_f64(),
+        "user": usage.user.map(|time| time.as_secs_f64()),
+        "system": usage.system.map(|time| time.as_secs_f64()),
         "peak_memory": usage.peak_memory,
         "io_read": usage.io_read,
         "io_written": usage.io_written,
         "peak_processes": usage.peak_processes,
+        "processes_total": usage.processes_total,
+        "processes_left": usage.processes_left,
     })
 }
 
