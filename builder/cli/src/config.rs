@@ -1,5 +1,7 @@
 //! What files of the machine and of the user say about registries, as values for the client.
 
+pub(crate) mod settings;
+
 use std::path::{Path, PathBuf};
 
 use orlop_registry_client::{ClientConfig, Credentials, HostsConfig, Proxies, RegistriesConf, RetryObserver};

@@ -14,6 +14,7 @@ mod fields;
 mod file;
 mod global;
 mod layers;
+mod limits;
 mod progress;
 mod quantity;
 mod session;
