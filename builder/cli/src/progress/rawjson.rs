@@ -174,7 +174,7 @@ mod tests {
         assert_eq!(lines[2]["text"], "\u{fffd}");
         assert_eq!(lines[4]["stream"], "stderr");
         assert_eq!(lines[5]["outcome"], "done");
-        assert_eq!(lines[5]["usage"]["user"], 0.0);
+        assert_eq!((&lines[5]["usage"]["wall"], &lines[5]["usage"]["user"]), (&json!(0.0), &Value::Null));
         assert!(lines.iter().all(|l| l["time"].is_f64()));
     }
 }
