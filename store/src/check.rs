@@ -146,9 +146,10 @@ impl Store {
         let path = self.layers().path(key);
         let target = self.quarantine_dir()?.join(format!("layer-{}", digest.hex()));
         // A layer that somebody stands on cannot be drawn away; the next check finds it again.
-        let moved = Lock::exclusive("the layer", &path.join("lock"), Duration::ZERO).and_then(|_lock| {
-            std::fs::rename(&path, &target).map_err(Error::io("put into quarantine", &path))
-        });
+        let moved =
+            Lock::exclusive("the layer", &self.layers().lock_path(key), Duration::ZERO).and_then(|_lock| {
+                std::fs::rename(&path, &target).map_err(Error::io("put into quarantine", &path))
+            });
         Ok(match moved {
             Ok(()) => damage(why, Some(target)),
             Err(e) => damage(format!("{why}; it stays where it is: {e}"), None),

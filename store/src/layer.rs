@@ -15,13 +15,19 @@
 //! A directory appears under `layers/` by one rename, complete; a form that is added later by
 //! another. Nothing in a form is ever changed.
 
+#[cfg(unix)]
 mod apply;
 pub mod compress;
+#[cfg(unix)]
 pub(crate) mod copy;
+#[cfg(unix)]
 pub mod diff;
+mod failure;
 mod import;
 mod layers;
+#[cfg(unix)]
 pub(crate) mod node;
+#[cfg(unix)]
 pub(crate) mod stack;
 pub mod tar;
 
@@ -34,7 +40,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 use crate::work::WorkError;
 
-pub use apply::UnpackError;
+pub use failure::{DiffError, UnpackError};
 pub use layers::{Hold, Layers};
 
 /// How an opaque directory is marked in overlay form.
@@ -109,6 +115,10 @@ pub enum Form {
 
 impl Form {
     const ALL: [Self; 3] = [Self::Fs, Self::Tar, Self::Tree];
+
+    /// The form that a layer is imported in: on Windows its own tar, which is unpacked into a tree with those
+    /// below it when a snapshot is made.
+    const IMPORTED: Self = if cfg!(unix) { Self::Fs } else { Self::Tar };
 
     fn name(self) -> &'static str {
         match self {
@@ -199,7 +209,7 @@ pub enum LayerError {
         /// The layer.
         diff_id: Digest,
         /// Why.
-        source: diff::DiffError,
+        source: DiffError,
     },
     /// Something in `work/` went wrong.
     #[error(transparent)]

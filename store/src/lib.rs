@@ -17,6 +17,8 @@ pub mod images;
 pub mod layer;
 pub mod layout;
 pub mod lock;
+#[cfg(windows)]
+pub mod nt;
 pub mod reference;
 mod session;
 pub mod snapshot;

@@ -117,10 +117,13 @@ fn is_linked(file: &File, path: &Path) -> bool {
     open.nlink() > 0 && open.ino() == named.ino() && open.dev() == named.dev()
 }
 
-#[cfg(not(unix))]
-fn is_linked(_file: &File, path: &Path) -> bool {
-    // An open file keeps its name there.
-    path.exists()
+#[cfg(windows)]
+fn is_linked(file: &File, path: &Path) -> bool {
+    use std::fs::OpenOptions as Options;
+    use std::os::windows::fs::OpenOptionsExt;
+    let named = Options::new().access_mode(0).open(path);
+    let same = named.and_then(|named| Ok(crate::nt::identity(&named)? == crate::nt::identity(file)?));
+    crate::nt::is_linked(file).unwrap_or(false) && same.unwrap_or(false)
 }
 
 #[cfg(test)]

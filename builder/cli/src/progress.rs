@@ -101,9 +101,12 @@ struct Quiet;
 
 impl Observer for Quiet {
     fn event(&self, event: Event) {
-        if let Event::Warning { text, .. } = event {
+        if let Event::Warning { text, hint, .. } = event {
             // With standard error gone there is nobody to warn.
             let _ = writeln!(io::stderr(), "warning: {text}");
+            if let Some(hint) = hint {
+                let _ = writeln!(io::stderr(), "hint: {hint}");
+            }
         }
     }
 }

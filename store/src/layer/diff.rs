@@ -26,49 +26,12 @@ use std::os::fd::{AsFd, BorrowedFd};
 use super::node::{self, Meta, Xattrs};
 use rustix::io::Errno;
 
+pub use super::failure::DiffError;
 use super::stack::{Stack, StackDir, push};
-use super::tar::{TarError, shown};
+use super::tar::shown;
 use super::{Ownership, XattrForm};
 
 pub(crate) use emit::{Remade, Written};
-
-/// Why changes could not be found or written.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum DiffError {
-    /// The system said no.
-    #[error("cannot {action} `{path}` of the snapshot")]
-    Io {
-        /// What was tried.
-        action: &'static str,
-        /// Path in the snapshot.
-        path: String,
-        /// Why.
-        source: io::Error,
-    },
-    /// A file was written to while it was read.
-    #[error("`{path}` changed while it was read into the layer")]
-    Changed {
-        /// Path in the snapshot.
-        path: String,
-    },
-    /// The tar can not be written.
-    #[error(transparent)]
-    Tar(#[from] TarError),
-}
-
-impl DiffError {
-    /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::Io { source, path, .. } => crate::work::hint_of(source, std::path::Path::new(path)),
-            Self::Changed { .. } => {
-                Some("a process of the step is still running, or the store is shared with something that writes to it".to_owned())
-            }
-            Self::Tar(e) => e.hint(),
-        }
-    }
-}
 
 pub(super) fn io_error(action: &'static str, path: &[u8]) -> impl Fn(io::Error) -> DiffError + use<> {
     let path = shown(if path.is_empty() { b"/" } else { path });

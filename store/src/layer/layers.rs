@@ -2,18 +2,31 @@
 
 use std::fs::{File, TryLockError};
 use std::io::{self, Read};
+#[cfg(unix)]
 use std::os::fd::AsFd;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+#[cfg(unix)]
 use super::diff::{self, Against, Remade, Root, Upper};
+#[cfg(unix)]
+use super::node;
+#[cfg(unix)]
 use super::stack::Stack;
 use super::{
-    Durability, Form, LayerError, LayerFacts, LayerKey, Ownership, StoredLayer, XattrForm, chain_id, node,
+    Durability, Form, LayerError, LayerFacts, LayerKey, Ownership, StoredLayer, XattrForm, chain_id,
 };
 use crate::digest::{Digest, VerifiedReader};
 use crate::work::Work;
+
+#[cfg(unix)]
+mod unix;
+#[cfg(unix)]
+use unix as platform;
+#[cfg(windows)]
+mod windows;
+#[cfg(windows)]
+use windows as platform;
 
 /// The layers of a store. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -79,9 +92,7 @@ impl Layers {
     /// # Errors
     /// When the directory can be neither made nor found.
     pub fn open(dir: &Path, work: &Work, opaque: XattrForm) -> Result<Self, LayerError> {
-        // Not for other users of the machine: images have programs that are setuid root.
-        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
-        made.map_err(io_error("make", dir))?;
+        crate::work::make_private(dir).map_err(io_error("make", dir))?;
         Ok(Self {
             dir: std::path::absolute(dir).map_err(io_error("find", dir))?,
             work: work.clone(),
@@ -118,9 +129,10 @@ impl Layers {
         [LayerKey::chain(below, diff_id), LayerKey::Diff(*diff_id)]
     }
 
-    /// Whether the layer `diff_id` over the chain `below` is stored in the form `fs`.
+    /// Whether the layer `diff_id` over the chain `below` is stored in the form that it is imported in: `fs`, on
+    /// Windows `tar`.
     pub fn contains(&self, below: &[Digest], diff_id: &Digest) -> bool {
-        self.fs(below, diff_id).is_some()
+        self.form_path(below, diff_id, Form::IMPORTED).is_some()
     }
 
     /// Where the layer has a form; none where it has not.
@@ -131,7 +143,18 @@ impl Layers {
             .find(|path| path.symlink_metadata().is_ok())
     }
 
+    /// The file that is locked shared by whoever uses a layer, exclusively by whoever removes it. On Windows it is
+    /// beside the layer's directory: one that somebody has a file open in cannot be renamed there.
+    pub(crate) fn lock_path(&self, key: &LayerKey) -> PathBuf {
+        if cfg!(windows) {
+            self.dir.join(format!("{}.lock", key.dir_name()))
+        } else {
+            self.path(key).join("lock")
+        }
+    }
+
     /// The layer's directory in overlay form; none where the layer is not stored in that form.
+    #[cfg(unix)]
     pub fn fs(&self, below: &[Digest], diff_id: &Digest) -> Option<PathBuf> {
         self.form_path(below, diff_id, Form::Fs)
     }
@@ -141,8 +164,9 @@ impl Layers {
     /// # Errors
     /// When that can not be read.
     pub fn facts(&self, below: &[Digest], diff_id: &Digest) -> Result<Option<LayerFacts>, LayerError> {
-        // That of the `fs` form goes before that of a tree, which is kept under the chain as well.
-        let fs = self.fs(below, diff_id).and_then(|fs| fs.parent().map(Path::to_owned));
+        // That of the imported form goes before that of a tree, which is kept under the chain as well.
+        let fs = self.form_path(below, diff_id, Form::IMPORTED);
+        let fs = fs.and_then(|fs| fs.parent().map(Path::to_owned));
         let keys = Self::keys(below, diff_id).map(|key| self.path(&key));
         for dir in fs.into_iter().chain(keys) {
             if let Some(facts) = read_facts(&dir)? {
@@ -172,25 +196,20 @@ impl Layers {
         Ok(None)
     }
 
-    pub(super) fn hold_key(&self, key: &LayerKey) -> Result<Option<Hold>, LayerError> {
-        use std::os::unix::fs::MetadataExt;
+    pub(crate) fn hold_key(&self, key: &LayerKey) -> Result<Option<Hold>, LayerError> {
         let dir = self.path(key);
-        let path = dir.join("lock");
-        let lock = match File::open(&path) {
-            Ok(file) => file,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(e) => return Err(io_error("open", &path)(e)),
+        let path = self.lock_path(key);
+        let Some(lock) = platform::open_lock(&dir, &path).map_err(io_error("open", &path))? else {
+            return Ok(None);
         };
         lock.lock_shared().map_err(io_error("lock", &path))?;
         // Whoever removes a layer moves it away while the lock is held.
-        let held = lock.metadata().map_err(io_error("look at", &path))?;
-        match path.metadata() {
-            Ok(now) if now.ino() == held.ino() && now.dev() == held.dev() => {}
-            _ => return Ok(None),
+        if !platform::is_in_place(&lock, &dir, &path).map_err(io_error("look at", &path))? {
+            return Ok(None);
         }
         // Says to garbage collection when it was last used; where it can not be said, it looks older.
         let _ = lock.set_modified(SystemTime::now());
-        Ok(Some(Hold { dir, used: Form::Fs, _lock: lock }))
+        Ok(Some(Hold { dir, used: Form::IMPORTED, _lock: lock }))
     }
 
     /// The exact bytes of the layer's uncompressed tar. End of file is only reported once size and digest were
@@ -209,6 +228,12 @@ impl Layers {
                 _hold: hold,
             }));
         }
+        self.remade_tar(below, diff_id)
+    }
+
+    /// The same from the directory that a layer was left in.
+    #[cfg(unix)]
+    fn remade_tar(&self, below: &[Digest], diff_id: &Digest) -> Result<Box<dyn Read + Send>, LayerError> {
         let Some(hold) = self.hold(below, diff_id, Form::Fs)? else {
             return Err(LayerError::Missing { diff_id: *diff_id });
         };
@@ -229,6 +254,7 @@ impl Layers {
     /// What the chain `layers` (bottom first) can be stacked from: the form `fs` of each, or from some layer
     /// down its `tree`. Indices of the layers that are in no such form, bottom first, where there are any; one
     /// whose `tar` is here is unpacked from that.
+    #[cfg(unix)]
     pub(crate) fn holds(
         &self,
         layers: &[Digest],
@@ -270,12 +296,14 @@ impl Layers {
     }
 
     /// The merged view of what is held, bottom first.
+    #[cfg(unix)]
     pub(crate) fn stack(&self, holds: &[Hold]) -> Result<Stack, LayerError> {
         let roots: Vec<PathBuf> = holds.iter().rev().map(Hold::used).collect();
         Stack::open(&roots, self.form).map_err(|(path, e)| io_error("open", &path)(e))
     }
 
     /// What the root directory of a file system with the layers `holds` (bottom first) is like.
+    #[cfg(unix)]
     pub(crate) fn root(&self, holds: &[Hold]) -> Result<Root, LayerError> {
         for hold in holds.iter().rev() {
             let path = hold.used();
@@ -306,8 +334,10 @@ impl Layers {
             let dir = entry.path();
             let forms =
                 Form::ALL.into_iter().filter(|f| dir.join(f.name()).symlink_metadata().is_ok()).collect();
-            let used =
-                dir.join("lock").metadata().and_then(|m| m.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
+            let time = |path: PathBuf| path.metadata().and_then(|m| m.modified()).ok();
+            // A lock that is not made yet belongs to a layer that came just now.
+            let times = [time(self.lock_path(&key)), time(dir.join("layer.json"))];
+            let used = times.into_iter().flatten().max().unwrap_or(SystemTime::UNIX_EPOCH);
             out.push(StoredLayer { key, forms, facts: read_facts(&dir).ok().flatten(), used });
         }
         Ok(out)
@@ -319,12 +349,8 @@ impl Layers {
     /// [`LayerError::InUse`] where somebody holds it.
     pub fn remove(&self, key: &LayerKey) -> Result<(), LayerError> {
         let dir = self.path(key);
-        let path = dir.join("lock");
-        let lock = match File::open(&path) {
-            Ok(lock) => Some(lock),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => None,
-            Err(e) => return Err(io_error("open", &path)(e)),
-        };
+        let path = self.lock_path(key);
+        let lock = platform::open_lock(&dir, &path).map_err(io_error("open", &path))?;
         if let Some(lock) = &lock {
             match lock.try_lock() {
                 Ok(()) => {}
@@ -339,7 +365,9 @@ impl Layers {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
             Err(e) => return Err(io_error("remove", &dir)(e)),
         }
-        drop(lock);
+        if let Some(lock) = lock {
+            platform::let_go(lock, &path);
+        }
         work.remove()?;
         Ok(())
     }

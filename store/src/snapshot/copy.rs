@@ -154,7 +154,9 @@ impl SnapshotDriver for CopyDriver {
 fn making(work: &WorkDir) -> Result<std::path::PathBuf, SnapshotError> {
     let path = work.path().join("layer");
     // What an earlier publication did not need, because somebody had been faster.
-    node::remove(&work.handle()?, b"layer").map_err(io_error("remove", &path))?;
+    node::open_root(work.path())
+        .and_then(|dir| node::remove(&dir, b"layer"))
+        .map_err(io_error("remove", &path))?;
     std::fs::create_dir(&path).map_err(io_error("make", &path))?;
     Ok(path)
 }

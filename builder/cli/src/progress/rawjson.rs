@@ -133,9 +133,9 @@ impl<W: Write + Send> Observer for RawJson<W> {
                 });
                 self.write(state, "finished", fields);
             }
-            Event::Warning { text, span } => {
+            Event::Warning { text, span, hint } => {
                 let span = span.map(|span| json!({ "start": span.start, "end": span.end }));
-                self.write(state, "warning", json!({ "text": text, "span": span }));
+                self.write(state, "warning", json!({ "text": text, "span": span, "hint": hint }));
             }
         }
     }

@@ -222,8 +222,9 @@ impl Observer for Tty {
                     self.finish_task(running, &line, outcome == Outcome::Failed);
                 }
             }
-            Event::Warning { text, .. } => {
-                self.print(std::iter::once(format!("warning: {}", clean(&text))));
+            Event::Warning { text, hint, .. } => {
+                let hint = hint.map(|hint| format!("hint: {}", clean(&hint)));
+                self.print(std::iter::once(format!("warning: {}", clean(&text))).chain(hint));
             }
         }
     }
