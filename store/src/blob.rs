@@ -197,8 +197,9 @@ pub(crate) fn changed(metadata: &std::fs::Metadata) -> std::time::SystemTime {
             + std::time::Duration::from_nanos(u64::try_from(metadata.ctime_nsec()).unwrap_or(0));
         modified.max(ctime)
     }
+    // A rename leaves the times alone there; a blob is renamed as soon as it is written.
     #[cfg(not(unix))]
-    modified
+    modified.max(metadata.created().unwrap_or(std::time::UNIX_EPOCH))
 }
 
 /// Reads all of `reader`, at most `limit` bytes of it.
@@ -257,8 +258,16 @@ impl BlobWriter {
             self.file.sync_data().map_err(Error::io("sync", &path))?;
         }
         let target = self.blobs.path(&found);
-        std::fs::rename(&path, &target).map_err(Error::io("rename into place", &target))?;
-        self.path = None;
+        match std::fs::rename(&path, &target) {
+            Ok(()) => self.path = None,
+            // Windows refuses where somebody reads the same blob already: then ours is one too many.
+            Err(e) if cfg!(windows) && e.kind() == io::ErrorKind::PermissionDenied => {
+                if self.blobs.size(&found)? != Some(size) {
+                    return Err(Error::io("rename into place", &target)(e));
+                }
+            }
+            Err(e) => return Err(Error::io("rename into place", &target)(e)),
+        }
         if self.blobs.durability == Durability::Power {
             sync_dir(&self.blobs.dir)?;
         }

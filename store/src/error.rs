@@ -247,9 +247,12 @@ impl Error {
                 LayerError::InUse { .. } => ErrorKind::Busy,
                 _ => ErrorKind::System,
             },
-            Self::Snapshot(SnapshotError::Mount { .. } | SnapshotError::TooManyLayers { .. }) => {
-                ErrorKind::Unsupported
-            }
+            Self::Snapshot(
+                SnapshotError::Mount { .. }
+                | SnapshotError::TooManyLayers { .. }
+                | SnapshotError::Foreign { .. },
+            ) => ErrorKind::Unsupported,
+            Self::Snapshot(SnapshotError::Survived { .. }) => ErrorKind::Busy,
             Self::Snapshot(_) => ErrorKind::System,
             Self::Verify { .. } | Self::Invalid { .. } | Self::TooLarge { .. } => ErrorKind::Content,
             Self::Reference(_) | Self::Ambiguous { .. } | Self::SeveralNames { .. } => ErrorKind::Input,
@@ -328,13 +331,13 @@ mod tests {
 
     #[test]
     fn a_full_disk_is_told_apart_and_names_the_path() {
-        let full = io::Error::from_raw_os_error(libc::ENOSPC);
+        let full = io::Error::from(io::ErrorKind::StorageFull);
         let error = Error::io("write", "/x/y")(full);
         assert_eq!(error.kind(), ErrorKind::StorageFull);
         assert_eq!(error.to_string(), "no space left to write `/x/y`");
         assert!(error.hint().unwrap().contains("store gc"));
         assert!(error.source().is_some());
-        let quota = Error::io("write", "/x")(io::Error::from_raw_os_error(libc::EDQUOT));
+        let quota = Error::io("write", "/x")(io::Error::from(io::ErrorKind::QuotaExceeded));
         assert_eq!(quota.kind(), ErrorKind::StorageFull);
     }
 

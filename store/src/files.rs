@@ -20,9 +20,9 @@ const USE_GRAIN: i64 = 24 * 3600 * 1000;
 /// matters here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FileStat {
-    /// Device.
+    /// Device; on Windows the serial number of the volume.
     pub device: u64,
-    /// Inode.
+    /// Inode; on Windows the file's number.
     pub inode: u64,
     /// Size in bytes.
     pub size: u64,
@@ -43,6 +43,24 @@ impl From<&std::fs::Metadata> for FileStat {
             size: metadata.len(),
             mtime: nanos(metadata.mtime(), metadata.mtime_nsec()),
             ctime: nanos(metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+}
+
+#[cfg(windows)]
+impl From<&crate::nt::Stat> for FileStat {
+    fn from(stat: &crate::nt::Stat) -> Self {
+        // NTFS counts in 64 bits. ReFS has 128; what is left of them goes through a digest.
+        let inode = u64::try_from(stat.id).unwrap_or_else(|_| {
+            let digest = Digest::of(&stat.id.to_le_bytes());
+            digest.as_bytes().iter().take(8).fold(0, |all, byte| all << 8 | u64::from(*byte))
+        });
+        Self {
+            device: stat.volume,
+            inode,
+            size: stat.size,
+            mtime: stat.times.written.unix_nanos(),
+            ctime: stat.times.changed.unix_nanos(),
         }
     }
 }

@@ -5,6 +5,8 @@
 //! layers/<hex of the diff ID>/          a layer that means the same over any chain
 //! layers/chain-<hex of the chain ID>/   a layer that does not: it leaves out parent directories
 //!                                       or hard-links into a lower layer
+//! layers/windows-<hex of the chain ID>/ a layer of a Windows image on another system: names in it are spelled
+//!                                       as the layers below spell them
 //!   layer.json    LayerFacts
 //!   lock          held shared by whoever uses the layer, exclusively by whoever removes it
 //!   fs/           form: a directory in overlay form (whiteouts are 0:0 devices, opaque directories
@@ -15,15 +17,22 @@
 //! A directory appears under `layers/` by one rename, complete; a form that is added later by
 //! another. Nothing in a form is ever changed.
 
+#[cfg(unix)]
 mod apply;
 pub mod compress;
+#[cfg(unix)]
 pub(crate) mod copy;
+#[cfg(unix)]
 pub mod diff;
+mod failure;
 mod import;
 mod layers;
+#[cfg(unix)]
 pub(crate) mod node;
+#[cfg(unix)]
 pub(crate) mod stack;
 pub mod tar;
+pub mod windows;
 
 use std::io;
 use std::path::PathBuf;
@@ -34,7 +43,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 use crate::work::WorkError;
 
-pub use apply::UnpackError;
+pub use failure::{DiffError, UnpackError};
 pub use layers::{Hold, Layers};
 
 /// How an opaque directory is marked in overlay form.
@@ -94,6 +103,17 @@ pub enum LayerKey {
     Diff(Digest),
     /// By chain ID: made for one chain.
     Chain(Digest),
+    /// By chain ID: a layer of a Windows image, which is always made for one chain, because names that differ in
+    /// case alone are one name. Not used on Windows itself, where such a layer is kept as its tar.
+    Windows(Digest),
+}
+
+impl LayerKey {
+    /// The digest in it.
+    pub fn digest(&self) -> &Digest {
+        let (Self::Diff(digest) | Self::Chain(digest) | Self::Windows(digest)) = self;
+        digest
+    }
 }
 
 /// A form that a layer is stored in.
@@ -109,6 +129,10 @@ pub enum Form {
 
 impl Form {
     const ALL: [Self; 3] = [Self::Fs, Self::Tar, Self::Tree];
+
+    /// The form that a layer is imported in: on Windows its own tar, which is unpacked into a tree with those
+    /// below it when a snapshot is made.
+    const IMPORTED: Self = if cfg!(unix) { Self::Fs } else { Self::Tar };
 
     fn name(self) -> &'static str {
         match self {
@@ -199,7 +223,7 @@ pub enum LayerError {
         /// The layer.
         diff_id: Digest,
         /// Why.
-        source: diff::DiffError,
+        source: DiffError,
     },
     /// Something in `work/` went wrong.
     #[error(transparent)]
@@ -234,5 +258,5 @@ impl LayerError {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests;

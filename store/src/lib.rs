@@ -17,6 +17,8 @@ pub mod images;
 pub mod layer;
 pub mod layout;
 pub mod lock;
+#[cfg(windows)]
+pub mod nt;
 pub mod reference;
 mod session;
 pub mod snapshot;
@@ -38,7 +40,7 @@ pub use layer::compress::Compression;
 pub use layer::{LayerError, Layers};
 pub use layout::{ArchiveFormat, LoadOptions, Loaded, NamedImage, SaveOptions};
 pub use reference::Reference;
-pub use snapshot::{Active, Committed, Diff, SnapshotDriver, SnapshotError, View};
+pub use snapshot::{Active, Committed, Diff, LayerOs, SnapshotDriver, SnapshotError, View};
 pub use steps::{KeyPart, StepKey, StepRecord, Steps};
 pub use store::{Driver, ExportOptions, Store, StoreOptions};
 pub use work::{Work, WorkDir, WorkError};

@@ -104,6 +104,15 @@ impl Drop for Lock {
     }
 }
 
+/// Lets go of what was locked. Wine says of the second of the standard library's two calls, which finds nothing to
+/// let go any more, another error than Windows.
+pub(crate) fn unlock(file: &File) -> std::io::Result<()> {
+    match file.unlock() {
+        Err(e) if cfg!(windows) && matches!(e.raw_os_error(), Some(33 | 158)) => Ok(()),
+        other => other,
+    }
+}
+
 fn holder(file: &File) -> Option<u32> {
     let mut text = String::new();
     file.take(16).read_to_string(&mut text).ok()?;
@@ -117,10 +126,13 @@ fn is_linked(file: &File, path: &Path) -> bool {
     open.nlink() > 0 && open.ino() == named.ino() && open.dev() == named.dev()
 }
 
-#[cfg(not(unix))]
-fn is_linked(_file: &File, path: &Path) -> bool {
-    // An open file keeps its name there.
-    path.exists()
+#[cfg(windows)]
+fn is_linked(file: &File, path: &Path) -> bool {
+    use std::fs::OpenOptions as Options;
+    use std::os::windows::fs::OpenOptionsExt;
+    let named = Options::new().access_mode(0).open(path);
+    let same = named.and_then(|named| Ok(crate::nt::identity(&named)? == crate::nt::identity(file)?));
+    crate::nt::is_linked(file).unwrap_or(false) && same.unwrap_or(false)
 }
 
 #[cfg(test)]

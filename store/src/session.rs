@@ -34,8 +34,9 @@ pub(crate) struct Session {
 
 #[derive(Debug)]
 struct Open {
-    dir: WorkDir,
+    // Closed before the directory is removed.
     uses: File,
+    dir: WorkDir,
     held: HashSet<Digest>,
 }
 

@@ -17,10 +17,14 @@
 //! their layers from being removed. Killed at any moment, a process leaves only things in `work/`, mounts
 //! included, that [`Work::sweep`](crate::work::Work::sweep) takes away.
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod conformance;
+#[cfg(unix)]
 pub mod copy;
+#[cfg(unix)]
 pub mod overlay;
+#[cfg(windows)]
+pub mod windows;
 
 use std::fmt;
 use std::io;
@@ -28,26 +32,67 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::digest::Digest;
-use crate::layer::diff::{Changes, DiffError, Root, Written};
-use crate::layer::{Hold, LayerError, chain_id};
+#[cfg(unix)]
+use crate::layer::diff::{Changes, Root, Written};
+use crate::layer::{DiffError, Hold, LayerError, chain_id};
 use crate::work::{WorkDir, WorkError, hint_of};
+#[cfg(windows)]
+use windows::Changes;
+
+/// Which system's layers a file system is made of: how they stand in a tar, and which rules names follow. It
+/// is the image's, not the machine's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum LayerOs {
+    /// Linux, and every system whose layers are plain trees.
+    #[default]
+    Linux,
+    /// Windows. A snapshot's tree is the content of `Files/`; [`windows`](crate::layer::windows) has the rest.
+    Windows,
+}
+
+impl LayerOs {
+    /// That of an image whose config has this `os`.
+    pub fn of(os: &str) -> Self {
+        match os {
+            "windows" => Self::Windows,
+            _ => Self::Linux,
+        }
+    }
+}
 
 /// An immutable file system: the layers that it is stacked from. A value; that the layers are stored is
 /// another question ([`SnapshotDriver::missing`]).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Committed {
     layers: Arc<[Digest]>,
+    os: LayerOs,
 }
 
 impl Committed {
-    /// The empty file system.
+    /// The empty file system of a Linux image.
     pub fn scratch() -> Self {
-        Self { layers: Arc::new([]) }
+        Self::scratch_of(LayerOs::Linux)
     }
 
-    /// The file system of `layers`: diff IDs, bottom first.
+    /// The empty file system of an image for `os`.
+    pub fn scratch_of(os: LayerOs) -> Self {
+        Self { layers: Arc::new([]), os }
+    }
+
+    /// The file system of `layers`: diff IDs, bottom first, of a Linux image.
     pub fn new(layers: impl Into<Arc<[Digest]>>) -> Self {
-        Self { layers: layers.into() }
+        Self { layers: layers.into(), os: LayerOs::Linux }
+    }
+
+    /// The same layers, read as those of an image for `os`.
+    #[must_use]
+    pub fn for_os(self, os: LayerOs) -> Self {
+        Self { os, ..self }
+    }
+
+    /// Which system's layers these are.
+    pub fn os(&self) -> LayerOs {
+        self.os
     }
 
     /// Diff IDs, bottom first.
@@ -63,7 +108,7 @@ impl Committed {
     /// This file system with one layer more on top.
     #[must_use]
     pub fn with(&self, diff_id: Digest) -> Self {
-        Self { layers: self.layers.iter().copied().chain([diff_id]).collect() }
+        Self { layers: self.layers.iter().copied().chain([diff_id]).collect(), os: self.os }
     }
 }
 
@@ -87,6 +132,7 @@ impl Diff {
     }
 }
 
+#[cfg(unix)]
 impl From<Written> for Diff {
     fn from(written: Written) -> Self {
         let Written { diff_id, size, content_id, entries } = written;
@@ -98,10 +144,15 @@ impl From<Written> for Diff {
 pub struct Active {
     parent: Committed,
     path: PathBuf,
+    #[cfg(unix)]
     before: Root,
+    /// What was there before the step.
+    #[cfg(windows)]
+    before: windows::Table,
     /// What [`SnapshotDriver::diff`] found, for the commit.
     found: Mutex<Option<(Diff, Changes)>>,
     // Dropped in this order: unmounted, removed, let go.
+    #[cfg(unix)]
     mount: Option<overlay::Mount>,
     work: WorkDir,
     holds: Vec<Hold>,
@@ -141,6 +192,7 @@ impl fmt::Debug for Active {
 pub struct View {
     path: PathBuf,
     // Dropped in this order.
+    #[cfg(unix)]
     _mount: Option<overlay::Mount>,
     _work: Option<WorkDir>,
     _holds: Vec<Hold>,
@@ -171,6 +223,20 @@ pub enum SnapshotError {
     Changed {
         /// Its root directory.
         path: PathBuf,
+    },
+    /// Something of the step still has files of the snapshot open.
+    #[error("`{path}` of the snapshot is still open: something survived the step")]
+    Survived {
+        /// Path in the snapshot.
+        path: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The snapshot's layers are for another system.
+    #[error("a snapshot of {what} cannot be made on this system")]
+    Foreign {
+        /// What it is of.
+        what: String,
     },
     /// overlayfs stacks no more.
     #[error("an overlay of {layers} layers cannot be mounted, at most {most}")]
@@ -214,6 +280,13 @@ impl SnapshotError {
             Self::Work(e) => e.hint(),
             Self::Diff(e) => e.hint(),
             Self::Changed { .. } => Some("nothing may write to a snapshot after its step".to_owned()),
+            Self::Survived { .. } => {
+                Some("end the program that has it open; a step's processes must all be gone before its changes are read".to_owned())
+            }
+            Self::Foreign { .. } => Some(
+                "layers of other systems can be pulled, pushed, saved and copied here; build them where they belong"
+                    .to_owned(),
+            ),
             Self::TooManyLayers { .. } => Some("merge steps, or use the copy driver".to_owned()),
             Self::Mount { .. } => Some(
                 "overlayfs needs root or a user namespace (Linux 5.11), and a store on a file system that it accepts, such as ext4, xfs, btrfs or tmpfs; the copy driver works anywhere"
@@ -232,7 +305,7 @@ fn io_error(action: &'static str, path: &Path) -> impl Fn(io::Error) -> Snapshot
 /// A way to stack layers into a file system and to find out what a step changed in it. The module's page tells
 /// the lifecycle; every driver passes the same conformance suite.
 pub trait SnapshotDriver: Send + Sync + fmt::Debug {
-    /// `overlay` or `copy`.
+    /// `overlay` or `copy`, on Windows `clone`.
     fn name(&self) -> &'static str;
 
     /// Which layers of `snapshot` (indices, bottom first) must be imported before it can be used. A layer whose

@@ -15,6 +15,15 @@
 mod export;
 mod format;
 mod import;
+#[cfg(unix)]
+mod unix;
+#[cfg(windows)]
+mod windows;
+
+#[cfg(unix)]
+use unix as driver;
+#[cfg(windows)]
+use windows as driver;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -28,11 +37,11 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::facts::Facts;
 use crate::files::Files;
 use crate::images::Images;
-use crate::layer::{Durability, Layers, Ownership, XattrForm};
+use crate::layer::{Durability, LayerFacts, Layers, Ownership, XattrForm};
 use crate::session::Session;
-use crate::snapshot::{SnapshotDriver, copy::CopyDriver, overlay};
+use crate::snapshot::{LayerOs, SnapshotDriver};
 use crate::steps::Steps;
-use crate::work::Work;
+use crate::work::{Work, make_private};
 
 /// The file that names the version of a store.
 pub const FORMAT: &str = "format";
@@ -55,7 +64,7 @@ pub const RESERVE: (&str, usize) = ("reserve", 256 << 10);
 /// Which snapshot driver is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Driver {
-    /// Overlays where they work, else copies.
+    /// Overlays where they work, else copies; on Windows clones of blocks where the volume can, else copies.
     #[default]
     Auto,
     /// Overlays, or an error.
@@ -117,7 +126,7 @@ impl Store {
     /// [`Error::UnknownFormat`] for a store of another version, [`Error::Invalid`] for a directory that holds
     /// something else, and whatever the file system says.
     pub fn open(root: &Path, options: &StoreOptions) -> Result<Self> {
-        make_private(root)?;
+        make_private(root).map_err(Error::io("make", root))?;
         let root = std::fs::canonicalize(root).map_err(Error::io("open", root))?;
         format::claim(&root)?;
         let mut notes = Vec::new();
@@ -180,24 +189,7 @@ impl Store {
         if let Some(snapshots) = self.snapshots.get() {
             return Ok(&snapshots.driver);
         }
-        let works = match self.driver {
-            Driver::Copy => None,
-            _ => Some(overlay::probe(&self.work, self.layers.form)),
-        };
-        let (overlay, fallback) = match works {
-            Some(Ok(())) => (true, None),
-            Some(Err(e)) if self.driver == Driver::Overlay => return Err(e.into()),
-            Some(Err(e)) => {
-                let why = std::error::Error::source(&e).map(|s| format!(": {s}")).unwrap_or_default();
-                (false, Some(format!("steps run in copies, which is slow: {e}{why}")))
-            }
-            None => (false, None),
-        };
-        let driver: Arc<dyn SnapshotDriver> = if overlay {
-            Arc::new(overlay::OverlayDriver::new(&self.layers))
-        } else {
-            Arc::new(CopyDriver::new(&self.layers))
-        };
+        let (driver, fallback) = driver::choose(self.driver, &self.work, &self.layers)?;
         Ok(&self.snapshots.get_or_init(|| Snapshots { driver, fallback }).driver)
     }
 
@@ -206,13 +198,27 @@ impl Store {
         self.snapshots.get()?.fallback.as_deref()
     }
 
-    /// Whether the layer `diff_id` over the chain `below` is here in a form that snapshots can be made of. A step
+    /// Whether the layer `diff_id` of an image for `os`, over the chain `below`, is here in a form that snapshots can be made of. A step
     /// whose layer is not here has to run again.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn has_layer(&self, below: &[Digest], diff_id: &Digest) -> Result<bool> {
-        Ok(self.layers.facts(below, diff_id)?.is_some())
+    pub fn has_layer(&self, os: LayerOs, below: &[Digest], diff_id: &Digest) -> Result<bool> {
+        Ok(self.layers.for_os(os).facts(below, diff_id)?.is_some())
+    }
+
+    /// What is known of the layer `diff_id` over the chain `below`, of whichever system's images; none where it is
+    /// not here.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn layer_facts(&self, below: &[Digest], diff_id: &Digest) -> Result<Option<LayerFacts>> {
+        for os in [LayerOs::Linux, LayerOs::Windows] {
+            if let Some(facts) = self.layers.for_os(os).facts(below, diff_id)? {
+                return Ok(Some(facts));
+            }
+        }
+        Ok(None)
     }
 
     /// Images and their names.
@@ -260,25 +266,6 @@ fn open_facts(root: &Path) -> Result<Facts> {
             Ok(facts)
         }
         other => other,
-    }
-}
-
-/// Makes a directory that others cannot look into: layers hold programs that run with their owner's rights, old
-/// ones with known faults among them.
-fn make_private(root: &Path) -> Result<()> {
-    if root.is_dir() {
-        return Ok(());
-    }
-    if let Some(parent) = root.parent() {
-        std::fs::create_dir_all(parent).map_err(Error::io("make", parent))?;
-    }
-    let mut builder = std::fs::DirBuilder::new();
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    match builder.create(root) {
-        // Another process was faster; or it is a file, which the next step finds.
-        Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => Err(Error::io("make", root)(e)),
-        _ => Ok(()),
     }
 }
 

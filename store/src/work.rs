@@ -8,17 +8,27 @@
 //! has no living owner, however that died. Locks are advisory (`flock`), the kernel gives them up with the
 //! last process that has the file open; they are never handed to a program that is executed.
 
-mod remove;
+#[cfg(unix)]
+mod unix;
+#[cfg(windows)]
+mod windows;
 
 use std::fs::{File, TryLockError};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, Mode, OFlags};
+#[cfg(unix)]
+use unix as platform;
+#[cfg(windows)]
+use windows as platform;
+
+use platform::Place;
+pub(crate) use platform::make_private;
+
+/// How long one waits who finds a lock file that is being removed.
+const GOING: std::time::Duration = std::time::Duration::from_millis(5);
 
 /// The directory of things in the making. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -29,7 +39,7 @@ pub struct Work {
 #[derive(Debug)]
 struct Opened {
     path: PathBuf,
-    handle: OwnedFd,
+    place: Place,
 }
 
 /// What a sweep did.
@@ -81,13 +91,10 @@ impl Work {
     /// When it can be neither made nor opened.
     pub fn open(dir: &Path) -> Result<Self, WorkError> {
         let fail = |action| move |source: io::Error| WorkError { action, path: dir.to_owned(), source };
-        // Not for other users of the machine: images have programs that are setuid root.
-        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
-        made.map_err(fail("make"))?;
-        let handle = rustix::fs::open(dir, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-            .map_err(|e| fail("open")(e.into()))?;
+        make_private(dir).map_err(fail("make"))?;
+        let place = Place::open(dir).map_err(fail("open"))?;
         let path = std::path::absolute(dir).map_err(fail("find"))?;
-        Ok(Self { dir: Arc::new(Opened { path, handle }) })
+        Ok(Self { dir: Arc::new(Opened { path, place }) })
     }
 
     /// A new directory of the caller's own, mode 0700. `kind` says in its name what it is for.
@@ -102,11 +109,7 @@ impl Work {
                 continue;
             };
             let path = self.dir.path.join(&name);
-            rustix::fs::mkdirat(&self.dir.handle, &name, Mode::RWXU).map_err(|e| WorkError {
-                action: "make",
-                path: path.clone(),
-                source: e.into(),
-            })?;
+            self.dir.place.make_dir(&name).map_err(|e| self.error("make", &name, e))?;
             return Ok(WorkDir { name, path, lock: Some(lock) });
         }
         Err(self.error("make", kind, io::ErrorKind::AlreadyExists.into()))
@@ -114,13 +117,11 @@ impl Work {
 
     /// A new, locked lock file; none where the name is taken, or was swept before it was locked.
     fn try_lock_new(&self, name: &str) -> Result<Option<WorkLock>, WorkError> {
-        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC;
-        let file = match rustix::fs::openat(&self.dir.handle, name, flags, Mode::RUSR | Mode::WUSR) {
-            Ok(fd) => File::from(fd),
-            Err(rustix::io::Errno::EXIST) => return Ok(None),
-            Err(e) => return Err(self.error("make", name, e.into())),
-        };
-        self.try_lock(file, name)
+        match self.dir.place.new_lock(name) {
+            Ok(file) => self.try_lock(file, name),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(None),
+            Err(e) => Err(self.error("make", name, e)),
+        }
     }
 
     fn try_lock(&self, file: File, name: &str) -> Result<Option<WorkLock>, WorkError> {
@@ -134,8 +135,7 @@ impl Work {
 
     /// Whether a file that was just locked is still there: its last owner may have removed it meanwhile.
     fn is_linked(&self, file: &File, name: &str) -> Result<bool, WorkError> {
-        let stat = rustix::fs::fstat(file).map_err(|e| self.error("look at", name, e.into()))?;
-        Ok(stat.st_nlink > 0)
+        platform::is_linked(file).map_err(|e| self.error("look at", name, e))
     }
 
     /// Waits for the lock `name` among all processes of this store.
@@ -145,10 +145,11 @@ impl Work {
     pub fn lock(&self, name: &str) -> Result<WorkLock, WorkError> {
         let name = format!("{name}.lock");
         loop {
-            let flags = OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-            let file = rustix::fs::openat(&self.dir.handle, &name, flags, Mode::RUSR | Mode::WUSR)
-                .map(File::from)
-                .map_err(|e| self.error("make", &name, e.into()))?;
+            let Some(file) = self.dir.place.lock_file(&name).map_err(|e| self.error("make", &name, e))?
+            else {
+                std::thread::sleep(GOING);
+                continue;
+            };
             file.lock().map_err(|e| self.error("lock", &name, e))?;
             if self.is_linked(&file, &name)? {
                 return Ok(WorkLock { work: self.clone(), name, file });
@@ -163,23 +164,18 @@ impl Work {
     /// When the directory can not be read.
     pub fn sweep(&self) -> Result<Swept, WorkError> {
         let mut bases = std::collections::BTreeSet::new();
-        let list =
-            rustix::fs::Dir::read_from(&self.dir.handle).map_err(|e| self.error("list", "", e.into()))?;
-        for entry in list {
-            let entry = entry.map_err(|e| self.error("list", "", e.into()))?;
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if name != "." && name != ".." {
-                bases.insert(name.strip_suffix(".lock").unwrap_or(&name).to_owned());
-            }
+        for name in self.dir.place.names().map_err(|e| self.error("list", "", e))? {
+            bases.insert(name.strip_suffix(".lock").unwrap_or(&name).to_owned());
         }
         let mut swept = Swept::default();
         for base in bases {
             let name = format!("{base}.lock");
-            let flags = OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-            let file = match rustix::fs::openat(&self.dir.handle, &name, flags, Mode::RUSR | Mode::WUSR) {
-                Ok(fd) => File::from(fd),
+            let file = match self.dir.place.lock_file(&name) {
+                Ok(Some(file)) => file,
+                // Its owner is removing it.
+                Ok(None) => continue,
                 Err(e) => {
-                    swept.stuck.push((self.dir.path.join(&name), e.into()));
+                    swept.stuck.push((self.dir.path.join(&name), e));
                     continue;
                 }
             };
@@ -199,7 +195,7 @@ impl Work {
 
     /// Removes the directory (or file) `name`, if there is one.
     fn remove(&self, name: &str) -> Result<(), WorkError> {
-        remove::tree(self.dir.handle.as_fd(), name.as_bytes()).map_err(|(below, source)| WorkError {
+        self.dir.place.remove(name).map_err(|(below, source)| WorkError {
             action: "remove",
             path: self.dir.path.join(below),
             source,
@@ -231,7 +227,7 @@ impl Drop for WorkLock {
         // Removed while still held: who waits for it sees that the file is gone, and makes a new one. A file
         // that can not be removed is an unlocked lock, which does no harm.
         if !self.name.is_empty() {
-            let _ = rustix::fs::unlinkat(&self.work.dir.handle, &self.name, AtFlags::empty());
+            let _ = self.work.dir.place.unlink(&self.name);
         }
         let _ = self.file.unlock();
     }
@@ -249,15 +245,6 @@ impl WorkDir {
     /// Where it is, absolute.
     pub fn path(&self) -> &Path {
         &self.path
-    }
-
-    /// A handle on it.
-    ///
-    /// # Errors
-    /// When it can not be opened.
-    pub fn handle(&self) -> Result<OwnedFd, WorkError> {
-        rustix::fs::open(&self.path, OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty())
-            .map_err(|e| WorkError { action: "open", path: self.path.clone(), source: e.into() })
     }
 
     /// Removes it now, and says why where that fails; then it is left to the next sweep.
@@ -289,9 +276,10 @@ impl Drop for WorkDir {
     }
 }
 
-/// Removes `name` below `parent` with everything in it; see [`remove::tree`].
-pub(crate) fn remove_tree(parent: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {
-    remove::tree(parent, name).map_err(|(_, error)| error)
+/// Removes `name` below `parent` with everything in it; see `work/unix/remove.rs`.
+#[cfg(unix)]
+pub(crate) fn remove_tree(parent: std::os::fd::BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {
+    platform::remove::tree(parent, name).map_err(|(_, error)| error)
 }
 
 #[cfg(test)]

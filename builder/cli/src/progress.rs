@@ -16,6 +16,7 @@ use serde::Serialize;
 
 pub(crate) use lines::clean;
 
+use crate::system::console;
 use crate::{env, quantity};
 
 /// `--progress`.
@@ -81,7 +82,9 @@ fn seconds<S: serde::Serializer>(value: &Duration, serializer: S) -> Result<S::O
 impl Mode {
     /// The display that the mode stands for on this standard error.
     pub(crate) fn display(self) -> Box<dyn Display> {
-        let terminal = io::stderr().is_terminal() && env::TERM.text().is_none_or(|term| term != "dumb");
+        let terminal = io::stderr().is_terminal()
+            && env::TERM.text().is_none_or(|term| term != "dumb")
+            && console::takes_escapes();
         match self {
             Self::Auto if terminal => Box::new(tty::Tty::new()),
             Self::Auto | Self::Plain => Box::new(plain::Plain::new(io::stderr())),
@@ -98,9 +101,12 @@ struct Quiet;
 
 impl Observer for Quiet {
     fn event(&self, event: Event) {
-        if let Event::Warning { text, .. } = event {
+        if let Event::Warning { text, hint, .. } = event {
             // With standard error gone there is nobody to warn.
             let _ = writeln!(io::stderr(), "warning: {text}");
+            if let Some(hint) = hint {
+                let _ = writeln!(io::stderr(), "hint: {hint}");
+            }
         }
     }
 }

@@ -144,6 +144,9 @@ impl StageRun<'_, '_> {
         spec.add_hosts.clone_from(&request.add_hosts);
         spec.ulimits.clone_from(&request.ulimits);
         spec.limits = request.limits;
+        spec.isolation.clone_from(&request.isolation);
+        spec.windows.mitigations.clone_from(&request.mitigations);
+        spec.windows.host_system_files = request.host_system_files;
         spec.shm_size = request.shm_size.unwrap_or(spec.shm_size);
         let given = PROXY_ARGS.iter().filter_map(|n| self.exec.plan.globals.build_arg(n).map(|v| (*n, v)));
         let mut variables: Vec<(String, String)> = given.map(|(n, v)| (n.to_owned(), v.to_owned())).collect();

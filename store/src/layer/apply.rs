@@ -6,6 +6,7 @@
 //! "Image Layer Filesystem Changeset", "Whiteouts").
 
 mod place;
+mod windows;
 mod write;
 
 use std::collections::BTreeMap;
@@ -14,80 +15,13 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{AtFlags, FileType, Mode};
 
+use super::failure::UnpackError;
 use super::node::{self, Meta, Xattrs};
 use super::stack::Stack;
-use super::tar::{Entry, Kind, Reader, TarError, Time, shown};
+use super::tar::{Entry, Kind, Reader, Time, shown};
 use super::{Ownership, XattrForm};
+use crate::snapshot::LayerOs;
 use place::Place;
-
-/// Why a layer can not be unpacked.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum UnpackError {
-    /// The archive is damaged.
-    #[error(transparent)]
-    Tar(#[from] TarError),
-    /// An entry is meant for a place outside the root.
-    #[error("entry `{entry}` climbs out of the root directory")]
-    Climbs {
-        /// Its path in the archive.
-        entry: String,
-    },
-    /// The layer needs those below it, which are not there.
-    #[error("it leaves out parent directories or links to a file of a layer below, which is not unpacked")]
-    NeedsBelow,
-    /// An entry that can not be put where it says.
-    #[error("entry `{entry}` cannot be unpacked: {why}")]
-    Impossible {
-        /// Its path in the archive.
-        entry: String,
-        /// Why.
-        why: String,
-    },
-    /// The owner of an entry does not exist here.
-    #[error("entry `{entry}` belongs to {uid}:{gid}, which cannot be set here")]
-    Owner {
-        /// Its path in the archive.
-        entry: String,
-        /// Its owner.
-        uid: u64,
-        /// Its group.
-        gid: u64,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The system said no.
-    #[error("cannot {action} entry `{entry}`")]
-    Io {
-        /// What was tried.
-        action: &'static str,
-        /// Path of the entry in the archive.
-        entry: String,
-        /// Why.
-        source: io::Error,
-    },
-}
-
-impl UnpackError {
-    /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::Tar(e) => e.hint(),
-            Self::Climbs { .. } => {
-                Some("the layer may be an attack: do not use this image, or ask its author".to_owned())
-            }
-            Self::Owner { uid, gid, .. } if (*uid).max(*gid) >= u64::from(u32::MAX) => {
-                Some("no system has that id: the layer is damaged, ask its author".to_owned())
-            }
-            Self::Owner { uid, gid, .. } => Some(format!(
-                "rootless, only ids with a mapping exist: give the user at least {} subordinate ids in `/etc/subuid` and `/etc/subgid` (`usermod --add-subuids`), or run as root",
-                (*uid).max(*gid).saturating_add(1).max(65536)
-            )),
-            Self::Io { source, entry, .. } => crate::work::hint_of(source, std::path::Path::new(entry)),
-            Self::Impossible { .. } | Self::NeedsBelow => None,
-        }
-    }
-}
 
 /// What was unpacked.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -109,6 +43,7 @@ pub(super) struct Applied {
 pub(super) struct How {
     pub(super) form: XattrForm,
     pub(super) ownership: Ownership,
+    pub(super) os: LayerOs,
 }
 
 /// The layers below: opened when something is asked of them, which most layers never do.
@@ -141,9 +76,16 @@ pub(super) fn apply<R: Read>(
 ) -> Result<Applied, UnpackError> {
     let mut unpack =
         Unpack { root, below, how, applied: Applied::default(), dirs: BTreeMap::new(), parent: None };
+    let mut windows = (how.os == LayerOs::Windows).then(windows::Spelling::default);
     while let Some(entry) = reader.next_entry()? {
         unpack.applied.entries += 1;
-        let done = unpack.entry(&entry, reader);
+        let done = match &mut windows {
+            Some(spelling) => match spelling.translate(&entry, below)? {
+                Some(entry) => unpack.entry(&entry, reader),
+                None => Ok(()),
+            },
+            None => unpack.entry(&entry, reader),
+        };
         if below.is_missing() {
             return Err(UnpackError::NeedsBelow);
         }

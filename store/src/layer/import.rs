@@ -1,14 +1,20 @@
 //! Putting layers into the store: made in `work/`, verified, synced, then renamed into place.
 
-use std::cell::RefCell;
+#[cfg(unix)]
+mod unix;
+#[cfg(unix)]
+use unix as platform;
+#[cfg(windows)]
+mod windows;
+#[cfg(windows)]
+use windows as platform;
+
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
-use super::apply::{self, Below, How, UnpackError};
 use super::layers::{Hold, Layers, io_error, read_facts};
-use super::tar::Reader;
-use super::{Durability, Form, LayerError, LayerFacts, LayerKey, node};
+use super::{Durability, Form, LayerError, LayerFacts, LayerKey};
 use crate::digest::{Digest, Digester};
 use crate::work::WorkDir;
 
@@ -46,7 +52,7 @@ impl Layers {
         diff_id: &Digest,
         tar: impl Read,
     ) -> Result<LayerFacts, LayerError> {
-        let known = || match self.hold(below, diff_id, Form::Fs)? {
+        let known = || match self.hold(below, diff_id, Form::IMPORTED)? {
             Some(hold) => read_facts(hold.dir()),
             None => Ok(None),
         };
@@ -60,79 +66,12 @@ impl Layers {
         self.unpack(below, Some(diff_id), tar, false)
     }
 
-    /// Stores an uncompressed tar whose diff ID is not known yet, in the forms `fs` and `tar`.
+    /// Stores an uncompressed tar whose diff ID is not known yet, in the forms `fs` and `tar`; on Windows `tar`.
     ///
     /// # Errors
     /// As [`Layers::import`].
     pub fn adopt(&self, below: &[Digest], tar: impl Read) -> Result<LayerFacts, LayerError> {
         self.unpack(below, None, tar, true)
-    }
-
-    fn unpack(
-        &self,
-        below: &[Digest],
-        expected: Option<&Digest>,
-        tar: impl Read,
-        keep: bool,
-    ) -> Result<LayerFacts, LayerError> {
-        let work = self.work.create("layer")?;
-        let making = work.path().join("layer");
-        let fs = making.join(Form::Fs.name());
-        std::fs::create_dir_all(&fs).map_err(io_error("make", &fs))?;
-        let copy = match keep {
-            true => {
-                let path = making.join(Form::Tar.name());
-                Some(File::create(&path).map_err(io_error("make", &path))?)
-            }
-            false => None,
-        };
-        let (held, trouble) = (RefCell::new(Vec::new()), RefCell::new(None));
-        let open = || match self.holds(below, false).and_then(|holds| match holds {
-            Ok(holds) => Ok(Some((self.stack(&holds)?, holds))),
-            Err(_) => Ok(None),
-        }) {
-            Ok(opened) => opened.map(|(stack, holds)| {
-                held.replace(holds);
-                stack
-            }),
-            Err(e) => {
-                trouble.replace(Some(e));
-                None
-            }
-        };
-        let root = node::open_root(&fs).map_err(io_error("open", &fs))?;
-        node::set_mode(std::os::fd::AsFd::as_fd(&root), b".", 0o755).map_err(io_error("make", &fs))?;
-        let mut reader = Reader::new(Tee { inner: tar, digester: Digester::new(), copy });
-        let how = How { form: self.form, ownership: self.ownership };
-        let applied = apply::apply(&mut reader, root, &Below::new(&open), how)
-            .and_then(|applied| reader.drain().map(|()| applied).map_err(UnpackError::Tar));
-        if let Some(e) = trouble.take() {
-            return Err(e);
-        }
-        let applied = applied.map_err(|source| match (source, expected) {
-            (UnpackError::NeedsBelow, Some(diff_id)) => LayerError::NeedsBelow { diff_id: *diff_id },
-            (source, Some(diff_id)) => LayerError::Unpack { layer: format!("layer {diff_id}"), source },
-            (source, None) => LayerError::Unpack { layer: "the new layer".to_owned(), source },
-        })?;
-        let digester = reader.into_inner().digester;
-        let size = digester.size();
-        let diff_id = digester.finish();
-        if let Some(expected) = expected.filter(|expected| **expected != diff_id) {
-            return Err(LayerError::WrongDiffId { expected: *expected, found: diff_id });
-        }
-        let facts = LayerFacts {
-            diff_id,
-            size,
-            entries: applied.entries,
-            made_here: false,
-            root_entry: applied.root_entry,
-            missing_devices: applied.missing_devices,
-            missing_xattrs: applied.missing_xattrs,
-        };
-        let key =
-            if applied.needs_below { LayerKey::chain(below, &diff_id) } else { LayerKey::Diff(diff_id) };
-        self.publish(&key, &work, &facts)?;
-        Ok(facts)
     }
 
     /// Moves the forms in the directory `layer` of `work` into the store. Forms that it has already stay.
@@ -147,22 +86,26 @@ impl Layers {
         let text = serde_json::to_vec_pretty(facts)
             .map_err(|source| LayerError::Facts { path: json.clone(), source })?;
         std::fs::write(&json, text).map_err(io_error("write", &json))?;
-        let lock = making.join("lock");
-        File::create(&lock).map_err(io_error("make", &lock))?;
+        let lock = if cfg!(windows) { self.lock_path(key) } else { making.join("lock") };
+        File::options()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&lock)
+            .map_err(io_error("make", &lock))?;
         if self.durability == Durability::Power {
-            let dir = node::open_root(&making).map_err(io_error("open", &making))?;
-            rustix::fs::syncfs(&dir).map_err(|e| io_error("sync", &making)(e.into()))?;
+            platform::sync_all(&making).map_err(io_error("sync", &making))?;
         }
         let place = self.path(key);
         loop {
-            match rename_new(&making, &place) {
+            match platform::rename_new(&making, &place) {
                 Ok(true) => break,
                 Ok(false) => {}
                 Err(e) => return Err(io_error("make", &place)(e)),
             }
             // Somebody was first: what they lack is added.
             let Some(hold) = self.hold_key(key)? else {
-                if place.join("lock").symlink_metadata().is_err() && place.symlink_metadata().is_ok() {
+                if self.lock_path(key).symlink_metadata().is_err() && place.symlink_metadata().is_ok() {
                     // No lock, no layer: what no orlop has made is moved out of the way.
                     self.remove(key)?;
                 }
@@ -174,8 +117,7 @@ impl Layers {
             break;
         }
         if self.durability == Durability::Power {
-            let dir = node::open_root(&self.dir).map_err(io_error("open", &self.dir))?;
-            rustix::fs::fsync(&dir).map_err(|e| io_error("sync", &self.dir)(e.into()))?;
+            platform::sync_dir(&self.dir).map_err(io_error("sync", &self.dir))?;
         }
         Ok(())
     }
@@ -185,16 +127,6 @@ impl Layers {
         if from.symlink_metadata().is_err() {
             return Ok(());
         }
-        rename_new(&from, &to).map(drop).map_err(io_error("make", &to))
-    }
-}
-
-/// Renames where nothing has the new name yet; says whether it did.
-fn rename_new(from: &Path, to: &Path) -> io::Result<bool> {
-    use rustix::fs::{CWD, RenameFlags, renameat_with};
-    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        Ok(()) => Ok(true),
-        Err(rustix::io::Errno::EXIST | rustix::io::Errno::NOTEMPTY) => Ok(false),
-        Err(e) => Err(e.into()),
+        platform::rename_new(&from, &to).map(drop).map_err(io_error("make", &to))
     }
 }

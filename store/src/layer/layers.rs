@@ -2,18 +2,32 @@
 
 use std::fs::{File, TryLockError};
 use std::io::{self, Read};
+#[cfg(unix)]
 use std::os::fd::AsFd;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+#[cfg(unix)]
 use super::diff::{self, Against, Remade, Root, Upper};
+#[cfg(unix)]
+use super::node;
+#[cfg(unix)]
 use super::stack::Stack;
 use super::{
-    Durability, Form, LayerError, LayerFacts, LayerKey, Ownership, StoredLayer, XattrForm, chain_id, node,
+    Durability, Form, LayerError, LayerFacts, LayerKey, Ownership, StoredLayer, XattrForm, chain_id,
 };
 use crate::digest::{Digest, VerifiedReader};
+use crate::snapshot::LayerOs;
 use crate::work::Work;
+
+#[cfg(unix)]
+mod unix;
+#[cfg(unix)]
+use unix as platform;
+#[cfg(windows)]
+mod windows;
+#[cfg(windows)]
+use windows as platform;
 
 /// The layers of a store. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -23,6 +37,7 @@ pub struct Layers {
     pub(crate) form: XattrForm,
     pub(crate) ownership: Ownership,
     pub(crate) durability: Durability,
+    pub(crate) os: LayerOs,
 }
 
 /// Keeps a stored layer from being removed for as long as it lives.
@@ -56,14 +71,17 @@ impl LayerKey {
         match self {
             Self::Diff(digest) => digest.hex(),
             Self::Chain(digest) => format!("chain-{}", digest.hex()),
+            Self::Windows(digest) => format!("windows-{}", digest.hex()),
         }
     }
 
     fn parse(name: &str) -> Option<Self> {
-        match name.strip_prefix("chain-") {
-            Some(hex) => Digest::from_hex(hex).ok().map(Self::Chain),
-            None => Digest::from_hex(name).ok().map(Self::Diff),
-        }
+        let (make, hex): (fn(Digest) -> Self, _) = match name.split_once('-') {
+            Some(("chain", hex)) => (Self::Chain, hex),
+            Some(("windows", hex)) => (Self::Windows, hex),
+            _ => (Self::Diff, name),
+        };
+        Digest::from_hex(hex).ok().map(make)
     }
 
     /// The key of the layer `diff_id` over the chain `below`, made for that chain.
@@ -79,15 +97,14 @@ impl Layers {
     /// # Errors
     /// When the directory can be neither made nor found.
     pub fn open(dir: &Path, work: &Work, opaque: XattrForm) -> Result<Self, LayerError> {
-        // Not for other users of the machine: images have programs that are setuid root.
-        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
-        made.map_err(io_error("make", dir))?;
+        crate::work::make_private(dir).map_err(io_error("make", dir))?;
         Ok(Self {
             dir: std::path::absolute(dir).map_err(io_error("find", dir))?,
             work: work.clone(),
             form: opaque,
             ownership: Ownership::default(),
             durability: Durability::default(),
+            os: LayerOs::Linux,
         })
     }
 
@@ -103,6 +120,12 @@ impl Layers {
         Self { durability, ..self }
     }
 
+    /// The same layers, read and made as those of an image for `os`.
+    #[must_use]
+    pub fn for_os(&self, os: LayerOs) -> Self {
+        Self { os, ..self.clone() }
+    }
+
     /// Where things in the making are.
     pub(crate) fn work(&self) -> &Work {
         &self.work
@@ -114,24 +137,49 @@ impl Layers {
     }
 
     /// The keys that the layer `diff_id` over the chain `below` may be stored under, the more special first.
-    fn keys(below: &[Digest], diff_id: &Digest) -> [LayerKey; 2] {
-        [LayerKey::chain(below, diff_id), LayerKey::Diff(*diff_id)]
+    fn keys(&self, below: &[Digest], diff_id: &Digest) -> Vec<LayerKey> {
+        match self.key(below, diff_id, false) {
+            key @ LayerKey::Windows(_) => vec![key],
+            key => vec![LayerKey::chain(below, diff_id), key],
+        }
     }
 
-    /// Whether the layer `diff_id` over the chain `below` is stored in the form `fs`.
+    /// The key that the layer `diff_id` over the chain `below` is put under; `needs_below` says that it means
+    /// something over that chain only.
+    pub(crate) fn key(&self, below: &[Digest], diff_id: &Digest, needs_below: bool) -> LayerKey {
+        match self.os {
+            LayerOs::Windows if cfg!(unix) => LayerKey::Windows(chain_id(&[below, &[*diff_id]].concat())),
+            _ if needs_below => LayerKey::chain(below, diff_id),
+            _ => LayerKey::Diff(*diff_id),
+        }
+    }
+
+    /// Whether the layer `diff_id` over the chain `below` is stored in the form that it is imported in: `fs`, on
+    /// Windows `tar`.
     pub fn contains(&self, below: &[Digest], diff_id: &Digest) -> bool {
-        self.fs(below, diff_id).is_some()
+        self.form_path(below, diff_id, Form::IMPORTED).is_some()
     }
 
     /// Where the layer has a form; none where it has not.
     pub(crate) fn form_path(&self, below: &[Digest], diff_id: &Digest, form: Form) -> Option<PathBuf> {
-        Self::keys(below, diff_id)
+        self.keys(below, diff_id)
             .iter()
             .map(|key| self.path(key).join(form.name()))
             .find(|path| path.symlink_metadata().is_ok())
     }
 
+    /// The file that is locked shared by whoever uses a layer, exclusively by whoever removes it. On Windows it is
+    /// beside the layer's directory: one that somebody has a file open in cannot be renamed there.
+    pub(crate) fn lock_path(&self, key: &LayerKey) -> PathBuf {
+        if cfg!(windows) {
+            self.dir.join(format!("{}.lock", key.dir_name()))
+        } else {
+            self.path(key).join("lock")
+        }
+    }
+
     /// The layer's directory in overlay form; none where the layer is not stored in that form.
+    #[cfg(unix)]
     pub fn fs(&self, below: &[Digest], diff_id: &Digest) -> Option<PathBuf> {
         self.form_path(below, diff_id, Form::Fs)
     }
@@ -141,9 +189,10 @@ impl Layers {
     /// # Errors
     /// When that can not be read.
     pub fn facts(&self, below: &[Digest], diff_id: &Digest) -> Result<Option<LayerFacts>, LayerError> {
-        // That of the `fs` form goes before that of a tree, which is kept under the chain as well.
-        let fs = self.fs(below, diff_id).and_then(|fs| fs.parent().map(Path::to_owned));
-        let keys = Self::keys(below, diff_id).map(|key| self.path(&key));
+        // That of the imported form goes before that of a tree, which is kept under the chain as well.
+        let fs = self.form_path(below, diff_id, Form::IMPORTED);
+        let fs = fs.and_then(|fs| fs.parent().map(Path::to_owned));
+        let keys = self.keys(below, diff_id).into_iter().map(|key| self.path(&key));
         for dir in fs.into_iter().chain(keys) {
             if let Some(facts) = read_facts(&dir)? {
                 return Ok(Some(facts));
@@ -162,7 +211,7 @@ impl Layers {
         diff_id: &Digest,
         form: Form,
     ) -> Result<Option<Hold>, LayerError> {
-        for key in Self::keys(below, diff_id) {
+        for key in self.keys(below, diff_id) {
             if let Some(hold) = self.hold_key(&key)?
                 && hold.form(form).is_some()
             {
@@ -172,25 +221,20 @@ impl Layers {
         Ok(None)
     }
 
-    pub(super) fn hold_key(&self, key: &LayerKey) -> Result<Option<Hold>, LayerError> {
-        use std::os::unix::fs::MetadataExt;
+    pub(crate) fn hold_key(&self, key: &LayerKey) -> Result<Option<Hold>, LayerError> {
         let dir = self.path(key);
-        let path = dir.join("lock");
-        let lock = match File::open(&path) {
-            Ok(file) => file,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(e) => return Err(io_error("open", &path)(e)),
+        let path = self.lock_path(key);
+        let Some(lock) = platform::open_lock(&dir, &path).map_err(io_error("open", &path))? else {
+            return Ok(None);
         };
         lock.lock_shared().map_err(io_error("lock", &path))?;
         // Whoever removes a layer moves it away while the lock is held.
-        let held = lock.metadata().map_err(io_error("look at", &path))?;
-        match path.metadata() {
-            Ok(now) if now.ino() == held.ino() && now.dev() == held.dev() => {}
-            _ => return Ok(None),
+        if !platform::is_in_place(&lock, &dir, &path).map_err(io_error("look at", &path))? {
+            return Ok(None);
         }
         // Says to garbage collection when it was last used; where it can not be said, it looks older.
         let _ = lock.set_modified(SystemTime::now());
-        Ok(Some(Hold { dir, used: Form::Fs, _lock: lock }))
+        Ok(Some(Hold { dir, used: Form::IMPORTED, _lock: lock }))
     }
 
     /// The exact bytes of the layer's uncompressed tar. End of file is only reported once size and digest were
@@ -209,6 +253,12 @@ impl Layers {
                 _hold: hold,
             }));
         }
+        self.remade_tar(below, diff_id)
+    }
+
+    /// The same from the directory that a layer was left in.
+    #[cfg(unix)]
+    fn remade_tar(&self, below: &[Digest], diff_id: &Digest) -> Result<Box<dyn Read + Send>, LayerError> {
         let Some(hold) = self.hold(below, diff_id, Form::Fs)? else {
             return Err(LayerError::Missing { diff_id: *diff_id });
         };
@@ -220,7 +270,7 @@ impl Layers {
         }
         let root = node::open_root(&path).map_err(io_error("open", &path))?;
         let against = Against::Nothing { root_entry: facts.root_entry };
-        let remade = diff::find(root.as_fd(), Upper::Overlay(self.form), against)
+        let remade = diff::find(root.as_fd(), Upper::Overlay(self.form), against, self.os)
             .map_err(|source| LayerError::Remake { diff_id: *diff_id, source })
             .and_then(|all| Remade::start(root, all).map_err(io_error("read", &path)))?;
         Ok(Box::new(Held { inner: VerifiedReader::new(remade, *diff_id, facts.size), _hold: hold }))
@@ -229,6 +279,7 @@ impl Layers {
     /// What the chain `layers` (bottom first) can be stacked from: the form `fs` of each, or from some layer
     /// down its `tree`. Indices of the layers that are in no such form, bottom first, where there are any; one
     /// whose `tar` is here is unpacked from that.
+    #[cfg(unix)]
     pub(crate) fn holds(
         &self,
         layers: &[Digest],
@@ -270,12 +321,14 @@ impl Layers {
     }
 
     /// The merged view of what is held, bottom first.
+    #[cfg(unix)]
     pub(crate) fn stack(&self, holds: &[Hold]) -> Result<Stack, LayerError> {
         let roots: Vec<PathBuf> = holds.iter().rev().map(Hold::used).collect();
         Stack::open(&roots, self.form).map_err(|(path, e)| io_error("open", &path)(e))
     }
 
     /// What the root directory of a file system with the layers `holds` (bottom first) is like.
+    #[cfg(unix)]
     pub(crate) fn root(&self, holds: &[Hold]) -> Result<Root, LayerError> {
         for hold in holds.iter().rev() {
             let path = hold.used();
@@ -285,7 +338,7 @@ impl Layers {
             };
             if says {
                 return node::open_root(&path)
-                    .and_then(|root| Root::of(root.as_fd()))
+                    .and_then(|root| Root::of(root.as_fd(), self.os))
                     .map_err(io_error("read", &path));
             }
         }
@@ -306,8 +359,10 @@ impl Layers {
             let dir = entry.path();
             let forms =
                 Form::ALL.into_iter().filter(|f| dir.join(f.name()).symlink_metadata().is_ok()).collect();
-            let used =
-                dir.join("lock").metadata().and_then(|m| m.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
+            let time = |path: PathBuf| path.metadata().and_then(|m| m.modified()).ok();
+            // A lock that is not made yet belongs to a layer that came just now.
+            let times = [time(self.lock_path(&key)), time(dir.join("layer.json"))];
+            let used = times.into_iter().flatten().max().unwrap_or(SystemTime::UNIX_EPOCH);
             out.push(StoredLayer { key, forms, facts: read_facts(&dir).ok().flatten(), used });
         }
         Ok(out)
@@ -319,12 +374,8 @@ impl Layers {
     /// [`LayerError::InUse`] where somebody holds it.
     pub fn remove(&self, key: &LayerKey) -> Result<(), LayerError> {
         let dir = self.path(key);
-        let path = dir.join("lock");
-        let lock = match File::open(&path) {
-            Ok(lock) => Some(lock),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => None,
-            Err(e) => return Err(io_error("open", &path)(e)),
-        };
+        let path = self.lock_path(key);
+        let lock = platform::open_lock(&dir, &path).map_err(io_error("open", &path))?;
         if let Some(lock) = &lock {
             match lock.try_lock() {
                 Ok(()) => {}
@@ -339,7 +390,9 @@ impl Layers {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
             Err(e) => return Err(io_error("remove", &dir)(e)),
         }
-        drop(lock);
+        if let Some(lock) = lock {
+            platform::let_go(lock, &path);
+        }
         work.remove()?;
         Ok(())
     }

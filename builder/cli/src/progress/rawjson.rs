@@ -133,9 +133,9 @@ impl<W: Write + Send> Observer for RawJson<W> {
                 });
                 self.write(state, "finished", fields);
             }
-            Event::Warning { text, span } => {
+            Event::Warning { text, span, hint } => {
                 let span = span.map(|span| json!({ "start": span.start, "end": span.end }));
-                self.write(state, "warning", json!({ "text": text, "span": span }));
+                self.write(state, "warning", json!({ "text": text, "span": span, "hint": hint }));
             }
         }
     }
@@ -174,7 +174,7 @@ mod tests {
         assert_eq!(lines[2]["text"], "\u{fffd}");
         assert_eq!(lines[4]["stream"], "stderr");
         assert_eq!(lines[5]["outcome"], "done");
-        assert_eq!(lines[5]["usage"]["user"], 0.0);
+        assert_eq!((&lines[5]["usage"]["wall"], &lines[5]["usage"]["user"]), (&json!(0.0), &Value::Null));
         assert!(lines.iter().all(|l| l["time"].is_f64()));
     }
 }

@@ -22,7 +22,7 @@ type Failure = (PathBuf, io::Error);
 
 /// Removes `name` in `parent`: file or directory with everything in it. Nothing there is fine. The error
 /// comes with the path below `parent` that could not be removed.
-pub(super) fn tree(parent: BorrowedFd<'_>, name: &[u8]) -> Result<(), Failure> {
+pub(in crate::work) fn tree(parent: BorrowedFd<'_>, name: &[u8]) -> Result<(), Failure> {
     let path = PathBuf::from(OsStr::from_bytes(name));
     let Ok(name) = CString::new(name) else {
         return Err((path, Errno::INVAL.into()));

@@ -1,0 +1,45 @@
+//! A layer's lock, which is beside its directory, and the layer's tar.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::path::Path;
+
+use super::Layers;
+use crate::digest::Digest;
+use crate::layer::LayerError;
+
+/// Opens the lock, made where it is missing; none where there is no such layer, or it is being removed.
+pub(super) fn open_lock(dir: &Path, path: &Path) -> io::Result<Option<File>> {
+    if dir.symlink_metadata().is_err() {
+        return Ok(None);
+    }
+    match OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path) {
+        Ok(file) => Ok(Some(file)),
+        // Removed, and still open: before POSIX removal the name stays taken until then.
+        Err(e) if e.raw_os_error() == Some(303) => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// Whether what was locked is still the lock of the layer, and the layer there.
+pub(super) fn is_in_place(lock: &File, dir: &Path, _path: &Path) -> io::Result<bool> {
+    Ok(crate::nt::is_linked(lock)? && dir.symlink_metadata().is_ok())
+}
+
+/// Removes the lock of a layer that is gone, while it is held: whoever waits for it sees that.
+pub(super) fn let_go(lock: File, path: &Path) {
+    // One that stays is an unlocked lock, which does no harm.
+    let _ = std::fs::remove_file(path);
+    drop(lock);
+}
+
+impl Layers {
+    /// Layers are never left in a directory of their own here.
+    pub(super) fn remade_tar(
+        &self,
+        _below: &[Digest],
+        diff_id: &Digest,
+    ) -> Result<Box<dyn io::Read + Send>, LayerError> {
+        Err(LayerError::Missing { diff_id: *diff_id })
+    }
+}
