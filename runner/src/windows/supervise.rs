@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::console::{Guard, INTERVAL, Stray};
 use super::events::{Events, Message, Port};
-use super::identity::Failure;
+use super::identity::{Failure, Prepared};
 use super::job::{Job, JobCalls};
 use super::limits::Watch;
 use super::pipes;
@@ -56,6 +56,7 @@ pub(super) struct End {
 #[derive(Debug)]
 pub(super) struct Running<'a> {
     pub(super) job: &'a Arc<Job>,
+    pub(super) prepared: &'a Prepared,
     pub(super) process: Process,
     pub(super) port: Port,
     pub(super) stdout: OwnedHandle,
@@ -81,7 +82,11 @@ impl Running<'_> {
         let (to, from) = sync_channel(32);
         let events = Events::new(self.started);
         let copy = |handle: &OwnedHandle| {
-            handle.try_clone().map_err(|source| RunError::Setup { step: "copy a handle".into(), source, hint: None })
+            handle.try_clone().map_err(|source| RunError::Setup {
+                step: "copy a handle".into(),
+                source,
+                hint: None,
+            })
         };
         pipes::read(copy(&self.stdout)?, Stream::Stdout, to.clone());
         pipes::read(copy(&self.stderr)?, Stream::Stderr, to.clone());
@@ -96,7 +101,8 @@ impl Running<'_> {
         let _subscription = cancel.subscribe(move || drop(wake.try_send(Happened::Cancelled)));
         drop(to);
         self.process.resume().map_err(|failure| failed("run the job's first process", &failure))?;
-        let mut follow = Follow { events, sink, open: 2, empty: false, ended: false };
+        let (job, prepared) = (Arc::clone(self.job), self.prepared);
+        let mut follow = Follow { events, sink, job, prepared, open: 2, empty: false, ended: false };
         let cancelled = self.until_root_ends(&from, &mut follow, cancel)?;
         let code = self.process.code().map_err(|failure| failed("read the job's exit code", &failure))?;
         let left = self.job.ids().ok().map(|ids| self.guard.without_console(&ids) as u64);
@@ -192,7 +198,8 @@ impl Running<'_> {
     ) -> Result<(), RunError> {
         loop {
             let ended = self.job.terminate(KILLED);
-            let counters = self.job.counters().map_err(|failure| failed("ask whether the job is empty", &failure))?;
+            let counters =
+                self.job.counters().map_err(|failure| failed("ask whether the job is empty", &failure))?;
             if counters.active == 0 {
                 return Ok(());
             }
@@ -235,6 +242,8 @@ fn survived(strays: &[Stray]) -> RunError {
 struct Follow<'a> {
     events: Events,
     sink: &'a mut dyn OutputSink,
+    job: Arc<Job>,
+    prepared: &'a Prepared,
     open: u32,
     empty: bool,
     ended: bool,
@@ -248,14 +257,15 @@ impl Follow<'_> {
             Ok(Happened::Closed(_)) => self.open = self.open.saturating_sub(1),
             Ok(Happened::Ended) => self.ended = true,
             Ok(Happened::Cancelled) => {}
-            Ok(Happened::Message(message)) => {
-                match self.events.take(message) {
-                    Some(JobEventKind::ProcessStarted { pid }) => guard.joined(pid),
-                    Some(JobEventKind::ProcessEnded { pid, .. }) => guard.left(pid),
-                    Some(JobEventKind::Empty) => self.empty = true,
-                    _ => {}
+            Ok(Happened::Message(message)) => match self.events.take(message) {
+                Some(JobEventKind::ProcessStarted { pid }) => {
+                    self.prepared.claim(pid, &|process| self.job.holds(process).unwrap_or(false));
+                    guard.joined(pid);
                 }
-            }
+                Some(JobEventKind::ProcessEnded { pid, .. }) => guard.left(pid),
+                Some(JobEventKind::Empty) => self.empty = true,
+                _ => {}
+            },
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return false,
         }
         true
