@@ -24,7 +24,9 @@ mod mitigation;
 mod network;
 mod pipes;
 mod placements;
+mod places;
 mod private;
+mod probe;
 mod process;
 mod program;
 mod security;
@@ -38,7 +40,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::{CancelToken, HostReport, Limits, OutputSink, RunError, RunReport, RunSpec, Runner};
+use crate::{CancelToken, HostReport, OutputSink, RunError, RunReport, RunSpec, Runner};
 
 /// Runs jobs in Job Objects, without any other program.
 #[derive(Debug)]
@@ -73,7 +75,7 @@ impl WindowsRunner {
 
 impl Runner for WindowsRunner {
     fn probe(&self) -> HostReport {
-        HostReport { findings: job_findings() }
+        probe::probe(self.calls.as_ref())
     }
 
     fn run(
@@ -86,37 +88,7 @@ impl Runner for WindowsRunner {
     }
 }
 
-/// What a job of this host can be limited by: each limit is set on a job without processes and read back.
-fn job_findings() -> Vec<crate::Confinement> {
-    let limits = Limits {
-        memory: Some(1 << 30),
-        process_memory: Some(1 << 30),
-        cpus: Some(0.5),
-        pids: Some(100),
-        cpu_time: Some(std::time::Duration::from_secs(3600)),
-        net_rate: Some(1 << 20),
-        ..Limits::default()
-    };
-    let host = limits::Host { processors: processors(), nested: job::nested() };
-    let tried = |limits: &Limits| {
-        let job = job::Job::new()?;
-        limits::apply(&job, limits, host).map(|applied| applied.lines)
-    };
-    let weight = Limits { cpu_weight: Some(100), ..Limits::default() };
-    let both = tried(&limits).and_then(|mut lines| {
-        lines.extend(tried(&weight)?.into_iter().filter(|line| line.what == "cpu-weight"));
-        Ok(lines)
-    });
-    both.unwrap_or_else(|failure| {
-        vec![crate::Confinement::lesser("job", "a Job Object", "none", failure.to_string())]
-    })
-}
-
-fn processors() -> u32 {
-    std::thread::available_parallelism().map_or(1, |count| count.get() as u32)
-}
-
 /// The host's Windows directory and its `System32`.
 fn directories() -> io::Result<(PathBuf, PathBuf)> {
-    library::system_directories()
+    places::system()
 }

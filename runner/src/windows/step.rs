@@ -243,7 +243,8 @@ fn start(
     let started = Instant::now();
     let Applied { watch, .. } = applied;
     let wall = spec.limits.wall;
-    let running = Running { job: &job, process, port, stdout, stderr, guard, watch, wall, started };
+    let prepared = &prepared;
+    let running = Running { job: &job, process, port, stdout, stderr, guard, watch, wall, started, prepared };
     let end = running.supervise(sink, cancel)?;
     Ok(report(spec, end, &job, started.elapsed(), lines))
 }
