@@ -56,6 +56,7 @@ pub(super) struct End {
 #[derive(Debug)]
 pub(super) struct Running<'a> {
     pub(super) job: &'a Arc<Job>,
+    pub(super) prepared: &'a Prepared,
     pub(super) process: Process,
     pub(super) port: Port,
     pub(super) stdout: OwnedHandle,
@@ -82,7 +83,11 @@ impl Running<'_> {
         let (to, from) = sync_channel(32);
         let events = Events::new(self.started);
         let copy = |handle: &OwnedHandle| {
-            handle.try_clone().map_err(|source| RunError::Setup { step: "copy a handle".into(), source, hint: None })
+            handle.try_clone().map_err(|source| RunError::Setup {
+                step: "copy a handle".into(),
+                source,
+                hint: None,
+            })
         };
         pipes::read(copy(&self.stdout)?, Stream::Stdout, to.clone());
         pipes::read(copy(&self.stderr)?, Stream::Stderr, to.clone());
@@ -196,7 +201,8 @@ impl Running<'_> {
     ) -> Result<(), RunError> {
         loop {
             let ended = self.job.terminate(KILLED);
-            let counters = self.job.counters().map_err(|failure| failed("ask whether the job is empty", &failure))?;
+            let counters =
+                self.job.counters().map_err(|failure| failed("ask whether the job is empty", &failure))?;
             if counters.active == 0 {
                 return Ok(());
             }
@@ -239,6 +245,8 @@ fn survived(strays: &[Stray]) -> RunError {
 struct Follow<'a> {
     events: Events,
     sink: &'a mut dyn OutputSink,
+    job: Arc<Job>,
+    prepared: &'a Prepared,
     open: u32,
     empty: bool,
     ended: bool,
@@ -264,7 +272,10 @@ impl Follow<'_> {
                     Some(JobEventKind::Empty) => self.empty = true,
                     _ => {}
                 }
-            }
+                Some(JobEventKind::ProcessEnded { pid, .. }) => guard.left(pid),
+                Some(JobEventKind::Empty) => self.empty = true,
+                _ => {}
+            },
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return false,
         }
         true
