@@ -71,6 +71,8 @@ pub enum Event {
         text: String,
         /// Byte range in the Dockerfile, where it is about one.
         span: Option<crate::source::Span>,
+        /// What to write instead, where the warning knows.
+        hint: Option<String>,
     },
 }
 
@@ -135,7 +137,19 @@ impl<'a> Progress<'a> {
 
     /// Something about the whole command.
     pub fn warn(&self, text: impl Into<String>, span: Option<crate::source::Span>) {
-        self.observer.event(Event::Warning { text: text.into(), span });
+        self.observer.event(Event::Warning { text: text.into(), span, hint: None });
+    }
+
+    /// Something about a place in a file, which is named in front: `Dockerfile:7: …`.
+    pub fn warn_at(
+        &self,
+        file: &crate::source::SourceFile,
+        span: crate::source::Span,
+        text: &str,
+        hint: Option<String>,
+    ) {
+        let text = format!("{}:{}: {text}", file.name(), file.line(span.start));
+        self.observer.event(Event::Warning { text, span: Some(span), hint });
     }
 }
 

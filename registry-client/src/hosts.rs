@@ -18,8 +18,9 @@ pub struct HostsConfig {
     pub insecure: Vec<String>,
     /// Mirrors, remapped and blocked registries.
     pub registries: RegistriesConf,
-    /// Directories such as `/etc/containers/certs.d`, with a directory `host:port` in them that holds
-    /// `*.crt` (authorities), and `*.cert` with `*.key` (our own). The first that has one is used.
+    /// Directories such as `/etc/containers/certs.d`, with a directory `host:port` in them (on Windows
+    /// `hostport`, as Docker has it) that holds `*.crt` (authorities), and `*.cert` with `*.key` (our own).
+    /// The first that has one is used.
     pub certs_dirs: Vec<PathBuf>,
     /// More authorities, PEM, for every host: what `SSL_CERT_FILE` names, for instance.
     pub extra_ca: Vec<Vec<u8>>,

@@ -37,10 +37,10 @@ pub mod linux;
 pub use cancel::{CancelToken, Subscription};
 pub use capability::{Capabilities, Capability};
 pub use error::{RunError, SpecError};
-pub use report::{Confinement, Exit, HostReport, LimitHit, RunReport, Usage};
+pub use report::{Confinement, Exit, HostReport, JobEvent, JobEventKind, LimitHit, RunReport, Usage};
 pub use spec::{
-    HostAddress, HostEntry, Hostname, Limits, Mount, MountKind, Network, RunSpec, Security, Stdin, Terminal,
-    Ulimit, UlimitKind, User,
+    Account, HostAddress, HostEntry, Hostname, Isolation, Limits, Mitigation, Mount, MountKind, Network,
+    RunSpec, Security, Stdin, Terminal, Ulimit, UlimitKind, User, WindowsOptions,
 };
 
 /// Which of a job's two output streams some bytes came from.

@@ -21,6 +21,7 @@ use orlop_builder::{BuildError, ErrorKind, Place};
 
 use crate::env;
 use crate::progress::clean;
+use crate::system::console;
 
 /// The exit code of a command that the user stopped.
 pub(crate) const INTERRUPTED: u8 = 130;
@@ -176,7 +177,7 @@ impl Failure {
     /// Shows it on standard error.
     pub(crate) fn report(&self) {
         let err = io::stderr();
-        let colour = err.is_terminal() && env::NO_COLOR.get().is_none();
+        let colour = err.is_terminal() && env::NO_COLOR.get().is_none() && console::takes_escapes();
         // Standard error gone: nobody listens.
         let _ = err.lock().write_all(self.render(colour).as_bytes());
     }
@@ -311,7 +312,9 @@ impl From<orlop_runner::RunError> for Failure {
     fn from(error: orlop_runner::RunError) -> Self {
         let kind = match &error {
             orlop_runner::RunError::Cancelled => Kind::Interrupted,
-            orlop_runner::RunError::Spec(_) => Kind::User,
+            orlop_runner::RunError::Spec(_)
+            | orlop_runner::RunError::Unconfined { .. }
+            | orlop_runner::RunError::Unsupported { .. } => Kind::User,
             _ => Kind::Internal,
         };
         Self::new(kind, error.to_string()).with_hint(error.hint()).because(&error)

@@ -2,7 +2,8 @@
 //! its events become progress, its errors messages and exit codes.
 //!
 //! `main` → [`commands`] (one file a command) → [`session`] (store, registry client, runner, display)
-//! → the library. [`startup`] comes before any thread; [`diagnostics`] is the end of every failure.
+//! → the library. [`startup`] comes before any thread; [`diagnostics`] is the end of every failure. What
+//! only one system has is in `unix` or `windows`, under the same names: `system` is the one at hand.
 
 mod clock;
 mod commands;
@@ -12,17 +13,25 @@ mod env;
 mod fields;
 mod file;
 mod global;
-mod interrupt;
 mod layers;
+mod limits;
 mod progress;
 mod quantity;
 mod session;
 mod startup;
 mod table;
+#[cfg(unix)]
+mod unix;
+#[cfg(windows)]
+mod windows;
 
 use std::process::ExitCode;
 
 use clap::Parser;
+#[cfg(unix)]
+use unix as system;
+#[cfg(windows)]
+use windows as system;
 
 fn main() -> ExitCode {
     // Not `parse`: that ends the process itself, and a pipe that closes early would panic it.

@@ -144,6 +144,9 @@ impl StageRun<'_, '_> {
         spec.add_hosts.clone_from(&request.add_hosts);
         spec.ulimits.clone_from(&request.ulimits);
         spec.limits = request.limits;
+        spec.isolation.clone_from(&request.isolation);
+        spec.windows.mitigations.clone_from(&request.mitigations);
+        spec.windows.host_system_files = request.host_system_files;
         spec.shm_size = request.shm_size.unwrap_or(spec.shm_size);
         let given = PROXY_ARGS.iter().filter_map(|n| self.exec.plan.globals.build_arg(n).map(|v| (*n, v)));
         let mut variables: Vec<(String, String)> = given.map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
@@ -169,9 +172,10 @@ impl StageRun<'_, '_> {
                 let hint = e.hint();
                 let error = match e {
                     orlop_runner::RunError::Cancelled => BuildError::interrupted(),
-                    orlop_runner::RunError::Spec(_) | orlop_runner::RunError::LimitUnavailable { .. } => {
-                        BuildError::user(e.to_string())
-                    }
+                    orlop_runner::RunError::Spec(_)
+                    | orlop_runner::RunError::LimitUnavailable { .. }
+                    | orlop_runner::RunError::Unconfined { .. }
+                    | orlop_runner::RunError::Unsupported { .. } => BuildError::user(e.to_string()),
                     _ => BuildError::internal(e.to_string()),
                 };
                 let source = std::error::Error::source(&e).map(ToString::to_string);
@@ -198,6 +202,8 @@ impl StageRun<'_, '_> {
             error.step = Some(Box::new(FailedStep { tail: output.tail, usage: report.usage }));
             let flag = match limit {
                 orlop_runner::LimitHit::Memory => "--memory",
+                orlop_runner::LimitHit::ProcessMemory => "--process-memory",
+                orlop_runner::LimitHit::CpuTime => "--cpu-time",
                 orlop_runner::LimitHit::Pids => "--pids-limit",
                 orlop_runner::LimitHit::Wall => "--timeout",
             };

@@ -148,6 +148,16 @@ impl Group {
     /// [`RunError::LimitUnavailable`] for the first limit that cannot be enforced.
     pub(super) fn limit(&self, limits: &Limits) -> Result<(), RunError> {
         const PERIOD: f64 = 100_000.0;
+        let elsewhere = [
+            ("process memory", limits.process_memory.is_some()),
+            ("cpu weight", limits.cpu_weight.is_some()),
+            ("cpu time", limits.cpu_time.is_some()),
+            ("network rate", limits.net_rate.is_some()),
+        ];
+        if let Some((what, _)) = elsewhere.into_iter().find(|(_, given)| *given) {
+            let why = "orlop does not set it on Linux".into();
+            return Err(RunError::LimitUnavailable { what: what.into(), why, hint: None });
+        }
         let v1 = self.version == Version::V1;
         if let Some(bytes) = limits.memory {
             let (file, swap) = if v1 {

@@ -64,40 +64,27 @@ pub(super) fn run(
     };
     let usage = Usage {
         wall,
-        user: counted.user.unwrap_or(end.usage.user),
-        system: counted.system.unwrap_or(end.usage.system),
+        user: counted.user.or(Some(end.usage.user)),
+        system: counted.system.or(Some(end.usage.system)),
         peak_memory: counted.peak_memory.or(Some(end.usage.peak_memory)),
         io_read: counted.io_read,
         io_written: counted.io_written,
         peak_processes: counted.peak_processes.map(|count| count.saturating_sub(1)),
+        processes_total: None,
+        processes_left: None,
     };
-    Ok(RunReport { exit, limit_hit, cancelled: end.cancelled, usage, confinement })
+    let cancelled = end.cancelled;
+    let (events, view, notes) = (Vec::new(), None, Vec::new());
+    Ok(RunReport { exit, limit_hit, cancelled, usage, confinement, events, view, notes })
 }
 
 /// What can be told from the description alone.
 fn check(spec: &RunSpec) -> Result<(), SpecError> {
-    crate::spec::absolute("the root", &spec.root)?;
     crate::spec::absolute("the working directory", &spec.cwd)?;
-    if spec.args.first().is_none_or(|program| program.is_empty()) {
-        return Err(SpecError::NoCommand);
+    if spec.raw_tail.is_some() {
+        return Err(SpecError::RawTail);
     }
-    for (name, _) in &spec.env {
-        if name.is_empty() || name.as_bytes().contains(&b'=') {
-            return Err(SpecError::VariableName(name.to_string_lossy().into_owned()));
-        }
-    }
-    let value = |what, value: String| Err(SpecError::LimitValue { what, value });
-    match &spec.limits {
-        limits if limits.memory.is_some_and(|bytes| bytes < 1 << 20) => {
-            value("memory limit", format!("{} bytes", limits.memory.unwrap_or(0)))
-        }
-        limits if limits.cpus.is_some_and(|cpus| !cpus.is_finite() || cpus < 0.01) => {
-            value("processor limit", format!("{}", limits.cpus.unwrap_or(0.0)))
-        }
-        limits if limits.pids == Some(0) => value("process limit", "0".into()),
-        limits if limits.wall.is_some_and(|wall| wall.is_zero()) => value("time limit", "0".into()),
-        _ => Ok(()),
-    }
+    crate::spec::check(spec)
 }
 
 fn open_root(root: &Path) -> Result<OwnedFd, RunError> {

@@ -17,10 +17,11 @@ use orlop_runner::{
 use orlop_store::snapshot::Committed;
 use orlop_store::{Config, Image, Platform, Reference};
 
-use super::build::{LimitArgs, host_entry, network, platform, ulimit};
+use super::build::{host_entry, network, platform, ulimit};
 use crate::diagnostics::Failure;
 use crate::env;
 use crate::global::ProgressArgs;
+use crate::limits::LimitArgs;
 use crate::session::{App, Session};
 use crate::{layers, quantity};
 
@@ -204,7 +205,11 @@ fn spec(args: &RunArgs, config: &Config, root: &Path, mounts: Vec<Mount>) -> Res
     spec.add_hosts.clone_from(&args.add_hosts);
     spec.shm_size = args.shm_size.filter(|&bytes| bytes > 0).unwrap_or(spec.shm_size);
     spec.ulimits.clone_from(&args.ulimits);
-    spec.limits = args.limits.limits();
+    let asked = args.limits.asked()?;
+    spec.limits = asked.limits;
+    spec.isolation = asked.isolation;
+    spec.windows.mitigations = asked.mitigations;
+    spec.windows.host_system_files = asked.host_system_files;
     spec.security.readonly_root = args.read_only;
     if let Some(hostname) = &args.hostname {
         spec.hostname = hostname.clone();

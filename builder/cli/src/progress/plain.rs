@@ -121,8 +121,11 @@ impl<W: Write + Send> Observer for Plain<W> {
                 state.line(task, &ending(outcome, duration, usage.as_ref(), layer.map(|(_, size)| size)));
                 let _ = writeln!(state.out);
             }
-            Event::Warning { text, .. } => {
+            Event::Warning { text, hint, .. } => {
                 let _ = writeln!(state.out, "warning: {}", clean(&text));
+                if let Some(hint) = hint {
+                    let _ = writeln!(state.out, "hint: {}", clean(&hint));
+                }
             }
         }
     }
