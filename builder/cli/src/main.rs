@@ -51,7 +51,13 @@ fn main() -> ExitCode {
             } else {
                 failure.report();
             }
-            ExitCode::from(failure.code())
+            // Codes of Windows programs have 32 bits, which only the call itself takes.
+            u8::try_from(failure.code()).map_or_else(|_| exit(failure.code()), ExitCode::from)
         }
     }
+}
+
+#[expect(clippy::exit, reason = "the code of a container's command that fits no byte")]
+fn exit(code: i32) -> ExitCode {
+    std::process::exit(code)
 }
