@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use crate::digest::Digest;
 use crate::error::{Error, Result};
+use crate::lock::unlock;
 
 /// Who may use a cache directory at the same time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +69,7 @@ impl Caches {
         let mut number = 0_u32;
         let (dir, lock) = loop {
             let dir = self.dir.join(format!("{name}.{number}"));
-            std::fs::create_dir_all(&dir).map_err(Error::io("create", &dir))?;
+            crate::work::make_private(&dir).map_err(Error::io("create", &dir))?;
             let path = dir.join("lock");
             let lock = File::options().create(true).truncate(false).write(true).open(&path);
             let lock = lock.map_err(Error::io("open", &path))?;
@@ -83,7 +84,7 @@ impl Caches {
                     return Ok(Cache { data, _lock: lock });
                 }
                 // Others that share it may hold the lock for hours: it is never waited for alone.
-                lock.unlock().map_err(Error::io("unlock", &path))?;
+                unlock(&lock).map_err(Error::io("unlock", &path))?;
             }
             match lock.try_lock() {
                 Ok(()) => break (dir, lock),
@@ -104,6 +105,10 @@ impl Caches {
         }
         if sharing == Sharing::Shared {
             // From here on others may come in; nothing is lost when one does in between.
+            if cfg!(windows) {
+                // Both at once are possible there, and only one is wanted.
+                unlock(&lock).map_err(Error::io("unlock", dir.join("lock")))?;
+            }
             lock.lock_shared().map_err(Error::io("lock", dir.join("lock")))?;
         }
         Ok(Cache { data, _lock: lock })

@@ -12,6 +12,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::image::{Image, MAX_CONFIG};
 use crate::layer::{Form, LayerError, LayerKey, chain_id};
 use crate::lock::Lock;
+use crate::snapshot::LayerOs;
 use crate::store::Store;
 
 /// The directory of what was found damaged.
@@ -79,7 +80,7 @@ impl Store {
             .map(|layer| {
                 let below = match layer.key {
                     LayerKey::Diff(_) => Some(&[][..]),
-                    LayerKey::Chain(id) => {
+                    LayerKey::Chain(id) | LayerKey::Windows(id) => {
                         chains.get(&id).map(|c| c.split_last().map_or(&[][..], |(_, b)| b))
                     }
                 };
@@ -88,7 +89,13 @@ impl Store {
                     // Made again from the layers' own directories, which are checked.
                     (Some(_), _) if layer.forms == [Form::Tree] => Ok(Verdict::Unpacked),
                     (Some(_), None) => Ok(Verdict::Unpacked),
-                    (Some(facts), Some(below)) => self.check_layer(below, &facts.diff_id),
+                    (Some(facts), Some(below)) => {
+                        let os = match layer.key {
+                            LayerKey::Windows(_) => LayerOs::Windows,
+                            _ => LayerOs::Linux,
+                        };
+                        self.check_layer(os, below, &facts.diff_id)
+                    }
                 };
                 (layer, verdict)
             })
@@ -117,8 +124,8 @@ impl Store {
         verdict(run())
     }
 
-    fn check_layer(&self, below: &[Digest], diff_id: &Digest) -> Result<Verdict> {
-        let mut tar = match self.layers().tar(below, diff_id) {
+    fn check_layer(&self, os: LayerOs, below: &[Digest], diff_id: &Digest) -> Result<Verdict> {
+        let mut tar = match self.layers().for_os(os).tar(below, diff_id) {
             Ok(tar) => tar,
             Err(LayerError::NotReproducible { .. }) => return Ok(Verdict::Unpacked),
             // Collected in the meantime.
@@ -141,7 +148,7 @@ impl Store {
     }
 
     fn quarantine_layer(&self, key: &LayerKey, why: String) -> Result<Damage> {
-        let (LayerKey::Diff(digest) | LayerKey::Chain(digest)) = *key;
+        let digest = *key.digest();
         let damage = |why, moved_to| Damage { what: "layer", digest, why, moved_to, sources: Vec::new() };
         let path = self.layers().path(key);
         let target = self.quarantine_dir()?.join(format!("layer-{}", digest.hex()));
@@ -191,7 +198,7 @@ impl Store {
             for (index, layer) in image.layers().iter().enumerate() {
                 let below = diff_ids.get(..index).unwrap_or_default();
                 let blob = layer.blob.as_ref().is_some_and(|b| self.blobs().contains(&b.digest));
-                if !blob && !self.has_layer(below, &layer.diff_id)? {
+                if !blob && !self.has_layer(image.layer_os(), below, &layer.diff_id)? {
                     report.incomplete.push((record.id, format!("layer {} is not here", layer.diff_id)));
                 }
             }

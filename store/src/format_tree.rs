@@ -7,6 +7,10 @@ use crate::store::tests::{import, layer_tar, open, pulled};
 /// Whether `path` is described by `pattern`, as FORMAT.md writes them.
 fn matches(pattern: &str, path: &str) -> bool {
     let hex = |text: &str| text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    let key = |text: &str| {
+        let prefixes = ["chain-", "windows-"];
+        hex(prefixes.iter().find_map(|prefix| text.strip_prefix(prefix)).unwrap_or(text))
+    };
     let (pattern, rest_may_follow) = match pattern.strip_suffix("/**") {
         Some(pattern) => (pattern, true),
         None => (pattern.trim_end_matches('/'), false),
@@ -18,7 +22,8 @@ fn matches(pattern: &str, path: &str) -> bool {
         && wanted.iter().zip(&found).all(|(wanted, found)| match *wanted {
             "<hex>" => hex(found),
             "chain-<hex>" => found.strip_prefix("chain-").is_some_and(hex),
-            "<key>" => hex(found.strip_prefix("chain-").unwrap_or(found)),
+            "<key>" => key(found),
+            "<key>.lock" => found.strip_suffix(".lock").is_some_and(key),
             wanted => match wanted.split_once("<random>") {
                 Some((before, after)) => {
                     found.len() > before.len() + after.len()
@@ -36,7 +41,7 @@ fn tree(root: &Path) -> Vec<String> {
     while let Some(dir) = stack.pop() {
         for entry in std::fs::read_dir(dir).unwrap() {
             let path = entry.unwrap().path();
-            out.push(path.strip_prefix(root).unwrap().to_str().unwrap().to_owned());
+            out.push(path.strip_prefix(root).unwrap().to_str().unwrap().replace('\\', "/"));
             if path.is_dir() && !path.is_symlink() {
                 stack.push(path);
             }

@@ -14,7 +14,7 @@ use inventory::{Inventory, Item, Kind};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::facts::now;
-use crate::layer::{LayerError, LayerKey};
+use crate::layer::LayerError;
 use crate::lock::{Lock, PATIENCE};
 use crate::store::{Store, WORK};
 
@@ -259,7 +259,8 @@ impl Item {
     /// What sessions hold it by.
     fn digest(&self) -> Digest {
         match &self.kind {
-            Kind::Blob(digest) | Kind::Layer(LayerKey::Diff(digest) | LayerKey::Chain(digest)) => *digest,
+            Kind::Blob(digest) => *digest,
+            Kind::Layer(key) => *key.digest(),
         }
     }
 }

@@ -20,6 +20,7 @@ pub use manifest::{Index, Manifest, ManifestKind};
 use crate::descriptor::{Descriptor, Platform, media_type};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
+use crate::snapshot::{Committed, LayerOs};
 
 /// The largest image config that is read, in bytes.
 pub const MAX_CONFIG: u64 = 8 << 20;
@@ -132,6 +133,16 @@ impl Image {
     /// What the image is for.
     pub fn platform(&self) -> Platform {
         self.config.platform()
+    }
+
+    /// Which system's layers it has.
+    pub fn layer_os(&self) -> LayerOs {
+        LayerOs::of(&self.config.platform().os)
+    }
+
+    /// Its file system.
+    pub fn committed(&self) -> Committed {
+        Committed::new(self.diff_ids()).for_os(self.layer_os())
     }
 
     /// The image with one layer more. A `created` of `history` becomes the image's.

@@ -5,6 +5,8 @@
 //! layers/<hex of the diff ID>/          a layer that means the same over any chain
 //! layers/chain-<hex of the chain ID>/   a layer that does not: it leaves out parent directories
 //!                                       or hard-links into a lower layer
+//! layers/windows-<hex of the chain ID>/ a layer of a Windows image on another system: names in it are spelled
+//!                                       as the layers below spell them
 //!   layer.json    LayerFacts
 //!   lock          held shared by whoever uses the layer, exclusively by whoever removes it
 //!   fs/           form: a directory in overlay form (whiteouts are 0:0 devices, opaque directories
@@ -30,6 +32,7 @@ pub(crate) mod node;
 #[cfg(unix)]
 pub(crate) mod stack;
 pub mod tar;
+pub mod windows;
 
 use std::io;
 use std::path::PathBuf;
@@ -100,6 +103,17 @@ pub enum LayerKey {
     Diff(Digest),
     /// By chain ID: made for one chain.
     Chain(Digest),
+    /// By chain ID: a layer of a Windows image, which is always made for one chain, because names that differ in
+    /// case alone are one name. Not used on Windows itself, where such a layer is kept as its tar.
+    Windows(Digest),
+}
+
+impl LayerKey {
+    /// The digest in it.
+    pub fn digest(&self) -> &Digest {
+        let (Self::Diff(digest) | Self::Chain(digest) | Self::Windows(digest)) = self;
+        digest
+    }
 }
 
 /// A form that a layer is stored in.
@@ -244,5 +258,5 @@ impl LayerError {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests;

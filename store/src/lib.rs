@@ -40,7 +40,7 @@ pub use layer::compress::Compression;
 pub use layer::{LayerError, Layers};
 pub use layout::{ArchiveFormat, LoadOptions, Loaded, NamedImage, SaveOptions};
 pub use reference::Reference;
-pub use snapshot::{Active, Committed, Diff, SnapshotDriver, SnapshotError, View};
+pub use snapshot::{Active, Committed, Diff, LayerOs, SnapshotDriver, SnapshotError, View};
 pub use steps::{KeyPart, StepKey, StepRecord, Steps};
 pub use store::{Driver, ExportOptions, Store, StoreOptions};
 pub use work::{Work, WorkDir, WorkError};

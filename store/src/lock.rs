@@ -104,6 +104,15 @@ impl Drop for Lock {
     }
 }
 
+/// Lets go of what was locked. Wine says of the second of the standard library's two calls, which finds nothing to
+/// let go any more, another error than Windows.
+pub(crate) fn unlock(file: &File) -> std::io::Result<()> {
+    match file.unlock() {
+        Err(e) if cfg!(windows) && matches!(e.raw_os_error(), Some(33 | 158)) => Ok(()),
+        other => other,
+    }
+}
+
 fn holder(file: &File) -> Option<u32> {
     let mut text = String::new();
     file.take(16).read_to_string(&mut text).ok()?;

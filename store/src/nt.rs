@@ -28,7 +28,7 @@ mod time;
 mod volume;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use dir::{Dir, Share};
 pub use list::Entry;

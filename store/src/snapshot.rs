@@ -17,7 +17,7 @@
 //! their layers from being removed. Killed at any moment, a process leaves only things in `work/`, mounts
 //! included, that [`Work::sweep`](crate::work::Work::sweep) takes away.
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod conformance;
 #[cfg(unix)]
 pub mod copy;
@@ -39,22 +39,60 @@ use crate::work::{WorkDir, WorkError, hint_of};
 #[cfg(windows)]
 use windows::Changes;
 
+/// Which system's layers a file system is made of: how they stand in a tar, and which rules names follow. It
+/// is the image's, not the machine's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum LayerOs {
+    /// Linux, and every system whose layers are plain trees.
+    #[default]
+    Linux,
+    /// Windows. A snapshot's tree is the content of `Files/`; [`windows`](crate::layer::windows) has the rest.
+    Windows,
+}
+
+impl LayerOs {
+    /// That of an image whose config has this `os`.
+    pub fn of(os: &str) -> Self {
+        match os {
+            "windows" => Self::Windows,
+            _ => Self::Linux,
+        }
+    }
+}
+
 /// An immutable file system: the layers that it is stacked from. A value; that the layers are stored is
 /// another question ([`SnapshotDriver::missing`]).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Committed {
     layers: Arc<[Digest]>,
+    os: LayerOs,
 }
 
 impl Committed {
-    /// The empty file system.
+    /// The empty file system of a Linux image.
     pub fn scratch() -> Self {
-        Self { layers: Arc::new([]) }
+        Self::scratch_of(LayerOs::Linux)
     }
 
-    /// The file system of `layers`: diff IDs, bottom first.
+    /// The empty file system of an image for `os`.
+    pub fn scratch_of(os: LayerOs) -> Self {
+        Self { layers: Arc::new([]), os }
+    }
+
+    /// The file system of `layers`: diff IDs, bottom first, of a Linux image.
     pub fn new(layers: impl Into<Arc<[Digest]>>) -> Self {
-        Self { layers: layers.into() }
+        Self { layers: layers.into(), os: LayerOs::Linux }
+    }
+
+    /// The same layers, read as those of an image for `os`.
+    #[must_use]
+    pub fn for_os(self, os: LayerOs) -> Self {
+        Self { os, ..self }
+    }
+
+    /// Which system's layers these are.
+    pub fn os(&self) -> LayerOs {
+        self.os
     }
 
     /// Diff IDs, bottom first.
@@ -70,7 +108,7 @@ impl Committed {
     /// This file system with one layer more on top.
     #[must_use]
     pub fn with(&self, diff_id: Digest) -> Self {
-        Self { layers: self.layers.iter().copied().chain([diff_id]).collect() }
+        Self { layers: self.layers.iter().copied().chain([diff_id]).collect(), os: self.os }
     }
 }
 

@@ -37,9 +37,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::facts::Facts;
 use crate::files::Files;
 use crate::images::Images;
-use crate::layer::{Durability, Layers, Ownership, XattrForm};
+use crate::layer::{Durability, LayerFacts, Layers, Ownership, XattrForm};
 use crate::session::Session;
-use crate::snapshot::SnapshotDriver;
+use crate::snapshot::{LayerOs, SnapshotDriver};
 use crate::steps::Steps;
 use crate::work::{Work, make_private};
 
@@ -198,13 +198,27 @@ impl Store {
         self.snapshots.get()?.fallback.as_deref()
     }
 
-    /// Whether the layer `diff_id` over the chain `below` is here in a form that snapshots can be made of. A step
+    /// Whether the layer `diff_id` of an image for `os`, over the chain `below`, is here in a form that snapshots can be made of. A step
     /// whose layer is not here has to run again.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn has_layer(&self, below: &[Digest], diff_id: &Digest) -> Result<bool> {
-        Ok(self.layers.facts(below, diff_id)?.is_some())
+    pub fn has_layer(&self, os: LayerOs, below: &[Digest], diff_id: &Digest) -> Result<bool> {
+        Ok(self.layers.for_os(os).facts(below, diff_id)?.is_some())
+    }
+
+    /// What is known of the layer `diff_id` over the chain `below`, of whichever system's images; none where it is
+    /// not here.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn layer_facts(&self, below: &[Digest], diff_id: &Digest) -> Result<Option<LayerFacts>> {
+        for os in [LayerOs::Linux, LayerOs::Windows] {
+            if let Some(facts) = self.layers.for_os(os).facts(below, diff_id)? {
+                return Ok(Some(facts));
+            }
+        }
+        Ok(None)
     }
 
     /// Images and their names.

@@ -162,6 +162,7 @@ pub(super) fn write_tar(cancel: &CancelToken, root: &Path, out: &File) -> Result
             size: if kind == Kind::File { node.metadata.len() } else { 0 },
             device,
             xattrs: if kind == Kind::HardLink { BTreeMap::new() } else { xattrs(&node.path)? },
+            windows: BTreeMap::new(),
         };
         if kind == Kind::File {
             let file = File::open(&node.path).map_err(|e| failed("open", &node.path, e))?;

@@ -117,6 +117,7 @@ fn layer(name: &str) -> Vec<u8> {
         size: name.len() as u64,
         device: (0, 0),
         xattrs: Default::default(),
+        windows: Default::default(),
     };
     tar.append(&entry, name.as_bytes()).unwrap();
     tar.finish().unwrap()

@@ -22,11 +22,14 @@
 //! [`Prepared`] is made before the first process and kept for the step's time. [`Prepared::confirm`] reads back what
 //! the first process really is, before its first instruction.
 
+mod boundary;
 pub(super) mod calls;
 pub(super) mod container;
+#[cfg(test)]
+mod effect;
 mod files;
 pub(super) mod object;
-mod plan;
+pub(super) mod plan;
 #[cfg(test)]
 mod recorded;
 mod system;
@@ -35,11 +38,11 @@ mod tests;
 mod token;
 
 use std::fmt;
-use std::os::windows::io::{AsHandle, BorrowedHandle, OwnedHandle};
+use std::os::windows::io::{AsHandle, BorrowedHandle, OwnedHandle, RawHandle};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub(crate) use calls::{Calls, Failure, Kept, ProcessFacts, System, TokenFacts, TokenPlan};
+pub(crate) use calls::{Calls, Failure, Kept, ProcessFacts, Station, System, TokenFacts, TokenPlan};
 pub(crate) use calls::{Group, Privilege};
 pub(crate) use system::Windows;
 
@@ -48,13 +51,6 @@ use crate::{Account, Confinement, Isolation, Mitigation, Network, RunError};
 
 /// What AppContainer profiles and window stations of orlop are called.
 pub(crate) const PREFIX: &str = "orlop.";
-/// Everything that a file's access list can allow.
-const FILE_ALL: u32 = 0x001f_01ff;
-/// Reading, listing and executing.
-const FILE_READ_EXECUTE: u32 = 0x0012_00a9;
-/// What the builder's own access list leaves to its user where a job runs as the same: to wait for it, and to ask
-/// its name and times.
-const PROCESS_HARMLESS: u32 = 0x0010_1000;
 /// `ORLP`, as a number: the first part of every step's SID.
 const STEP: u32 = 0x4f52_4c50;
 
@@ -94,6 +90,8 @@ pub(crate) struct Prepared {
     pub(crate) container: Option<Container>,
     /// `station\desktop` for `STARTUPINFO`, with its final zero.
     pub(crate) desktop: Option<Vec<u16>>,
+    /// Handles that the first process must inherit, beside its standard ones: see [`Prepared::inherited`].
+    inherit: Vec<usize>,
     /// Security of the job's processes.
     pub(crate) process_security: SecurityDescriptor,
     /// Security of the job's threads.
@@ -165,6 +163,7 @@ impl Prepared {
         let mut prepared = Self {
             token,
             desktop: None,
+            inherit: Vec::new(),
             thread_security: process_security.clone(),
             process_security,
             mitigation: super::mitigation::value(asked.mitigations),
@@ -179,9 +178,10 @@ impl Prepared {
         };
         prepared.files(asked, &own, &system);
         prepared.network(asked.network, &own, second_check, &system, &mut kept);
-        prepared.station(&name, &own, second_check, &mut kept);
+        prepared.station(&name, &own, second_check, &admitted, &mut kept);
         prepared.processes(&own, &got, second_check, &admitted);
         prepared.objects();
+        prepared.machine(&got, second_check, &system);
         prepared.kept = kept;
         let lines = prepared.lines.clone();
         prepared.refuse(&lines)?;
@@ -191,6 +191,12 @@ impl Prepared {
     /// The token to start the first process with.
     pub(crate) fn token(&self) -> Option<BorrowedHandle<'_>> {
         self.token.as_ref().map(AsHandle::as_handle)
+    }
+
+    /// Handles that the first process has to inherit: they go into its explicit list beside the three standard ones.
+    /// They put it on its desktop where it could not open that by name.
+    pub(crate) fn inherited(&self) -> Vec<RawHandle> {
+        self.inherit.iter().map(|handle| *handle as RawHandle).collect()
     }
 
     /// Reads back what the first process is, while it has not run yet: the lines of the report, complete.
@@ -240,172 +246,6 @@ impl Prepared {
             return Ok(());
         }
         Err(RunError::Unconfined { missing, isolation: self.isolation.clone() })
-    }
-
-    /// The boundary in the file system.
-    fn files(&mut self, asked: &Asked<'_>, own: &TokenFacts, system: &System) {
-        let wanted = "an access list on the root that admits the step, the user and administrators";
-        let everyone_else = [Sid::system(), Sid::administrators(), own.user.clone()];
-        let mut missing = None;
-        let profile = asked.root.join("Users").join("ContainerUser");
-        let writable = asked.account == Account::Administrator;
-        let places = [(asked.root, writable), (&profile, true)];
-        let places = places.into_iter().chain(asked.private.iter().map(|path| (path.as_path(), true)));
-        for (path, writable) in places {
-            if path == profile && (asked.account == Account::Administrator || !path.is_dir()) {
-                continue;
-            }
-            let descriptor = tree(&everyone_else, &self.sid, writable);
-            match self.calls.protect_tree(path, &descriptor) {
-                Ok(got) if same_access(&descriptor, &got) => {}
-                Ok(got) => missing = Some(format!("the file system kept another access list: {got}")),
-                Err(failure) => missing = Some(failure.to_string()),
-            }
-        }
-        self.lines.push(match (missing, &system.wine) {
-            (None, None) => Confinement::full("file-access", wanted),
-            (None, Some(version)) => {
-                let why = format!("Wine {version} does not enforce it");
-                Confinement::lesser("file-access", wanted, "everything that the user may", why)
-            }
-            (Some(why), _) => Confinement::lesser("file-access", wanted, "everything that the user may", why),
-        });
-    }
-
-    fn network(
-        &mut self,
-        network: Network,
-        own: &TokenFacts,
-        second_check: bool,
-        system: &System,
-        kept: &mut Vec<Kept>,
-    ) {
-        let line = match (network, &self.container) {
-            (Network::Host, None) => Confinement::full("network", "the host's"),
-            (Network::Host, Some(_)) => Confinement {
-                got: "the host's, without what listens on its loopback addresses".into(),
-                ..Confinement::full("network", "the host's")
-            },
-            (Network::None, Some(_)) => Confinement {
-                got: "none: the AppContainer has no capability for it".into(),
-                ..Confinement::full("network", "none")
-            },
-            (Network::None, None) if !second_check => {
-                let why = match &system.wine {
-                    Some(version) => format!(
-                        "Wine {version} has neither AppContainers nor a token that a network filter could name"
-                    ),
-                    None => "the step's token has no SID of its own that a network filter could name".into(),
-                };
-                Confinement::lesser("network", "none", "the host's", why)
-            }
-            (Network::None, None) => match self.calls.block_network(&own.user, &self.sid) {
-                Ok(filters) => {
-                    kept.push(filters);
-                    Confinement {
-                        got: "none: blocked by Windows Filtering Platform filters that end with orlop".into(),
-                        ..Confinement::full("network", "none")
-                    }
-                }
-                Err(failure) => {
-                    let why = match failure.code {
-                        5 => "the system has no AppContainers here, and filters need an administrator".into(),
-                        _ => failure.to_string(),
-                    };
-                    Confinement::lesser("network", "none", "the host's", why)
-                }
-            },
-        };
-        self.lines.push(line);
-    }
-
-    /// A window station and a desktop of the step's own.
-    fn station(&mut self, name: &str, own: &TokenFacts, second_check: bool, kept: &mut Vec<Kept>) {
-        let asked = "a window station and a desktop that admit the step only";
-        let mut who = vec![Sid::system(), self.sid.clone()];
-        // The step has to open it as itself; with one access check only it is nobody but the user.
-        who.push(own.user.clone());
-        let wanted = SecurityDescriptor::only(&who);
-        let line = match self.calls.create_station(name, &wanted) {
-            Ok((station, got)) => {
-                kept.push(station);
-                self.desktop = Some(format!("{name}\\step\0").encode_utf16().collect());
-                match (got.admits_only(&who), second_check) {
-                    (true, true) => Confinement::full("window-station", asked),
-                    (true, false) => {
-                        let got = "a window station and a desktop of its own that every process of the user can open";
-                        let why = "the step's token has no SID of its own";
-                        Confinement::lesser("window-station", asked, got, why)
-                    }
-                    (false, _) => {
-                        let why = format!("another access list reads back: {got}");
-                        Confinement::lesser("window-station", asked, "one of its own that is open", why)
-                    }
-                }
-            }
-            Err(failure) => {
-                Confinement::lesser("window-station", asked, "the caller's own", failure.to_string())
-            }
-        };
-        self.lines.push(line);
-    }
-
-    /// Who can open the job's processes, the builder, and other processes of the user.
-    fn processes(&mut self, own: &TokenFacts, got: &TokenFacts, second_check: bool, admitted: &Admitted) {
-        let why = "the step's token is as good as the builder's";
-        self.lines.push(match admitted.apart {
-            true => Confinement::full("process-access", PROCESS_ASKED),
-            false => Confinement::lesser("process-access", PROCESS_ASKED, "every process of the user", why),
-        });
-
-        let asked = "this process cannot be opened, nor named as a parent, by the step";
-        let mut wanted = SecurityDescriptor::only(admitted.own.iter().filter(|sid| **sid != self.sid));
-        wanted.owner = admitted.owner.clone();
-        if let Some(access) = wanted.access.as_mut().filter(|_| !second_check) {
-            access.0.push(Entry::allow(&own.user, PROCESS_HARMLESS, 0));
-        }
-        // Whoever owns an object may change its access list, unless an entry for owners says otherwise.
-        if let Some(access) = &mut wanted.access {
-            access.0.push(Entry::allow(&Sid::owner_rights(), PROCESS_HARMLESS, 0));
-        }
-        self.lines.push(match admitted.apart {
-            false => Confinement::lesser("builder-access", asked, "open to the user's processes", why),
-            true => match self.calls.protect_builder(&wanted) {
-                Ok(got) if same_access(&wanted, &got) => Confinement::full("builder-access", asked),
-                Ok(got) => {
-                    let why = format!("another access list reads back: {got}");
-                    Confinement::lesser("builder-access", asked, "open to the user's processes", why)
-                }
-                Err(failure) => {
-                    let got = "open to the user's processes";
-                    Confinement::lesser("builder-access", asked, got, failure.to_string())
-                }
-            },
-        });
-
-        let asked = "no process outside the job can be named as a parent";
-        let closed = self.container.is_some() || (second_check && got.integrity <= LOW_INTEGRITY);
-        self.lines.push(match closed {
-            true => Confinement::full("parent-process", asked),
-            false => {
-                let got = "other processes of the same user can be named; what leaves the job so is looked for and ended";
-                let why = "the step has neither a second access check nor a lower integrity";
-                Confinement::lesser("parent-process", asked, got, why)
-            }
-        });
-    }
-
-    /// Shared memory, events and other objects with names.
-    fn objects(&mut self) {
-        let asked = "a directory of its own for named objects";
-        self.lines.push(match &self.container {
-            Some(_) => Confinement::full("named-objects", asked),
-            None => {
-                let got =
-                    "the session's directory: objects made with an empty access list are open to other steps";
-                Confinement::lesser("named-objects", asked, got, "only an AppContainer has one of its own")
-            }
-        });
     }
 }
 
@@ -522,18 +362,6 @@ fn admitted(own: &TokenFacts, got: &TokenFacts, step: &Sid, second_check: bool) 
         list.push(own.user.clone());
     }
     Admitted { own: list, apart: second_check || ours_alone, owner: ours_alone.then_some(administrators) }
-}
-
-/// A directory's access list for a step.
-fn tree(others: &[Sid], step: &Sid, writable: bool) -> SecurityDescriptor {
-    let mut entries: Vec<Entry> = others.iter().map(|sid| Entry::allow(sid, FILE_ALL, INHERIT)).collect();
-    entries.push(Entry::allow(step, if writable { FILE_ALL } else { FILE_READ_EXECUTE }, INHERIT));
-    SecurityDescriptor {
-        owner: None,
-        access: Some(AccessList(entries)),
-        protected: true,
-        label: writable.then(|| Entry::label(LOW_INTEGRITY, INHERIT)),
-    }
 }
 
 /// Whether what reads back admits whom it was meant to, all of them and nobody else, with the same integrity.

@@ -68,6 +68,24 @@ pub(crate) fn line(asked: &[Mitigation], got: &BTreeSet<Mitigation>, system: &Sy
     Some(Confinement::lesser("process-mitigation", names(asked), has, why))
 }
 
+/// Which of them the system has, by its version: for a host report.
+pub(crate) fn offer(system: &System) -> Confinement {
+    let all: Vec<Mitigation> = Mitigation::ALL.iter().map(|(one, _)| *one).collect();
+    let names = |list: &[Mitigation]| list.iter().map(|one| one.name()).collect::<Vec<_>>().join(", ");
+    if let Some(version) = &system.wine {
+        let why = format!("Wine {version} accepts them and does nothing");
+        return Confinement::lesser("process-mitigation", names(&all), "none", why);
+    }
+    let (has, lacks): (Vec<_>, Vec<_>) = all.iter().partition(|one| facts(**one).3 <= system.version.2);
+    match lacks.iter().map(|one| facts(*one).3).max() {
+        None => Confinement::full("process-mitigation", names(&all)),
+        Some(build) => {
+            let why = format!("the others need build {build}");
+            Confinement::lesser("process-mitigation", names(&all), names(&has), why)
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

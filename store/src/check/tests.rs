@@ -36,7 +36,15 @@ fn a_damaged_blob_is_put_aside_and_can_be_had_again() {
     assert_eq!(std::fs::read(damage.moved_to.as_ref().unwrap()).unwrap(), bytes);
     assert!(!store.blobs().contains(&layer.digest));
     assert!(store.check().unwrap().is_sound());
-    store.import_layer(&layer, &image.layers()[0].diff_id, &[], blobs[0].as_slice()).unwrap();
+    store
+        .import_layer(
+            crate::snapshot::LayerOs::Linux,
+            &layer,
+            &image.layers()[0].diff_id,
+            &[],
+            blobs[0].as_slice(),
+        )
+        .unwrap();
     assert!(store.blobs().contains(&layer.digest));
 }
 

@@ -94,7 +94,7 @@ impl Inventory {
         let mut items = Vec::new();
         let mut made_of: HashMap<Digest, bool> = HashMap::new();
         for layer in store.layers().list()? {
-            let (LayerKey::Diff(key) | LayerKey::Chain(key)) = layer.key;
+            let key = *layer.key.digest();
             let last = millis(layer.used);
             // A whole file system is kept for the next step alone; it can be copied together again.
             let needed = needs.named.contains(&key) && layer.forms != [Form::Tree];

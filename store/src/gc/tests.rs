@@ -102,7 +102,8 @@ fn the_only_copy_of_a_foreign_layers_bytes_stays_with_its_image() {
     let (dir, first) = store();
     let tar = layer_tar("f", b"x");
     let diff_id = crate::digest::Digest::of(&tar);
-    let layer = first.import_unnamed_layer(&diff_id, &[], tar.as_slice()).unwrap();
+    let layer =
+        first.import_unnamed_layer(crate::snapshot::LayerOs::Linux, &diff_id, &[], tar.as_slice()).unwrap();
     let blob = layer.blob.unwrap();
     // The image does not say which blob it came as.
     let image = Image::scratch(&platform()).append_layer(ImageLayer::new(diff_id, None), History::default());

@@ -6,6 +6,7 @@
 //! "Image Layer Filesystem Changeset", "Whiteouts").
 
 mod place;
+mod windows;
 mod write;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use super::node::{self, Meta, Xattrs};
 use super::stack::Stack;
 use super::tar::{Entry, Kind, Reader, Time, shown};
 use super::{Ownership, XattrForm};
+use crate::snapshot::LayerOs;
 use place::Place;
 
 /// What was unpacked.
@@ -41,6 +43,7 @@ pub(super) struct Applied {
 pub(super) struct How {
     pub(super) form: XattrForm,
     pub(super) ownership: Ownership,
+    pub(super) os: LayerOs,
 }
 
 /// The layers below: opened when something is asked of them, which most layers never do.
@@ -73,9 +76,16 @@ pub(super) fn apply<R: Read>(
 ) -> Result<Applied, UnpackError> {
     let mut unpack =
         Unpack { root, below, how, applied: Applied::default(), dirs: BTreeMap::new(), parent: None };
+    let mut windows = (how.os == LayerOs::Windows).then(windows::Spelling::default);
     while let Some(entry) = reader.next_entry()? {
         unpack.applied.entries += 1;
-        let done = unpack.entry(&entry, reader);
+        let done = match &mut windows {
+            Some(spelling) => match spelling.translate(&entry, below)? {
+                Some(entry) => unpack.entry(&entry, reader),
+                None => Ok(()),
+            },
+            None => unpack.entry(&entry, reader),
+        };
         if below.is_missing() {
             return Err(UnpackError::NeedsBelow);
         }

@@ -18,6 +18,7 @@
 mod emit;
 mod overlay;
 mod trees;
+mod windows;
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -30,6 +31,7 @@ pub use super::failure::DiffError;
 use super::stack::{Stack, StackDir, push};
 use super::tar::shown;
 use super::{Ownership, XattrForm};
+use crate::snapshot::LayerOs;
 
 pub(crate) use emit::{Remade, Written};
 
@@ -75,9 +77,9 @@ impl Root {
     }
 
     /// That of the directory `dir`.
-    pub(crate) fn of(dir: BorrowedFd<'_>) -> io::Result<Self> {
+    pub(crate) fn of(dir: BorrowedFd<'_>, os: LayerOs) -> io::Result<Self> {
         let meta = Meta::of_handle(dir)?;
-        let xattrs = public_xattrs(dir, b".")?;
+        let xattrs = public_xattrs(dir, b".", os)?;
         Ok(Self { mode: meta.mode, uid: meta.uid, gid: meta.gid, xattrs })
     }
 
@@ -89,7 +91,7 @@ impl Root {
         node::set_mode(dir, b".", self.mode)?;
         for (attribute, value) in &self.xattrs {
             match node::set_xattr(dir, b".", attribute, value) {
-                Ok(()) | Err(Errno::PERM | Errno::OPNOTSUPP) => {}
+                Ok(()) | Err(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSPC) => {}
                 Err(e) => return Err(e.into()),
             }
         }
@@ -98,9 +100,9 @@ impl Root {
 }
 
 /// The attributes that belong into a layer.
-fn public_xattrs(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<Xattrs> {
+fn public_xattrs(dir: BorrowedFd<'_>, name: &[u8], os: LayerOs) -> io::Result<Xattrs> {
     let mut xattrs = node::xattrs(dir, name)?;
-    xattrs.retain(|attribute, _| !node::is_local(attribute));
+    xattrs.retain(|attribute, _| node::is_of(attribute, os));
     Ok(xattrs)
 }
 
@@ -144,15 +146,21 @@ pub(crate) struct Changes {
     /// Depth first; the first is the root directory.
     nodes: Vec<Node>,
     form: Option<XattrForm>,
+    os: LayerOs,
 }
 
 /// Finds what `root` has in comparison. Nothing may write to it meanwhile.
-pub(crate) fn find(root: BorrowedFd<'_>, upper: Upper, against: Against<'_>) -> Result<Changes, DiffError> {
+pub(crate) fn find(
+    root: BorrowedFd<'_>,
+    upper: Upper,
+    against: Against<'_>,
+    os: LayerOs,
+) -> Result<Changes, DiffError> {
     let at_root = |e| io_error("read", b"")(e);
     let meta = Meta::of_handle(root).map_err(at_root)?;
     let (changed, lower) = match against {
         Against::Stack(stack, before) => {
-            (Root::of(root).map_err(at_root)? != *before, stack.root().map_err(at_root)?)
+            (Root::of(root, os).map_err(at_root)? != *before, stack.root().map_err(at_root)?)
         }
         Against::Nothing { root_entry } => (root_entry, Vec::new()),
     };
@@ -168,7 +176,7 @@ pub(crate) fn find(root: BorrowedFd<'_>, upper: Upper, against: Against<'_>) -> 
     }];
     let lower = if opaque { Vec::new() } else { lower };
     let mut path = Vec::new();
-    let mut todo = vec![(0, 0, list(root, upper, against, &path, &lower)?.into_iter())];
+    let mut todo = vec![(0, 0, list(root, (upper, against, os), &path, &lower)?.into_iter())];
     // A loop and not a recursion: how deep it goes is the step's choice.
     while let Some((parent, path_len, children)) = todo.last_mut() {
         let (parent, path_len) = (*parent, *path_len);
@@ -182,7 +190,7 @@ pub(crate) fn find(root: BorrowedFd<'_>, upper: Upper, against: Against<'_>) -> 
         push(&mut path, &child.name);
         nodes.push(Node { parent, name: child.name, what: child.what, emit });
         if is_dir {
-            let children = list(root, upper, against, &path, &child.lower)?;
+            let children = list(root, (upper, against, os), &path, &child.lower)?;
             todo.push((nodes.len() - 1, path.len(), children.into_iter()));
         }
     }
@@ -190,7 +198,7 @@ pub(crate) fn find(root: BorrowedFd<'_>, upper: Upper, against: Against<'_>) -> 
         Upper::Overlay(form) => Some(form),
         Upper::Tree => None,
     };
-    let mut changes = Changes { nodes, form };
+    let mut changes = Changes { nodes, form, os };
     changes.take_groups();
     changes.take_parents();
     Ok(changes)
@@ -198,8 +206,7 @@ pub(crate) fn find(root: BorrowedFd<'_>, upper: Upper, against: Against<'_>) -> 
 
 fn list(
     root: BorrowedFd<'_>,
-    upper: Upper,
-    against: Against<'_>,
+    (upper, against, os): (Upper, Against<'_>, LayerOs),
     path: &[u8],
     lower: &[usize],
 ) -> Result<Vec<Child>, DiffError> {
@@ -210,12 +217,16 @@ fn list(
         Against::Nothing { .. } => Ok(StackDir::empty()),
     };
     let below = below.map_err(fail)?;
-    match (upper, against) {
-        (Upper::Overlay(form), Against::Stack(..)) => overlay::children(dir.as_fd(), form, &below),
+    let found = match (upper, against) {
+        (Upper::Overlay(form), Against::Stack(..)) => overlay::children(dir.as_fd(), form, &below, os),
         (Upper::Overlay(form), Against::Nothing { .. }) => overlay::everything(dir.as_fd(), form),
-        (Upper::Tree, _) => trees::children(dir.as_fd(), &below),
+        (Upper::Tree, _) => trees::children(dir.as_fd(), &below, os),
+    };
+    let found = found.map_err(fail)?;
+    if os == LayerOs::Windows {
+        windows::check_names(path, &found, &below)?;
     }
-    .map_err(fail)
+    Ok(found)
 }
 
 impl Changes {
@@ -272,12 +283,14 @@ fn same(
     (dir, meta): (BorrowedFd<'_>, &Meta),
     (old_dir, old): (BorrowedFd<'_>, &Meta),
     name: &[u8],
+    os: LayerOs,
 ) -> io::Result<bool> {
     if meta.id == old.id {
         return Ok(true);
     }
-    let described = |m: &Meta| (m.kind, m.mode, m.uid, m.gid, m.mtime, m.size, m.device());
-    if described(meta) != described(old) || public_xattrs(dir, name)? != public_xattrs(old_dir, name)? {
+    let described = |m: &Meta| (m.kind, owned(m, os), m.mtime, m.size, m.device());
+    if described(meta) != described(old) || public_xattrs(dir, name, os)? != public_xattrs(old_dir, name, os)?
+    {
         return Ok(false);
     }
     match meta.kind {
@@ -295,9 +308,15 @@ fn same_dir(
     (dir, meta): (BorrowedFd<'_>, &Meta),
     (old_dir, old): (BorrowedFd<'_>, &Meta),
     name: &[u8],
+    os: LayerOs,
 ) -> io::Result<bool> {
-    Ok((meta.mode, meta.uid, meta.gid) == (old.mode, old.uid, old.gid)
-        && public_xattrs(dir, name)? == public_xattrs(old_dir, name)?)
+    Ok(owned(meta, os) == owned(old, os)
+        && public_xattrs(dir, name, os)? == public_xattrs(old_dir, name, os)?)
+}
+
+/// Mode, owner and group, where the layer's system has such things.
+fn owned(meta: &Meta, os: LayerOs) -> Option<(u32, u32, u32)> {
+    (os == LayerOs::Linux).then_some((meta.mode, meta.uid, meta.gid))
 }
 
 fn same_content(one: &mut impl io::Read, other: &mut impl io::Read) -> io::Result<bool> {

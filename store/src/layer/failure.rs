@@ -93,6 +93,14 @@ pub enum DiffError {
         /// Path in the snapshot.
         path: String,
     },
+    /// Something that a Windows layer cannot have.
+    #[error("`{path}` cannot be in a Windows image: {why}")]
+    NotForWindows {
+        /// Path in the snapshot.
+        path: String,
+        /// Why.
+        why: String,
+    },
     /// The tar can not be written.
     #[error(transparent)]
     Tar(#[from] TarError),
@@ -106,6 +114,9 @@ impl DiffError {
             Self::Changed { .. } => {
                 Some("a process of the step is still running, or the store is shared with something that writes to it".to_owned())
             }
+            Self::NotForWindows { .. } => Some(
+                "rename it, or leave it out of the copy with `--exclude` or `.dockerignore`".to_owned(),
+            ),
             Self::Tar(e) => e.hint(),
         }
     }

@@ -17,6 +17,7 @@ use super::{
     Durability, Form, LayerError, LayerFacts, LayerKey, Ownership, StoredLayer, XattrForm, chain_id,
 };
 use crate::digest::{Digest, VerifiedReader};
+use crate::snapshot::LayerOs;
 use crate::work::Work;
 
 #[cfg(unix)]
@@ -36,6 +37,7 @@ pub struct Layers {
     pub(crate) form: XattrForm,
     pub(crate) ownership: Ownership,
     pub(crate) durability: Durability,
+    pub(crate) os: LayerOs,
 }
 
 /// Keeps a stored layer from being removed for as long as it lives.
@@ -69,14 +71,17 @@ impl LayerKey {
         match self {
             Self::Diff(digest) => digest.hex(),
             Self::Chain(digest) => format!("chain-{}", digest.hex()),
+            Self::Windows(digest) => format!("windows-{}", digest.hex()),
         }
     }
 
     fn parse(name: &str) -> Option<Self> {
-        match name.strip_prefix("chain-") {
-            Some(hex) => Digest::from_hex(hex).ok().map(Self::Chain),
-            None => Digest::from_hex(name).ok().map(Self::Diff),
-        }
+        let (make, hex): (fn(Digest) -> Self, _) = match name.split_once('-') {
+            Some(("chain", hex)) => (Self::Chain, hex),
+            Some(("windows", hex)) => (Self::Windows, hex),
+            _ => (Self::Diff, name),
+        };
+        Digest::from_hex(hex).ok().map(make)
     }
 
     /// The key of the layer `diff_id` over the chain `below`, made for that chain.
@@ -99,6 +104,7 @@ impl Layers {
             form: opaque,
             ownership: Ownership::default(),
             durability: Durability::default(),
+            os: LayerOs::Linux,
         })
     }
 
@@ -114,6 +120,12 @@ impl Layers {
         Self { durability, ..self }
     }
 
+    /// The same layers, read and made as those of an image for `os`.
+    #[must_use]
+    pub fn for_os(&self, os: LayerOs) -> Self {
+        Self { os, ..self.clone() }
+    }
+
     /// Where things in the making are.
     pub(crate) fn work(&self) -> &Work {
         &self.work
@@ -125,8 +137,21 @@ impl Layers {
     }
 
     /// The keys that the layer `diff_id` over the chain `below` may be stored under, the more special first.
-    fn keys(below: &[Digest], diff_id: &Digest) -> [LayerKey; 2] {
-        [LayerKey::chain(below, diff_id), LayerKey::Diff(*diff_id)]
+    fn keys(&self, below: &[Digest], diff_id: &Digest) -> Vec<LayerKey> {
+        match self.key(below, diff_id, false) {
+            key @ LayerKey::Windows(_) => vec![key],
+            key => vec![LayerKey::chain(below, diff_id), key],
+        }
+    }
+
+    /// The key that the layer `diff_id` over the chain `below` is put under; `needs_below` says that it means
+    /// something over that chain only.
+    pub(crate) fn key(&self, below: &[Digest], diff_id: &Digest, needs_below: bool) -> LayerKey {
+        match self.os {
+            LayerOs::Windows if cfg!(unix) => LayerKey::Windows(chain_id(&[below, &[*diff_id]].concat())),
+            _ if needs_below => LayerKey::chain(below, diff_id),
+            _ => LayerKey::Diff(*diff_id),
+        }
     }
 
     /// Whether the layer `diff_id` over the chain `below` is stored in the form that it is imported in: `fs`, on
@@ -137,7 +162,7 @@ impl Layers {
 
     /// Where the layer has a form; none where it has not.
     pub(crate) fn form_path(&self, below: &[Digest], diff_id: &Digest, form: Form) -> Option<PathBuf> {
-        Self::keys(below, diff_id)
+        self.keys(below, diff_id)
             .iter()
             .map(|key| self.path(key).join(form.name()))
             .find(|path| path.symlink_metadata().is_ok())
@@ -167,7 +192,7 @@ impl Layers {
         // That of the imported form goes before that of a tree, which is kept under the chain as well.
         let fs = self.form_path(below, diff_id, Form::IMPORTED);
         let fs = fs.and_then(|fs| fs.parent().map(Path::to_owned));
-        let keys = Self::keys(below, diff_id).map(|key| self.path(&key));
+        let keys = self.keys(below, diff_id).into_iter().map(|key| self.path(&key));
         for dir in fs.into_iter().chain(keys) {
             if let Some(facts) = read_facts(&dir)? {
                 return Ok(Some(facts));
@@ -186,7 +211,7 @@ impl Layers {
         diff_id: &Digest,
         form: Form,
     ) -> Result<Option<Hold>, LayerError> {
-        for key in Self::keys(below, diff_id) {
+        for key in self.keys(below, diff_id) {
             if let Some(hold) = self.hold_key(&key)?
                 && hold.form(form).is_some()
             {
@@ -245,7 +270,7 @@ impl Layers {
         }
         let root = node::open_root(&path).map_err(io_error("open", &path))?;
         let against = Against::Nothing { root_entry: facts.root_entry };
-        let remade = diff::find(root.as_fd(), Upper::Overlay(self.form), against)
+        let remade = diff::find(root.as_fd(), Upper::Overlay(self.form), against, self.os)
             .map_err(|source| LayerError::Remake { diff_id: *diff_id, source })
             .and_then(|all| Remade::start(root, all).map_err(io_error("read", &path)))?;
         Ok(Box::new(Held { inner: VerifiedReader::new(remade, *diff_id, facts.size), _hold: hold }))
@@ -313,7 +338,7 @@ impl Layers {
             };
             if says {
                 return node::open_root(&path)
-                    .and_then(|root| Root::of(root.as_fd()))
+                    .and_then(|root| Root::of(root.as_fd(), self.os))
                     .map_err(io_error("read", &path));
             }
         }

@@ -13,6 +13,7 @@ use rustix::io::Errno;
 
 use super::XattrForm;
 use super::tar::Time;
+use crate::snapshot::LayerOs;
 
 /// Attributes by name.
 pub(crate) type Xattrs = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -202,9 +203,17 @@ pub(crate) fn is_private(attribute: &[u8]) -> bool {
     attribute.starts_with(b"trusted.overlay.") || attribute.starts_with(b"user.overlay.")
 }
 
-/// Whether an attribute describes this machine rather than the file.
+/// Whether an attribute describes this machine rather than the file, or is our own bookkeeping.
 pub(crate) fn is_local(attribute: &[u8]) -> bool {
-    is_private(attribute) || attribute == b"security.selinux"
+    is_private(attribute) || attribute == b"security.selinux" || attribute.starts_with(b"user.orlop.")
+}
+
+/// Whether an attribute belongs to a file of a layer for `os`: of a Windows layer only what that says itself.
+pub(crate) fn is_of(attribute: &[u8], os: LayerOs) -> bool {
+    match os {
+        LayerOs::Linux => !is_local(attribute),
+        LayerOs::Windows => attribute == super::windows::CARRIER.as_bytes(),
+    }
 }
 
 impl XattrForm {

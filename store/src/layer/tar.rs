@@ -69,6 +69,9 @@ pub struct Entry {
     pub device: (u32, u32),
     /// Extended attributes.
     pub xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// PAX records of Windows layers by name: `MSWINDOWS.*` and `LIBARCHIVE.creationtime`. [`windows`](super::windows)
+    /// knows what they mean; to everything else they mean nothing.
+    pub windows: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
 /// Why an archive can not be read.
@@ -124,6 +127,31 @@ pub(crate) fn shown(path: &[u8]) -> String {
 
 fn at(entry: &Option<String>) -> String {
     entry.as_ref().map(|e| format!(" at `{e}`")).unwrap_or_default()
+}
+
+/// A time as PAX spells it; none where it is none.
+pub(super) fn time_from_text(text: &[u8]) -> Option<Time> {
+    number::time(text)
+}
+
+/// The PAX spelling of a time.
+pub(super) fn time_to_text(time: Time) -> String {
+    number::time_text(time)
+}
+
+/// A block of PAX records; none where it is none.
+pub(super) fn read_records(block: &[u8]) -> Option<BTreeMap<Vec<u8>, Vec<u8>>> {
+    let records = pax::records(block).ok()?;
+    Some(records.into_iter().map(|(key, value)| (key.to_vec(), value.to_vec())).collect())
+}
+
+/// The records as a block.
+pub(super) fn write_records(records: &BTreeMap<Vec<u8>, Vec<u8>>) -> Vec<u8> {
+    let mut block = Vec::new();
+    for (key, value) in records {
+        pax::push(&mut block, key, value);
+    }
+    block
 }
 
 /// Appends a PAX record, for tests that write headers by hand.

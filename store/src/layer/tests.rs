@@ -82,6 +82,7 @@ fn entry(path: &str, kind: Kind) -> Entry {
         size: 0,
         device: (0, 0),
         xattrs: BTreeMap::new(),
+        windows: Default::default(),
     }
 }
 

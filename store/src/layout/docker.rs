@@ -76,7 +76,7 @@ pub(super) fn write(store: &Store, sink: &mut dyn Sink, images: &[NamedImage]) -
 
 /// Bytes of a layer's tar. A tar's entry begins with its size, so one that is not known has to be counted first.
 fn tar_size(store: &Store, below: &[Digest], diff_id: &Digest) -> Result<u64> {
-    if let Some(facts) = store.layers().facts(below, diff_id)? {
+    if let Some(facts) = store.layer_facts(below, diff_id)? {
         return Ok(facts.size);
     }
     let mut tar = store.layer_tar(below, diff_id)?;
@@ -143,7 +143,7 @@ fn read_item(store: &Store, source: &dyn Source, item: &Item, options: &LoadOpti
     for (index, (name, diff_id)) in layers.iter().zip(&diff_ids).enumerate() {
         let below = diff_ids.get(..index).unwrap_or_default();
         let (reader, _): (Box<dyn Read + Send>, u64) = source.need(name)?;
-        let layer = store.import_unnamed_layer(diff_id, below, reader)?;
+        let layer = store.import_unnamed_layer(image.layer_os(), diff_id, below, reader)?;
         if let Some(blob) = layer.blob {
             image = image.with_blob(index, blob);
         }

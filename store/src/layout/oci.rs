@@ -263,7 +263,7 @@ fn import(
     for (index, blob) in manifest.layers.iter().enumerate() {
         let (Some(diff_id), Some(below)) = (diff_ids.get(index), diff_ids.get(..index)) else { continue };
         let (reader, _) = source.need(&path(&blob.digest))?;
-        store.import_layer(blob, diff_id, below, reader)?;
+        store.import_layer(image.layer_os(), blob, diff_id, below, reader)?;
     }
     if !options.layers_only {
         store.images().put(&image)?;

@@ -345,6 +345,7 @@ fn a_layout_whose_links_lead_out_is_refused() {
 }
 
 /// What other people's programs make of what is written here, and the other way round.
+#[cfg(unix)]
 #[test]
 fn skopeo_and_umoci_read_and_write_the_same_images() {
     if Command::new("skopeo").arg("--version").output().is_err() {

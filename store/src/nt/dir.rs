@@ -196,17 +196,7 @@ impl Dir {
     /// # Errors
     /// When the system says no.
     pub fn set_basic_self(&self, times: Times, attributes: u32) -> io::Result<()> {
-        let file = call::open(
-            Some(self.handle()),
-            &[],
-            Open {
-                access: access::WRITE_ATTRIBUTES,
-                share: SHARE_ALL,
-                disposition: FILE_OPEN,
-                options: 0,
-                attributes: 0,
-            },
-        )?;
+        let file = self.reopen(access::WRITE_ATTRIBUTES)?;
         set_basic(file.as_handle(), times, attributes)
     }
 
@@ -259,6 +249,11 @@ impl Dir {
 
     pub(super) fn handle(&self) -> BorrowedHandle<'_> {
         self.handle.as_handle()
+    }
+
+    /// The directory itself by a new handle.
+    pub(super) fn reopen(&self, access: u32) -> io::Result<OwnedHandle> {
+        self.raw(&[], access, FILE_OPEN, 0, SHARE_ALL)
     }
 
     pub(super) fn raw(

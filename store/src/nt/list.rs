@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::windows::ffi::{OsStrExt, OsStringExt};
-use std::os::windows::io::BorrowedHandle;
+use std::os::windows::io::{AsHandle, BorrowedHandle};
 
 use super::call::{self, Buffer, Fields};
+use super::dir::access;
 use super::stat::{self, class};
 use super::{Dir, Stat, attribute, is_unsupported};
 
@@ -47,8 +48,10 @@ impl Dir {
     /// The same with the files that Wine keeps streams in.
     pub(super) fn list_raw(&self) -> io::Result<Vec<Entry>> {
         let (volume, _) = stat::identity(self.handle())?;
-        match read(self.handle(), &EXTENDED, volume) {
-            Err(e) if is_unsupported(&e) => read(self.handle(), &BOTH, volume),
+        // By a handle of its own: a handle has one place in its listing, and Wine lists again what it listed first.
+        let handle = self.reopen(access::LIST)?;
+        match read(handle.as_handle(), &EXTENDED, volume) {
+            Err(e) if is_unsupported(&e) => read(handle.as_handle(), &BOTH, volume),
             other => other,
         }
     }

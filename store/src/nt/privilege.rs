@@ -101,3 +101,12 @@ pub(crate) fn user_sid() -> io::Result<Vec<u8>> {
     };
     Ok(sid.to_vec())
 }
+
+/// Whether a library that is loaded exports `name`.
+#[cfg(test)]
+pub(super) fn exports(library: &str, name: &std::ffi::CStr) -> bool {
+    use windows_sys::Win32::System::LibraryLoader::{GetModuleHandleW, GetProcAddress};
+    let library: Vec<u16> = library.encode_utf16().chain([0]).collect();
+    // SAFETY: both names end in a NUL.
+    unsafe { GetProcAddress(GetModuleHandleW(library.as_ptr()), name.as_ptr().cast()) }.is_some()
+}

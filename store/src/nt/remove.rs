@@ -106,13 +106,16 @@ fn empty(top: Dir, path: &std::path::Path, moved: &mut u64) -> Result<(), (PathB
         if depth >= DEPTH {
             let (first, deep) = (&stack[0].dir, &stack[depth - 1].dir);
             *moved += 1;
-            let mut at = *moved;
-            loop {
-                match deep.rename(&name, first, OsStr::new(&format!(".orlop-deep-{at}")), false) {
-                    Err(e) if e.kind() == io::ErrorKind::AlreadyExists => at += 1_000_003,
-                    other => break other.map_err(|e| (below, e))?,
+            let pass = *moved;
+            let tries = (0..64).map(|i| format!(".orlop-deep-{}", pass + (i << 32)));
+            let mut done = Err(io::ErrorKind::AlreadyExists.into());
+            for to in tries {
+                done = deep.rename(&name, first, OsStr::new(&to), false);
+                if !matches!(&done, Err(e) if e.kind() == io::ErrorKind::AlreadyExists) {
+                    break;
                 }
             }
+            done.map_err(|e| (below, e))?;
             continue;
         }
         let dir = last.dir.dir(&name).map_err(|e| (below.clone(), e))?;

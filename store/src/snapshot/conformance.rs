@@ -7,6 +7,7 @@
 mod changes;
 mod listing;
 mod special;
+mod windows;
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -128,7 +129,7 @@ type Check = fn(&Subject);
 
 /// Runs all checks, each on a driver of its own from `factory`.
 pub(crate) fn run(name: &str, factory: impl Fn() -> Subject) {
-    let checks = changes::CHECKS.iter().chain(special::CHECKS);
+    let checks = changes::CHECKS.iter().chain(special::CHECKS).chain(windows::CHECKS);
     for (check, function) in checks {
         let subject = factory();
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| function(&subject))) {

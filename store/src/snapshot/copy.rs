@@ -21,7 +21,7 @@ use super::overlay::{directory, first_missing, look};
 use super::{Active, Committed, Diff, SnapshotDriver, SnapshotError, View, io_error};
 use crate::layer::diff::{self, Against, Upper};
 use crate::layer::stack::{Stack, push};
-use crate::layer::{Form, Hold, LayerFacts, LayerKey, Layers, Ownership, copy, node};
+use crate::layer::{Form, Hold, LayerFacts, Layers, Ownership, copy, node};
 use crate::work::WorkDir;
 
 /// Snapshots by copying.
@@ -36,19 +36,23 @@ impl CopyDriver {
         Self { layers: layers.clone() }
     }
 
+    fn of(&self, snapshot: &Committed) -> Layers {
+        self.layers.for_os(snapshot.os())
+    }
+
     fn holds(&self, snapshot: &Committed) -> Result<Vec<Hold>, SnapshotError> {
-        let holds = self.layers.holds(snapshot.layers(), true)?;
+        let holds = self.of(snapshot).holds(snapshot.layers(), true)?;
         Ok(holds.map_err(|missing| first_missing(snapshot, &missing))?)
     }
 
     /// A copy of `snapshot` in `work/…/tree`.
     fn active(&self, snapshot: &Committed) -> Result<Active, SnapshotError> {
-        let holds = self.holds(snapshot)?;
+        let (holds, layers) = (self.holds(snapshot)?, self.of(snapshot));
         let stack = self.layers.stack(&holds)?;
-        let before = self.layers.root(&holds)?;
+        let before = layers.root(&holds)?;
         let work = self.layers.work().create("step")?;
         let path = directory(&work, "tree", &before, self.layers.ownership)?;
-        let before = look(&path)?;
+        let before = look(&path, snapshot.os())?;
         let root = node::open_root(&path).map_err(io_error("open", &path))?;
         tree(&stack, &root, self.layers.ownership).map_err(|(at, e)| io_error("copy", &path.join(at))(e))?;
         Ok(Active {
@@ -67,7 +71,9 @@ impl CopyDriver {
         let making = making(work)?;
         let path = work.path().join("tree");
         std::fs::rename(&path, making.join("tree")).map_err(io_error("move", &path))?;
-        Ok(self.layers.publish(&LayerKey::Chain(snapshot.chain_id()), work, facts)?)
+        let (top, below) = snapshot.layers().split_last().ok_or_else(|| first_missing(snapshot, &[]))?;
+        let key = self.of(snapshot).key(below, top, true);
+        Ok(self.layers.publish(&key, work, facts)?)
     }
 }
 
@@ -77,7 +83,7 @@ impl SnapshotDriver for CopyDriver {
     }
 
     fn missing(&self, snapshot: &Committed) -> Result<Vec<usize>, SnapshotError> {
-        Ok(self.layers.holds(snapshot.layers(), true)?.err().unwrap_or_default())
+        Ok(self.of(snapshot).holds(snapshot.layers(), true)?.err().unwrap_or_default())
     }
 
     fn prepare(&self, parent: &Committed) -> Result<Active, SnapshotError> {
@@ -95,11 +101,11 @@ impl SnapshotDriver for CopyDriver {
             });
         };
         loop {
-            if let Some(hold) = self.layers.hold(below, top, Form::Tree)? {
+            if let Some(hold) = self.of(snapshot).hold(below, top, Form::Tree)? {
                 return Ok(View { path: hold.used(), _mount: None, _work: None, _holds: vec![hold] });
             }
             let active = self.active(snapshot)?;
-            let facts = self.layers.facts(below, top)?;
+            let facts = self.of(snapshot).facts(below, top)?;
             let facts = facts.ok_or_else(|| first_missing(snapshot, &[below.len()]))?;
             self.keep(&active.work, snapshot, &LayerFacts { made_here: false, ..facts })?;
         }
@@ -109,7 +115,7 @@ impl SnapshotDriver for CopyDriver {
         let root = node::open_root(&active.path).map_err(io_error("open", &active.path))?;
         let stack = self.layers.stack(&active.holds)?;
         let against = Against::Stack(&stack, &active.before);
-        let changes = diff::find(root.as_fd(), Upper::Tree, against)?;
+        let changes = diff::find(root.as_fd(), Upper::Tree, against, active.parent.os())?;
         let path = active.work.path().join("tar");
         let tar = File::create(&path).map_err(io_error("make", &path))?;
         let diff = Diff::from(changes.write(root.as_fd(), io::BufWriter::with_capacity(1 << 18, tar))?);
@@ -143,7 +149,11 @@ impl SnapshotDriver for CopyDriver {
         let making = making(&active.work)?;
         let tar = active.work.path().join("tar");
         std::fs::rename(&tar, making.join("tar")).map_err(io_error("move", &tar))?;
-        self.layers.publish(&LayerKey::Diff(diff.diff_id), &active.work, &facts)?;
+        self.layers.publish(
+            &self.of(&parent).key(parent.layers(), &diff.diff_id, false),
+            &active.work,
+            &facts,
+        )?;
         let committed = parent.with(diff.diff_id);
         self.keep(&active.work, &committed, &facts)?;
         Ok(committed)

@@ -19,10 +19,10 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, UnmountFlags};
 
-use super::{Active, Committed, Diff, SnapshotDriver, SnapshotError, View, io_error};
+use super::{Active, Committed, Diff, LayerOs, SnapshotDriver, SnapshotError, View, io_error};
 use crate::digest::Digest;
 use crate::layer::diff::{self, Against, Root, Upper};
-use crate::layer::{Hold, LayerError, LayerFacts, LayerKey, Layers, Ownership, XattrForm, node};
+use crate::layer::{Hold, LayerError, LayerFacts, Layers, Ownership, XattrForm, node};
 use crate::work::{Work, WorkDir};
 
 /// What the kernel stacks at most (`OVL_MAX_STACK`).
@@ -40,8 +40,12 @@ impl OverlayDriver {
         Self { layers: layers.clone() }
     }
 
+    fn of(&self, snapshot: &Committed) -> Layers {
+        self.layers.for_os(snapshot.os())
+    }
+
     fn holds(&self, snapshot: &Committed) -> Result<Vec<Hold>, SnapshotError> {
-        let holds = self.layers.holds(snapshot.layers(), false)?;
+        let holds = self.of(snapshot).holds(snapshot.layers(), false)?;
         Ok(holds.map_err(|missing| first_missing(snapshot, &missing))?)
     }
 }
@@ -63,15 +67,15 @@ impl SnapshotDriver for OverlayDriver {
         if layers > MOST_LAYERS {
             return Err(SnapshotError::TooManyLayers { layers, most: MOST_LAYERS });
         }
-        Ok(self.layers.holds(snapshot.layers(), false)?.err().unwrap_or_default())
+        Ok(self.of(snapshot).holds(snapshot.layers(), false)?.err().unwrap_or_default())
     }
 
     fn prepare(&self, parent: &Committed) -> Result<Active, SnapshotError> {
-        let holds = self.holds(parent)?;
-        let before = self.layers.root(&holds)?;
+        let (holds, layers) = (self.holds(parent)?, self.of(parent));
+        let before = layers.root(&holds)?;
         let work = self.layers.work().create("step")?;
         let upper = directory(&work, "upper", &before, self.layers.ownership)?;
-        let before = look(&upper)?;
+        let before = look(&upper, parent.os())?;
         let scratch = directory(&work, "work", &Root::scratch(), Ownership::Ignore)?;
         let path = directory(&work, "merged", &Root::scratch(), Ownership::Ignore)?;
         let mut lower = lowers(&holds);
@@ -91,9 +95,9 @@ impl SnapshotDriver for OverlayDriver {
     }
 
     fn view(&self, snapshot: &Committed) -> Result<View, SnapshotError> {
-        let holds = self.holds(snapshot)?;
+        let (holds, layers) = (self.holds(snapshot)?, self.of(snapshot));
         let work = self.layers.work().create("view")?;
-        let root = directory(&work, "root", &self.layers.root(&holds)?, self.layers.ownership)?;
+        let root = directory(&work, "root", &layers.root(&holds)?, self.layers.ownership)?;
         if holds.is_empty() {
             return Ok(View { path: root, _mount: None, _work: Some(work), _holds: holds });
         }
@@ -108,7 +112,8 @@ impl SnapshotDriver for OverlayDriver {
         let upper = open(&active.work.path().join("upper"))?;
         let stack = self.layers.stack(&active.holds)?;
         let against = Against::Stack(&stack, &active.before);
-        let changes = diff::find(upper.as_fd(), Upper::Overlay(self.layers.form), against)?;
+        let changes =
+            diff::find(upper.as_fd(), Upper::Overlay(self.layers.form), against, active.parent.os())?;
         let diff = Diff::from(changes.write(upper.as_fd(), io::sink())?);
         active.remember(diff, changes);
         Ok(diff)
@@ -128,7 +133,7 @@ impl SnapshotDriver for OverlayDriver {
                 active.recall(diff).ok_or_else(|| SnapshotError::Changed { path: active.path.clone() })?
             }
         };
-        if !self.layers.contains(parent.layers(), &diff.diff_id) {
+        if !self.of(&parent).contains(parent.layers(), &diff.diff_id) {
             let Active { mount, work, .. } = active;
             drop(mount);
             let upper = work.path().join("upper");
@@ -145,7 +150,11 @@ impl SnapshotDriver for OverlayDriver {
                 missing_devices: 0,
                 missing_xattrs: 0,
             };
-            self.layers.publish(&LayerKey::Diff(diff.diff_id), &work, &facts)?;
+            self.layers.publish(
+                &self.of(&parent).key(parent.layers(), &diff.diff_id, false),
+                &work,
+                &facts,
+            )?;
         }
         Ok(parent.with(diff.diff_id))
     }
@@ -156,8 +165,8 @@ fn open(path: &Path) -> Result<OwnedFd, SnapshotError> {
 }
 
 /// What a root directory is like before a step.
-pub(super) fn look(path: &Path) -> Result<Root, SnapshotError> {
-    Root::of(open(path)?.as_fd()).map_err(io_error("read", path))
+pub(super) fn look(path: &Path, os: LayerOs) -> Result<Root, SnapshotError> {
+    Root::of(open(path)?.as_fd(), os).map_err(io_error("read", path))
 }
 
 /// The directories to stack, top first. overlayfs refuses one that comes twice; of two equal layers the lower

@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::facts::{digest, now};
 use crate::image::{Image, Manifest, ManifestKind};
 use crate::layer::compress::{Compression, compress, decompress};
+use crate::snapshot::LayerOs;
 
 /// In which form an image leaves the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +70,9 @@ impl Store {
             layers.push(match &layer.blob {
                 Some(blob) if fits(blob) && self.blobs.contains(&blob.digest) => blob.clone(),
                 Some(blob)
-                    if fits(blob) && options.absent && !self.layers.contains(below, &layer.diff_id) =>
+                    if fits(blob)
+                        && options.absent
+                        && !self.layers.for_os(image.layer_os()).contains(below, &layer.diff_id) =>
                 {
                     blob.clone()
                 }
@@ -125,8 +128,11 @@ impl Store {
     /// # Errors
     /// [`Error::NotFound`] when the layer is not here in any form.
     pub fn layer_tar(&self, below: &[Digest], diff_id: &Digest) -> Result<Box<dyn Read + Send>> {
-        if let Ok(tar) = self.layers.tar(below, diff_id) {
-            return Ok(tar);
+        // The bytes are the same whichever system's layer they are taken for.
+        for os in [LayerOs::Linux, LayerOs::Windows] {
+            if let Ok(tar) = self.layers.for_os(os).tar(below, diff_id) {
+                return Ok(tar);
+            }
         }
         for known in self.layer_blobs(diff_id)? {
             if self.blobs.contains(&known.descriptor.digest) {

@@ -80,6 +80,10 @@ fn write(root: &Path, path: &Path) -> Result<()> {
         .and_then(|()| file.as_file().sync_all())
         .map_err(Error::io("write", path))?;
     // Two that make a store at the same time write the same.
-    file.persist(path).map_err(|e| Error::io("write", path)(e.error))?;
-    Ok(())
+    match file.persist_noclobber(path) {
+        Err(e) if e.error.kind() != std::io::ErrorKind::AlreadyExists => {
+            Err(Error::io("write", path)(e.error))
+        }
+        _ => Ok(()),
+    }
 }

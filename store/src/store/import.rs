@@ -10,9 +10,10 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::image::{Image, ImageLayer};
 use crate::layer::compress::decompress;
 use crate::layer::{LayerError, chain_id};
+use crate::snapshot::LayerOs;
 
 impl Store {
-    /// Takes a layer from a stream of its blob, in one pass: verified against `descriptor`, kept as a blob,
+    /// Takes a layer of an image for `os` from a stream of its blob, in one pass: verified against `descriptor`, kept as a blob,
     /// inflated, unpacked over the chain `below` (bottom first), and verified against `diff_id`. What follows the
     /// archive in the stream is read and verified as well. Nothing is read when both forms are here already.
     ///
@@ -23,6 +24,7 @@ impl Store {
     /// [`Error::Verify`] or a layer's error when the stream is not what it should be. Nothing half-made stays.
     pub fn import_layer(
         &self,
+        os: LayerOs,
         descriptor: &Descriptor,
         diff_id: &Digest,
         below: &[Digest],
@@ -34,13 +36,13 @@ impl Store {
         let _lock = self.work.lock(&format!("import-{}", diff_id.hex()))?;
         if self.blobs.contains(&descriptor.digest)
             && self.diff_id_of(&descriptor.digest)?.as_ref() == Some(diff_id)
-            && let Some(facts) = self.layers.facts(below, diff_id)?
+            && let Some(facts) = self.layers.for_os(os).facts(below, diff_id)?
         {
             return Ok(done(Some(facts.size)));
         }
         let verified = VerifiedReader::new(reader, descriptor.digest, descriptor.size);
         let mut tee = Tee { reader: verified, writer: Some(self.blobs.writer()?), error: None };
-        let unpacked = self.unpack(&mut tee, diff_id, below, &format!("layer {}", descriptor.digest))?;
+        let unpacked = self.unpack(os, &mut tee, diff_id, below, &format!("layer {}", descriptor.digest))?;
         if let Some(writer) = tee.writer {
             writer.finish(&descriptor.media_type, Some(descriptor))?;
         }
@@ -57,18 +59,19 @@ impl Store {
     /// As [`Store::import_layer`].
     pub fn import_unnamed_layer(
         &self,
+        os: LayerOs,
         diff_id: &Digest,
         below: &[Digest],
         reader: impl Read + Send,
     ) -> Result<ImageLayer> {
         self.hold_layer(below, diff_id, None)?;
         let _lock = self.work.lock(&format!("import-{}", diff_id.hex()))?;
-        if let Some(facts) = self.layers.facts(below, diff_id)? {
+        if let Some(facts) = self.layers.for_os(os).facts(below, diff_id)? {
             return Ok(ImageLayer::new(*diff_id, Some(facts.size)));
         }
         let mut tee = Tee { reader, writer: Some(self.blobs.writer()?), error: None };
         let Unpacked { size, verified } =
-            self.unpack(&mut tee, diff_id, below, &format!("layer {diff_id}"))?;
+            self.unpack(os, &mut tee, diff_id, below, &format!("layer {diff_id}"))?;
         if !verified {
             // Of an archive, the layers below come first.
             return Err(LayerError::NeedsBelow { diff_id: *diff_id }.into());
@@ -103,7 +106,7 @@ impl Store {
     /// # Errors
     /// When the blob is damaged or the layer cannot be made.
     pub fn ensure_layer(&self, image: &Image, index: usize) -> Result<bool> {
-        let diff_ids = image.diff_ids();
+        let (diff_ids, os) = (image.diff_ids(), image.layer_os());
         let Some(layer) = image.layers().get(index) else {
             return Err(Error::invalid(
                 format!("image {}", image.id().short()),
@@ -113,7 +116,7 @@ impl Store {
         let below = diff_ids.get(..index).unwrap_or_default();
         let from = layer.blob.as_ref().map(|d| d.digest);
         self.hold_layer(below, &layer.diff_id, from.as_ref())?;
-        if self.has_layer(below, &layer.diff_id)? {
+        if self.has_layer(os, below, &layer.diff_id)? {
             return Ok(true);
         }
         let mut candidates: Vec<Descriptor> = layer.blob.iter().cloned().collect();
@@ -121,7 +124,7 @@ impl Store {
         let Some(blob) = candidates.into_iter().find(|d| self.blobs.contains(&d.digest)) else {
             return Ok(false);
         };
-        if self.remake(&blob, &layer.diff_id, below)? {
+        if self.remake(os, &blob, &layer.diff_id, below)? {
             return Ok(true);
         }
         for lower in 0..index {
@@ -129,30 +132,31 @@ impl Store {
                 return Ok(false);
             }
         }
-        self.remake(&blob, &layer.diff_id, below)
+        self.remake(os, &blob, &layer.diff_id, below)
     }
 
     /// Makes a layer from its blob. False when it needs those below it, and they are not here.
-    fn remake(&self, blob: &Descriptor, diff_id: &Digest, below: &[Digest]) -> Result<bool> {
+    fn remake(&self, os: LayerOs, blob: &Descriptor, diff_id: &Digest, below: &[Digest]) -> Result<bool> {
         let _lock = self.work.lock(&format!("import-{}", diff_id.hex()))?;
         let reader = self.blobs.open_verified(&blob.digest)?;
         let mut tee = Tee { reader, writer: None, error: None };
-        let unpacked = self.unpack(&mut tee, diff_id, below, &format!("layer {}", blob.digest))?;
+        let unpacked = self.unpack(os, &mut tee, diff_id, below, &format!("layer {}", blob.digest))?;
         if unpacked.verified {
             self.note_layer_blob(blob, diff_id, "came")?;
         }
-        self.has_layer(below, diff_id)
+        self.has_layer(os, below, diff_id)
     }
 
     /// Reads all of `tee`, and unpacks it unless the layer is here or needs others first.
     fn unpack<R: Read + Send>(
         &self,
+        os: LayerOs,
         tee: &mut Tee<R>,
         diff_id: &Digest,
         below: &[Digest],
         what: &str,
     ) -> Result<Unpacked> {
-        let result = self.unpack_stream(tee, diff_id, below, what).and_then(|unpacked| {
+        let result = self.unpack_stream(os, tee, diff_id, below, what).and_then(|unpacked| {
             // Whatever comes after the last compressed byte belongs to the blob.
             io::copy(tee, &mut io::sink()).map_err(Error::stream(what))?;
             Ok(unpacked)
@@ -175,6 +179,7 @@ impl Store {
 
     fn unpack_stream(
         &self,
+        os: LayerOs,
         stream: &mut (impl Read + Send),
         diff_id: &Digest,
         below: &[Digest],
@@ -182,7 +187,7 @@ impl Store {
     ) -> Result<Unpacked> {
         let tar = decompress(stream).map_err(Error::stream(what))?;
         let mut tar = Counting { tar, count: 0 };
-        match self.layers.import(below, diff_id, &mut tar) {
+        match self.layers.for_os(os).import(below, diff_id, &mut tar) {
             Ok(facts) if tar.count > 0 => return Ok(Unpacked { size: facts.size, verified: true }),
             // The layer was here, and nothing was read.
             Ok(_) => {}

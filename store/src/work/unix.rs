@@ -66,3 +66,6 @@ impl Place {
 pub(super) fn is_linked(file: &File) -> io::Result<bool> {
     Ok(rustix::fs::fstat(file)?.st_nlink > 0)
 }
+
+#[cfg(test)]
+mod tests;

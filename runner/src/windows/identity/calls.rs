@@ -167,6 +167,20 @@ pub(crate) struct ProcessFacts {
     pub(crate) mitigations: BTreeSet<Mitigation>,
 }
 
+/// A desktop that was made.
+pub(crate) struct Station {
+    /// It and its window station.
+    pub(crate) kept: Kept,
+    /// `station\desktop`.
+    pub(crate) path: String,
+    /// The handles of both.
+    pub(crate) handles: [usize; 2],
+    /// Whether the window station is a new one too.
+    pub(crate) own_station: bool,
+    /// Whom the weaker of what was made admits.
+    pub(crate) security: SecurityDescriptor,
+}
+
 /// The system calls.
 pub(crate) trait Calls: fmt::Debug + Send + Sync {
     /// What the system is.
@@ -196,12 +210,15 @@ pub(crate) trait Calls: fmt::Debug + Send + Sync {
     /// Sets who may use a directory and what is in it, and reads back the directory's own.
     fn protect_tree(&self, path: &Path, wanted: &SecurityDescriptor) -> Result<SecurityDescriptor, Failure>;
 
-    /// Makes a window station and a desktop in it, and reads back who may use it.
+    /// Makes a window station and a desktop in it, or where only an administrator may do that a desktop in the
+    /// caller's own, and reads back who may use them. Where they are `inheritable`, the first process of a step can be
+    /// put there by their handles.
     fn create_station(
         &self,
         name: &str,
         wanted: &SecurityDescriptor,
-    ) -> Result<(Kept, SecurityDescriptor), Failure>;
+        inheritable: bool,
+    ) -> Result<Station, Failure>;
 
     /// Cuts off the network for what runs as `user` restricted to `step`, as long as the result is kept.
     fn block_network(&self, user: &Sid, step: &Sid) -> Result<Kept, Failure>;

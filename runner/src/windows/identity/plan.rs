@@ -24,7 +24,7 @@ fn harmless(sid: &Sid) -> bool {
 
 /// The token of a job. `step` is its own SID for the second access check; none for an AppContainer, which has its
 /// own second check.
-pub(super) fn token(own: &TokenFacts, step: Option<&Sid>, default_admits: Vec<Sid>) -> TokenPlan {
+pub(in crate::windows) fn token(own: &TokenFacts, step: Option<&Sid>, default_admits: Vec<Sid>) -> TokenPlan {
     let deny_only = own.groups.iter().filter(|group| !harmless(&group.sid)).map(|group| group.sid.clone());
     let delete = own.privileges.iter().filter(|privilege| privilege.name != TRAVERSE).cloned();
     let mut restricting = Vec::new();
@@ -40,7 +40,7 @@ pub(super) fn token(own: &TokenFacts, step: Option<&Sid>, default_admits: Vec<Si
 }
 
 /// What a token got of its plan, one line for each part.
-pub(super) fn lines(plan: &TokenPlan, got: &TokenFacts, system: &System) -> Vec<Confinement> {
+pub(in crate::windows) fn lines(plan: &TokenPlan, got: &TokenFacts, system: &System) -> Vec<Confinement> {
     let ignored = match &system.wine {
         Some(version) => format!("Wine {version} accepts it and does nothing"),
         None => "the system accepted it and it does not read back".to_owned(),
@@ -86,7 +86,7 @@ fn deny_only(plan: &TokenPlan, got: &TokenFacts, ignored: &str) -> Confinement {
 }
 
 /// The integrity level, by its name.
-pub(super) fn integrity(level: u32, ignored: &str) -> Confinement {
+pub(in crate::windows) fn integrity(level: u32, ignored: &str) -> Confinement {
     let name = match level {
         0..0x1000 => "untrusted".to_owned(),
         0x1000..0x2000 => "low".to_owned(),

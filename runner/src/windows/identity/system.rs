@@ -7,7 +7,7 @@ use std::path::Path;
 use windows_sys::Win32::System::SystemInformation::OSVERSIONINFOEXW;
 use windows_sys::Win32::System::SystemServices::VER_NT_WORKSTATION;
 
-use super::calls::{Calls, Failure, Kept, ProcessFacts, System, TokenFacts, TokenPlan};
+use super::calls::{Calls, Failure, Kept, ProcessFacts, Station, System, TokenFacts, TokenPlan};
 use super::{container, files, object, token};
 use crate::windows::library::{function, wine_version};
 use crate::windows::security::{SecurityDescriptor, Sid};
@@ -71,8 +71,9 @@ impl Calls for Windows {
         &self,
         name: &str,
         wanted: &SecurityDescriptor,
-    ) -> Result<(Kept, SecurityDescriptor), Failure> {
-        desktop::create(name, wanted)
+        inheritable: bool,
+    ) -> Result<Station, Failure> {
+        desktop::create(name, wanted, inheritable)
     }
 
     fn block_network(&self, user: &Sid, step: &Sid) -> Result<Kept, Failure> {

@@ -143,11 +143,14 @@ pub(super) fn facts(token: &OwnedHandle) -> Result<TokenFacts, Failure> {
         let sid = read::<PSID>(&buffer, 0).filter(|sid| !sid.is_null())?;
         sid_in(&buffer, sid)
     });
+    // Wine does not know this class. No list is no second check: what is not told is never taken for there.
+    let restricting =
+        groups(token, TokenRestrictedSids).unwrap_or_default().into_iter().map(|(sid, _)| sid).collect();
     Ok(TokenFacts {
         user,
         groups: all.collect(),
         privileges: privileges(token)?,
-        restricting: groups(token, TokenRestrictedSids)?.into_iter().map(|(sid, _)| sid).collect(),
+        restricting,
         integrity,
         container,
         default_admits: default_admits(token),

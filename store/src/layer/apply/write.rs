@@ -11,6 +11,7 @@ use super::{Unpack, UnpackError, io_error};
 use crate::layer::Ownership;
 use crate::layer::node::{self, Xattrs};
 use crate::layer::tar::{Chunk, Entry, Kind, Reader, shown};
+use crate::snapshot::LayerOs;
 
 /// Zeros of this length at a multiple of it are not written.
 const PAGE: usize = 4096;
@@ -103,11 +104,15 @@ impl Unpack<'_> {
         xattrs: &Xattrs,
         entry: &[u8],
     ) -> Result<(), UnpackError> {
-        for (attribute, value) in xattrs.iter().filter(|(attribute, _)| !node::is_local(attribute)) {
+        for (attribute, value) in xattrs.iter().filter(|(attribute, _)| node::is_of(attribute, self.how.os)) {
             match node::set_xattr(dir, name, attribute, value) {
                 Ok(()) => {}
                 // Docker goes on without it too; the facts of the layer say so.
                 Err(Errno::OPNOTSUPP | Errno::PERM) => self.applied.missing_xattrs += 1,
+                // What an image says of itself must be kept; our own note of it is kept where it fits.
+                Err(Errno::NOSPC | Errno::TOOBIG | Errno::RANGE) if self.how.os == LayerOs::Windows => {
+                    self.applied.missing_xattrs += 1;
+                }
                 Err(e) => {
                     let source = io::Error::from(e);
                     return Err(io_error("set an extended attribute of", entry)(source));

@@ -11,6 +11,7 @@ use crate::digest::{Digest, Digester};
 use crate::layer::node::{self, Meta};
 use crate::layer::stack::push;
 use crate::layer::tar::{Entry, Kind, TarError, Time, Writer, shown};
+use crate::snapshot::LayerOs;
 
 /// What was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +67,9 @@ impl Changes {
     }
 
     fn write_all<W: Write>(&self, root: BorrowedFd<'_>, out: &mut Out<W>) -> Result<(), DiffError> {
+        if self.os == LayerOs::Windows {
+            return self.write_windows(root, out);
+        }
         let mut dir: Option<(usize, OwnedFd, Vec<u8>)> = None;
         let mut first_names: HashMap<(u64, u64), Vec<u8>> = HashMap::new();
         let mut buf = vec![0; 256 * 1024];
@@ -139,6 +143,16 @@ impl Changes {
                     touched.insert(node.parent, meta.mtime);
                 }
             }
+            if let (What::Deleted { socket: false }, true, Some(form)) = (node.what, node.emit, self.form) {
+                // What an opaque directory hid, and is now said by name.
+                let parent = open(node.parent)?;
+                if Meta::at(parent.as_fd(), &node.name).map_err(fail)?.is_none() {
+                    node::make_whiteout(parent.as_fd(), &node.name, form).map_err(fail)?;
+                    if let What::Present { meta, .. } = self.nodes[node.parent].what {
+                        touched.insert(node.parent, meta.mtime);
+                    }
+                }
+            }
             if node.emit || i == 0 {
                 continue;
             }
@@ -159,21 +173,23 @@ impl Changes {
 }
 
 /// The archive, and the same without times.
-struct Out<W: Write> {
+pub(super) struct Out<W: Write> {
     tar: Writer<W>,
     timeless: Option<Writer<Digester>>,
 }
 
 impl<W: Write> Out<W> {
-    fn entry(&mut self, entry: &Entry) -> Result<(), DiffError> {
+    pub(super) fn entry(&mut self, entry: &Entry) -> Result<(), DiffError> {
         self.tar.entry(entry)?;
         if let Some(timeless) = &mut self.timeless {
-            timeless.entry(&Entry { mtime: Time::default(), ..entry.clone() })?;
+            let mut entry = Entry { mtime: Time::default(), ..entry.clone() };
+            crate::layer::windows::forget_times(&mut entry.windows);
+            timeless.entry(&entry)?;
         }
         Ok(())
     }
 
-    fn content(
+    pub(super) fn content(
         &mut self,
         dir: BorrowedFd<'_>,
         name: &[u8],
@@ -215,6 +231,7 @@ fn whiteout(path: Vec<u8>) -> Entry {
         size: 0,
         device: (0, 0),
         xattrs: BTreeMap::new(),
+        windows: Default::default(),
     }
 }
 
@@ -234,7 +251,7 @@ fn describe(
         FileType::BlockDevice => Kind::BlockDevice,
         _ => return Err((path, io::ErrorKind::Unsupported.into())),
     };
-    let found = public_xattrs(dir, name).and_then(|xattrs| {
+    let found = public_xattrs(dir, name, LayerOs::Linux).and_then(|xattrs| {
         Ok((
             xattrs,
             match kind {
@@ -264,6 +281,7 @@ fn describe(
         size: if kind == Kind::File { meta.size } else { 0 },
         device: meta.device(),
         xattrs,
+        windows: BTreeMap::new(),
     })
 }
 

@@ -11,9 +11,15 @@ use super::{Child, What, same, same_dir};
 use crate::layer::XattrForm;
 use crate::layer::node::{self, Meta};
 use crate::layer::stack::StackDir;
+use crate::snapshot::LayerOs;
 
 /// The nodes of the upper directory `dir`, compared with what the layers below have in its place.
-pub(super) fn children(dir: BorrowedFd<'_>, form: XattrForm, below: &StackDir<'_>) -> io::Result<Vec<Child>> {
+pub(super) fn children(
+    dir: BorrowedFd<'_>,
+    form: XattrForm,
+    below: &StackDir<'_>,
+    os: LayerOs,
+) -> io::Result<Vec<Child>> {
     let mut out = Vec::new();
     for (name, what) in nodes(dir, form)? {
         let found = below.find(&name)?;
@@ -24,11 +30,14 @@ pub(super) fn children(dir: BorrowedFd<'_>, form: XattrForm, below: &StackDir<'_
                 let both_dirs = meta.is_dir() && found.meta.is_dir();
                 // Opaque over something that is no directory says nothing.
                 let opaque = opaque && both_dirs;
+                // Windows knows no such directory: what it hides is said name by name.
+                let explicit = os == LayerOs::Windows;
                 let changed = match (meta.is_dir(), found.meta.is_dir()) {
-                    (true, true) => opaque || !same_dir((dir, &meta), old, &name)?,
-                    (false, false) => !same((dir, &meta), old, &name)?,
+                    (true, true) => (opaque && !explicit) || !same_dir((dir, &meta), old, &name, os)?,
+                    (false, false) => !same((dir, &meta), old, &name, os)?,
                     _ => true,
                 };
+                let opaque = opaque && !explicit;
                 let lower = if both_dirs && !opaque { found.layers } else { Vec::new() };
                 (What::Present { meta, changed, opaque, old: Some(found.meta.id) }, lower)
             }
@@ -38,6 +47,16 @@ pub(super) fn children(dir: BorrowedFd<'_>, form: XattrForm, below: &StackDir<'_
             (what, _) => (what, Vec::new()),
         };
         out.push(Child { name, what, lower });
+    }
+    if os == LayerOs::Windows && node::is_opaque(dir, form)? {
+        let here: Vec<_> = out.iter().map(|child| child.name.clone()).collect();
+        let gone = below.list()?.into_iter().filter(|(name, _)| here.binary_search(name).is_err());
+        out.extend(gone.map(|(name, _)| Child {
+            name,
+            what: What::Deleted { socket: false },
+            lower: Vec::new(),
+        }));
+        out.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     }
     Ok(out)
 }

@@ -11,9 +11,10 @@ use rustix::fs::FileType;
 use super::{Child, What, same, same_dir};
 use crate::layer::node::{self, Meta};
 use crate::layer::stack::{Found, StackDir};
+use crate::snapshot::LayerOs;
 
 /// The nodes of `dir` and those that it has no more.
-pub(super) fn children(dir: BorrowedFd<'_>, before: &StackDir<'_>) -> io::Result<Vec<Child>> {
+pub(super) fn children(dir: BorrowedFd<'_>, before: &StackDir<'_>, os: LayerOs) -> io::Result<Vec<Child>> {
     let mut out = Vec::new();
     let mut gone: std::collections::BTreeMap<Vec<u8>, Found> = before.list()?.into_iter().collect();
     for name in node::names(dir)? {
@@ -32,8 +33,8 @@ pub(super) fn children(dir: BorrowedFd<'_>, before: &StackDir<'_>) -> io::Result
         if let Some(found) = gone.remove(&child.name) {
             let old = (before.handle(&found), &found.meta);
             let changed = match (meta.is_dir(), found.meta.is_dir()) {
-                (true, true) => !same_dir((dir, &meta), old, &child.name)?,
-                (false, false) => !same((dir, &meta), old, &child.name)?,
+                (true, true) => !same_dir((dir, &meta), old, &child.name, os)?,
+                (false, false) => !same((dir, &meta), old, &child.name, os)?,
                 _ => true,
             };
             child.what = What::Present { meta, changed, opaque: false, old: Some(found.meta.id) };

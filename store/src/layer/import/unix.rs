@@ -11,7 +11,7 @@ use crate::digest::{Digest, Digester};
 use crate::layer::apply::{self, Below, How};
 use crate::layer::layers::{Layers, io_error};
 use crate::layer::tar::Reader;
-use crate::layer::{Form, LayerError, LayerFacts, LayerKey, UnpackError, node};
+use crate::layer::{Form, LayerError, LayerFacts, UnpackError, node};
 
 impl Layers {
     pub(super) fn unpack(
@@ -49,7 +49,7 @@ impl Layers {
         let root = node::open_root(&fs).map_err(io_error("open", &fs))?;
         node::set_mode(root.as_fd(), b".", 0o755).map_err(io_error("make", &fs))?;
         let mut reader = Reader::new(Tee { inner: tar, digester: Digester::new(), copy });
-        let how = How { form: self.form, ownership: self.ownership };
+        let how = How { form: self.form, ownership: self.ownership, os: self.os };
         let applied = apply::apply(&mut reader, root, &Below::new(&open), how)
             .and_then(|applied| reader.drain().map(|()| applied).map_err(UnpackError::Tar));
         if let Some(e) = trouble.take() {
@@ -75,9 +75,7 @@ impl Layers {
             missing_devices: applied.missing_devices,
             missing_xattrs: applied.missing_xattrs,
         };
-        let key =
-            if applied.needs_below { LayerKey::chain(below, &diff_id) } else { LayerKey::Diff(diff_id) };
-        self.publish(&key, &work, &facts)?;
+        self.publish(&self.key(below, &diff_id, applied.needs_below), &work, &facts)?;
         Ok(facts)
     }
 }

@@ -265,6 +265,11 @@ impl<R: Read> Reader<R> {
             size: self.map.size,
             device,
             xattrs: pax::xattrs(&records),
+            windows: said
+                .iter()
+                .filter(|(key, _)| crate::layer::windows::is_ours(key))
+                .map(|(key, value)| (key.to_vec(), value.to_vec()))
+                .collect(),
         })
     }
 

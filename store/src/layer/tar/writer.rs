@@ -139,6 +139,9 @@ fn plain_name(name: &[u8]) -> bool {
 fn records(entry: &Entry) -> Vec<(Vec<u8>, Vec<u8>)> {
     let mut out: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
     let mut add = |key: &[u8], value: &[u8]| out.push((key.to_vec(), value.to_vec()));
+    for (name, value) in entry.windows.iter().filter(|(name, _)| !name.contains(&b'=')) {
+        add(name, value);
+    }
     for (name, value) in &entry.xattrs {
         if name.contains(&b'=') {
             // Such a key would end at the wrong place; the other form can spell it.

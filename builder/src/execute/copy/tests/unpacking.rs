@@ -20,6 +20,7 @@ fn entry(path: &str, kind: Kind) -> TarEntry {
         size: 0,
         device: (0, 0),
         xattrs: Map::new(),
+        windows: Default::default(),
     }
 }
 
