@@ -34,6 +34,10 @@ use unix as system;
 use windows as system;
 
 fn main() -> ExitCode {
+    #[cfg(windows)]
+    if let Some(code) = system::machine::as_step() {
+        return u8::try_from(code).map_or_else(|_| exit(code), ExitCode::from);
+    }
     // Not `parse`: that ends the process itself, and a pipe that closes early would panic it.
     let cli = match commands::Cli::try_parse() {
         Ok(cli) => cli,

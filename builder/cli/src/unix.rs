@@ -3,6 +3,7 @@
 pub(crate) mod console;
 pub(crate) mod container;
 pub(crate) mod interrupt;
+pub(crate) mod machine;
 pub(crate) mod places;
 pub(crate) mod startup;
 
