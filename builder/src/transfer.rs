@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use orlop_registry_client::{BlobReader, Repository, TagOrDigest, select_platform};
+use orlop_store::LayerOs;
 use orlop_store::image::MAX_CONFIG;
 use orlop_store::layout::LoadOptions;
 use orlop_store::{
@@ -307,7 +308,8 @@ fn fetch_layer(
     };
     let mut last = None;
     for place in places(engine, origin, &blob.digest)? {
-        match fetch_from(engine, &place, blob, &layer.diff_id, below, task) {
+        let os = LayerOs::of(&image.platform().os);
+        match fetch_from(engine, &place, blob, &layer.diff_id, (os, below), task) {
             Ok(()) => {
                 engine.store.note_source(&blob.digest, &place.to_string())?;
                 return Ok(());
@@ -348,13 +350,13 @@ fn fetch_from(
     place: &Repository,
     blob: &Descriptor,
     diff_id: &Digest,
-    below: &[Digest],
+    (os, below): (LayerOs, &[Digest]),
     task: &Task<'_>,
 ) -> Result<(), BuildError> {
     task.transfer(blob.digest, Action::Pull, 0, Some(blob.size));
     let inner = engine.registry.blob(place, blob)?;
     let reader = Watched { inner, engine, task, digest: blob.digest, size: blob.size, current: 0, told: 0 };
-    let result = engine.store.import_layer(blob, diff_id, below, reader);
+    let result = engine.store.import_layer(os, blob, diff_id, below, reader);
     check_cancelled(engine)?;
     result.map_err(|error| layer_error(place, blob, error))?;
     task.transfer(blob.digest, Action::Pull, blob.size, Some(blob.size));
