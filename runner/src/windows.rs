@@ -24,6 +24,7 @@ mod mitigation;
 mod network;
 mod pipes;
 mod placements;
+mod places;
 mod private;
 mod probe;
 mod process;
@@ -90,5 +91,5 @@ impl Runner for WindowsRunner {
 
 /// The host's Windows directory and its `System32`.
 fn directories() -> io::Result<(PathBuf, PathBuf)> {
-    library::system_directories()
+    places::system()
 }

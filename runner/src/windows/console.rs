@@ -94,8 +94,10 @@ impl<P: Processes> Guard<P> {
         let asked = self.processes.open(pid).and_then(|process| self.processes.ask(&process));
         let member = match asked {
             Some(asked) if asked.inside => Member { created: asked.created, ended: None },
-            // It has ended already, and its id may be another's: it lived somewhen between the start and now.
-            _ => Member { created: self.started, ended: Some(self.processes.now()) },
+            // The id is another's already: it lived somewhen between the start and now.
+            Some(_) => Member { created: self.started, ended: Some(self.processes.now()) },
+            // Not ours to ask, or gone: a message tells its end.
+            None => Member { created: self.started, ended: None },
         };
         self.members.insert(pid, member);
     }

@@ -79,6 +79,6 @@ pub(super) fn read(pipe: OwnedHandle, stream: Stream, to: SyncSender<Happened>) 
             }
         }
         // Nobody listens any more where the job was given up.
-        let _ = to.send(Happened::Closed(stream));
+        let _ = to.send(Happened::Closed);
     })
 }

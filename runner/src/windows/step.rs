@@ -272,7 +272,7 @@ fn start(
     let Applied { watch, .. } = applied;
     let wall = spec.limits.wall;
     let prepared = &prepared;
-    let running = Running { job: &job, prepared, process, port, stdout, stderr, guard, watch, wall, started };
+    let running = Running { job: &job, process, port, stdout, stderr, guard, watch, wall, started, prepared };
     let end = running.supervise(sink, cancel)?;
     Ok(report(spec, end, &job, started.elapsed(), lines))
 }

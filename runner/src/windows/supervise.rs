@@ -15,7 +15,7 @@ use super::job::{Job, JobCalls};
 use super::limits::Watch;
 use super::pipes;
 use super::process::{Process, wait};
-use super::strangers::Machine;
+use super::strangers::{self, Machine};
 use crate::{CancelToken, JobEventKind, LimitHit, OutputSink, RunError, Stream};
 
 /// The exit code of what is ended from outside: what a shell shows for a killed command.
@@ -33,7 +33,7 @@ pub(super) enum Happened {
     /// It wrote something.
     Output(Stream, Vec<u8>),
     /// A stream has ended.
-    Closed(Stream),
+    Closed,
     /// Its completion port has a message.
     Message(Message),
     /// Its first process has ended.
@@ -65,6 +65,7 @@ pub(super) struct Running<'a> {
     pub(super) watch: Watch,
     pub(super) wall: Option<Duration>,
     pub(super) started: Instant,
+    pub(super) prepared: &'a Prepared,
 }
 
 fn failed(step: &str, failure: &Failure) -> RunError {
@@ -102,7 +103,7 @@ impl Running<'_> {
         drop(to);
         self.process.resume().map_err(|failure| failed("run the job's first process", &failure))?;
         let (job, prepared) = (Arc::clone(self.job), self.prepared);
-        let mut follow = Follow { events, sink, job, prepared, open: 2, empty: false, ended: false };
+        let mut follow = Follow { events, sink, open: 2, empty: false, ended: false, job, prepared };
         let cancelled = self.until_root_ends(&from, &mut follow, cancel)?;
         let code = self.process.code().map_err(|failure| failed("read the job's exit code", &failure))?;
         let left = self.job.ids().ok().map(|ids| self.guard.without_console(&ids) as u64);
@@ -185,7 +186,9 @@ impl Running<'_> {
                 // What it ended may have had time to start another.
                 Ok(()) => {}
                 Err(strays) if since.elapsed() > DEADLINE => return Err(survived(&strays)),
-                Err(_) => follow.one(from, WATCH, &mut self.guard),
+                Err(_) => {
+                    follow.one(from, WATCH, &mut self.guard);
+                },
             }
         }
     }
@@ -247,6 +250,8 @@ struct Follow<'a> {
     open: u32,
     empty: bool,
     ended: bool,
+    job: Arc<Job>,
+    prepared: &'a Prepared,
 }
 
 impl Follow<'_> {
@@ -254,13 +259,18 @@ impl Follow<'_> {
     fn one(&mut self, from: &Receiver<Happened>, time: Duration, guard: &mut Guard<Machine>) -> bool {
         match from.recv_timeout(time) {
             Ok(Happened::Output(stream, bytes)) => self.sink.output(stream, &bytes),
-            Ok(Happened::Closed(_)) => self.open = self.open.saturating_sub(1),
+            Ok(Happened::Closed) => self.open = self.open.saturating_sub(1),
             Ok(Happened::Ended) => self.ended = true,
             Ok(Happened::Cancelled) => {}
-            Ok(Happened::Message(message)) => match self.events.take(message) {
-                Some(JobEventKind::ProcessStarted { pid }) => {
-                    self.prepared.claim(pid, &|process| self.job.holds(process).unwrap_or(false));
-                    guard.joined(pid);
+            Ok(Happened::Message(message)) => {
+                match self.events.take(message) {
+                    Some(JobEventKind::ProcessStarted { pid }) => {
+                        guard.joined(pid);
+                        strangers::claim(pid, &self.job, self.prepared);
+                    }
+                    Some(JobEventKind::ProcessEnded { pid, .. }) => guard.left(pid),
+                    Some(JobEventKind::Empty) => self.empty = true,
+                    _ => {}
                 }
                 Some(JobEventKind::ProcessEnded { pid, .. }) => guard.left(pid),
                 Some(JobEventKind::Empty) => self.empty = true,

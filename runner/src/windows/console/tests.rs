@@ -60,7 +60,7 @@ impl Processes for Machine {
     }
 }
 
-const START: Moment = 100_000_000;
+const START: Moment = 100_000_000_000;
 const SECOND: Moment = 10_000_000;
 
 /// A job with its first process 10; 1 is orlop, 2 somebody else's and older.

@@ -36,11 +36,6 @@ impl Failure {
         Self { call, code: 127 }
     }
 
-    /// Whether the system does not know the function at all.
-    pub(crate) fn is_missing(&self) -> bool {
-        self.code == 127
-    }
-
     /// As an error of the system, for `source()`.
     pub(crate) fn to_io(&self) -> io::Error {
         match self.code {

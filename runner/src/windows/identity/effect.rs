@@ -57,10 +57,10 @@ fn attacker() {
         "parent" => {
             let program = std::env::current_exe().expect("the program's own path");
             let args = ["windows::identity::effect::attacker", "--exact", "--ignored"];
-            let child =
-                std::process::Command::new(program).args(args).env(WHAT, "sleep").spawn().expect("a child");
+            let mut command = std::process::Command::new(program);
+            let mut child = command.args(args).env(WHAT, "sleep").spawn().expect("a child");
             std::fs::write(&target, format!("{} ", child.id())).expect("written");
-            std::thread::sleep(Duration::from_secs(20));
+            child.wait().expect("it ends");
             0
         }
         "where" => {

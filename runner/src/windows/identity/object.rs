@@ -19,7 +19,7 @@ use windows_sys::Win32::Storage::FileSystem::{
     GetFileInformationByHandle, GetFileInformationByHandleEx, OPEN_EXISTING,
 };
 use windows_sys::Win32::System::Threading::{
-    CreateMutexW, GetCurrentProcess, OpenProcess, PROCESS_QUERY_LIMITED_INFORMATION,
+    CreateMutexW, GetCurrentProcess, OpenProcess, PROCESS_QUERY_INFORMATION,
 };
 
 use super::calls::{Failure, Kept};
@@ -108,7 +108,8 @@ pub(super) fn open_process(pid: u32) -> Result<OwnedHandle, Failure> {
     const WRITE_OWNER: u32 = 0x8_0000;
     // SAFETY: plain values; the handle is ours.
     unsafe {
-        let process = OpenProcess(PROCESS_QUERY_LIMITED_INFORMATION | WRITE_DAC | WRITE_OWNER, 0, pid);
+        // Wine asks for the whole right before it tells about the job.
+        let process = OpenProcess(PROCESS_QUERY_INFORMATION | WRITE_DAC | WRITE_OWNER, 0, pid);
         match process.is_null() {
             true => Err(Failure::last("OpenProcess")),
             false => Ok(OwnedHandle::from_raw_handle(process)),

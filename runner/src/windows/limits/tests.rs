@@ -22,7 +22,7 @@ pub(in crate::windows) struct Recorded {
     pub(in crate::windows) io: Option<(u64, u64)>,
     /// Highest memory.
     pub(in crate::windows) peak: u64,
-    state: Mutex<(Basics, Option<CpuRate>, Option<u64>, u32, Option<u64>)>,
+    pub(in crate::windows) state: Mutex<(Basics, Option<CpuRate>, Option<u64>, u32, Option<u64>)>,
 }
 
 impl Recorded {

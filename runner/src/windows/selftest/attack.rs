@@ -35,8 +35,9 @@ use windows_sys::Win32::System::Threading::{
     CREATE_BREAKAWAY_FROM_JOB, CREATE_NO_WINDOW, CreateProcessW, DeleteProcThreadAttributeList,
     EXTENDED_STARTUPINFO_PRESENT, GetCurrentProcess, GetProcessId, GetProcessTimes,
     InitializeProcThreadAttributeList, OpenProcess, PROC_THREAD_ATTRIBUTE_PARENT_PROCESS,
-    PROCESS_CREATE_PROCESS, PROCESS_DUP_HANDLE, PROCESS_INFORMATION, PROCESS_SET_QUOTA, PROCESS_TERMINATE,
-    PROCESS_VM_READ, PROCESS_VM_WRITE, STARTUPINFOEXW, TerminateProcess, UpdateProcThreadAttribute,
+    PROCESS_CREATE_PROCESS, PROCESS_DUP_HANDLE, PROCESS_INFORMATION, PROCESS_QUERY_INFORMATION,
+    PROCESS_SET_QUOTA, PROCESS_TERMINATE, PROCESS_VM_READ, PROCESS_VM_WRITE, STARTUPINFOEXW,
+    TerminateProcess, UpdateProcThreadAttribute,
 };
 
 use super::bench::{CLOSED, OPEN};
@@ -285,15 +286,13 @@ fn members() -> Vec<u32> {
     }
 }
 
-/// Looks for any process outside of the job that lets itself be named as a parent.
+/// Looks for any process outside of the job that lets itself be named as a parent. This one is the job's first, so
+/// that those outside are all but itself and its children.
 fn reparent_any() -> Seen {
-    let inside = members();
-    if inside.is_empty() {
-        return (BROKEN, "the job does not tell its processes".into());
-    }
+    let own = std::process::id();
     let mut open = Vec::new();
-    for (id, _, name) in list() {
-        if id < 8 || inside.contains(&id) {
+    for (id, parent, name) in list() {
+        if id < 8 || id == own || parent == own {
             continue;
         }
         // SAFETY: plain values; the handle is ours.
@@ -315,6 +314,21 @@ fn reparent_any() -> Seen {
         true => (CLOSED, "no process outside the job can be named".into()),
         false => (OPEN, format!("these can be named: {}", open.join(", "))),
     }
+}
+
+/// Whether a process is in any job.
+fn in_a_job(pid: u32) -> bool {
+    let mut inside = 0;
+    // SAFETY: plain values; the handle is ours.
+    unsafe {
+        let process = OpenProcess(PROCESS_QUERY_INFORMATION, 0, pid);
+        if process.is_null() {
+            return false;
+        }
+        let process = OwnedHandle::from_raw_handle(process);
+        IsProcessInJob(process.as_raw_handle(), null_mut(), &mut inside);
+    }
+    inside != 0
 }
 
 fn breakaway() -> Seen {
@@ -460,19 +474,34 @@ fn services() -> Seen {
 fn conhosts() -> Seen {
     let process = spawn("sleep 3", 0, None);
     std::thread::sleep(Duration::from_millis(500));
-    let inside = members();
-    if inside.is_empty() {
-        return (BROKEN, "the job does not tell its processes".into());
-    }
-    let all = list();
-    let host = |name: &str| name.to_ascii_lowercase().starts_with("conhost");
-    let ours = all.iter().filter(|(_, parent, name)| host(name) && inside.contains(parent));
-    let (within, outside): (Vec<_>, Vec<_>) = ours.partition(|(id, ..)| inside.contains(id));
+    let known = members();
+    let own = std::process::id();
+    let seen = match known.is_empty() {
+        true => (BROKEN, "the job does not tell its processes".into()),
+        false => hosts(own, &|pid| known.contains(&pid)),
+    };
     if let Ok(process) = process {
         end(&process);
     }
+    seen
+}
+
+/// The console hosts of a job's first process and of its children, and whether they are in the job.
+fn hosts(first: u32, inside: &dyn Fn(u32) -> bool) -> Seen {
+    let all = list();
+    let family = |pid: u32| pid == first || all.iter().any(|(id, parent, _)| *id == pid && *parent == first);
+    let host = |name: &str| name.to_ascii_lowercase().starts_with("conhost");
+    let ours = all.iter().filter(|(_, parent, name)| host(name) && family(*parent));
+    let (within, outside): (Vec<_>, Vec<_>) = ours.partition(|(id, ..)| inside(*id));
     let seen = format!("{} in the job, {} outside of it", within.len(), outside.len());
     (if outside.is_empty() { CLOSED } else { OPEN }, seen)
+}
+
+/// The same from outside, for a builder that is in no job itself: any job that they are in is the step's.
+pub(super) fn hosts_from_outside(child: u32) -> (bool, String) {
+    let first = list().into_iter().find(|(id, ..)| *id == child).map_or(0, |(_, parent, _)| parent);
+    let (code, seen) = hosts(first, &in_a_job);
+    (code == CLOSED, seen)
 }
 
 /// How many processes can be had at once beside this one.

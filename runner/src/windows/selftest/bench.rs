@@ -201,15 +201,23 @@ impl<'a> Bench<'a> {
     /// What an attack means, given what the runner said.
     pub(super) fn judge(&self, what: &[&str], tried: Tried) -> (Outcome, String, Option<String>) {
         let lines = self.lines.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let known = lines.iter().find(|line| !line.is_full() && what.contains(&line.what.as_str()));
+        let why = |lines: &[Confinement]| {
+            let line = lines.iter().find(|line| !line.is_full() && what.contains(&line.what.as_str()))?;
+            // Without the access lists that some reasons end with: they name the user.
+            line.why.as_ref().map(|why| why.split(": O:").next().unwrap_or(why).to_owned())
+        };
         match tried {
             Tried::Closed(seen) => (Outcome::Held, seen, None),
-            Tried::Open(seen) => match known {
-                Some(line) => (Outcome::Unavailable, seen, line.why.clone()),
+            Tried::Open(seen) => match why(&lines) {
+                Some(why) => (Outcome::Unavailable, seen, Some(why)),
                 None => (Outcome::Failed, seen, None),
             },
             Tried::Refused(error) => {
-                (Outcome::Unavailable, "refused before the step".into(), Some(error.to_string()))
+                let why = match &*error {
+                    RunError::Unconfined { missing, .. } => why(missing),
+                    other => Some(other.to_string()),
+                };
+                (Outcome::Unavailable, "refused before the step".into(), why)
             }
             Tried::Broken(seen) => (Outcome::Failed, format!("could not be tried: {seen}"), None),
         }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::bench::{Bench, Tried};
 use super::{attack, limits};
+use crate::windows::job;
 use crate::{CancelToken, Network};
 
 /// A check: its name, what has to be so, the names under which the runner reports that it is not, and the attack.
@@ -51,9 +52,7 @@ pub(super) const ALL: &[Entry] = &[
     ("handles", "no handle of the builder's is inherited", &[], handles),
     ("left-behind", "what a step leaves running ends with it", &[], left_behind),
     ("builder-killed", "a step ends when its builder is killed", &["kill-on-close"], builder_killed),
-    ("console-host", "the console's host is in the job", &["console-host"], |bench| {
-        bench.attack(&["conhost"])
-    }),
+    ("console-host", "the console's host is in the job", &["console-host"], console_host),
     ("write-outside", "nothing outside the root can be written", &["file-access"], write_outside),
     ("read-outside", "the user's own files cannot be read", &["file-access"], read_outside),
     ("network-none", "network `none` reaches nothing", &["network"], network_none),
@@ -162,6 +161,18 @@ fn handles(bench: &Bench<'_>) -> Tried {
         (Tried::Closed(_), Err(error)) => Tried::Broken(error.to_string()),
         (other, _) => other,
     }
+}
+
+fn console_host(bench: &Bench<'_>) -> Tried {
+    if job::nested() {
+        return bench.attack(&["conhost"]);
+    }
+    bench.against(&["sleep-child", "30"], |child| {
+        match attack::hosts_from_outside(child.parse().unwrap_or(0)) {
+            (true, seen) => Tried::Closed(seen),
+            (false, seen) => Tried::Open(seen),
+        }
+    })
 }
 
 fn left_behind(bench: &Bench<'_>) -> Tried {
