@@ -232,10 +232,15 @@ impl Prepared {
     /// Gives a process of the job that another of its processes started the access list of the first, for systems
     /// that do not take it from the token (Wine). Where they do it changes nothing.
     ///
-    /// # Errors
-    /// The call that failed; as a rule the process is gone.
-    pub(crate) fn claim(&self, process: BorrowedHandle<'_>) -> Result<(), Failure> {
-        self.calls.protect_process(process, &self.process_security)
+    /// `ours` tells whether an open process is in the job: an id may be another's by now. What cannot be opened is
+    /// gone, or closed already.
+    pub(crate) fn claim(&self, pid: u32, ours: &dyn Fn(BorrowedHandle<'_>) -> bool) {
+        if let Ok(process) = object::open_process(pid)
+            && ours(process.as_handle())
+        {
+            // It may be ending; then there is nothing left to open.
+            let _ = self.calls.protect_process(process.as_handle(), &self.process_security);
+        }
     }
 
     fn refuse(&self, lines: &[Confinement]) -> Result<(), RunError> {

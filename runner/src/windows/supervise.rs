@@ -15,7 +15,7 @@ use super::job::{Job, JobCalls};
 use super::limits::Watch;
 use super::pipes;
 use super::process::{Process, wait};
-use super::strangers::{self, Machine};
+use super::strangers::Machine;
 use crate::{CancelToken, JobEventKind, LimitHit, OutputSink, RunError, Stream};
 
 /// The exit code of what is ended from outside: what a shell shows for a killed command.
@@ -56,6 +56,7 @@ pub(super) struct End {
 #[derive(Debug)]
 pub(super) struct Running<'a> {
     pub(super) job: &'a Arc<Job>,
+    pub(super) prepared: &'a Prepared,
     pub(super) process: Process,
     pub(super) port: Port,
     pub(super) stdout: OwnedHandle,
@@ -64,7 +65,6 @@ pub(super) struct Running<'a> {
     pub(super) watch: Watch,
     pub(super) wall: Option<Duration>,
     pub(super) started: Instant,
-    pub(super) prepared: &'a Prepared,
 }
 
 fn failed(step: &str, failure: &Failure) -> RunError {
@@ -244,11 +244,11 @@ fn survived(strays: &[Stray]) -> RunError {
 struct Follow<'a> {
     events: Events,
     sink: &'a mut dyn OutputSink,
+    job: Arc<Job>,
+    prepared: &'a Prepared,
     open: u32,
     empty: bool,
     ended: bool,
-    job: Arc<Job>,
-    prepared: &'a Prepared,
 }
 
 impl Follow<'_> {
@@ -262,7 +262,7 @@ impl Follow<'_> {
             Ok(Happened::Message(message)) => match self.events.take(message) {
                 Some(JobEventKind::ProcessStarted { pid }) => {
                     guard.joined(pid);
-                    strangers::claim(pid, &self.job, self.prepared);
+                    self.prepared.claim(pid, &|process| self.job.holds(process).unwrap_or(false));
                 }
                 Some(JobEventKind::ProcessEnded { pid, .. }) => guard.left(pid),
                 Some(JobEventKind::Empty) => self.empty = true,

@@ -277,8 +277,10 @@ fn a_process_that_is_claimed_is_closed_to_other_steps() {
     let parent = Step::start(&one, "parent", &one_file(&one));
     let pid = child_of(&one, &parent);
     // SAFETY: plain values; the handle is ours.
-    let child = unsafe { OwnedHandle::from_raw_handle(OpenProcess(0x1f_ffff, 0, pid)) };
-    one.claim(child.as_handle()).expect("claimed");
+    let child = unsafe { OwnedHandle::from_raw_handle(OpenProcess(PROCESS_TERMINATE, 0, pid)) };
+    one.claim(pid, &|_| false);
+    assert_eq!(Step::start(&two, &PROCESS_VM_READ.to_string(), &pid.to_string()).wait(), 0, "not the job's");
+    one.claim(pid, &|_| true);
     for right in RIGHTS.into_iter().chain(TAKE_OVER) {
         assert_eq!(Step::start(&two, &right.to_string(), &pid.to_string()).wait(), 5, "right {right:#x}");
     }

@@ -18,7 +18,9 @@ use windows_sys::Win32::Storage::FileSystem::{
     FILE_ID_INFO, FILE_SHARE_DELETE, FILE_SHARE_READ, FILE_SHARE_WRITE, FileIdInfo,
     GetFileInformationByHandle, GetFileInformationByHandleEx, OPEN_EXISTING,
 };
-use windows_sys::Win32::System::Threading::{CreateMutexW, GetCurrentProcess};
+use windows_sys::Win32::System::Threading::{
+    CreateMutexW, GetCurrentProcess, OpenProcess, PROCESS_QUERY_INFORMATION,
+};
 
 use super::calls::{Failure, Kept};
 use crate::windows::library::wide;
@@ -98,6 +100,21 @@ pub(super) fn protect(process: BorrowedHandle<'_>, wanted: &SecurityDescriptor) 
         None => &[Part::Access],
     };
     set_security(process.as_raw_handle(), both, wanted)
+}
+
+/// Opens a process to ask which job it is in and to change its security.
+pub(super) fn open_process(pid: u32) -> Result<OwnedHandle, Failure> {
+    const WRITE_DAC: u32 = 0x4_0000;
+    const WRITE_OWNER: u32 = 0x8_0000;
+    // SAFETY: plain values; the handle is ours.
+    unsafe {
+        // Wine asks for the whole right before it tells about the job.
+        let process = OpenProcess(PROCESS_QUERY_INFORMATION | WRITE_DAC | WRITE_OWNER, 0, pid);
+        match process.is_null() {
+            true => Err(Failure::last("OpenProcess")),
+            false => Ok(OwnedHandle::from_raw_handle(process)),
+        }
+    }
 }
 
 /// Opens a file or a directory itself, never what a link leads to.
