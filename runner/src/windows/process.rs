@@ -1,4 +1,4 @@
-//! Starting a job's first process: in the job, with three handles and nothing else of ours.
+//! Starting a job's first process: in the job, with the handles that it is to have and nothing else of ours.
 #![expect(unsafe_code, reason = "process creation takes structures that point to each other")]
 
 use std::ffi::c_void;
@@ -84,8 +84,14 @@ static STARTING: Mutex<()> = Mutex::new(());
 ///
 /// # Errors
 /// The call that failed; nothing is left then.
-pub(super) fn start(start: &mut Start<'_>, job: &Job, prepared: &Prepared) -> Result<(Process, Way), Failure> {
-    let handles: [HANDLE; 3] = start.stdio.map(AsRawHandle::as_raw_handle);
+pub(super) fn start(
+    start: &mut Start<'_>,
+    job: &Job,
+    prepared: &Prepared,
+) -> Result<(Process, Way), Failure> {
+    let stdio: [HANDLE; 3] = start.stdio.map(AsRawHandle::as_raw_handle);
+    // And those that put it on its own desktop, where it could not open that by name.
+    let handles: Vec<HANDLE> = stdio.iter().copied().chain(prepared.inherited()).collect();
     let job_handle = job.as_handle().as_raw_handle();
     let mitigation = prepared.mitigation;
     let container = prepared.container.as_ref().map(|container| {
@@ -98,7 +104,10 @@ pub(super) fn start(start: &mut Start<'_>, job: &Job, prepared: &Prepared) -> Re
     let security = container.as_ref().map(|(sid, capabilities)| {
         granted = capabilities
             .iter()
-            .map(|sid| SID_AND_ATTRIBUTES { Sid: sid.as_ptr().cast_mut().cast(), Attributes: SE_GROUP_ENABLED as u32 })
+            .map(|sid| SID_AND_ATTRIBUTES {
+                Sid: sid.as_ptr().cast_mut().cast(),
+                Attributes: SE_GROUP_ENABLED as u32,
+            })
             .collect();
         SECURITY_CAPABILITIES {
             AppContainerSid: sid.as_ptr().cast_mut().cast(),
@@ -110,7 +119,7 @@ pub(super) fn start(start: &mut Start<'_>, job: &Job, prepared: &Prepared) -> Re
     let mut attributes = Attributes::new(4)?;
     // SAFETY: the values live to the end of this function, and the list is dropped before.
     let way = unsafe {
-        attributes.add(PROC_THREAD_ATTRIBUTE_HANDLE_LIST, &handles)?;
+        attributes.add(PROC_THREAD_ATTRIBUTE_HANDLE_LIST, handles.as_slice())?;
         if mitigation != 0 {
             attributes.add(PROC_THREAD_ATTRIBUTE_MITIGATION_POLICY, &mitigation)?;
         }
@@ -119,7 +128,7 @@ pub(super) fn start(start: &mut Start<'_>, job: &Job, prepared: &Prepared) -> Re
         }
         Way::of(&attributes.add(PROC_THREAD_ATTRIBUTE_JOB_LIST, &job_handle))
     };
-    let process = create(start, &attributes, prepared, &handles)?;
+    let process = create(start, &attributes, prepared, &stdio)?;
     drop(attributes);
     let placed = match way {
         Way::Attribute => Ok(()),
@@ -269,11 +278,12 @@ impl Attributes {
 
     /// # Safety
     /// `value` outlives the list and is what the attribute takes.
-    unsafe fn add<T>(&mut self, attribute: u32, value: &T) -> Result<(), Failure> {
-        let (list, value) = (self.list(), (&raw const *value).cast());
+    unsafe fn add<T: ?Sized>(&mut self, attribute: u32, value: &T) -> Result<(), Failure> {
+        let (list, size) = (self.list(), size_of_val(value));
+        let value = (&raw const *value).cast();
         // SAFETY: an initialised list; the caller answers for the value.
         let done = unsafe {
-            UpdateProcThreadAttribute(list, 0, attribute as usize, value, size_of::<T>(), null_mut(), null())
+            UpdateProcThreadAttribute(list, 0, attribute as usize, value, size, null_mut(), null())
         };
         if done == 0 { Err(Failure::last("UpdateProcThreadAttribute")) } else { Ok(()) }
     }

@@ -11,8 +11,8 @@ use windows_sys::Win32::System::Diagnostics::ToolHelp::{
 };
 use windows_sys::Win32::System::SystemInformation::GetSystemTimeAsFileTime;
 use windows_sys::Win32::System::Threading::{
-    GetProcessTimes, OpenProcess, PROCESS_QUERY_INFORMATION, PROCESS_QUERY_LIMITED_INFORMATION, PROCESS_SET_QUOTA,
-    PROCESS_SYNCHRONIZE, PROCESS_TERMINATE, TerminateProcess,
+    GetProcessTimes, OpenProcess, PROCESS_QUERY_INFORMATION, PROCESS_QUERY_LIMITED_INFORMATION,
+    PROCESS_SET_QUOTA, PROCESS_SYNCHRONIZE, PROCESS_TERMINATE, TerminateProcess,
 };
 
 use super::console::{Asked, Listed, Moment, Processes};
@@ -75,7 +75,8 @@ impl Processes for Machine {
             let mut entry = PROCESSENTRY32W { dwSize: dw_size, ..Default::default() };
             let mut more = Process32FirstW(list.as_raw_handle(), &mut entry);
             while more != 0 {
-                let length = entry.szExeFile.iter().position(|&unit| unit == 0).unwrap_or(entry.szExeFile.len());
+                let length =
+                    entry.szExeFile.iter().position(|&unit| unit == 0).unwrap_or(entry.szExeFile.len());
                 all.push(Listed {
                     pid: entry.th32ProcessID,
                     parent: entry.th32ParentProcessID,
@@ -91,10 +92,7 @@ impl Processes for Machine {
         let ask = PROCESS_QUERY_LIMITED_INFORMATION | PROCESS_SYNCHRONIZE;
         let act = ask | PROCESS_QUERY_INFORMATION | PROCESS_SET_QUOTA | PROCESS_TERMINATE;
         // To be put into a job takes two of the rights; what does not give them is asked and then refused.
-        open(pid, act)
-            .or_else(|| open(pid, ask | PROCESS_TERMINATE))
-            .or_else(|| open(pid, ask))
-            .map(Opened)
+        open(pid, act).or_else(|| open(pid, ask | PROCESS_TERMINATE)).or_else(|| open(pid, ask)).map(Opened)
     }
 
     fn ask(&self, process: &Opened) -> Option<Asked> {
@@ -132,3 +130,6 @@ impl Processes for Machine {
         moment(now)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -30,9 +30,8 @@ fn parse(line: &str) -> Vec<String> {
                 Some('"') => {
                     arg.push_str(&"\\".repeat(backslashes / 2));
                     chars.next();
-                    if backslashes % 2 == 1 {
-                        arg.push('"');
-                    } else if inside && chars.next_if_eq(&'"').is_some() {
+                    let literal = backslashes % 2 == 1 || inside && chars.next_if_eq(&'"').is_some();
+                    if literal {
                         arg.push('"');
                     } else {
                         inside = !inside;
@@ -173,7 +172,8 @@ fn the_system_agrees() {
 
 fn batch_line(args: &[&str]) -> Result<String, Unquotable> {
     let args: Vec<OsString> = args.iter().map(OsString::from).collect();
-    batch(OsStr::new(r"C:\Windows\System32\cmd.exe"), OsStr::new(r"D:\r\a b.cmd"), &args).map(|line| shown(&line))
+    batch(OsStr::new(r"C:\Windows\System32\cmd.exe"), OsStr::new(r"D:\r\a b.cmd"), &args)
+        .map(|line| shown(&line))
 }
 
 #[test]
