@@ -57,7 +57,7 @@ const GROWN: Moment = 20_000_000;
 impl Machine {
     /// `None` where it is too early to say: it is asked again then.
     fn bears_marks(&self, process: &Opened, created: Moment) -> Option<bool> {
-        let root = self.places.first()?;
+        let Some(root) = self.places.first() else { return Some(false) };
         let told = marks::bears(process.0.as_handle(), &self.places, root);
         told.or_else(|| (created.saturating_add(GROWN) < self.now()).then_some(false))
     }
@@ -141,3 +141,6 @@ impl Processes for Machine {
         moment(now)
     }
 }
+
+#[cfg(test)]
+mod tests;
