@@ -13,14 +13,14 @@
 //! # Ok::<(), orlop_builder::dialect::PathError>(())
 //! ```
 
-pub mod account;
+mod account;
 mod path;
 pub mod view;
 pub mod windows;
 
 use orlop_store::Platform;
 
-pub use account::{Account, AccountError};
+pub use account::{AccountError, account};
 pub use path::{ImagePath, PathError, PathFault};
 
 /// The operating system of an image, as far as the language knows it.
@@ -62,7 +62,10 @@ impl Dialect {
     pub fn default_path(self) -> &'static str {
         match self {
             Self::Linux => "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-            Self::Windows => r"C:\Windows\System32;C:\Windows",
+            // PowerShell is in a directory of its own, and SHELL names it without one.
+            Self::Windows => {
+                r"C:\Windows\System32;C:\Windows;C:\Windows\System32\Wbem;C:\Windows\System32\WindowsPowerShell\v1.0"
+            }
         }
     }
 

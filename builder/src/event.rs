@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use orlop_runner::{Stream, Usage};
+use orlop_runner::{RunReport, Stream, Usage};
 use orlop_store::Digest;
 use serde::Serialize;
 
@@ -51,6 +51,13 @@ pub enum Event {
         task: TaskId,
         /// One line.
         text: String,
+    },
+    /// The processes of a RUN step have ended, in whatever way: all that is known of them.
+    Job {
+        /// The task.
+        task: TaskId,
+        /// What they used, what they were confined by, and what happened.
+        report: Box<RunReport>,
     },
     /// A task ends.
     Finished {
@@ -181,6 +188,11 @@ impl Task<'_> {
     /// Says something about this task.
     pub fn note(&self, text: impl Into<String>) {
         self.observer.event(Event::Note { task: self.id, text: text.into() });
+    }
+
+    /// Tells all that is known of the task's job.
+    pub fn job(&self, report: &RunReport) {
+        self.observer.event(Event::Job { task: self.id, report: Box::new(report.clone()) });
     }
 
     /// Ends the task.

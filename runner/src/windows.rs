@@ -30,6 +30,7 @@ mod probe;
 mod process;
 mod program;
 mod security;
+pub mod selftest;
 mod step;
 mod strangers;
 mod supervise;

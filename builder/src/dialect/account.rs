@@ -1,27 +1,6 @@
 //! Whom the processes of a Windows image run as.
 
-/// A Windows image's USER.
-///
-/// Both are accounts of the container and not of the machine. A RUN here has the step's own identity in either
-/// case: what they say is how much of it is taken away.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Account {
-    /// `ContainerAdministrator`, which is also what no USER means.
-    #[default]
-    Administrator,
-    /// `ContainerUser`.
-    User,
-}
-
-impl Account {
-    /// The name that a config has.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Administrator => "ContainerAdministrator",
-            Self::User => "ContainerUser",
-        }
-    }
-}
+use orlop_runner::Account;
 
 /// A USER that a Windows image cannot have here.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -45,28 +24,31 @@ impl AccountError {
     }
 }
 
-impl std::str::FromStr for Account {
-    type Err = AccountError;
-
-    /// Reads a USER; nothing is the administrator. `User Manager\` in front is what Windows itself shows.
-    fn from_str(text: &str) -> Result<Self, AccountError> {
-        let name = match text.split_once('\\') {
-            Some((domain, name)) if domain.eq_ignore_ascii_case("User Manager") => name,
-            _ => text,
-        };
-        if name.is_empty() || name.eq_ignore_ascii_case(Self::Administrator.name()) {
-            return Ok(Self::Administrator);
-        }
-        if name.eq_ignore_ascii_case(Self::User.name()) {
-            return Ok(Self::User);
-        }
-        let text = text.to_owned();
-        if name.contains(':') {
-            Err(AccountError::Group(text))
-        } else if name.bytes().all(|byte| byte.is_ascii_digit()) {
-            Err(AccountError::Number(text))
-        } else {
-            Err(AccountError::Unknown(text))
-        }
+/// Reads a USER of a Windows image; nothing is the administrator. `User Manager\` in front is what Windows itself
+/// shows.
+///
+/// Both are accounts of the container and not of the machine. A RUN has the step's own identity in either case:
+/// what they say is how much of it is taken away.
+///
+/// # Errors
+/// For any other name.
+pub fn account(text: &str) -> Result<Account, AccountError> {
+    let name = match text.split_once('\\') {
+        Some((domain, name)) if domain.eq_ignore_ascii_case("User Manager") => name,
+        _ => text,
+    };
+    if name.is_empty() || name.eq_ignore_ascii_case("ContainerAdministrator") {
+        return Ok(Account::Administrator);
+    }
+    if name.eq_ignore_ascii_case("ContainerUser") {
+        return Ok(Account::User);
+    }
+    let text = text.to_owned();
+    if name.contains(':') {
+        Err(AccountError::Group(text))
+    } else if name.bytes().all(|byte| byte.is_ascii_digit()) {
+        Err(AccountError::Number(text))
+    } else {
+        Err(AccountError::Unknown(text))
     }
 }

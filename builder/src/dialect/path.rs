@@ -93,6 +93,9 @@ pub enum PathFault {
     /// Longer than 255 units.
     #[error("holds a name of {0} characters: Windows takes 255")]
     TooLong(usize),
+    /// Bytes of Linux that are no text.
+    #[error("is not UTF-8")]
+    Encoding,
     /// A path that must be absolute and is not.
     #[error("is not absolute")]
     Relative,
@@ -126,6 +129,7 @@ impl PathError {
             | PathFault::Character(_)
             | PathFault::Device(_)
             | PathFault::End(_)
+            | PathFault::Encoding
             | PathFault::TooLong(_) => Some("choose another name".to_owned()),
         }
     }

@@ -131,7 +131,7 @@ fn volumes_are_directories_or_drives() {
 
 #[test]
 fn two_accounts_are_in_every_windows_image() {
-    let account = |text: &str| text.parse::<Account>();
+    use orlop_runner::Account;
     assert_eq!(account(""), Ok(Account::Administrator));
     assert_eq!(account("containeradministrator"), Ok(Account::Administrator));
     assert_eq!(account("ContainerUser"), Ok(Account::User));

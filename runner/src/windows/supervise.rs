@@ -15,7 +15,7 @@ use super::job::{Job, JobCalls};
 use super::limits::Watch;
 use super::pipes;
 use super::process::{Process, wait};
-use super::strangers::{self, Machine};
+use super::strangers::Machine;
 use crate::{CancelToken, JobEventKind, LimitHit, OutputSink, RunError, Stream};
 
 /// The exit code of what is ended from outside: what a shell shows for a killed command.
@@ -273,7 +273,7 @@ impl Follow<'_> {
             Ok(Happened::Message(message)) => match self.events.take(message) {
                 Some(JobEventKind::ProcessStarted { pid }) => {
                     guard.joined(pid);
-                    strangers::claim(pid, &self.job, self.prepared);
+                    self.prepared.claim(pid, &|process| self.job.holds(process).unwrap_or(false));
                 }
                 Some(JobEventKind::ProcessEnded { pid, .. }) => guard.left(pid),
                 Some(JobEventKind::Empty) => self.empty = true,

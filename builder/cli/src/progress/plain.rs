@@ -113,6 +113,8 @@ impl<W: Write + Send> Observer for Plain<W> {
                 state.transfer(task, digest, action, current, total);
             }
             Event::Note { task, text } => state.line(task, &format!("note: {}", clean(&text))),
+            // What of it matters to a reader comes as notes and in the task's last line.
+            Event::Job { .. } => {}
             Event::Finished { task, outcome, duration, usage, layer } => {
                 let rest = state.lines.close(task);
                 state.output(task, rest);

@@ -116,6 +116,10 @@ impl<W: Write + Send> Observer for RawJson<W> {
                 self.write(state, "transfer", fields);
             }
             Event::Note { task, text } => self.write(state, "note", json!({ "task": task, "text": text })),
+            Event::Job { task, report } => {
+                let report = serde_json::to_value(&report).expect("numbers and text are JSON");
+                self.write(state, "job", json!({ "task": task, "report": report }));
+            }
             Event::Finished { task, outcome, duration, usage, layer } => {
                 for stream in [Stream::Stdout, Stream::Stderr] {
                     if let Some(rest) = state.cut.remove(&(task, stream)).filter(|rest| !rest.is_empty()) {

@@ -211,6 +211,8 @@ impl Observer for Tty {
                     running.notes.push(clean(&text));
                 }
             }
+            // What of it matters to a reader comes as notes and in the task's last line.
+            Event::Job { .. } => {}
             Event::Finished { task, outcome, duration, usage, layer } => {
                 lines.close(task);
                 if let Some(running) = tasks.remove(&task) {
