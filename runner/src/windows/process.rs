@@ -89,9 +89,8 @@ pub(super) fn start(
     job: &Job,
     prepared: &Prepared,
 ) -> Result<(Process, Way), Failure> {
-    let stdio: [HANDLE; 3] = start.stdio.map(AsRawHandle::as_raw_handle);
-    // And those that put it on its own desktop, where it could not open that by name.
-    let handles: Vec<HANDLE> = stdio.iter().copied().chain(prepared.inherited()).collect();
+    let mut handles: Vec<HANDLE> = start.stdio.map(AsRawHandle::as_raw_handle).to_vec();
+    handles.extend(prepared.inherited());
     let job_handle = job.as_handle().as_raw_handle();
     let mitigation = prepared.mitigation;
     let container = prepared.container.as_ref().map(|container| {
@@ -119,7 +118,7 @@ pub(super) fn start(
     let mut attributes = Attributes::new(4)?;
     // SAFETY: the values live to the end of this function, and the list is dropped before.
     let way = unsafe {
-        attributes.add(PROC_THREAD_ATTRIBUTE_HANDLE_LIST, handles.as_slice())?;
+        attributes.add_all(PROC_THREAD_ATTRIBUTE_HANDLE_LIST, &handles)?;
         if mitigation != 0 {
             attributes.add(PROC_THREAD_ATTRIBUTE_MITIGATION_POLICY, &mitigation)?;
         }
@@ -279,9 +278,15 @@ impl Attributes {
 
     /// # Safety
     /// `value` outlives the list and is what the attribute takes.
-    unsafe fn add<T: ?Sized>(&mut self, attribute: u32, value: &T) -> Result<(), Failure> {
-        let (list, size) = (self.list(), size_of_val(value));
-        let value = (&raw const *value).cast();
+    unsafe fn add<T>(&mut self, attribute: u32, value: &T) -> Result<(), Failure> {
+        // SAFETY: the caller answers for it.
+        unsafe { self.add_all(attribute, std::slice::from_ref(value)) }
+    }
+
+    /// # Safety
+    /// `values` outlive the list and are what the attribute takes.
+    unsafe fn add_all<T>(&mut self, attribute: u32, values: &[T]) -> Result<(), Failure> {
+        let (list, value, size) = (self.list(), values.as_ptr().cast(), size_of_val(values));
         // SAFETY: an initialised list; the caller answers for the value.
         let done = unsafe {
             UpdateProcThreadAttribute(list, 0, attribute as usize, value, size, null_mut(), null())

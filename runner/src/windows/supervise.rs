@@ -58,7 +58,6 @@ pub(super) struct End {
 #[derive(Debug)]
 pub(super) struct Running<'a> {
     pub(super) job: &'a Arc<Job>,
-    pub(super) prepared: &'a Prepared,
     pub(super) process: Process,
     pub(super) port: Port,
     pub(super) stdout: OwnedHandle,
@@ -67,6 +66,7 @@ pub(super) struct Running<'a> {
     pub(super) watch: Watch,
     pub(super) wall: Option<Duration>,
     pub(super) started: Instant,
+    pub(super) prepared: &'a Prepared,
 }
 
 fn failed(step: &str, failure: &Failure) -> RunError {
@@ -255,11 +255,11 @@ fn survived(strays: &[Stray]) -> RunError {
 struct Follow<'a> {
     events: Events,
     sink: &'a mut dyn OutputSink,
-    job: Arc<Job>,
-    prepared: &'a Prepared,
     open: u32,
     empty: bool,
     ended: bool,
+    job: Arc<Job>,
+    prepared: &'a Prepared,
 }
 
 impl Follow<'_> {
