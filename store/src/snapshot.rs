@@ -17,7 +17,7 @@
 //! their layers from being removed. Killed at any moment, a process leaves only things in `work/`, mounts
 //! included, that [`Work::sweep`](crate::work::Work::sweep) takes away.
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
 mod conformance;
 #[cfg(unix)]
 pub mod copy;

@@ -32,7 +32,7 @@ mod link;
 mod security;
 mod table;
 mod tree;
-mod walk;
+pub(in crate::snapshot) mod walk;
 
 use std::fs::File;
 use std::io;
