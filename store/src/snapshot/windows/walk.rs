@@ -84,28 +84,34 @@ pub(crate) fn open(root: &Dir, path: &str) -> io::Result<Dir> {
     Ok(at)
 }
 
-/// Directories by path, the last one kept open.
+/// Directories by path; those on the way to the last one are kept open.
 #[derive(Debug)]
 pub(crate) struct Opened<'a> {
     root: &'a Dir,
-    last: Option<(String, Dir)>,
+    way: Vec<(String, Dir)>,
 }
 
 impl<'a> Opened<'a> {
     pub(crate) fn new(root: &'a Dir) -> Self {
-        Self { root, last: None }
+        Self { root, way: Vec::new() }
     }
 
     /// The directory at `path`.
     pub(crate) fn at(&mut self, path: &str) -> Result<&Dir, SnapshotError> {
-        if self.last.as_ref().is_none_or(|(last, _)| last != path) {
-            let dir = open(self.root, path).map_err(fail("open", path))?;
-            self.last = Some((path.to_owned(), dir));
+        self.open(path).map_err(fail("open", path))
+    }
+
+    /// The directory at `path`.
+    pub(crate) fn open(&mut self, path: &str) -> io::Result<&Dir> {
+        let names: Vec<&str> = path.split('/').filter(|name| !name.is_empty()).collect();
+        let same = self.way.iter().zip(&names).take_while(|((open, _), name)| open == *name).count();
+        self.way.truncate(same);
+        for name in names.get(same..).unwrap_or_default() {
+            let parent = self.way.last().map_or(self.root, |(_, dir)| dir);
+            let dir = parent.dir((*name).as_ref())?;
+            self.way.push(((*name).to_owned(), dir));
         }
-        match &self.last {
-            Some((_, dir)) => Ok(dir),
-            None => Ok(self.root),
-        }
+        Ok(self.way.last().map_or(self.root, |(_, dir)| dir))
     }
 }
 

@@ -11,9 +11,9 @@ impl Listing {
         let root = Dir::open(path).unwrap();
         let mut out = BTreeMap::new();
         let mut groups: BTreeMap<nt::FileId, String> = BTreeMap::new();
+        let mut dirs = walk::Opened::new(&root);
         for seen in walk::walk(&root).unwrap() {
-            let (parent, _) = walk::split(&seen.path);
-            let dir = walk::open(&root, parent).unwrap();
+            let dir = dirs.at(walk::split(&seen.path).0).unwrap();
             if seen.path.is_empty() {
                 continue;
             }
