@@ -11,7 +11,7 @@ pub mod tar;
 use orlop_store::Digest;
 
 pub use directory::{ContextError, SourceTree};
-pub(crate) use handle::{Dir, Kind, Meta, Time, Xattrs, file_meta, write_metadata};
+pub(crate) use handle::{Dir, Kind, Meta, Time, Xattrs, copy_fast, file_meta, name_bytes, write_metadata};
 pub use ignore::{Ignore, IgnoreError};
 pub(crate) use pattern::Inherited;
 pub use tar::{ArchiveError, Unpacked, unpack_context};

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use orlop_runner::{Stream, Usage};
+use orlop_runner::{RunReport, Stream, Usage};
 use orlop_store::Digest;
 use serde::Serialize;
 
@@ -52,6 +52,13 @@ pub enum Event {
         /// One line.
         text: String,
     },
+    /// The processes of a RUN step have ended, in whatever way: all that is known of them.
+    Job {
+        /// The task.
+        task: TaskId,
+        /// What they used, what they were confined by, and what happened.
+        report: Box<RunReport>,
+    },
     /// A task ends.
     Finished {
         /// The task.
@@ -71,6 +78,8 @@ pub enum Event {
         text: String,
         /// Byte range in the Dockerfile, where it is about one.
         span: Option<crate::source::Span>,
+        /// What to write instead, where the warning knows.
+        hint: Option<String>,
     },
 }
 
@@ -135,7 +144,19 @@ impl<'a> Progress<'a> {
 
     /// Something about the whole command.
     pub fn warn(&self, text: impl Into<String>, span: Option<crate::source::Span>) {
-        self.observer.event(Event::Warning { text: text.into(), span });
+        self.observer.event(Event::Warning { text: text.into(), span, hint: None });
+    }
+
+    /// Something about a place in a file, which is named in front: `Dockerfile:7: …`.
+    pub fn warn_at(
+        &self,
+        file: &crate::source::SourceFile,
+        span: crate::source::Span,
+        text: &str,
+        hint: Option<String>,
+    ) {
+        let text = format!("{}:{}: {text}", file.name(), file.line(span.start));
+        self.observer.event(Event::Warning { text, span: Some(span), hint });
     }
 }
 
@@ -167,6 +188,11 @@ impl Task<'_> {
     /// Says something about this task.
     pub fn note(&self, text: impl Into<String>) {
         self.observer.event(Event::Note { task: self.id, text: text.into() });
+    }
+
+    /// Tells all that is known of the task's job.
+    pub fn job(&self, report: &RunReport) {
+        self.observer.event(Event::Job { task: self.id, report: Box::new(report.clone()) });
     }
 
     /// Ends the task.

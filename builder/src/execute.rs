@@ -56,6 +56,7 @@ pub fn build(engine: &Engine<'_>, request: &BuildRequest) -> Result<BuildReport,
     for warning in &dockerfile.warnings {
         progress.warn(&warning.message, Some(warning.span));
     }
+    warn_about_continued_paths(&progress, &dockerfile);
     let platform = request.platform.clone().unwrap_or_else(default_platform);
     let plan = Plan::new(Arc::clone(&dockerfile), &request.build_args, request.target.as_deref(), &platform)?;
     for (text, span) in &plan.warnings {
@@ -86,6 +87,22 @@ pub fn build(engine: &Engine<'_>, request: &BuildRequest) -> Result<BuildReport,
         steps_run: execution.ran.into_inner(),
         duration: started.elapsed(),
     })
+}
+
+/// `COPY x C:\dir\` in a file whose escape character is `\`: the next line belongs to it, which nobody means.
+fn warn_about_continued_paths(progress: &Progress<'_>, dockerfile: &Dockerfile) {
+    if dockerfile.directives.escape != '\\' {
+        return;
+    }
+    let spans: Vec<_> = dockerfile.stages.iter().flat_map(|s| &s.instructions).map(|i| i.span).collect();
+    for (span, word) in crate::check::continued_paths(&dockerfile.source, &spans) {
+        let text = format!("the `\\` at the end of `{word}` continues the line: the next one is part of it");
+        let hint = format!(
+            "begin the Dockerfile with ``# escape=` ``, or write `{}`",
+            word.trim_end_matches('\\').replace('\\', "/") + "/"
+        );
+        progress.warn_at(&dockerfile.source, span, &text, Some(hint));
+    }
 }
 
 /// The platform of an image where the user names none.

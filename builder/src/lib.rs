@@ -1,6 +1,8 @@
 //! The build language, the plan, the cache keys and the execution.
 
+pub mod check;
 pub mod context;
+pub mod dialect;
 pub mod dockerfile;
 mod error;
 pub mod event;

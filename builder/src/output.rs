@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use orlop_store::layout::{ArchiveFormat, NamedImage};
-use orlop_store::snapshot::{Committed, View};
+use orlop_store::snapshot::{Committed, LayerOs, View};
 use orlop_store::{Digest, Image, Named, Reference};
 
 use crate::error::BuildError;
@@ -80,6 +80,8 @@ pub struct Packing {
     pub compression: Option<Compression>,
     /// Whether layers that came compressed in another way are compressed again.
     pub force: bool,
+    /// Whether layers that registries do not keep (base layers of old Windows images) are pushed all the same.
+    pub foreign: bool,
     /// Annotations of the manifest.
     pub annotations: Vec<(String, String)>,
 }
@@ -217,7 +219,8 @@ fn keep<'a>(
 /// A look at the files of an image, all its layers fetched.
 fn view(engine: &Engine<'_>, image: &Image, task: &Task<'_>) -> Result<View, BuildError> {
     transfer::fetch_layers(engine, image, None, task)?;
-    Ok(engine.store.snapshots()?.view(&Committed::new(image.diff_ids())).map_err(orlop_store::Error::from)?)
+    let files = Committed::new(image.diff_ids()).for_os(LayerOs::of(&image.platform().os));
+    Ok(engine.store.snapshots()?.view(&files).map_err(orlop_store::Error::from)?)
 }
 
 /// Writes a file that appears complete or not at all.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use orlop_runner::{CancelToken, HostEntry, Limits, Network, Runner, Ulimit};
+use orlop_runner::{CancelToken, HostEntry, Isolation, Limits, Mitigation, Network, Runner, Ulimit};
 use orlop_store::{Digest, Image, Platform, Reference, Store};
 
 use crate::event::Observer;
@@ -113,8 +113,14 @@ pub struct BuildRequest {
     pub shm_size: Option<u64>,
     /// `--ulimit`.
     pub ulimits: Vec<Ulimit>,
-    /// `--memory`, `--cpus`, `--pids-limit`, `--timeout`, for each RUN step.
+    /// `--memory`, `--cpus`, `--pids-limit`, `--timeout` and the like, for each RUN step.
     pub limits: Limits,
+    /// `--isolation`: what RUN steps may be without.
+    pub isolation: Isolation,
+    /// `--mitigation`, for RUN steps on Windows.
+    pub mitigations: Vec<Mitigation>,
+    /// `--host-system-files`: RUN on a base with its own `Windows` directory uses the host's.
+    pub host_system_files: bool,
     /// `-o` and `--push`, in order. The store gets the image when one of them says so; the command
     /// line adds [`Output::Store`] where the user named no output.
     pub outputs: Vec<Output>,

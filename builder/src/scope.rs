@@ -8,6 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use orlop_store::Platform;
 
+use crate::dialect::Dialect;
+
 /// ARGs that every RUN may use without a declaration, and that are left out of the step key and of
 /// the history because they say how this machine reaches the network and nothing about the result.
 pub const PROXY_ARGS: [&str; 10] = [
@@ -115,26 +117,30 @@ pub struct StageScope {
 
 impl StageScope {
     /// Declares an ARG of a stage, `default` expanded.
-    pub fn declare(&mut self, global: &GlobalScope, name: &str, default: Option<String>) {
+    pub fn declare(&mut self, global: &GlobalScope, dialect: Dialect, name: &str, default: Option<String>) {
         let value = global.build_arg(name).map(str::to_owned).or(default).or_else(|| global.inherited(name));
-        self.args.retain(|(n, _)| n != name);
+        self.args.retain(|(n, _)| !dialect.same_variable(n, name));
         self.args.push((name.to_owned(), value));
     }
 
     /// The value of an ARG; where `env` has the name, that wins.
-    pub fn lookup(&self, env: &[(String, String)], name: &str) -> Option<String> {
-        if let Some((_, value)) = env.iter().find(|(n, _)| n == name) {
+    pub fn lookup(&self, env: &[(String, String)], dialect: Dialect, name: &str) -> Option<String> {
+        if let Some((_, value)) = env.iter().find(|(n, _)| dialect.same_variable(n, name)) {
             return Some(value.clone());
         }
-        self.args.iter().find(|(n, _)| n == name).and_then(|(_, v)| v.clone())
+        self.args.iter().find(|(n, _)| dialect.same_variable(n, name)).and_then(|(_, v)| v.clone())
     }
 
     /// The ARGs with a value, in order, that a RUN gets besides `env`.
-    pub fn visible<'a>(&'a self, env: &'a [(String, String)]) -> impl Iterator<Item = (&'a str, &'a str)> {
+    pub fn visible<'a>(
+        &'a self,
+        env: &'a [(String, String)],
+        dialect: Dialect,
+    ) -> impl Iterator<Item = (&'a str, &'a str)> {
         self.args
             .iter()
             .filter_map(|(n, v)| v.as_deref().map(|v| (n.as_str(), v)))
-            .filter(|(n, _)| !env.iter().any(|(e, _)| e == n))
+            .filter(move |(n, _)| !env.iter().any(|(e, _)| dialect.same_variable(e, n)))
     }
 
     /// Whether the stage declared that ARG.
@@ -158,23 +164,35 @@ mod tests {
         let mut scope = global(&[("GIVEN", "1")]);
         scope.declare("G", Some("g".into()));
         let mut stage = StageScope::default();
-        assert_eq!(stage.lookup(&[], "G"), None);
-        stage.declare(&scope, "G", None);
-        assert_eq!(stage.lookup(&[], "G").as_deref(), Some("g"));
-        stage.declare(&scope, "G", Some("local".into()));
-        assert_eq!(stage.lookup(&[], "G").as_deref(), Some("local"));
-        stage.declare(&scope, "GIVEN", Some("default".into()));
-        assert_eq!(stage.lookup(&[], "GIVEN").as_deref(), Some("1"));
+        assert_eq!(stage.lookup(&[], Dialect::Linux, "G"), None);
+        stage.declare(&scope, Dialect::Linux, "G", None);
+        assert_eq!(stage.lookup(&[], Dialect::Linux, "G").as_deref(), Some("g"));
+        stage.declare(&scope, Dialect::Linux, "G", Some("local".into()));
+        assert_eq!(stage.lookup(&[], Dialect::Linux, "G").as_deref(), Some("local"));
+        stage.declare(&scope, Dialect::Linux, "GIVEN", Some("default".into()));
+        assert_eq!(stage.lookup(&[], Dialect::Linux, "GIVEN").as_deref(), Some("1"));
     }
 
     #[test]
     fn env_wins_over_arg() {
         let mut stage = StageScope::default();
-        stage.declare(&global(&[("X", "arg")]), "X", None);
+        stage.declare(&global(&[("X", "arg")]), Dialect::Linux, "X", None);
         let env = [("X".to_owned(), "env".to_owned())];
-        assert_eq!(stage.lookup(&env, "X").as_deref(), Some("env"));
-        assert_eq!(stage.visible(&env).count(), 0);
-        assert_eq!(stage.visible(&[]).collect::<Vec<_>>(), [("X", "arg")]);
+        assert_eq!(stage.lookup(&env, Dialect::Linux, "X").as_deref(), Some("env"));
+        assert_eq!(stage.visible(&env, Dialect::Linux).count(), 0);
+        assert_eq!(stage.visible(&[], Dialect::Linux).collect::<Vec<_>>(), [("X", "arg")]);
+    }
+
+    #[test]
+    fn on_windows_a_name_has_no_case() {
+        let mut stage = StageScope::default();
+        stage.declare(&global(&[]), Dialect::Windows, "Version", Some("1".into()));
+        stage.declare(&global(&[]), Dialect::Windows, "VERSION", Some("2".into()));
+        assert_eq!(stage.visible(&[], Dialect::Windows).collect::<Vec<_>>(), [("VERSION", "2")]);
+        let env = [("Path".to_owned(), "p".to_owned()), ("version".to_owned(), "env".to_owned())];
+        assert_eq!(stage.lookup(&env, Dialect::Windows, "PATH").as_deref(), Some("p"));
+        assert_eq!(stage.lookup(&env, Dialect::Linux, "PATH"), None);
+        assert_eq!(stage.visible(&env, Dialect::Windows).count(), 0);
     }
 
     #[test]
@@ -183,9 +201,9 @@ mod tests {
         assert_eq!(scope.lookup("TARGETVARIANT").as_deref(), Some("v7"));
         assert_eq!(scope.lookup("BUILDARCH").as_deref(), Some("amd64"));
         let mut stage = StageScope::default();
-        stage.declare(&scope, "TARGETPLATFORM", None);
-        assert_eq!(stage.lookup(&[], "TARGETPLATFORM").as_deref(), Some("linux/arm/v7"));
-        stage.declare(&scope, "TARGETSTAGE", None);
-        assert_eq!(stage.lookup(&[], "TARGETSTAGE").as_deref(), Some("final"));
+        stage.declare(&scope, Dialect::Linux, "TARGETPLATFORM", None);
+        assert_eq!(stage.lookup(&[], Dialect::Linux, "TARGETPLATFORM").as_deref(), Some("linux/arm/v7"));
+        stage.declare(&scope, Dialect::Linux, "TARGETSTAGE", None);
+        assert_eq!(stage.lookup(&[], Dialect::Linux, "TARGETSTAGE").as_deref(), Some("final"));
     }
 }

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::{Confinement, Isolation};
+
 /// A [`RunSpec`](crate::RunSpec) that cannot mean anything.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SpecError {
@@ -48,6 +50,15 @@ pub enum SpecError {
     /// A host name that is too long or holds what a host name cannot.
     #[error("`{0}` is not a host name")]
     Hostname(String),
+    /// Text that is not an `--isolation`.
+    #[error("`{0}` is not an isolation")]
+    Isolation(String),
+    /// Text that names no process mitigation.
+    #[error("`{0}` is not a process mitigation")]
+    Mitigation(String),
+    /// Text to be appended to a Windows command line, for a runner of another platform.
+    #[error("a command line with text that must not be quoted exists on Windows only")]
+    RawTail,
 }
 
 impl SpecError {
@@ -57,6 +68,14 @@ impl SpecError {
             Self::Ulimit(_) => Some("write `--ulimit nofile=1024` or `--ulimit nofile=1024:2048`".into()),
             Self::AddHost(_) => {
                 Some("write `--add-host name:192.0.2.1`, `name=2001:db8::1` or `name:host-gateway`".into())
+            }
+            Self::Isolation(_) => Some("write `--isolation=job` or `--isolation=job,allow=NAME,NAME`".into()),
+            Self::Mitigation(_) => {
+                let names: Vec<&str> = crate::Mitigation::ALL.iter().map(|(_, name)| *name).collect();
+                Some(format!("one of {}", names.join(", ")))
+            }
+            Self::LimitValue { what: "processor weight", .. } => {
+                Some("write 1 to 10000; 100 is usual".into())
             }
             Self::LimitValue { what: "process limit", .. } => Some("a job needs at least 2 processes".into()),
             _ => None,
@@ -82,6 +101,30 @@ pub enum RunError {
         why: String,
         /// What to do about it.
         hint: Option<String>,
+    },
+    /// Isolation that was asked for, or is usual, and that this host cannot give. Nothing was started.
+    #[error("this host cannot confine the job as asked for: {}", lines(.missing))]
+    Unconfined {
+        /// What is missing and was not allowed to be, each with its reason.
+        missing: Vec<Confinement>,
+        /// What was asked for and accepted, for the hint.
+        isolation: Isolation,
+    },
+    /// Something that this platform's jobs do not have.
+    #[error("{what} is not possible for a job here: {why}")]
+    Unsupported {
+        /// What was asked for.
+        what: String,
+        /// Why not.
+        why: String,
+        /// What to do instead.
+        hint: Option<String>,
+    },
+    /// Part of the job outlived its end: the snapshot must not be committed.
+    #[error("the job ended but {what}")]
+    Survived {
+        /// What is still there.
+        what: String,
     },
     /// Part of the job's confinement could not be set up.
     #[error("cannot {step}")]
@@ -109,8 +152,22 @@ impl RunError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Spec(error) => error.hint(),
-            Self::LimitUnavailable { hint, .. } | Self::Setup { hint, .. } => hint.clone(),
+            Self::LimitUnavailable { hint, .. }
+            | Self::Unsupported { hint, .. }
+            | Self::Setup { hint, .. } => hint.clone(),
+            Self::Unconfined { missing, isolation } => {
+                let mut isolation = isolation.clone();
+                isolation.allow.extend(missing.iter().map(|line| line.what.clone()));
+                Some(format!("accept less with `--isolation={isolation}`"))
+            }
+            Self::Survived { .. } => {
+                Some("nothing of this step was kept; `orlop info` shows what this host can confine".into())
+            }
             Self::Cancelled | Self::CleanUp { .. } => None,
         }
     }
+}
+
+fn lines(missing: &[Confinement]) -> String {
+    missing.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }

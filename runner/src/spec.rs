@@ -10,6 +10,9 @@ use std::time::Duration;
 use crate::{Capabilities, SpecError};
 
 mod parse;
+mod windows;
+
+pub use windows::{Account, Isolation, Mitigation, WindowsOptions};
 
 /// One job: what to run, over which root, with what in sight and within which limits.
 ///
@@ -22,6 +25,9 @@ pub struct RunSpec {
     pub root: PathBuf,
     /// The command and its arguments. The first is looked up in the job's `PATH` when it holds no slash.
     pub args: Vec<OsString>,
+    /// Text that follows the arguments on a Windows command line exactly as it is, behind one space: the shell form
+    /// of a RUN, which `cmd /S /C` wants unquoted. `None` elsewhere.
+    pub raw_tail: Option<OsString>,
     /// The whole environment. `HOME` is added from [`User::home`] when it is not among them, `TERM` when there is a
     /// [`Terminal`].
     pub env: Vec<(OsString, OsString)>,
@@ -50,6 +56,10 @@ pub struct RunSpec {
     pub terminal: Option<Terminal>,
     /// What it may do.
     pub security: Security,
+    /// Which confinements the caller can do without.
+    pub isolation: Isolation,
+    /// What only a Windows runner knows; plain data everywhere.
+    pub windows: WindowsOptions,
 }
 
 impl RunSpec {
@@ -58,6 +68,7 @@ impl RunSpec {
         Self {
             root: root.into(),
             args: args.into_iter().map(Into::into).collect(),
+            raw_tail: None,
             env: vec![("PATH".into(), "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into())],
             cwd: "/".into(),
             user: User::default(),
@@ -71,6 +82,8 @@ impl RunSpec {
             stdin: Stdin::Null,
             terminal: None,
             security: Security::default(),
+            isolation: Isolation::default(),
+            windows: WindowsOptions::default(),
         }
     }
 }
@@ -243,15 +256,25 @@ pub enum HostAddress {
     HostGateway,
 }
 
-/// Limits of a job as a whole. One that is given and cannot be enforced is an error, never ignored.
+/// Limits of a job as a whole. One that is given and cannot be enforced is an error, never ignored, unless
+/// [`Isolation::allow`] names it.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Limits {
-    /// Memory in bytes, swap not on top of it.
+    /// Memory of the whole job in bytes, swap not on top of it.
     pub memory: Option<u64>,
-    /// Processors' worth of time, such as 1.5.
+    /// Memory of each of its processes in bytes.
+    pub process_memory: Option<u64>,
+    /// Processors' worth of time, such as 1.5: more is not given even when the machine is idle.
     pub cpus: Option<f64>,
-    /// Processes and threads at one time; the runner's own first process counts as one.
+    /// Share of the processors where they are scarce, 1 to 10,000; 100 is what a job has that does not say.
+    pub cpu_weight: Option<u16>,
+    /// Processes and threads at one time (on Windows processes); the runner's own first process counts as one on
+    /// Linux.
     pub pids: Option<u64>,
+    /// Processor time of all processes together, user and kernel; then the job is killed.
+    pub cpu_time: Option<Duration>,
+    /// Outgoing network traffic in bytes a second.
+    pub net_rate: Option<u64>,
     /// Time after which the job is killed.
     pub wall: Option<Duration>,
     /// Time between SIGTERM and SIGKILL when the job is cancelled; 5 seconds when `None`.
@@ -362,4 +385,39 @@ impl Security {
 /// Whether `path` is absolute, for errors that name it.
 pub(crate) fn absolute(what: &'static str, path: &Path) -> Result<(), SpecError> {
     if path.is_absolute() { Ok(()) } else { Err(SpecError::RelativePath { what, path: path.to_owned() }) }
+}
+
+/// What can be told from the description alone, on any platform.
+pub(crate) fn check(spec: &RunSpec) -> Result<(), SpecError> {
+    absolute("the root", &spec.root)?;
+    if spec.args.first().is_none_or(|program| program.is_empty()) {
+        return Err(SpecError::NoCommand);
+    }
+    for (name, _) in &spec.env {
+        if name.is_empty() || name.as_encoded_bytes().contains(&b'=') {
+            return Err(SpecError::VariableName(name.to_string_lossy().into_owned()));
+        }
+    }
+    let limits = &spec.limits;
+    let too_small = |bytes: Option<u64>| bytes.filter(|bytes| *bytes < 1 << 20);
+    let refused = [
+        too_small(limits.memory).map(|bytes| ("memory limit", format!("{bytes} bytes"))),
+        too_small(limits.process_memory).map(|bytes| ("memory limit of a process", format!("{bytes} bytes"))),
+        limits
+            .cpus
+            .filter(|cpus| !cpus.is_finite() || *cpus < 0.01)
+            .map(|cpus| ("processor limit", format!("{cpus}"))),
+        limits
+            .cpu_weight
+            .filter(|weight| !(1..=10_000).contains(weight))
+            .map(|weight| ("processor weight", format!("{weight}"))),
+        limits.pids.filter(|pids| *pids == 0).map(|_| ("process limit", "0".into())),
+        limits.cpu_time.filter(Duration::is_zero).map(|_| ("processor time limit", "0".into())),
+        limits.net_rate.filter(|rate| *rate == 0).map(|_| ("network rate", "0".into())),
+        limits.wall.filter(Duration::is_zero).map(|_| ("time limit", "0".into())),
+    ];
+    match refused.into_iter().flatten().next() {
+        Some((what, value)) => Err(SpecError::LimitValue { what, value }),
+        None => Ok(()),
+    }
 }

@@ -1,39 +1,27 @@
 //! What files of the machine and of the user say about registries, as values for the client.
 
+pub(crate) mod settings;
+
 use std::path::{Path, PathBuf};
 
-use orlop_registry_client::{ClientConfig, Credentials, HostsConfig, Proxies, RegistriesConf, RetryObserver};
+use orlop_registry_client::{
+    ClientConfig, Credentials, FOREIGN_LAYER_HOSTS, HostsConfig, Proxies, RegistriesConf, RetryObserver,
+};
 
 use crate::diagnostics::Failure;
 use crate::global::Global;
+use crate::system::places;
 use crate::{env, file};
 
 /// The most that is read of a configuration file.
 const MAX_FILE: u64 = 4 << 20;
-/// Where the system keeps what concerns registries.
-const SYSTEM: &str = "/etc/containers";
-
-/// The user's home directory, where there is one.
-fn home() -> Option<PathBuf> {
-    env::HOME.get().map(PathBuf::from)
-}
-
-fn user_config() -> Option<PathBuf> {
-    env::XDG_CONFIG_HOME.get().map(PathBuf::from).or_else(|| home().map(|home| home.join(".config")))
-}
-
 /// The store's directory: `--root`, the variable, else where such things belong.
 pub(crate) fn store_root(global: &Global, root: bool) -> Result<PathBuf, Failure> {
     if let Some(path) = global.root.clone().or_else(|| env::ORLOP_ROOT.get().map(PathBuf::from)) {
         return Ok(path);
     }
-    if root {
-        return Ok("/var/lib/orlop".into());
-    }
-    let data = env::XDG_DATA_HOME.get().map(PathBuf::from);
-    let data = data.or_else(|| home().map(|home| home.join(".local/share")));
-    data.map(|dir| dir.join("orlop")).ok_or_else(|| {
-        Failure::usage("there is no place for the store: neither XDG_DATA_HOME nor HOME is set")
+    places::store(root).ok_or_else(|| {
+        Failure::usage(format!("there is no place for the store: {}", places::NO_STORE))
             .with_hint("name one with `--root DIR`".to_owned())
     })
 }
@@ -58,13 +46,15 @@ fn credentials(global: &Global) -> Result<Credentials, Failure> {
         out.add_file(&path.display().to_string(), &file::read(&path, MAX_FILE)?)?;
         return Ok(out);
     }
-    let docker =
-        env::DOCKER_CONFIG.get().map(PathBuf::from).or_else(|| home().map(|home| home.join(".docker")));
-    let containers = [env::XDG_RUNTIME_DIR.get().map(PathBuf::from), user_config()].into_iter().flatten();
+    let docker = env::DOCKER_CONFIG
+        .get()
+        .map(PathBuf::from)
+        .or_else(|| places::home().map(|home| home.join(".docker")));
+    let containers = places::podman_logins().into_iter().chain(places::user_config());
     let files = docker
         .map(|dir| dir.join("config.json"))
         .into_iter()
-        .chain(containers.map(|dir| dir.join("containers/auth.json")));
+        .chain(containers.map(|dir| dir.join("containers").join("auth.json")));
     for path in files {
         if let Some(bytes) = file::read_optional(&path, MAX_FILE)? {
             out.add_file(&path.display().to_string(), &bytes)?;
@@ -83,14 +73,17 @@ fn hosts(global: &Global) -> Result<HostsConfig, Failure> {
             registries.add(&name, &text)?;
         }
     }
-    let certs_dirs = user_config()
-        .map(|dir| dir.join("containers/certs.d"))
-        .into_iter()
-        .chain([Path::new(SYSTEM).join("certs.d"), "/etc/docker/certs.d".into()])
+    let containers = places::user_config().into_iter().chain([places::system_config()]);
+    let certs_dirs = containers
+        .map(|dir| dir.join("containers"))
+        .chain([places::docker_config()])
+        .map(|dir| dir.join("certs.d"))
         .collect();
     let insecure =
         global.insecure_registries.iter().map(|host| host.trim_end_matches('/').to_owned()).collect();
-    Ok(HostsConfig { insecure, registries, certs_dirs, extra_ca: authorities()? })
+    let foreign = FOREIGN_LAYER_HOSTS.iter().map(|host| (*host).to_owned());
+    let foreign = foreign.chain(global.foreign_hosts.iter().cloned()).collect();
+    Ok(HostsConfig { insecure, registries, certs_dirs, extra_ca: authorities()?, foreign })
 }
 
 /// The `registries.conf` that applies, and what is dropped in beside it, in the order of their names.
@@ -99,10 +92,11 @@ fn registries_files() -> Result<Vec<PathBuf>, Failure> {
         std::fs::metadata(&path).map_err(|error| Failure::io("open", &path, &error))?;
         return Ok(vec![path]);
     }
-    let user = user_config().map(|dir| dir.join("containers"));
+    let system = places::system_config().join("containers");
+    let user = places::user_config().map(|dir| dir.join("containers"));
     let own = user.as_ref().map(|dir| dir.join("registries.conf")).filter(|path| path.is_file());
-    let mut out = vec![own.unwrap_or_else(|| Path::new(SYSTEM).join("registries.conf"))];
-    for dir in [Some(PathBuf::from(SYSTEM)), user].into_iter().flatten() {
+    let mut out = vec![own.unwrap_or_else(|| system.join("registries.conf"))];
+    for dir in [Some(system), user].into_iter().flatten() {
         out.extend(files_in(&dir.join("registries.conf.d"), &["conf"])?);
     }
     Ok(out)

@@ -21,6 +21,7 @@ use orlop_builder::{BuildError, ErrorKind, Place};
 
 use crate::env;
 use crate::progress::clean;
+use crate::system::console;
 
 /// The exit code of a command that the user stopped.
 pub(crate) const INTERRUPTED: u8 = 130;
@@ -44,7 +45,7 @@ pub(crate) enum Kind {
     /// The user stopped it.
     Interrupted,
     /// The command in a container ended with this code, and said itself why.
-    Exit(u8),
+    Exit(i32),
     /// Whoever read our output is gone. Nothing to say, nobody to say it to.
     BrokenPipe,
 }
@@ -91,7 +92,7 @@ impl Failure {
     }
 
     /// The exit code of a container's command.
-    pub(crate) fn exit(code: u8) -> Self {
+    pub(crate) fn exit(code: i32) -> Self {
         Self::new(Kind::Exit(code), "")
     }
 
@@ -141,12 +142,12 @@ impl Failure {
     }
 
     /// The code that the process ends with.
-    pub(crate) fn code(&self) -> u8 {
+    pub(crate) fn code(&self) -> i32 {
         match self.0.kind {
             Kind::User => 1,
             Kind::Usage => 2,
             Kind::Internal => 125,
-            Kind::Interrupted => INTERRUPTED,
+            Kind::Interrupted => INTERRUPTED.into(),
             Kind::Exit(code) => code,
             // As the shell shows a program that SIGPIPE ended.
             Kind::BrokenPipe => 141,
@@ -176,7 +177,7 @@ impl Failure {
     /// Shows it on standard error.
     pub(crate) fn report(&self) {
         let err = io::stderr();
-        let colour = err.is_terminal() && env::NO_COLOR.get().is_none();
+        let colour = err.is_terminal() && env::NO_COLOR.get().is_none() && console::takes_escapes();
         // Standard error gone: nobody listens.
         let _ = err.lock().write_all(self.render(colour).as_bytes());
     }
@@ -311,7 +312,9 @@ impl From<orlop_runner::RunError> for Failure {
     fn from(error: orlop_runner::RunError) -> Self {
         let kind = match &error {
             orlop_runner::RunError::Cancelled => Kind::Interrupted,
-            orlop_runner::RunError::Spec(_) => Kind::User,
+            orlop_runner::RunError::Spec(_)
+            | orlop_runner::RunError::Unconfined { .. }
+            | orlop_runner::RunError::Unsupported { .. } => Kind::User,
             _ => Kind::Internal,
         };
         Self::new(kind, error.to_string()).with_hint(error.hint()).because(&error)

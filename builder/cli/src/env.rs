@@ -40,8 +40,10 @@ macro_rules! variables {
 variables! {
     ORLOP_ROOT "ORLOP_ROOT": "The store's directory, where `--root` is not given.";
     ORLOP_PROGRESS "ORLOP_PROGRESS": "How progress is shown, where `--progress` is not given.";
+    ORLOP_CONFIG "ORLOP_CONFIG": "The configuration file that is read instead of the user's and the system's `orlop/config.toml`.";
+    ORLOP_ISOLATION "ORLOP_ISOLATION": "How RUN steps are confined, where `--isolation` is not given.";
     XDG_DATA_HOME "XDG_DATA_HOME": "The store of users other than root is `orlop` in here (otherwise in `~/.local/share`).";
-    XDG_CONFIG_HOME "XDG_CONFIG_HOME": "`containers/registries.conf` is read from here (otherwise from `~/.config`).";
+    XDG_CONFIG_HOME "XDG_CONFIG_HOME": "`orlop/config.toml` and `containers/registries.conf` are read from here (otherwise from `~/.config`, on Windows from `APPDATA`).";
     XDG_RUNTIME_DIR "XDG_RUNTIME_DIR": "Credentials of `podman login` are read from `containers/auth.json` in here.";
     HOME "HOME": "Where `~` is.";
     DOCKER_CONFIG "DOCKER_CONFIG": "The directory of Docker's `config.json` with credentials (otherwise `~/.docker`).";
@@ -54,6 +56,10 @@ variables! {
     ALL_PROXY "ALL_PROXY": "The proxy where the two above name none; the lower-case name counts as well.";
     NO_PROXY "NO_PROXY": "Hosts that are reached without a proxy; the lower-case name counts as well.";
     SOURCE_DATE_EPOCH "SOURCE_DATE_EPOCH": "Seconds since 1970: the time of creation in a built image's config and history. Also given to the build as a build argument, where it is not set by `--build-arg`.";
+    USERPROFILE "USERPROFILE": "Windows: where `~` is.";
+    APPDATA "APPDATA": "Windows: the user's configuration files are in here.";
+    LOCALAPPDATA "LOCALAPPDATA": "Windows: the store is `orlop` in here.";
+    PROGRAMDATA "ProgramData": "Windows: the machine's configuration files are in here (otherwise in `C:\\ProgramData`), and the store of a service that runs as the system.";
     SSH_AUTH_SOCK "SSH_AUTH_SOCK": "The agent's socket that `--ssh default` offers to RUN steps.";
     NO_COLOR "NO_COLOR": "Set to anything: no colours.";
     TERM "TERM": "`dumb`: no live display, no colours.";

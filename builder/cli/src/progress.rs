@@ -16,6 +16,7 @@ use serde::Serialize;
 
 pub(crate) use lines::clean;
 
+use crate::system::console;
 use crate::{env, quantity};
 
 /// `--progress`.
@@ -81,7 +82,9 @@ fn seconds<S: serde::Serializer>(value: &Duration, serializer: S) -> Result<S::O
 impl Mode {
     /// The display that the mode stands for on this standard error.
     pub(crate) fn display(self) -> Box<dyn Display> {
-        let terminal = io::stderr().is_terminal() && env::TERM.text().is_none_or(|term| term != "dumb");
+        let terminal = io::stderr().is_terminal()
+            && env::TERM.text().is_none_or(|term| term != "dumb")
+            && console::takes_escapes();
         match self {
             Self::Auto if terminal => Box::new(tty::Tty::new()),
             Self::Auto | Self::Plain => Box::new(plain::Plain::new(io::stderr())),
@@ -98,9 +101,12 @@ struct Quiet;
 
 impl Observer for Quiet {
     fn event(&self, event: Event) {
-        if let Event::Warning { text, .. } = event {
+        if let Event::Warning { text, hint, .. } = event {
             // With standard error gone there is nobody to warn.
             let _ = writeln!(io::stderr(), "warning: {text}");
+            if let Some(hint) = hint {
+                let _ = writeln!(io::stderr(), "hint: {hint}");
+            }
         }
     }
 }
@@ -120,7 +126,7 @@ fn ending(outcome: Outcome, duration: Duration, usage: Option<&Usage>, layer: Op
     };
     let mut parts = Vec::new();
     if let Some(usage) = usage {
-        parts.push(format!("cpu {}", quantity::duration(usage.user + usage.system)));
+        parts.extend(usage.cpu().map(|cpu| format!("cpu {}", quantity::duration(cpu))));
         parts.extend(usage.peak_memory.map(|bytes| format!("memory {}", quantity::size(bytes))));
     }
     if outcome == Outcome::Done {
@@ -161,8 +167,8 @@ mod tests {
     #[test]
     fn endings_say_what_was_used() {
         let usage = Usage {
-            user: Duration::from_millis(800),
-            system: Duration::from_millis(100),
+            user: Some(Duration::from_millis(800)),
+            system: Some(Duration::from_millis(100)),
             peak_memory: Some(34_000_000),
             ..Usage::default()
         };

@@ -7,7 +7,6 @@ use orlop_builder::Engine;
 use orlop_builder::event::{Event, Observer, Progress};
 use orlop_registry_client::{Client, Retry, RetryObserver};
 use orlop_runner::CancelToken;
-use orlop_runner::linux::LinuxRunner;
 use orlop_store::store::Driver;
 use orlop_store::{Reference, Store, StoreOptions};
 
@@ -15,7 +14,8 @@ use crate::diagnostics::Failure;
 use crate::global::{Global, StorageDriver};
 use crate::progress::{Display, Mode};
 use crate::startup::Host;
-use crate::{config, interrupt, quantity};
+use crate::system::{HostRunner, interrupt};
+use crate::{config, quantity};
 
 /// The flags of every command, and the machine.
 #[derive(Debug)]
@@ -56,13 +56,14 @@ impl App {
         let display: Arc<dyn Display> = mode.display().into();
         let store = self.store()?;
         for text in self.host.note.iter().chain(store.notes()) {
-            display.event(Event::Warning { text: text.clone(), span: None });
+            display.event(Event::Warning { text: text.clone(), span: None, hint: None });
         }
         let told = Arc::clone(&display);
-        let on_retry =
-            RetryObserver::new(move |retry| told.event(Event::Warning { text: waiting(retry), span: None }));
+        let on_retry = RetryObserver::new(move |retry| {
+            told.event(Event::Warning { text: waiting(retry), span: None, hint: None })
+        });
         let client = Client::new(config::client(&self.global, on_retry)?)?;
-        Ok(Session { store, client, runner: LinuxRunner::new(), display, cancel, interrupted })
+        Ok(Session { store, client, runner: HostRunner::new(), display, cancel, interrupted })
     }
 }
 
@@ -82,7 +83,7 @@ fn waiting(retry: &Retry) -> String {
 pub(crate) struct Session {
     pub(crate) store: Store,
     pub(crate) client: Client,
-    pub(crate) runner: LinuxRunner,
+    pub(crate) runner: HostRunner,
     pub(crate) display: Arc<dyn Display>,
     pub(crate) cancel: CancelToken,
     interrupted: Arc<AtomicBool>,
@@ -102,7 +103,7 @@ impl Session {
 
     /// Tells the user something that matters.
     pub(crate) fn warn(&self, text: &str) {
-        self.display.event(Event::Warning { text: text.to_owned(), span: None });
+        self.display.event(Event::Warning { text: text.to_owned(), span: None, hint: None });
     }
 
     fn observer(&self) -> &dyn Observer {

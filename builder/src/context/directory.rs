@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::handle::Dir;
 use super::ignore::Ignore;
+use crate::dialect::Dialect;
 
 /// Where a COPY reads from: a directory of the host that it can never leave, by `..` or by links.
 #[derive(Clone, Debug)]
@@ -13,6 +14,7 @@ pub struct SourceTree {
     path: PathBuf,
     ignore: Ignore,
     keeps_owners: bool,
+    dialect: Dialect,
 }
 
 /// Why a context cannot be read.
@@ -48,20 +50,20 @@ impl SourceTree {
     /// # Errors
     /// When `path` is no directory that can be opened.
     pub fn context(path: &Path, ignore: Ignore) -> Result<Self, ContextError> {
-        Self::open(path, ignore, false)
+        Self::open(path, ignore, false, Dialect::host())
     }
 
-    /// The file system of a stage or an image: owners are kept and nothing is ignored.
+    /// The file system of a stage or an image of that system: owners are kept and nothing is ignored.
     ///
     /// # Errors
     /// When `path` is no directory that can be opened.
-    pub fn root(path: &Path) -> Result<Self, ContextError> {
-        Self::open(path, Ignore::nothing(), true)
+    pub fn root(path: &Path, dialect: Dialect) -> Result<Self, ContextError> {
+        Self::open(path, Ignore::nothing(), true, dialect)
     }
 
-    fn open(path: &Path, ignore: Ignore, keeps_owners: bool) -> Result<Self, ContextError> {
+    fn open(path: &Path, ignore: Ignore, keeps_owners: bool, dialect: Dialect) -> Result<Self, ContextError> {
         let root = Dir::open(path).map_err(|source| ContextError { path: path.to_owned(), source })?;
-        Ok(Self { root, path: path.to_owned(), ignore, keeps_owners })
+        Ok(Self { root, path: path.to_owned(), ignore, keeps_owners, dialect })
     }
 
     /// The path that it was opened by.
@@ -77,6 +79,11 @@ impl SourceTree {
     /// Whether files keep their owners rather than belong to root.
     pub fn keeps_owners(&self) -> bool {
         self.keeps_owners
+    }
+
+    /// The system whose rules its names follow: the machine's for a context, else the image's.
+    pub fn dialect(&self) -> Dialect {
+        self.dialect
     }
 
     pub(crate) fn dir(&self) -> &Dir {

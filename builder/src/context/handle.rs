@@ -2,18 +2,23 @@
 //! inside a directory stays inside, whatever is renamed or linked meanwhile.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
 use std::io;
-use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
-use std::sync::Arc;
-
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, Stat, Timespec, Timestamps};
-use rustix::io::Errno;
 
 use super::FileStat;
+use crate::dialect::{Dialect, windows as names};
+
+#[cfg(any(windows, test))]
+mod reparse;
+#[cfg(unix)]
+mod unix;
+#[cfg(windows)]
+mod windows;
+
+#[cfg(unix)]
+pub(crate) use unix::{Dir, copy_fast, file_meta, name_of, write_metadata};
+#[cfg(windows)]
+pub(crate) use windows::{Dir, copy_fast, file_meta, name_of, write_metadata};
 
 /// A moment: seconds since 1970 and nanoseconds after them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,11 +30,6 @@ pub(crate) struct Time {
 }
 
 impl Time {
-    fn both(self) -> Timestamps {
-        let time = Timespec { tv_sec: self.seconds, tv_nsec: self.nanoseconds.into() };
-        Timestamps { last_access: time, last_modification: time }
-    }
-
     fn nanos(self) -> i128 {
         i128::from(self.seconds) * 1_000_000_000 + i128::from(self.nanoseconds)
     }
@@ -67,37 +67,6 @@ pub(crate) struct Meta {
 }
 
 impl Meta {
-    // The types of `Stat`'s fields differ between architectures and C libraries.
-    #[expect(clippy::unnecessary_cast, reason = "not unnecessary on every platform")]
-    fn new(stat: &Stat) -> io::Result<Self> {
-        let kind = match FileType::from_raw_mode(stat.st_mode) {
-            FileType::RegularFile => Kind::File,
-            FileType::Directory => Kind::Directory,
-            FileType::Symlink => Kind::Symlink,
-            FileType::Fifo => Kind::Fifo,
-            FileType::CharacterDevice => Kind::CharDevice,
-            FileType::BlockDevice => Kind::BlockDevice,
-            FileType::Socket => Kind::Socket,
-            FileType::Unknown => {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "unknown type of file"));
-            }
-        };
-        Ok(Self {
-            kind,
-            mode: stat.st_mode as u32 & 0o7777,
-            uid: stat.st_uid as u32,
-            gid: stat.st_gid as u32,
-            size: u64::try_from(stat.st_size).unwrap_or(0),
-            blocks: u64::try_from(stat.st_blocks).unwrap_or(0),
-            links: stat.st_nlink as u64,
-            dev: stat.st_dev as u64,
-            ino: stat.st_ino as u64,
-            rdev: stat.st_rdev as u64,
-            mtime: Time { seconds: stat.st_mtime as i64, nanoseconds: stat.st_mtime_nsec as u32 },
-            ctime: Time { seconds: stat.st_ctime as i64, nanoseconds: stat.st_ctime_nsec as u32 },
-        })
-    }
-
     pub(crate) fn is_dir(&self) -> bool {
         self.kind == Kind::Directory
     }
@@ -117,10 +86,6 @@ impl Meta {
 /// Extended attributes: names and values.
 pub(crate) type Xattrs = Vec<(OsString, Vec<u8>)>;
 
-/// A directory, open.
-#[derive(Clone, Debug)]
-pub(crate) struct Dir(Arc<OwnedFd>);
-
 /// Where a path leads within a root.
 #[derive(Debug)]
 pub(crate) struct Resolved {
@@ -136,51 +101,10 @@ pub(crate) struct Resolved {
     pub(crate) rest: Vec<OsString>,
 }
 
-const PATH_FLAGS: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 /// As many links as Linux follows in one path, and then some for the links of the root's own.
 const MAX_LINKS: usize = 255;
 
 impl Dir {
-    /// Opens a directory by a path of the host.
-    pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Ok(Self(Arc::new(rustix::fs::open(path, flags, Mode::empty())?)))
-    }
-
-    /// Opens a directory in this one, never through a link.
-    pub(crate) fn dir(&self, name: &OsStr) -> io::Result<Self> {
-        let fd = rustix::fs::openat(&*self.0, name, PATH_FLAGS | OFlags::DIRECTORY, Mode::empty())?;
-        Ok(Self(Arc::new(fd)))
-    }
-
-    /// Opens the directory at a path below this one, never through a link.
-    pub(crate) fn descend(&self, path: &Path) -> io::Result<Self> {
-        let mut dir = self.clone();
-        for component in path.components() {
-            match component {
-                Component::Normal(name) => dir = dir.dir(name)?,
-                Component::CurDir => {}
-                _ => return Err(Errno::INVAL.into()),
-            }
-        }
-        Ok(dir)
-    }
-
-    /// Opens a regular file for reading, never through a link and without waiting on a pipe.
-    pub(crate) fn file(&self, name: &OsStr) -> io::Result<File> {
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let file = File::from(rustix::fs::openat(&*self.0, name, flags, Mode::empty())?);
-        if file_meta(&file)?.kind != Kind::File {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
-        }
-        Ok(file)
-    }
-
-    /// Stat of an entry, links not followed.
-    pub(crate) fn stat(&self, name: &OsStr) -> io::Result<Meta> {
-        Meta::new(&rustix::fs::statat(&*self.0, name, AtFlags::SYMLINK_NOFOLLOW)?)
-    }
-
     /// The same, `None` where there is no such entry.
     pub(crate) fn find(&self, name: &OsStr) -> io::Result<Option<Meta>> {
         match self.stat(name) {
@@ -190,33 +114,21 @@ impl Dir {
         }
     }
 
-    /// Stat of the directory itself.
-    pub(crate) fn meta(&self) -> io::Result<Meta> {
-        Meta::new(&rustix::fs::fstat(&*self.0)?)
-    }
-
-    /// The target of a symbolic link.
-    pub(crate) fn read_link(&self, name: &OsStr) -> io::Result<OsString> {
-        let target = rustix::fs::readlinkat(&*self.0, name, Vec::new())?;
-        Ok(OsString::from_vec(target.into_bytes()))
-    }
-
-    /// The names in the directory, sorted by byte.
-    pub(crate) fn list(&self) -> io::Result<Vec<OsString>> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let fd = rustix::fs::openat(&*self.0, c".", flags, Mode::empty())?;
-        let mut buffer = vec![MaybeUninit::uninit(); 32 * 1024];
-        let mut entries = RawDir::new(fd, &mut buffer);
-        let mut names = Vec::new();
-        while let Some(entry) = entries.next() {
-            let entry = entry?;
-            let name = entry.file_name().to_bytes();
-            if name != b"." && name != b".." {
-                names.push(OsString::from_vec(name.to_vec()));
+    /// The real name of an entry that `name` means to an image of that system, `None` where there is none.
+    /// Windows knows no case, and of several names that differ by nothing else the same one is meant first.
+    pub(crate) fn spelled(&self, name: &OsStr, dialect: Dialect) -> io::Result<Option<(OsString, Meta)>> {
+        if let Some(meta) = self.find(name)? {
+            return Ok(Some((name.to_owned(), meta)));
+        }
+        let (Dialect::Windows, Some(text), false) = (dialect, name.to_str(), cfg!(windows)) else {
+            return Ok(None);
+        };
+        for other in self.list()? {
+            if other.to_str().is_some_and(|other| names::same_name(other, text)) {
+                return Ok(self.find(&other)?.map(|meta| (other, meta)));
             }
         }
-        names.sort_unstable();
-        Ok(names)
+        Ok(None)
     }
 
     /// Follows `path` as a process would whose root directory this is: `..` and absolute links stop
@@ -226,6 +138,7 @@ impl Dir {
         &self,
         path: &Path,
         follow_last: bool,
+        dialect: Dialect,
         visit: &mut dyn FnMut(&Path, &Meta) -> bool,
     ) -> io::Result<Resolved> {
         let mut todo: Vec<OsString> = Vec::new();
@@ -246,11 +159,15 @@ impl Dir {
                 missing.push(name);
                 continue;
             }
-            let real = real_path(&stack, Some(&name));
-            let Some(meta) = dir.find(&name)?.filter(|meta| visit(&real, meta)) else {
+            let Some((name, meta)) = dir.spelled(&name, dialect)? else {
                 missing.push(name);
                 continue;
             };
+            let real = real_path(&stack, Some(&name));
+            if !visit(&real, &meta) {
+                missing.push(name);
+                continue;
+            }
             match meta.kind {
                 Kind::Directory => {
                     let next = dir.dir(&name)?;
@@ -259,19 +176,18 @@ impl Dir {
                 Kind::Symlink if follow_last || !todo.is_empty() => {
                     links += 1;
                     if links > MAX_LINKS {
-                        return Err(Errno::LOOP.into());
+                        return Err(too_many_links());
                     }
-                    let target = PathBuf::from(dir.read_link(&name)?);
-                    if target.is_absolute() {
+                    let target = dir.read_link(&name)?;
+                    if push_target(&mut todo, &target, dialect)? {
                         stack.clear();
                     }
-                    push_components(&mut todo, &target);
                 }
                 _ if todo.is_empty() => {
                     let dir = dir.clone();
                     return Ok(Resolved { path: real, dir, meta: Some(meta), rest: vec![name] });
                 }
-                _ => return Err(Errno::NOTDIR.into()),
+                _ => return Err(io::ErrorKind::NotADirectory.into()),
             }
         }
         let mut path = real_path(&stack, None);
@@ -280,150 +196,16 @@ impl Dir {
         let meta = if missing.is_empty() { Some(dir.meta()?) } else { None };
         Ok(Resolved { path, dir, meta, rest: missing })
     }
-
-    /// A path by which the system's calls that know no handles reach an entry of this directory.
-    fn proc_path(&self, name: &OsStr) -> PathBuf {
-        let mut path = PathBuf::from(format!("/proc/self/fd/{}", self.0.as_raw_fd()));
-        path.push(name);
-        path
-    }
-
-    /// Extended attributes of a file or directory in this one that a copy keeps; empty where the
-    /// file system has none.
-    pub(crate) fn xattrs(&self, name: &OsStr) -> io::Result<Xattrs> {
-        read_xattrs(&self.proc_path(name))
-    }
-
-    /// Sets an extended attribute of an entry, links not followed.
-    pub(crate) fn set_xattr(&self, name: &OsStr, key: &OsStr, value: &[u8]) -> io::Result<()> {
-        let path = self.proc_path(name);
-        Ok(rustix::fs::lsetxattr(&path, key, value, rustix::fs::XattrFlags::empty())?)
-    }
-
-    /// Makes a directory that only its owner may use so far.
-    pub(crate) fn make_dir(&self, name: &OsStr) -> io::Result<()> {
-        Ok(rustix::fs::mkdirat(&*self.0, name, Mode::RWXU)?)
-    }
-
-    /// Makes a file that did not exist and that only its owner may read so far.
-    pub(crate) fn make_file(&self, name: &OsStr) -> io::Result<File> {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        Ok(File::from(rustix::fs::openat(&*self.0, name, flags, Mode::RUSR | Mode::WUSR)?))
-    }
-
-    /// Makes a symbolic link.
-    pub(crate) fn make_symlink(&self, target: &OsStr, name: &OsStr) -> io::Result<()> {
-        Ok(rustix::fs::symlinkat(target, &*self.0, name)?)
-    }
-
-    /// Gives a file another name.
-    pub(crate) fn make_hard_link(&self, from: (&Dir, &OsStr), name: &OsStr) -> io::Result<()> {
-        Ok(rustix::fs::linkat(&*from.0.0, from.1, &*self.0, name, AtFlags::empty())?)
-    }
-
-    /// Makes a device node or a named pipe.
-    pub(crate) fn make_node(&self, name: &OsStr, kind: Kind, rdev: u64) -> io::Result<()> {
-        let kind = match kind {
-            Kind::Fifo => FileType::Fifo,
-            Kind::CharDevice => FileType::CharacterDevice,
-            Kind::BlockDevice => FileType::BlockDevice,
-            _ => return Err(Errno::INVAL.into()),
-        };
-        Ok(rustix::fs::mknodat(&*self.0, name, kind, Mode::RUSR | Mode::WUSR, rdev)?)
-    }
-
-    /// Removes an entry with all that is in it.
-    pub(crate) fn remove(&self, name: &OsStr) -> io::Result<()> {
-        match rustix::fs::unlinkat(&*self.0, name, AtFlags::empty()) {
-            Err(Errno::ISDIR | Errno::PERM) => {}
-            other => return Ok(other?),
-        }
-        // Depth first with an own stack of names: a hostile tree is deeper than ours may be.
-        let mut open = vec![(self.dir(name)?, name.to_owned())];
-        while let Some((dir, _)) = open.last() {
-            let mut deeper = None;
-            for name in dir.list()? {
-                match rustix::fs::unlinkat(&*dir.0, &name, AtFlags::empty()) {
-                    Ok(()) => {}
-                    Err(Errno::ISDIR | Errno::PERM) => {
-                        match rustix::fs::unlinkat(&*dir.0, &name, AtFlags::REMOVEDIR) {
-                            Ok(()) => {}
-                            Err(Errno::NOTEMPTY | Errno::EXIST) => {
-                                deeper = Some((dir.dir(&name)?, name));
-                                break;
-                            }
-                            Err(e) => return Err(e.into()),
-                        }
-                    }
-                    Err(e) => return Err(e.into()),
-                }
-            }
-            if let Some(deeper) = deeper {
-                open.push(deeper);
-            } else if let Some((_, name)) = open.pop() {
-                let parent = open.last().map_or(self, |(dir, _)| dir);
-                rustix::fs::unlinkat(&*parent.0, &name, AtFlags::REMOVEDIR)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Sets the owner of an entry, links not followed.
-    pub(crate) fn set_owner(&self, name: &OsStr, uid: u32, gid: u32) -> io::Result<()> {
-        let (uid, gid) = owner(uid, gid)?;
-        Ok(rustix::fs::chownat(&*self.0, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?)
-    }
-
-    /// Sets the permission bits of an entry that is no link.
-    pub(crate) fn set_mode(&self, name: &OsStr, mode: u32) -> io::Result<()> {
-        // fchmodat follows links, so the entry is pinned by a handle first; a handle by `O_PATH` is
-        // reached by its name in /proc.
-        let fd = rustix::fs::openat(&*self.0, name, PATH_FLAGS, Mode::empty())?;
-        if FileType::from_raw_mode(rustix::fs::fstat(&fd)?.st_mode) == FileType::Symlink {
-            return Err(Errno::LOOP.into());
-        }
-        let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
-        Ok(rustix::fs::chmod(&path, Mode::from_raw_mode(mode))?)
-    }
-
-    /// Sets the time of the last change of an entry, links not followed.
-    pub(crate) fn set_mtime(&self, name: &OsStr, time: Time) -> io::Result<()> {
-        Ok(rustix::fs::utimensat(&*self.0, name, &time.both(), AtFlags::SYMLINK_NOFOLLOW)?)
-    }
 }
 
-/// Stat of an open file.
-pub(crate) fn file_meta(file: &File) -> io::Result<Meta> {
-    Meta::new(&rustix::fs::fstat(file.as_fd())?)
+/// A name as the bytes that a digest or an archive has of it.
+pub(crate) fn name_bytes(name: &OsStr) -> &[u8] {
+    // On Unix those of the name itself; on Windows its UTF-8, loose halves of a pair in the way of WTF-8.
+    name.as_encoded_bytes()
 }
 
-/// Sets all that is said of an open file: owner first, because changing it takes set-user-ID bits and
-/// capabilities away. Returns how many attributes could not be set.
-pub(crate) fn write_metadata(
-    file: &File,
-    (uid, gid): (u32, u32),
-    mode: u32,
-    xattrs: &Xattrs,
-    mtime: Option<Time>,
-) -> io::Result<u64> {
-    let (uid, gid) = owner(uid, gid)?;
-    rustix::fs::fchown(file, Some(uid), Some(gid))?;
-    rustix::fs::fchmod(file, Mode::from_raw_mode(mode))?;
-    let flags = rustix::fs::XattrFlags::empty();
-    let set = |key: &OsString, value: &[u8]| rustix::fs::fsetxattr(file, key.as_os_str(), value, flags);
-    let lost = xattrs.iter().filter(|(key, value)| set(key, value).is_err()).count();
-    if let Some(time) = mtime {
-        rustix::fs::futimens(file, &time.both())?;
-    }
-    Ok(lost as u64)
-}
-
-/// Ids as the kernel takes them. The greatest number means "leave as it is" there, and nobody has it.
-fn owner(uid: u32, gid: u32) -> Result<(rustix::fs::Uid, rustix::fs::Gid), Errno> {
-    if uid == u32::MAX || gid == u32::MAX {
-        return Err(Errno::INVAL);
-    }
-    Ok((rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid)))
+fn too_many_links() -> io::Error {
+    io::Error::other("too many symbolic links")
 }
 
 fn real_path(stack: &[(Dir, OsString)], last: Option<&OsString>) -> PathBuf {
@@ -443,57 +225,31 @@ fn push_components(todo: &mut Vec<OsString>, path: &Path) {
     todo.extend(new.into_iter().rev());
 }
 
-/// Names that describe the machine or a layer's form, not the file.
-fn foreign_xattr(name: &[u8]) -> bool {
-    const PREFIXES: [&[u8]; 2] = [b"trusted.overlay.", b"user.overlay."];
-    const NAMES: [&[u8]; 4] = [b"security.selinux", b"security.ima", b"security.evm", b"system.nfs4_acl"];
-    PREFIXES.iter().any(|prefix| name.starts_with(prefix)) || NAMES.contains(&name)
-}
-
-fn read_xattrs(path: &Path) -> io::Result<Xattrs> {
-    let absent = |e: Errno| matches!(e, Errno::NOTSUP | Errno::NOSYS | Errno::NODATA);
-    let names = match sized(|buffer| rustix::fs::llistxattr(path, buffer)) {
-        Ok(names) => names,
-        Err(e) if absent(e) => return Ok(Vec::new()),
-        Err(e) => return Err(e.into()),
+/// Puts the components of a link's target on the stack; whether it is absolute.
+fn push_target(todo: &mut Vec<OsString>, target: &OsStr, dialect: Dialect) -> io::Result<bool> {
+    let text = match dialect {
+        Dialect::Linux => {
+            let path = Path::new(target);
+            push_components(todo, path);
+            return Ok(path.has_root());
+        }
+        Dialect::Windows => target.to_str().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidFilename))?,
     };
-    let mut out = Vec::new();
-    for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty() && !foreign_xattr(name)) {
-        let name = OsStr::from_bytes(name);
-        match sized(|buffer| rustix::fs::lgetxattr(path, name, buffer)) {
-            Ok(value) => out.push((name.to_owned(), value)),
-            Err(e) if absent(e) => {}
-            Err(e) => return Err(e.into()),
-        }
+    // A junction's target is a path of the object manager.
+    let text = text.strip_prefix(r"\??\").or_else(|| text.strip_prefix(r"\\?\")).unwrap_or(text);
+    let (rest, drive) = match text.as_bytes() {
+        [drive, b':', ..] if drive.is_ascii_alphabetic() => (&text[2..], Some(drive.to_ascii_uppercase())),
+        _ => (text, None),
+    };
+    if drive.is_some_and(|drive| drive != b'C') || text.starts_with(r"\\") {
+        // Another volume or machine has nothing of the image.
+        return Err(io::Error::new(io::ErrorKind::NotFound, format!("a link leads to `{text}`")));
     }
-    out.sort_unstable();
-    Ok(out)
-}
-
-/// Calls with ever more room until the answer fits. Linux stops at 64 KiB for each.
-fn sized(mut call: impl FnMut(&mut [u8]) -> Result<usize, Errno>) -> Result<Vec<u8>, Errno> {
-    let mut buffer = vec![0; 256];
-    loop {
-        match call(&mut buffer) {
-            Ok(got) => {
-                buffer.truncate(got);
-                return Ok(buffer);
-            }
-            Err(Errno::RANGE) if buffer.len() < 1 << 20 => buffer.resize(buffer.len() * 16, 0),
-            Err(e) => return Err(e),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::owner;
-
-    #[test]
-    fn the_greatest_number_is_no_id() {
-        for (uid, gid) in [(u32::MAX, 0), (0, u32::MAX)] {
-            assert_eq!(owner(uid, gid).unwrap_err(), rustix::io::Errno::INVAL);
-        }
-        assert!(owner(u32::MAX - 1, 0).is_ok());
-    }
+    let parts: Vec<OsString> = rest
+        .split(names::is_separator)
+        .filter(|part| !part.is_empty() && *part != ".")
+        .map(OsString::from)
+        .collect();
+    todo.extend(parts.into_iter().rev());
+    Ok(drive.is_some() || rest.starts_with(names::is_separator))
 }

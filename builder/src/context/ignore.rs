@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::pattern::{Inherited, PatternError, PatternList, Verdict};
+use super::pattern::{Inherited, PatternError, PatternList, Verdict, slashed};
+use crate::dialect::Dialect;
 
 /// The rules of an ignore file.
 #[derive(Clone, Debug, Default)]
@@ -42,6 +43,15 @@ impl Ignore {
     /// # Errors
     /// Names the first line that is no pattern.
     pub fn parse(text: &str) -> Result<Self, IgnoreError> {
+        Self::parse_on(text, Dialect::host())
+    }
+
+    /// As [`parse`](Self::parse) on a machine with that system: on Windows, as with moby, a `\\` is a `/` and escapes
+    /// nothing. Case counts on both.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse).
+    pub fn parse_on(text: &str, host: Dialect) -> Result<Self, IgnoreError> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let lines: Vec<String> = text.lines().map(str::to_owned).collect();
         let mut patterns = Vec::new();
@@ -57,7 +67,11 @@ impl Ignore {
             if mark.is_empty() && line.is_empty() {
                 continue;
             }
-            let mut pattern = if line.is_empty() { String::new() } else { super::pattern::clean(line) };
+            let line = match host {
+                Dialect::Linux => line.to_owned(),
+                Dialect::Windows => line.replace('\\', "/"),
+            };
+            let mut pattern = if line.is_empty() { String::new() } else { super::pattern::clean(&line) };
             if pattern.len() > 1 && pattern.starts_with('/') {
                 pattern.remove(0);
             }
@@ -106,7 +120,7 @@ impl Ignore {
     /// Whether an ignored directory has to be looked into all the same, because a `!` pattern could
     /// match below it.
     pub fn may_hold_exceptions(&self, dir: &Path) -> bool {
-        self.patterns.may_except_below(&dir.to_string_lossy())
+        self.patterns.may_except_below(&slashed(dir))
     }
 
     /// Whether nothing is ignored.
@@ -152,6 +166,18 @@ mod tests {
         ] {
             assert_eq!(ignore.matches(Path::new(path)), ignored, "{path}");
         }
+    }
+
+    #[test]
+    fn on_windows_a_backslash_separates() {
+        let windows = Ignore::parse_on("bin\\obj\n\\top\n!bin\\obj\\keep\n", Dialect::Windows).unwrap();
+        assert!(windows.matches(Path::new("bin/obj/x")));
+        assert!(windows.matches(Path::new("top")));
+        assert!(!windows.matches(Path::new("bin/obj/keep")));
+        assert!(!windows.matches(Path::new("BIN/obj")), "case counts, as with moby");
+        let linux = Ignore::parse_on("a\\*b\n", Dialect::Linux).unwrap();
+        assert!(linux.matches(Path::new("a*b")));
+        assert!(!linux.matches(Path::new("a/xb")));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The two languages of patterns that a build knows: that of `.dockerignore`, `--exclude` and
 //! `--parents` ([`PatternList`]), and the plainer one of COPY's wildcards ([`Glob`]).
 
+use std::borrow::Cow;
 use std::path::{Component, Path, PathBuf};
 
 use regex::Regex;
@@ -34,6 +35,15 @@ enum Token {
 }
 
 impl Token {
+    /// As [`takes`](Self::takes), whatever the case of the character.
+    fn takes_folded(&self, c: char) -> bool {
+        let forms = || c.to_lowercase().chain(c.to_uppercase()).chain([c]);
+        match self {
+            Self::Class { negated: true, .. } => forms().all(|c| self.takes(c)),
+            _ => forms().any(|c| self.takes(c)),
+        }
+    }
+
     fn takes(&self, c: char) -> bool {
         match self {
             Self::Star => false,
@@ -110,6 +120,15 @@ impl Glob {
     /// Whether the whole of `name` matches. Takes time in proportion to the product of the lengths
     /// at worst, whatever the pattern.
     pub fn matches(&self, name: &str) -> bool {
+        self.fits(name, Token::takes)
+    }
+
+    /// The same where case makes no difference, as on Windows.
+    pub fn matches_folded(&self, name: &str) -> bool {
+        self.fits(name, Token::takes_folded)
+    }
+
+    fn fits(&self, name: &str, takes: impl Fn(&Token, char) -> bool) -> bool {
         let name: Vec<char> = name.chars().collect();
         let (mut t, mut n) = (0, 0);
         // Where to go on when a later part fails: after the last star, one character further.
@@ -122,7 +141,7 @@ impl Glob {
                     t += 1;
                     continue;
                 }
-                (Some(token), Some(c)) if token.takes(*c) => {
+                (Some(token), Some(c)) if takes(token, *c) => {
                     t += 1;
                     n += 1;
                     continue;
@@ -162,6 +181,13 @@ pub fn clean(path: &str) -> String {
         (false, true) => ".".to_owned(),
         (false, false) => joined,
     }
+}
+
+/// The text of a path with `/` between its names, as patterns have it.
+pub(crate) fn slashed(path: &Path) -> Cow<'_, str> {
+    let text = path.to_string_lossy();
+    // Elsewhere a backslash is a character of a name.
+    if cfg!(windows) && text.contains('\\') { Cow::Owned(text.replace('\\', "/")) } else { text }
 }
 
 /// Turns the text of a path into a path below a root: cleaned, `..` stopped at the root, no leading slash.

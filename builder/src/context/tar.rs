@@ -1,15 +1,16 @@
 //! Archives as contexts and as ADD's sources, unpacked without leaving the directory they are unpacked in.
 
+use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use orlop_store::layer::tar::{Chunk, Entry, Kind as TarKind, Reader, TarError};
 
 use super::decompress::decompress;
-use super::handle::{Dir, Kind, Time};
+use super::handle::{Dir, Kind, Time, name_of};
+use crate::dialect::{Dialect, PathFault, windows};
 
 /// Why an archive cannot be unpacked.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +24,30 @@ pub enum ArchiveError {
     Outside {
         /// The entry's path as the archive has it.
         entry: String,
+    },
+    /// A name that Windows cannot have.
+    #[error("`{entry}` in the archive cannot be on Windows: it {fault}")]
+    Name {
+        /// The entry's path as the archive has it.
+        entry: String,
+        /// Why.
+        fault: PathFault,
+    },
+    /// A file that a Windows image cannot have.
+    #[error("`{entry}` in the archive cannot be on Windows: it is a device or a named pipe")]
+    NotOnWindows {
+        /// The entry's path as the archive has it.
+        entry: String,
+    },
+    /// Two entries that Windows takes for one.
+    #[error(
+        "`{entry}` and `{other}` in the archive differ only by case, and on Windows that is the same file"
+    )]
+    SameName {
+        /// The second.
+        entry: String,
+        /// The first.
+        other: String,
     },
     /// A hard link to something that is not there.
     #[error("`{entry}` in the archive is a hard link to `{target}`, which is not there")]
@@ -60,6 +85,10 @@ impl ArchiveError {
             Self::Outside { .. } => {
                 Some("such an archive is made to do harm, or by accident with `..`".to_owned())
             }
+            Self::Name { .. } | Self::NotOnWindows { .. } | Self::SameName { .. } => Some(
+                "make the archive again without it, or unpack it in a Linux stage and COPY from there"
+                    .to_owned(),
+            ),
             _ => None,
         }
     }
@@ -86,7 +115,7 @@ pub fn unpack_context(stream: impl Read + Send, into: &Path) -> Result<Unpacked,
     let stream = decompress(stream).map_err(TarError::Read)?;
     let dir = Dir::open(into).map_err(failed("open", into))?;
     // Nobody asks for a context's owners, and not everybody could set them.
-    unpack(&mut Reader::new(stream), &dir, Owner::Ours)
+    unpack(&mut Reader::new(stream), &dir, Owner::Ours, Dialect::host())
 }
 
 /// Whom unpacked files belong to.
@@ -107,13 +136,24 @@ pub(crate) fn is_archive(stream: impl Read + Send) -> bool {
 
 /// Unpacks an archive into a directory, over what is there: directories are merged, everything else is
 /// replaced. A link on the way to an entry is followed as if the directory were the root of the file
-/// system. Whiteouts are files like any others here.
+/// system. Whiteouts are files like any others here. Into a Windows image goes what such an image can have: no
+/// owners, no permission bits, no attributes of Linux.
 pub(crate) fn unpack<R: Read>(
     reader: &mut Reader<R>,
     root: &Dir,
     owner: Owner,
+    dialect: Dialect,
 ) -> Result<Unpacked, ArchiveError> {
-    let mut unpacker = Unpacker { root, owner, done: Unpacked::default(), times: Vec::new(), last: None };
+    let owner = if dialect.is_windows() { Owner::Ours } else { owner };
+    let mut unpacker = Unpacker {
+        root,
+        owner,
+        dialect,
+        done: Unpacked::default(),
+        times: Vec::new(),
+        last: None,
+        seen: HashMap::new(),
+    };
     while let Some(entry) = reader.next_entry()? {
         unpacker.entry(&entry, reader)?;
     }
@@ -133,8 +173,11 @@ pub(crate) fn unpack<R: Read>(
 struct Unpacker<'a> {
     root: &'a Dir,
     owner: Owner,
+    dialect: Dialect,
     done: Unpacked,
     times: Vec<(PathBuf, Time)>,
+    /// What the archive has had so far, by folded path; of a Windows image only.
+    seen: HashMap<String, PathBuf>,
     /// The directory of the last entry: as written, really, and open. Archives go from neighbour to
     /// neighbour.
     last: Option<(PathBuf, PathBuf, Dir)>,
@@ -146,20 +189,38 @@ fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Archiv
 }
 
 fn shown(path: &[u8]) -> String {
-    Path::new(OsStr::from_bytes(path)).display().to_string()
+    String::from_utf8_lossy(path).into_owned()
 }
 
-/// The path of an entry below the directory: without slashes in front and dots; `None` where it leads out.
-fn inside(path: &[u8]) -> Option<PathBuf> {
+/// The path of an entry below the directory: without slashes in front and dots.
+fn inside(path: &[u8], dialect: Dialect) -> Result<PathBuf, ArchiveError> {
     let mut out = PathBuf::new();
-    for component in Path::new(OsStr::from_bytes(path)).components() {
-        match component {
-            Component::Normal(name) => out.push(name),
-            Component::ParentDir if !out.pop() => return None,
-            _ => {}
+    for name in path.split(|byte| *byte == b'/') {
+        match name {
+            b"" | b"." => {}
+            b".." => {
+                if !out.pop() {
+                    return Err(ArchiveError::Outside { entry: shown(path) });
+                }
+            }
+            name => {
+                // What the machine or the image could not have must not get another meaning there.
+                if dialect.is_windows() || cfg!(windows) {
+                    let fault = match std::str::from_utf8(name) {
+                        Ok(name) => windows::name_fault(name),
+                        Err(_) => Some(PathFault::Encoding),
+                    };
+                    if let Some(fault) = fault {
+                        return Err(ArchiveError::Name { entry: shown(path), fault });
+                    }
+                }
+                let name = name_of(name)
+                    .ok_or_else(|| ArchiveError::Name { entry: shown(path), fault: PathFault::Encoding })?;
+                out.push(name);
+            }
         }
     }
-    Some(out)
+    Ok(out)
 }
 
 /// Times outside these are none that any file system keeps: 1970 is as good.
@@ -173,14 +234,20 @@ fn time(time: orlop_store::layer::tar::Time) -> Time {
 
 impl Unpacker<'_> {
     fn entry<R: Read>(&mut self, entry: &Entry, reader: &mut Reader<R>) -> Result<(), ArchiveError> {
-        let outside = || ArchiveError::Outside { entry: shown(&entry.path) };
-        let written = inside(&entry.path).ok_or_else(outside)?;
+        let written = inside(&entry.path, self.dialect)?;
+        if self.dialect.is_windows() {
+            self.fits(entry, &written)?;
+        }
         let Some(name) = written.file_name().map(OsStr::to_owned) else {
             // The directory itself was there before.
             return Ok(());
         };
         let parent = written.parent().unwrap_or(Path::new(""));
         let (real, dir) = self.parent(parent)?;
+        let name = match dir.spelled(&name, self.dialect).map_err(failed("look at", &written))? {
+            Some((there, _)) => there,
+            None => name,
+        };
         let path = real.join(&name);
         if entry.kind == TarKind::Directory {
             return self.directory(entry, &written, &dir, &name, path);
@@ -189,10 +256,7 @@ impl Unpacker<'_> {
             dir.remove(&name).map_err(failed("replace", &path))?;
             self.last = None;
         }
-        let node = |kind| {
-            let (major, minor) = entry.device;
-            dir.make_node(&name, kind, rustix::fs::makedev(major, minor)).map_err(failed("create", &path))
-        };
+        let node = |kind| dir.make_device(&name, kind, entry.device).map_err(failed("create", &path));
         match entry.kind {
             TarKind::File => {
                 let mut file = dir.make_file(&name).map_err(failed("create", &path))?;
@@ -200,8 +264,11 @@ impl Unpacker<'_> {
             }
             TarKind::HardLink => self.hard_link(entry, &dir, &name, &path)?,
             TarKind::Symlink => {
-                let target = OsStr::from_bytes(&entry.link);
-                dir.make_symlink(target, &name).map_err(failed("create the link", &path))?;
+                let target = name_of(&entry.link).ok_or_else(|| ArchiveError::Name {
+                    entry: shown(&entry.path),
+                    fault: PathFault::Encoding,
+                })?;
+                dir.make_symlink(&target, &name).map_err(failed("create the link", &path))?;
             }
             TarKind::Fifo => node(Kind::Fifo)?,
             TarKind::CharDevice => node(Kind::CharDevice)?,
@@ -213,12 +280,35 @@ impl Unpacker<'_> {
         dir.set_mtime(&name, time(entry.mtime)).map_err(failed("set the time of", &path))
     }
 
+    /// Whether an entry can be in a Windows image.
+    fn fits(&mut self, entry: &Entry, written: &Path) -> Result<(), ArchiveError> {
+        if matches!(entry.kind, TarKind::Fifo | TarKind::CharDevice | TarKind::BlockDevice) {
+            return Err(ArchiveError::NotOnWindows { entry: shown(&entry.path) });
+        }
+        // The directories on the way too: `A/x` and `a/y` cannot both be.
+        for path in written.ancestors().filter(|path| !path.as_os_str().is_empty()) {
+            let folded = windows::upper(&path.to_string_lossy());
+            match self.seen.get(&folded) {
+                Some(first) if first == path => break,
+                Some(first) => {
+                    let other = first.display().to_string();
+                    return Err(ArchiveError::SameName { entry: path.display().to_string(), other });
+                }
+                None => drop(self.seen.insert(folded, path.to_owned())),
+            }
+        }
+        Ok(())
+    }
+
     /// The directory that an entry goes into, made where the archive has no entry for it.
     fn parent(&mut self, written: &Path) -> Result<(PathBuf, Dir), ArchiveError> {
         if let Some((_, real, dir)) = self.last.as_ref().filter(|(last, ..)| last == written) {
             return Ok((real.clone(), dir.clone()));
         }
-        let found = self.root.resolve(written, true, &mut |_, _| true).map_err(failed("look at", written))?;
+        let found = self
+            .root
+            .resolve(written, true, self.dialect, &mut |_, _| true)
+            .map_err(failed("look at", written))?;
         if found.meta.is_some_and(|meta| !meta.is_dir()) {
             return Err(failed("look into", written)(io::ErrorKind::NotADirectory.into()));
         }
@@ -251,8 +341,10 @@ impl Unpacker<'_> {
         let (mut dir, mut name, mut path) = (dir.clone(), name.clone(), path);
         if dir.find(&name).map_err(failed("look at", &path))?.is_some_and(|meta| meta.kind == Kind::Symlink) {
             // A link where the archive has a directory is followed: `lib -> usr/lib` in an image.
-            let found =
-                self.root.resolve(written, true, &mut |_, _| true).map_err(failed("look at", written))?;
+            let found = self
+                .root
+                .resolve(written, true, self.dialect, &mut |_, _| true)
+                .map_err(failed("look at", written))?;
             let Some(last) = found.path.file_name().map(OsStr::to_owned) else { return Ok(()) };
             let parent = found.path.parent().unwrap_or(Path::new("")).to_owned();
             (path, dir) = self.parent(&parent)?;
@@ -277,10 +369,14 @@ impl Unpacker<'_> {
 
     fn hard_link(&mut self, entry: &Entry, dir: &Dir, name: &OsStr, path: &Path) -> Result<(), ArchiveError> {
         let missing = || ArchiveError::LinkTarget { entry: shown(&entry.path), target: shown(&entry.link) };
-        let target =
-            inside(&entry.link).ok_or_else(|| ArchiveError::Outside { entry: shown(&entry.path) })?;
-        let found =
-            self.root.resolve(&target, false, &mut |_, _| true).map_err(failed("look at", &target))?;
+        let target = inside(&entry.link, self.dialect).map_err(|error| match error {
+            ArchiveError::Outside { .. } => ArchiveError::Outside { entry: shown(&entry.path) },
+            other => other,
+        })?;
+        let found = self
+            .root
+            .resolve(&target, false, self.dialect, &mut |_, _| true)
+            .map_err(failed("look at", &target))?;
         match (found.meta, found.rest.first()) {
             (Some(meta), Some(file)) if !meta.is_dir() => {
                 dir.make_hard_link((&found.dir, file), name).map_err(failed("create the link", path))
@@ -338,11 +434,21 @@ impl Unpacker<'_> {
         }
         // A hard link to a link has no mode of its own either.
         let is_link = dir.stat(name).map_err(failed("look at", path))?.kind == Kind::Symlink;
+        let mode = match (self.dialect, entry.kind) {
+            (Dialect::Linux, _) => entry.mode & 0o7777,
+            (Dialect::Windows, TarKind::Directory) => 0o755,
+            (Dialect::Windows, _) => 0o644,
+        };
         if !is_link {
-            dir.set_mode(name, entry.mode & 0o7777).map_err(failed("set the mode of", path))?;
+            dir.set_mode(name, mode).map_err(failed("set the mode of", path))?;
+        }
+        if self.dialect.is_windows() {
+            self.done.attributes_lost += entry.xattrs.len() as u64;
+            return Ok(());
         }
         for (key, value) in &entry.xattrs {
-            if dir.set_xattr(name, OsStr::from_bytes(key), value).is_err() {
+            let set = name_of(key).is_some_and(|key| dir.set_xattr(name, &key, value).is_ok());
+            if !set {
                 self.done.attributes_lost += 1;
             }
         }

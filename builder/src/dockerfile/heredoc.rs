@@ -51,6 +51,14 @@ impl Heredoc {
 }
 
 impl Run {
+    /// The one heredoc that is the whole command, `RUN <<EOF`: a script.
+    pub fn script(&self) -> Option<&Heredoc> {
+        match &self.command {
+            ShellOrExec::Shell(text) if is_heredoc(&text.value) => self.heredocs.first(),
+            _ => None,
+        }
+    }
+
     /// What is to be started. A command that is nothing but a heredoc is a script for the shell, or for the
     /// interpreter of its `#!` line; other heredocs go to the shell together with the command.
     pub fn invocation(&self) -> Invocation {

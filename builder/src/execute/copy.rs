@@ -14,9 +14,12 @@ mod selection;
 mod sources;
 mod unpack;
 mod walk;
+mod windows;
 
 use std::path::PathBuf;
 use std::time::SystemTime;
+
+use crate::dialect::Dialect;
 
 pub use apply::{CopyStats, Owners, apply};
 pub use chmod::{Chmod, ChmodError};
@@ -48,6 +51,8 @@ pub struct CopyRequest {
     pub link: bool,
     /// What ADD does more than COPY; `None` for COPY.
     pub add: Option<AddOptions>,
+    /// The system of the image that is copied into. Paths here have `/` whatever it is.
+    pub dialect: Dialect,
 }
 
 /// Something to copy.

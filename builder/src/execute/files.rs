@@ -4,7 +4,6 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use orlop_runner::User;
-use orlop_runner::linux::user as users;
 use orlop_store::Digest;
 use orlop_store::files::FileStat as StoredStat;
 use orlop_store::steps::KeyPart;
@@ -12,8 +11,8 @@ use orlop_store::steps::KeyPart;
 use super::copy::{AddOptions, Chmod, CopyError, CopyRequest, Source, apply, select};
 use super::stage::StageRun;
 use super::step::StepSpec;
-use super::words::join_path;
 use crate::context::{DigestCache, FileStat, SourceTree};
+use crate::dialect::Dialect;
 use crate::dockerfile::{Add, Copy, Heredoc, Instruction, Word};
 use crate::error::BuildError;
 
@@ -35,9 +34,9 @@ impl StageRun<'_, '_> {
             return self.copy_from(instruction, "COPY", &words, request, tree);
         };
         let file = &self.exec.dockerfile().source;
-        let source = self.source_named(&from.value).map_err(|e| e.at(file, from.span))?;
+        let (source, dialect) = self.source_named(&from.value).map_err(|e| e.at(file, from.span))?;
         let view = source.view(self.exec, &from.value)?;
-        let tree = SourceTree::root(view.path()).map_err(|e| BuildError::internal(e.to_string()))?;
+        let tree = SourceTree::root(view.path(), dialect).map_err(|e| BuildError::internal(e.to_string()))?;
         self.copy_from(instruction, "COPY", &words, request, Ok(&tree))
     }
 
@@ -63,9 +62,14 @@ impl StageRun<'_, '_> {
         chmod: Option<&Word>,
         exclude: &[Word],
     ) -> Result<CopyRequest, BuildError> {
-        let mut request = CopyRequest::default();
+        let dialect = self.dialect();
+        let mut request = CopyRequest { dialect, ..CopyRequest::default() };
         for word in &words.sources {
-            request.sources.push(Source::Path(self.expand(word)?));
+            let mut source = self.expand(word)?;
+            if !super::remote::is_remote(&source) {
+                source = dialect.source(&source).map_err(|e| self.bad_path(&e, word.span))?;
+            }
+            request.sources.push(Source::Path(source));
         }
         for heredoc in words.heredocs {
             let text = match heredoc.expand {
@@ -75,7 +79,15 @@ impl StageRun<'_, '_> {
             request.sources.push(Source::Inline { name: heredoc.name.clone(), content: text.into_bytes() });
         }
         request.dest = self.expand(dest)?;
-        request.workdir = self.image.config().working_dir().unwrap_or_default().to_owned();
+        match dialect {
+            Dialect::Linux => {
+                request.workdir = self.image.config().working_dir().unwrap_or_default().to_owned();
+            }
+            Dialect::Windows => {
+                request.dest = self.path(&request.dest, dest)?.with_slashes();
+                self.refuse_owners(chown, chmod)?;
+            }
+        }
         request.chown = chown.map(|word| self.expand(word)).transpose()?.filter(|text| !text.is_empty());
         if let Some(word) = chmod {
             let text = self.expand(word)?;
@@ -87,9 +99,28 @@ impl StageRun<'_, '_> {
             }
         }
         for word in exclude {
-            request.excludes.push(self.expand(word)?);
+            let pattern = self.expand(word)?;
+            request.excludes.push(match dialect {
+                Dialect::Linux => pattern,
+                Dialect::Windows => pattern.replace('\\', "/"),
+            });
         }
         Ok(request)
+    }
+
+    /// Owners and permission bits of Linux, which files of a Windows image do not have.
+    fn refuse_owners(&self, chown: Option<&Word>, chmod: Option<&Word>) -> Result<(), BuildError> {
+        let hint = "remove the flag: the files get the rights that their directory hands down";
+        if let Some(word) = chown {
+            let message =
+                "`--chown` has no meaning in a Windows image: its files have no owner by name or number";
+            return Err(self.meaningless(message, hint, word.span));
+        }
+        if let Some(word) = chmod {
+            let message = "`--chmod` has no meaning in a Windows image: its files have no permission bits";
+            return Err(self.meaningless(message, hint, word.span));
+        }
+        Ok(())
     }
 
     fn copy_from(
@@ -107,7 +138,8 @@ impl StageRun<'_, '_> {
             Err(_) if !request.sources.iter().any(|s| matches!(s, Source::Path(_))) => {
                 empty = tempfile::tempdir()
                     .map_err(|e| BuildError::internal("cannot make a directory").because(e))?;
-                &SourceTree::root(empty.path()).map_err(|e| BuildError::internal(e.to_string()))?
+                &SourceTree::root(empty.path(), self.dialect())
+                    .map_err(|e| BuildError::internal(e.to_string()))?
             }
             Err(error) => return Err(error.again()),
         };
@@ -122,7 +154,7 @@ impl StageRun<'_, '_> {
         let spec =
             StepSpec { text: instruction.original.clone(), created_by: instruction.original.clone(), parts };
         self.step(spec, |stage, active, task| {
-            let owner = |text: &str| users::resolve_owner(active.path(), text).map_err(|e| e.into());
+            let owner = |text: &str| resolve_owner(active.path(), text);
             let stats = apply(&selection, active.path(), &owner).map_err(|e| stage.copy_error(e, words))?;
             if stats.attributes_lost > 0 {
                 task.note(format!("{} extended attributes could not be kept here", stats.attributes_lost));
@@ -156,21 +188,23 @@ impl StageRun<'_, '_> {
     pub(crate) fn workdir(&mut self, instruction: &Instruction, word: &Word) -> Result<(), BuildError> {
         let text = self.expand(word)?;
         // Empty after expansion is the directory as it is, like in BuildKit.
-        let dir = join_path(self.image.config().working_dir().unwrap_or("/"), &text);
+        let path = self.path(&text, word)?;
+        let dialect = self.dialect();
+        let dir = dialect.show(&path);
         self.image = self.image.with_config(|config| config.set_working_dir(Some(&dir)));
         let user = self.image.config().user().unwrap_or_default().to_owned();
-        let spec = StepSpec {
-            text: instruction.original.clone(),
-            created_by: format!("WORKDIR {dir}"),
-            parts: vec![
-                KeyPart::new("instruction", "", "WORKDIR"),
-                KeyPart::new("path", "", &dir),
-                KeyPart::new("user", "", &user),
-            ],
-        };
+        let mut parts = vec![KeyPart::new("instruction", "", "WORKDIR"), KeyPart::new("path", "", &dir)];
+        if !dialect.is_windows() {
+            parts.push(KeyPart::new("user", "", &user));
+        }
+        let spec =
+            StepSpec { text: instruction.original.clone(), created_by: format!("WORKDIR {dir}"), parts };
         self.step(spec, |_, active, _| {
-            let owner = resolve_user(active.path(), &user)?;
-            super::copy::make_directory(active.path(), Path::new(&dir), (owner.uid, owner.gid))
+            let owner = match dialect {
+                Dialect::Linux => resolve_user(active.path(), &user)?,
+                Dialect::Windows => User::default(),
+            };
+            super::copy::make_directory(active.path(), &path, (owner.uid, owner.gid), dialect)
                 .map_err(|e| BuildError::user(e.to_string()).with_hint(e.hint()))?;
             Ok(None)
         })
@@ -178,8 +212,36 @@ impl StageRun<'_, '_> {
 }
 
 /// The user that a USER means inside `root`.
+#[cfg(target_os = "linux")]
 pub(crate) fn resolve_user(root: &Path, user: &str) -> Result<User, BuildError> {
-    users::resolve(root, user).map_err(|e| BuildError::user(e.to_string()).with_hint(e.hint()))
+    orlop_runner::linux::user::resolve(root, user)
+        .map_err(|e| BuildError::user(e.to_string()).with_hint(e.hint()))
+}
+
+/// The owner that a `--chown` means inside `root`.
+#[cfg(target_os = "linux")]
+fn resolve_owner(root: &Path, text: &str) -> Result<(u32, u32), Box<dyn std::error::Error + Send + Sync>> {
+    orlop_runner::linux::user::resolve_owner(root, text).map_err(Into::into)
+}
+
+/// Whose files they are in a Linux image makes no difference where no file has an owner by number: the
+/// snapshots of Windows keep none, so that a USER other than root would be lost, and is refused.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn resolve_user(_: &Path, user: &str) -> Result<User, BuildError> {
+    match user {
+        "" | "0" | "root" | "0:0" | "root:root" => Ok(User::default()),
+        _ => Err(BuildError::user(format!("WORKDIR as user `{user}` is not possible on this machine"))
+            .with_hint("move the WORKDIR before the USER, or build Linux images on Linux".to_owned())),
+    }
+}
+
+/// As for [`resolve_user`].
+#[cfg(not(target_os = "linux"))]
+fn resolve_owner(_: &Path, text: &str) -> Result<(u32, u32), Box<dyn std::error::Error + Send + Sync>> {
+    match text {
+        "0" | "root" | "0:0" | "root:root" => Ok((0, 0)),
+        _ => Err("files keep no owner on this machine: build Linux images on Linux".into()),
+    }
 }
 
 /// The store's memory of contents, as the copy rules ask for it.

@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use orlop_store::snapshot::{Committed, View};
+use orlop_store::snapshot::{Committed, LayerOs, View};
 use orlop_store::{Image, Platform, Reference};
 
 use super::Execution;
-use super::run::DEFAULT_PATH;
+use crate::dialect::Dialect;
 use crate::error::BuildError;
 use crate::event::{Outcome, Task};
 use crate::plan::Base;
@@ -56,10 +56,12 @@ pub(crate) fn resolve(exec: &Execution<'_>, index: usize, total: usize) -> Resul
         Base::Unknown(why) => return Err(BuildError::user(why.as_str())),
         Base::Scratch => {
             let image = Image::scratch(&planned.platform).with_config(|config| {
-                if planned.platform.os != "windows" {
-                    config.set_env("PATH", DEFAULT_PATH);
+                let dialect = Dialect::of(&planned.platform);
+                // On Windows that is left to whoever runs the image.
+                if !dialect.is_windows() {
+                    config.set_env("PATH", dialect.default_path());
                 }
-                config.set_working_dir(Some("/"));
+                config.set_working_dir(Some(dialect.root()));
             });
             (image, None)
         }
@@ -76,7 +78,7 @@ pub(crate) fn resolve(exec: &Execution<'_>, index: usize, total: usize) -> Resul
             (image, None)
         }
     };
-    let snapshot = Committed::new(image.diff_ids());
+    let snapshot = Committed::new(image.diff_ids()).for_os(LayerOs::of(&planned.platform.os));
     Ok(Start { image, snapshot, scope: StageScope::default(), origin })
 }
 
@@ -88,7 +90,7 @@ pub(crate) fn source_image(
 ) -> Result<Source, BuildError> {
     if let Some(layout) = name.strip_prefix("oci-layout://") {
         let image = crate::transfer::load_layout(&exec.engine, layout, platform)?;
-        return Ok(Source { snapshot: Committed::new(image.diff_ids()), origin: None });
+        return Ok(Source { snapshot: files_of(&image), origin: None });
     }
     let reference: Reference = name.parse().map_err(|e: orlop_store::reference::ReferenceError| {
         BuildError::user(format!("`{name}` is neither a stage nor an image: {e}")).with_hint(e.hint())
@@ -96,7 +98,12 @@ pub(crate) fn source_image(
     let task = exec.progress.start(format!("[context] {name}"));
     let (image, origin) = find(exec, &reference, platform, &task)?;
     task.finish(Outcome::Done, None, None);
-    Ok(Source { snapshot: Committed::new(image.diff_ids()), origin: Some(origin) })
+    Ok(Source { snapshot: files_of(&image), origin: Some(origin) })
+}
+
+/// The files of an image.
+fn files_of(image: &Image) -> Committed {
+    Committed::new(image.diff_ids()).for_os(LayerOs::of(&image.platform().os))
 }
 
 /// Looks an image up once in a build, and gives no file of it yet.

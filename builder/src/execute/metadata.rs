@@ -5,8 +5,13 @@ use serde_json::json;
 
 use super::stage::StageRun;
 use super::words::check_signal;
+use crate::dialect::{Dialect, account, windows};
 use crate::dockerfile::{ExposedPorts, Healthcheck, Onbuild, ShellOrExec, Word};
 use crate::error::BuildError;
+
+/// What to do where a backslash was meant and an escape was read.
+const ESCAPE_HINT: &str =
+    "begin the Dockerfile with ``# escape=` ``, or write `/` or `\\\\` between the names";
 
 impl StageRun<'_, '_> {
     /// Adds a history entry without a layer.
@@ -35,10 +40,20 @@ impl StageRun<'_, '_> {
         if let Some((name, _)) = set.iter().find(|(n, _)| n.is_empty() || n.contains('=')) {
             return Err(BuildError::user(format!("`{name}` cannot be the name of a variable")));
         }
+        let dialect = self.dialect();
+        if dialect.is_windows() && self.exec.dockerfile().directives.escape == '\\' {
+            for ((_, word), (name, value)) in pairs.iter().zip(&set) {
+                if crate::check::lost_backslash(&word.value, value) {
+                    let file = &self.exec.dockerfile().source;
+                    let text = format!("`{name}` is `{value}`: a single `\\` is the escape character");
+                    self.exec.progress.warn_at(file, word.span, &text, Some(ESCAPE_HINT.to_owned()));
+                }
+            }
+        }
         let shown: Vec<_> = set.iter().map(|(n, v)| format!("{n}={v}")).collect();
         self.image = self.image.with_config(|config| {
             for (name, value) in &set {
-                config.set_env(name, value);
+                config.set_env_where(name, value, |old| dialect.same_variable(old, name));
             }
         });
         self.note(&format!("ENV {}", shown.join(" ")))
@@ -60,6 +75,9 @@ impl StageRun<'_, '_> {
 
     pub(crate) fn user(&mut self, word: &Word) -> Result<(), BuildError> {
         let user = self.expand(word)?;
+        if self.dialect().is_windows() {
+            account(&user).map_err(|e| self.meaningless(&e.to_string(), &e.hint(), word.span))?;
+        }
         // `USER $APP_UID` with no such variable is in many files: like in BuildKit, the user is root then.
         self.image = self
             .image
@@ -69,7 +87,7 @@ impl StageRun<'_, '_> {
 
     pub(crate) fn cmd(&mut self, command: &ShellOrExec) -> Result<(), BuildError> {
         let (args, shown) = self.command_line(command);
-        let escaped = self.is_windows() && matches!(command, ShellOrExec::Shell(_));
+        let escaped = self.dialect().is_windows() && matches!(command, ShellOrExec::Shell(_));
         self.image = self.image.with_config(|config| {
             config.set_cmd(Some(args));
             config.set_args_escaped(escaped);
@@ -80,7 +98,7 @@ impl StageRun<'_, '_> {
     /// ENTRYPOINT; a CMD that the base brought was meant for another program and goes.
     pub(crate) fn entrypoint(&mut self, command: &ShellOrExec, cmd_set: bool) -> Result<(), BuildError> {
         let (args, shown) = self.command_line(command);
-        let escaped = self.is_windows() && matches!(command, ShellOrExec::Shell(_));
+        let escaped = self.dialect().is_windows() && matches!(command, ShellOrExec::Shell(_));
         self.image = self.image.with_config(|config| {
             config.set_entrypoint(Some(args));
             config.set_args_escaped(escaped);
@@ -91,17 +109,14 @@ impl StageRun<'_, '_> {
         self.note(&format!("ENTRYPOINT {shown}"))
     }
 
-    fn is_windows(&self) -> bool {
-        self.exec.plan.stages[self.index].platform.os == "windows"
-    }
-
-    /// The words of a command and how history shows them.
+    /// The words of a command and how history shows them. A shell form of Windows is one word, SHELL and the text
+    /// as it stands: `ArgsEscaped` beside it says that nobody quotes it again.
     pub(crate) fn command_line(&self, command: &ShellOrExec) -> (Vec<String>, String) {
         let args = match command {
             ShellOrExec::Shell(text) => {
                 let mut args = self.shell_words();
                 args.push(text.value.clone());
-                args
+                if self.dialect().is_windows() { vec![args.join(" ")] } else { args }
             }
             ShellOrExec::Exec(args) => args.clone(),
         };
@@ -111,13 +126,7 @@ impl StageRun<'_, '_> {
 
     /// The command line that shell forms are appended to.
     pub(crate) fn shell_words(&self) -> Vec<String> {
-        self.image.config().shell().unwrap_or_else(|| {
-            let default: &[&str] = match self.is_windows() {
-                true => &["cmd", "/S", "/C"],
-                false => &["/bin/sh", "-c"],
-            };
-            default.iter().map(|s| (*s).to_owned()).collect()
-        })
+        self.image.config().shell().unwrap_or_else(|| self.dialect().default_shell())
     }
 
     pub(crate) fn expose(&mut self, words: &[Word]) -> Result<(), BuildError> {
@@ -148,7 +157,10 @@ impl StageRun<'_, '_> {
                 return Err(BuildError::user("VOLUME has an empty path")
                     .at(&self.exec.dockerfile().source, word.span));
             }
-            volumes.push(volume);
+            volumes.push(match self.dialect() {
+                Dialect::Linux => volume,
+                Dialect::Windows => windows::volume(&volume).map_err(|e| self.bad_path(&e, word.span))?,
+            });
         }
         self.image = self.image.with_config(|config| {
             for volume in &volumes {
@@ -159,6 +171,13 @@ impl StageRun<'_, '_> {
     }
 
     pub(crate) fn stopsignal(&mut self, word: &Word) -> Result<(), BuildError> {
+        if self.dialect().is_windows() {
+            return Err(self.meaningless(
+                "STOPSIGNAL has no meaning in a Windows image: Windows has no signals",
+                "delete the line: a container of Windows is told to stop by a console event, `CTRL_SHUTDOWN_EVENT`",
+                word.span,
+            ));
+        }
         let signal = self.expand(word)?;
         check_signal(&signal)
             .map_err(|why| BuildError::user(why).at(&self.exec.dockerfile().source, word.span))?;

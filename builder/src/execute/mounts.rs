@@ -9,8 +9,8 @@ use orlop_store::steps::KeyPart;
 use super::copy::{CopyRequest, Selection, Source as CopySource, apply, select};
 use super::from::Source;
 use super::stage::StageRun;
-use super::words::join_path;
 use crate::context::{NoCache, SourceTree};
+use crate::dialect::Dialect;
 use crate::dockerfile::variables::expand;
 use crate::dockerfile::{Mount, MountKind, Run, Sharing};
 use crate::error::BuildError;
@@ -30,7 +30,7 @@ enum Origin {
     Context(Box<(SourceTree, Selection)>),
     /// Another stage or image. Of a stage the digest of the files that are shown, where they are not all of
     /// it: another file of the stage has no part in the step.
-    Image { source: Box<Source>, shown: Option<String> },
+    Image { source: Box<Source>, shown: Option<String>, dialect: Dialect },
 }
 
 impl JobMount {
@@ -48,7 +48,7 @@ impl JobMount {
                 let (_, selection) = context.as_ref();
                 parts.push(KeyPart::new("mount files", &self.target, selection.digest().to_string()));
             }
-            Origin::Image { source, shown } => {
+            Origin::Image { source, shown, .. } => {
                 let files = shown.clone().unwrap_or_else(|| source.snapshot.chain_id().to_string());
                 parts.push(KeyPart::new("mount files", &self.target, files));
             }
@@ -67,6 +67,33 @@ fn shown(path: &str, tree: &SourceTree) -> Result<Selection, BuildError> {
     select(&request, tree, &NoCache).map_err(|e| BuildError::user(e.to_string()).with_hint(e.hint()))
 }
 
+/// Whether a step on Windows can have a mount: nothing there can be shown at another place for one job only.
+fn windows_has(mount: &Mount) -> Result<(), (&'static str, &'static str)> {
+    match mount.kind {
+        MountKind::Secret if mount.mode.is_some() || mount.uid.is_some() || mount.gid.is_some() => Err((
+            "`mode`, `uid` and `gid` have no meaning for a secret on Windows",
+            "remove them: only the step itself can read its secrets",
+        )),
+        MountKind::Secret => Ok(()),
+        MountKind::Bind => Err((
+            "`--mount=type=bind` is not possible on Windows: a directory cannot be shown to one step only",
+            "COPY the files, in a stage of its own where they are not to be in the image",
+        )),
+        MountKind::Cache => Err((
+            "`--mount=type=cache` is not possible on Windows: a directory cannot be shown to one step only",
+            "put what is slow to get in a step of its own before what changes often: its result is cached",
+        )),
+        MountKind::Tmpfs => Err((
+            "`--mount=type=tmpfs` is not possible on Windows: there is no file system in memory",
+            "write to `%TEMP%`, which each step has to itself and which is gone after it",
+        )),
+        MountKind::Ssh => Err((
+            "`--mount=type=ssh` is not possible on Windows: its agent has no socket",
+            "give a key with `--mount=type=secret` and `--secret id=…,src=FILE`",
+        )),
+    }
+}
+
 impl StageRun<'_, '_> {
     /// Finds the sources of a RUN's mounts.
     pub(crate) fn job_mounts(&mut self, run: &Run) -> Result<Vec<JobMount>, BuildError> {
@@ -76,12 +103,19 @@ impl StageRun<'_, '_> {
             let env = self.image.config().env();
             let escape = self.exec.dockerfile().directives.escape;
             let mount = flag
-                .resolve(|text| expand(text, escape, &|name| self.scope.lookup(&env, name)))
+                .resolve(|text| expand(text, escape, &|name| self.scope.lookup(&env, self.dialect(), name)))
                 .map_err(|e| BuildError::user(e.to_string()).with_hint(e.hint()).at(file, flag.span))?;
-            let workdir = self.image.config().working_dir().unwrap_or("/");
+            if self.dialect().is_windows() {
+                windows_has(&mount).map_err(|(message, hint)| self.meaningless(message, hint, flag.span))?;
+            }
             let default = match mount.kind {
                 MountKind::Secret => {
-                    Some(format!("/run/secrets/{}", mount.id.as_deref().unwrap_or_default()))
+                    let id = mount.id.as_deref().unwrap_or_default();
+                    Some(match self.dialect() {
+                        Dialect::Linux => format!("/run/secrets/{id}"),
+                        // Where Docker has the secrets of Windows services; BuildKit wants a target said.
+                        Dialect::Windows => format!(r"C:\ProgramData\Docker\secrets\{id}"),
+                    })
                 }
                 MountKind::Ssh => Some("/run/buildkit/ssh_agent.0".to_owned()),
                 _ => None,
@@ -91,7 +125,12 @@ impl StageRun<'_, '_> {
                     .with_hint("add `target=/path`".to_owned())
                     .at(file, flag.span)
             })?;
-            let target = join_path(workdir, &target);
+            let workdir = self.image.config().working_dir().unwrap_or_default();
+            let target = self
+                .dialect()
+                .path(workdir, &target)
+                .map(|path| self.dialect().show(&path))
+                .map_err(|e| self.bad_path(&e, flag.span))?;
             let origin = self.mount_origin(&mount).map_err(|e| e.at(file, flag.span))?;
             out.push(JobMount { mount, target, origin });
         }
@@ -101,7 +140,8 @@ impl StageRun<'_, '_> {
     fn mount_origin(&mut self, mount: &Mount) -> Result<Origin, BuildError> {
         match (mount.kind, &mount.from) {
             (MountKind::Bind | MountKind::Cache, Some(from)) => {
-                let source = Box::new(self.source_named(from)?);
+                let (source, dialect) = self.source_named(from)?;
+                let source = Box::new(source);
                 let part = mount.source.as_deref().filter(|path| !path.trim_matches('/').is_empty());
                 // The files of an image that is no stage never change: no need to bring them for the key.
                 let stage = mount.kind == MountKind::Bind && self.exec.plan.stage_named(from).is_some();
@@ -109,12 +149,12 @@ impl StageRun<'_, '_> {
                     None => None,
                     Some(path) => {
                         let view = source.view(self.exec, from)?;
-                        let tree =
-                            SourceTree::root(view.path()).map_err(|e| BuildError::internal(e.to_string()))?;
+                        let tree = SourceTree::root(view.path(), dialect)
+                            .map_err(|e| BuildError::internal(e.to_string()))?;
                         Some(shown(path, &tree)?.digest().to_string())
                     }
                 };
-                Ok(Origin::Image { source, shown })
+                Ok(Origin::Image { source, shown, dialect })
             }
             (MountKind::Bind, None) => {
                 let tree = self.exec.context().map_err(BuildError::again)?;
@@ -187,8 +227,8 @@ impl StageRun<'_, '_> {
             MountKind::Cache => {
                 let id = mount.id.clone().unwrap_or_else(|| target.clone());
                 let source = match &origin {
-                    Origin::Image { source, .. } => {
-                        Some((source.view(self.exec, from)?, mount.source.clone()))
+                    Origin::Image { source, dialect, .. } => {
+                        Some((source.view(self.exec, from)?, mount.source.clone(), *dialect))
                     }
                     _ => None,
                 };
@@ -199,8 +239,9 @@ impl StageRun<'_, '_> {
                 };
                 let owner = (mount.uid.unwrap_or(0), mount.gid.unwrap_or(0));
                 let cache = store.caches().get(&id, sharing, |dir| {
-                    let from =
-                        source.as_ref().map(|(view, path)| (view.path(), path.as_deref().unwrap_or("/")));
+                    let from = source
+                        .as_ref()
+                        .map(|(view, path, dialect)| (view.path(), path.as_deref().unwrap_or("/"), *dialect));
                     super::copy::fill_directory(dir, from, mount.mode.unwrap_or(0o755), owner)
                         .map_err(|e| BuildError::user(e.to_string()).with_hint(e.hint()))
                 })?;
@@ -239,8 +280,7 @@ impl StageRun<'_, '_> {
                 std::str::from_utf8(&secret.value).ok().filter(|t| !t.contains('\0')).ok_or_else(|| {
                     BuildError::user(format!("secret `{id}` cannot be a variable: it is not text"))
                 })?;
-            variables.retain(|(n, _)| n != name);
-            variables.push((name.clone(), text.to_owned()));
+            self.dialect().set_variable(variables, name, text);
         }
         if mount.env.is_none() || mount.target.is_some() {
             let uid = mount.uid.unwrap_or(0);

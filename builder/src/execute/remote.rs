@@ -28,6 +28,11 @@ fn is_git(source: &str) -> bool {
         || (is_url(source) && path.ends_with(".git"))
 }
 
+/// Whether a source is no path at all.
+pub(crate) fn is_remote(source: &str) -> bool {
+    is_url(source) || is_git(source)
+}
+
 impl StageRun<'_, '_> {
     /// Puts files in the place of the URLs among the sources. The files are gone when what is returned is.
     pub(crate) fn download(

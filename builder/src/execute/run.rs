@@ -9,22 +9,28 @@ use orlop_store::steps::KeyPart;
 use super::mounts::JobMount;
 use super::stage::StageRun;
 use super::step::StepSpec;
+use crate::dialect::{Dialect, account};
 use crate::dockerfile::{Instruction, Invocation, Run, RunNetwork, RunSecurity};
 use crate::error::{BuildError, FailedStep};
 use crate::event::Task;
 use crate::scope::PROXY_ARGS;
 
-/// `PATH` of images that set none.
-pub(crate) const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+mod windows;
+
 /// Where a heredoc with a `#!` line is put for the time of its step.
 const SCRIPT_DIR: &str = "/dev/pipes";
 /// How much of a failed step's output is shown again, in bytes.
 const TAIL: usize = 4096;
 
-/// What a RUN starts: words, and a script that must be mounted for them.
+/// What a RUN starts.
+#[derive(Debug, PartialEq, Eq)]
 struct Command {
     args: Vec<String>,
+    /// Text that follows the words of a Windows command line as it is.
+    tail: Option<String>,
+    /// A file that is there for the time of the step: where, and what is in it.
     script: Option<(String, String)>,
+    /// The command as people read it.
     shown: String,
 }
 
@@ -40,23 +46,27 @@ struct Job {
     /// The image's USER, as text.
     user: String,
     cwd: String,
-}
-
-/// Whether a variable counts for the result: proxies only say how the network is reached from here.
-fn counts(name: &str) -> bool {
-    !PROXY_ARGS.contains(&name)
+    dialect: Dialect,
 }
 
 impl Job {
+    /// Whether a variable counts for the result: proxies only say how the network is reached from here.
+    fn counts(&self, name: &str) -> bool {
+        !PROXY_ARGS.iter().any(|proxy| self.dialect.same_variable(proxy, name))
+    }
+
     fn key_parts(&self, hosts: &[HostEntry]) -> Vec<KeyPart> {
         let mut parts = vec![KeyPart::new("instruction", "", "RUN")];
         let words = self.command.args.iter().enumerate();
         parts.extend(words.map(|(i, word)| KeyPart::new("argument", i.to_string(), word)));
+        parts.extend(self.command.tail.iter().map(|tail| KeyPart::new("text", "", tail)));
         if let Some((name, content)) = &self.command.script {
             parts.push(KeyPart::new("script", name, content));
         }
-        parts.extend(self.env.iter().map(|(n, v)| KeyPart::new("env", n, v)));
-        parts.extend(self.args.iter().filter(|(n, _)| counts(n)).map(|(n, v)| KeyPart::new("arg", n, v)));
+        let name = |name: &str| self.dialect.canonical_variable(name);
+        parts.extend(self.env.iter().map(|(n, v)| KeyPart::new("env", name(n), v)));
+        let args = self.args.iter().filter(|(n, _)| self.counts(n));
+        parts.extend(args.map(|(n, v)| KeyPart::new("arg", name(n), v)));
         parts.push(KeyPart::new("user", "", &self.user));
         parts.push(KeyPart::new("workdir", "", &self.cwd));
         parts.push(KeyPart::new("network", "", format!("{:?}", self.network)));
@@ -68,7 +78,7 @@ impl Job {
     /// How history shows it: with the ARGs it could see, as Docker does.
     fn created_by(&self) -> String {
         let visible: Vec<_> =
-            self.args.iter().filter(|(n, _)| counts(n)).map(|(n, v)| format!("{n}={v}")).collect();
+            self.args.iter().filter(|(n, _)| self.counts(n)).map(|(n, v)| format!("{n}={v}")).collect();
         match visible.len() {
             0 => format!("RUN {}", self.command.shown),
             n => format!("RUN |{n} {} {}", visible.join(" "), self.command.shown),
@@ -91,6 +101,11 @@ impl StageRun<'_, '_> {
                 .with_hint("remove the flag".to_owned())
                 .at(file, device.span));
         }
+        let dialect = self.dialect();
+        self.runs_here(instruction)?;
+        if dialect.is_windows() {
+            self.look_through(instruction, run);
+        }
         let env = self.image.config().env();
         let network = match run.network.as_ref().map(|n| n.value) {
             Some(RunNetwork::None) => Network::None,
@@ -98,13 +113,14 @@ impl StageRun<'_, '_> {
             Some(RunNetwork::Default) | None => self.exec.request.network,
         };
         let job = Job {
-            command: self.invocation(run),
-            args: self.scope.visible(&env).map(|(n, v)| (n.to_owned(), v.to_owned())).collect(),
+            command: self.invocation(run)?,
+            args: self.scope.visible(&env, dialect).map(|(n, v)| (n.to_owned(), v.to_owned())).collect(),
             network,
             mounts: self.job_mounts(run)?,
             user: self.image.config().user().unwrap_or_default().to_owned(),
-            cwd: self.image.config().working_dir().filter(|d| !d.is_empty()).unwrap_or("/").to_owned(),
+            cwd: self.working_dir(instruction)?,
             env,
+            dialect,
         };
         let spec = StepSpec {
             text: instruction.original.clone(),
@@ -114,45 +130,93 @@ impl StageRun<'_, '_> {
         self.step(spec, |stage, active, task| stage.job(active, task, job))
     }
 
-    fn invocation(&self, run: &Run) -> Command {
-        match run.invocation() {
+    /// Refuses a RUN whose programs are not this machine's.
+    fn runs_here(&self, instruction: &Instruction) -> Result<(), BuildError> {
+        let (message, hint) = match (self.dialect(), Dialect::host()) {
+            (Dialect::Windows, Dialect::Linux) => (
+                "RUN in a Windows stage needs Windows",
+                "make its files in a stage that runs here (`FROM --platform=$BUILDPLATFORM …`) and take them with \
+                 `COPY --from=`, or build this Dockerfile with `orlop.exe` on Windows",
+            ),
+            (Dialect::Linux, Dialect::Windows) => (
+                "RUN in a Linux stage needs Linux",
+                "build this Dockerfile on Linux, or give the stage a Windows base",
+            ),
+            _ => return Ok(()),
+        };
+        Err(self.meaningless(message, hint, instruction.span))
+    }
+
+    /// The working directory of a job, in the way of the image.
+    fn working_dir(&self, instruction: &Instruction) -> Result<String, BuildError> {
+        let dialect = self.dialect();
+        let dir = self.image.config().working_dir().filter(|d| !d.is_empty()).unwrap_or(dialect.root());
+        match dialect {
+            Dialect::Linux => Ok(dir.to_owned()),
+            // That of a base image may be written in any way.
+            Dialect::Windows => dialect
+                .path("", dir)
+                .map(|path| dialect.show(&path))
+                .map_err(|e| self.bad_path(&e, instruction.span)),
+        }
+    }
+
+    fn invocation(&self, run: &Run) -> Result<Command, BuildError> {
+        if self.dialect().is_windows() {
+            return windows::command(run, &self.shell_words()).map_err(|e| match run.heredocs.first() {
+                Some(heredoc) => e.at(&self.exec.dockerfile().source, heredoc.span),
+                None => e,
+            });
+        }
+        let command = |args: Vec<String>| Command { shown: args.join(" "), tail: None, script: None, args };
+        Ok(match run.invocation() {
             Invocation::Shell(text) => {
                 let mut args = self.shell_words();
                 args.push(text);
-                let shown = args.join(" ");
-                Command { args, script: None, shown }
+                command(args)
             }
-            Invocation::Exec(args) => {
-                let shown = args.join(" ");
-                Command { args, script: None, shown }
-            }
+            Invocation::Exec(args) => command(args),
             Invocation::Script { name, content } => {
                 let path = format!("{SCRIPT_DIR}/{name}");
                 let mut args = self.shell_words();
                 args.push(path.clone());
-                Command { shown: format!("{} <<{name}", args.join(" ")), args, script: Some((path, content)) }
+                let shown = format!("{} <<{name}", args.join(" "));
+                Command { shown, args, tail: None, script: Some((path, content)) }
             }
-        }
+        })
     }
 
     fn job(&self, active: &Active, task: &Task<'_>, job: Job) -> Result<Option<Usage>, BuildError> {
         let request = self.exec.request;
         let mut spec = RunSpec::new(active.path(), &job.command.args);
-        spec.user = super::files::resolve_user(active.path(), &job.user)?;
+        match job.dialect {
+            Dialect::Linux => spec.user = super::files::resolve_user(active.path(), &job.user)?,
+            Dialect::Windows => {
+                spec.windows.account =
+                    account(&job.user).map_err(|e| BuildError::user(e.to_string()).with_hint(e.hint()))?;
+                windows::own_system(active.path(), request.host_system_files)?;
+            }
+        }
+        spec.raw_tail = job.command.tail.as_ref().map(Into::into);
         spec.cwd = job.cwd.into();
         spec.network = job.network;
         spec.add_hosts.clone_from(&request.add_hosts);
         spec.ulimits.clone_from(&request.ulimits);
         spec.limits = request.limits;
+        spec.isolation.clone_from(&request.isolation);
+        spec.windows.mitigations.clone_from(&request.mitigations);
+        spec.windows.host_system_files = request.host_system_files;
+        spec.windows.drive_letter = true;
         spec.shm_size = request.shm_size.unwrap_or(spec.shm_size);
         let given = PROXY_ARGS.iter().filter_map(|n| self.exec.plan.globals.build_arg(n).map(|v| (*n, v)));
         let mut variables: Vec<(String, String)> = given.map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
-        variables.retain(|(name, _)| !job.args.iter().chain(&job.env).any(|(n, _)| n == name));
+        let same = |a: &str, b: &str| job.dialect.same_variable(a, b);
+        variables.retain(|(name, _)| !job.args.iter().chain(&job.env).any(|(n, _)| same(n, name)));
         variables.extend(job.args);
         // A config may hold lines that are no variables; they reach nobody, as with other builders.
         variables.extend(job.env.into_iter().filter(|(name, _)| !name.is_empty()));
-        if !variables.iter().any(|(n, _)| n == "PATH") {
-            variables.push(("PATH".to_owned(), DEFAULT_PATH.to_owned()));
+        if !variables.iter().any(|(n, _)| same(n, "PATH")) {
+            variables.push(("PATH".to_owned(), job.dialect.default_path().to_owned()));
         }
         if let Some((path, content)) = &job.command.script {
             spec.mounts.push(orlop_runner::Mount::file(path, content.as_bytes(), 0o755, 0, 0));
@@ -162,6 +226,9 @@ impl StageRun<'_, '_> {
         for mount in job.mounts {
             held.push(self.place_mount(mount, &mut spec.mounts, &mut variables)?);
         }
+        if job.dialect.is_windows() {
+            windows::into_the_root(active.path(), &mut spec, &mut variables, task)?;
+        }
         spec.env = variables.into_iter().map(|(n, v)| (n.into(), v.into())).collect();
         let mut output = Collect { task, tail: Vec::new() };
         let report =
@@ -169,9 +236,10 @@ impl StageRun<'_, '_> {
                 let hint = e.hint();
                 let error = match e {
                     orlop_runner::RunError::Cancelled => BuildError::interrupted(),
-                    orlop_runner::RunError::Spec(_) | orlop_runner::RunError::LimitUnavailable { .. } => {
-                        BuildError::user(e.to_string())
-                    }
+                    orlop_runner::RunError::Spec(_)
+                    | orlop_runner::RunError::LimitUnavailable { .. }
+                    | orlop_runner::RunError::Unconfined { .. }
+                    | orlop_runner::RunError::Unsupported { .. } => BuildError::user(e.to_string()),
                     _ => BuildError::internal(e.to_string()),
                 };
                 let source = std::error::Error::source(&e).map(ToString::to_string);
@@ -181,6 +249,10 @@ impl StageRun<'_, '_> {
                 }
             })?;
         drop(held);
+        task.job(&report);
+        for note in report.view.iter().chain(&report.notes) {
+            task.note(note.as_str());
+        }
         for text in lesser(&report.confinement) {
             // The host is the same for every step: once is enough.
             if self.exec.noted.lock().unwrap_or_else(PoisonError::into_inner).insert(text.what) {
@@ -198,6 +270,8 @@ impl StageRun<'_, '_> {
             error.step = Some(Box::new(FailedStep { tail: output.tail, usage: report.usage }));
             let flag = match limit {
                 orlop_runner::LimitHit::Memory => "--memory",
+                orlop_runner::LimitHit::ProcessMemory => "--process-memory",
+                orlop_runner::LimitHit::CpuTime => "--cpu-time",
                 orlop_runner::LimitHit::Pids => "--pids-limit",
                 orlop_runner::LimitHit::Wall => "--timeout",
             };

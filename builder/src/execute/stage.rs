@@ -6,12 +6,13 @@ use orlop_store::Image;
 use orlop_store::snapshot::Committed;
 
 use super::Execution;
+use crate::dialect::{Dialect, ImagePath, PathError};
 use crate::dockerfile::suggest::nearest;
 use crate::dockerfile::variables::{Expander, expand, expand_words};
 use crate::dockerfile::{ArgDecl, Instruction, Kind, Word, parse_onbuild};
 use crate::error::BuildError;
 use crate::scope::StageScope;
-use crate::source::SourceFile;
+use crate::source::{SourceFile, Span};
 
 /// What a stage made.
 #[derive(Clone, Debug)]
@@ -136,31 +137,55 @@ impl StageRun<'_, '_> {
                 Some(value) => format!("{name}={value}"),
                 None => name.clone(),
             });
-            self.scope.declare(&self.exec.plan.globals, &name, default);
+            self.scope.declare(&self.exec.plan.globals, self.dialect(), &name, default);
         }
         self.note(&format!("ARG {}", shown.join(" ")))
+    }
+
+    /// The language of the stage's image.
+    pub(crate) fn dialect(&self) -> Dialect {
+        Dialect::of(&self.exec.plan.stages[self.index].platform)
+    }
+
+    /// A path of an instruction from WORKDIR on.
+    pub(crate) fn path(&self, text: &str, word: &Word) -> Result<ImagePath, BuildError> {
+        let config = self.image.config();
+        self.dialect()
+            .path(config.working_dir().unwrap_or_default(), text)
+            .map_err(|e| self.bad_path(&e, word.span))
+    }
+
+    /// A path that the image cannot have, at the place that names it.
+    pub(crate) fn bad_path(&self, error: &PathError, span: Span) -> BuildError {
+        BuildError::user(error.to_string()).with_hint(error.hint()).at(&self.exec.dockerfile().source, span)
+    }
+
+    /// Something that has no meaning in an image of this system, at the word that asks for it.
+    pub(crate) fn meaningless(&self, message: &str, hint: &str, span: Span) -> BuildError {
+        BuildError::user(message).with_hint(hint.to_owned()).at(&self.exec.dockerfile().source, span)
     }
 
     /// Expands a word to one text.
     pub(crate) fn expand(&self, word: &Word) -> Result<String, BuildError> {
         let env = self.image.config().env();
         let escape = self.exec.dockerfile().directives.escape;
-        expand(&word.value, escape, &|name| self.scope.lookup(&env, name)).map_err(|e| self.bad_word(e, word))
+        expand(&word.value, escape, &|name| self.scope.lookup(&env, self.dialect(), name))
+            .map_err(|e| self.bad_word(e, word))
     }
 
     /// Expands a word to any number of words.
     pub(crate) fn expand_many(&self, word: &Word) -> Result<Vec<String>, BuildError> {
         let env = self.image.config().env();
         let escape = self.exec.dockerfile().directives.escape;
-        expand_words(&word.value, escape, &|name| self.scope.lookup(&env, name))
+        expand_words(&word.value, escape, &|name| self.scope.lookup(&env, self.dialect(), name))
             .map_err(|e| self.bad_word(e, word))
     }
 
     /// Expands variables in text that is not the shell's and keeps its quotes.
-    pub(crate) fn expand_text(&self, text: &str, span: crate::source::Span) -> Result<String, BuildError> {
+    pub(crate) fn expand_text(&self, text: &str, span: Span) -> Result<String, BuildError> {
         let env = self.image.config().env();
         Expander::heredoc()
-            .expand(text, &|name| self.scope.lookup(&env, name))
+            .expand(text, &|name| self.scope.lookup(&env, self.dialect(), name))
             .map(|expanded| expanded.text)
             .map_err(|e| BuildError::user(e.to_string()).at(&self.exec.dockerfile().source, span))
     }
@@ -169,23 +194,23 @@ impl StageRun<'_, '_> {
         BuildError::user(error.to_string()).at(&self.exec.dockerfile().source, word.span)
     }
 
-    /// What `--from` means: a stage, else an image.
-    pub(crate) fn source_named(&self, name: &str) -> Result<super::from::Source, BuildError> {
+    /// What `--from` means: a stage, else an image; and the system that its files are of.
+    pub(crate) fn source_named(&self, name: &str) -> Result<(super::from::Source, Dialect), BuildError> {
         if let Some(stage) = self.exec.plan.stage_named(name) {
             if stage == self.index {
                 return Err(BuildError::user(format!("stage `{name}` cannot copy from itself")));
             }
             let result = self.exec.stage(self.index, stage)?;
-            return Ok(super::from::Source {
-                snapshot: result.snapshot.clone(),
-                origin: result.origin.clone(),
-            });
+            let source =
+                super::from::Source { snapshot: result.snapshot.clone(), origin: result.origin.clone() };
+            return Ok((source, Dialect::of(&self.exec.plan.stages[stage].platform)));
         }
         let platform = &self.exec.plan.stages[self.index].platform;
-        super::from::source_image(self.exec, name, platform).map_err(|error| {
+        let found = super::from::source_image(self.exec, name, platform).map_err(|error| {
             let stages = self.exec.dockerfile().stages.iter().filter_map(|s| s.from.name.as_ref());
             let near = nearest(name, stages.map(|n| n.value.as_str()));
             error.with_hint(near.map(|near| format!("did you mean the stage `{near}`?")))
-        })
+        })?;
+        Ok((found, self.dialect()))
     }
 }

@@ -116,7 +116,9 @@ impl StageRun<'_, '_> {
     fn has(&self, layer: Option<Digest>) -> Result<bool, BuildError> {
         match layer {
             None => Ok(true),
-            Some(diff_id) => Ok(self.exec.engine.store.has_layer(self.snapshot.layers(), &diff_id)?),
+            Some(diff_id) => {
+                Ok(self.exec.engine.store.has_layer(self.snapshot.os(), self.snapshot.layers(), &diff_id)?)
+            }
         }
     }
 
@@ -140,6 +142,7 @@ impl StageRun<'_, '_> {
             .engine
             .store
             .layers()
+            .for_os(self.snapshot.os())
             .facts(self.snapshot.layers(), &diff_id)
             .map_err(orlop_store::Error::from)?;
         let size = facts.map_or(0, |facts| facts.size);

@@ -1,4 +1,4 @@
-//! Values of instructions that need more than expansion: signals, paths.
+//! Values of instructions that need more than expansion.
 
 /// Names of Linux signals without `SIG`, by number from 1.
 const SIGNALS: [&str; 31] = [
@@ -30,23 +30,6 @@ pub(crate) fn check_signal(word: &str) -> Result<(), String> {
     Err(format!("unknown signal `{word}`"))
 }
 
-/// An absolute, clean path: `path` below `base` unless it is absolute; `.`, `..` and double slashes
-/// are resolved as text.
-pub(crate) fn join_path(base: &str, path: &str) -> String {
-    let mut parts: Vec<&str> = Vec::new();
-    let both = [if path.starts_with('/') { "" } else { base }, path];
-    for part in both.iter().flat_map(|p| p.split('/')) {
-        match part {
-            "" | "." => {}
-            ".." => {
-                parts.pop();
-            }
-            part => parts.push(part),
-        }
-    }
-    format!("/{}", parts.join("/"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -59,14 +42,5 @@ mod tests {
         for bad in ["0", "65", "SIGFOO", "", "RTMIN+99", "-1"] {
             assert!(check_signal(bad).is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn paths() {
-        assert_eq!(join_path("/a/b", "c"), "/a/b/c");
-        assert_eq!(join_path("/a/b", "/c/"), "/c");
-        assert_eq!(join_path("/a/b", "../../../x/./y"), "/x/y");
-        assert_eq!(join_path("", "a"), "/a");
-        assert_eq!(join_path("/", ""), "/");
     }
 }

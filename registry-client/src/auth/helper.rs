@@ -3,7 +3,6 @@
 
 #![expect(clippy::disallowed_methods, reason = "credential helpers are programs")]
 
-use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -97,15 +96,12 @@ fn call(
     Err(fail(format!("failed: {}", text.chars().take(200).collect::<String>())))
 }
 
+/// The helper's program in the first directory that has it. On Windows that is an `.exe` and nothing else:
+/// a script beside it would be read by `cmd.exe`, which has ideas of its own about arguments, and a name
+/// without an ending is no program there.
 fn find(program: &str, path: &[PathBuf]) -> Option<PathBuf> {
-    let mut names = vec![OsString::from(program)];
-    if cfg!(windows) {
-        names.insert(0, OsString::from(format!("{program}.exe")));
-    }
-    path.iter()
-        .filter(|dir| dir.is_absolute())
-        .flat_map(|dir| names.iter().map(|n| dir.join(n)))
-        .find(|p| p.is_file())
+    let name = format!("{program}{}", std::env::consts::EXE_SUFFIX);
+    path.iter().filter(|dir| dir.is_absolute()).map(|dir| dir.join(&name)).find(|p| p.is_file())
 }
 
 /// Writes the question and reads the answer, both with a limit of time; a helper that asks a person

@@ -28,6 +28,10 @@ impl Transport {
                 names.push("docker.io".into());
             }
         }
+        if cfg!(windows) {
+            // No file name there holds a colon; Docker's directories are named without it.
+            names.iter_mut().for_each(|name| name.retain(|c| c != ':'));
+        }
         let dirs = self.hosts.certs_dirs.iter();
         dirs.flat_map(|dir| names.iter().map(move |n| dir.join(n))).find(|dir| dir.is_dir())
     }

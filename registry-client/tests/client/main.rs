@@ -1,11 +1,14 @@
-//! The client against registries: fakes that misbehave, and Debian's `docker-registry`.
+//! The client against registries: fakes that misbehave, and, where Debian's programs run, its
+//! `docker-registry`.
 //!
 //! Here: a client with short waits, and content to move about.
 
 mod auth;
+#[cfg(unix)]
 mod chaos;
 mod pull;
 mod push;
+#[cfg(unix)]
 mod real;
 
 use std::io::{self, Read};

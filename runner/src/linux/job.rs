@@ -17,7 +17,7 @@ use super::host::Host;
 use super::init::{self, Payload, Plan, Record, Stage};
 use super::mounts::{self, Step, Support, c_string, setup};
 use super::stubs::Stubs;
-use super::supervise::{End, Ends, Output, Process, supervise};
+use super::supervise::{Budget, End, Ending, Ends, Output, Process, supervise};
 use super::syscall::{self, Side, StringArray};
 use super::{failure, limits, seccomp};
 use crate::{
@@ -38,6 +38,7 @@ pub(super) fn run(
     let mut stubs = Stubs::new(open_root(&spec.root)?);
     let (mut plan, ends, mut confinement) = prepare(spec, &host, &layout, &group, &mut stubs)?;
     confinement.extend(group.confinement(&spec.limits));
+    confinement.extend(limits::confinement(&spec.limits, spec.network)?);
     if cancel.is_cancelled() {
         return Err(RunError::Cancelled);
     }
@@ -47,16 +48,21 @@ pub(super) fn run(
         plan.steps.iter().map(|step| (step.describe(), step.target())).collect();
     // Our copies of the job's ends; its pipes end when it does.
     drop(plan);
-    let deadline = spec.limits.wall.and_then(|wall| started.checked_add(wall));
-    let end = supervise(process, ends, sink, cancel, deadline, spec.limits.grace);
+    let used = || group.cpu_time();
+    let ending = Ending {
+        deadline: spec.limits.wall.and_then(|wall| started.checked_add(wall)),
+        grace: spec.limits.grace,
+        processor: spec.limits.cpu_time.map(|limit| Budget::new(limit, &used)),
+    };
+    let end = supervise(process, ends, sink, cancel, &ending);
     let wall = started.elapsed();
     stubs.remove().map_err(|(path, source)| RunError::CleanUp { path, source })?;
     let end = end?;
     confinement.extend(skipped(&end, &steps));
     let counted = group.usage();
     let exit = exit(&end, spec, &host, &steps, sink)?;
-    let limit_hit = if end.timed_out {
-        Some(LimitHit::Wall)
+    let limit_hit = if end.limit_hit.is_some() {
+        end.limit_hit
     } else if counted.oom_kills > 0 {
         Some(LimitHit::Memory)
     } else {
@@ -64,40 +70,27 @@ pub(super) fn run(
     };
     let usage = Usage {
         wall,
-        user: counted.user.unwrap_or(end.usage.user),
-        system: counted.system.unwrap_or(end.usage.system),
+        user: counted.user.or(Some(end.usage.user)),
+        system: counted.system.or(Some(end.usage.system)),
         peak_memory: counted.peak_memory.or(Some(end.usage.peak_memory)),
         io_read: counted.io_read,
         io_written: counted.io_written,
         peak_processes: counted.peak_processes.map(|count| count.saturating_sub(1)),
+        processes_total: None,
+        processes_left: None,
     };
-    Ok(RunReport { exit, limit_hit, cancelled: end.cancelled, usage, confinement })
+    let cancelled = end.cancelled;
+    let (events, view, notes) = (Vec::new(), None, Vec::new());
+    Ok(RunReport { exit, limit_hit, cancelled, usage, confinement, events, view, notes })
 }
 
 /// What can be told from the description alone.
 fn check(spec: &RunSpec) -> Result<(), SpecError> {
-    crate::spec::absolute("the root", &spec.root)?;
     crate::spec::absolute("the working directory", &spec.cwd)?;
-    if spec.args.first().is_none_or(|program| program.is_empty()) {
-        return Err(SpecError::NoCommand);
+    if spec.raw_tail.is_some() {
+        return Err(SpecError::RawTail);
     }
-    for (name, _) in &spec.env {
-        if name.is_empty() || name.as_bytes().contains(&b'=') {
-            return Err(SpecError::VariableName(name.to_string_lossy().into_owned()));
-        }
-    }
-    let value = |what, value: String| Err(SpecError::LimitValue { what, value });
-    match &spec.limits {
-        limits if limits.memory.is_some_and(|bytes| bytes < 1 << 20) => {
-            value("memory limit", format!("{} bytes", limits.memory.unwrap_or(0)))
-        }
-        limits if limits.cpus.is_some_and(|cpus| !cpus.is_finite() || cpus < 0.01) => {
-            value("processor limit", format!("{}", limits.cpus.unwrap_or(0.0)))
-        }
-        limits if limits.pids == Some(0) => value("process limit", "0".into()),
-        limits if limits.wall.is_some_and(|wall| wall.is_zero()) => value("time limit", "0".into()),
-        _ => Ok(()),
-    }
+    crate::spec::check(spec)
 }
 
 fn open_root(root: &Path) -> Result<OwnedFd, RunError> {
@@ -237,7 +230,7 @@ fn payload(
         stdio: [above_stdio(input)?, above_stdio(out)?, above_stdio(err)?],
         terminal: is_terminal,
         cwd: c_string("the working directory", spec.cwd.as_os_str().as_bytes())?,
-        rlimits: limits::resource_limits(&spec.ulimits, host.may_raise_limits)?,
+        rlimits: limits::resource_limits(&spec.ulimits, spec.limits.process_memory, host.may_raise_limits)?,
         no_new_privileges: security.no_new_privileges,
         filter,
         drop,

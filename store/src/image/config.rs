@@ -152,9 +152,15 @@ impl Config {
 
     /// Sets a variable: in its old place where there is one of that name, else at the end.
     pub fn set_env(&mut self, name: &str, value: &str) {
+        self.set_env_where(name, value, |old| old == name);
+    }
+
+    /// As [`set_env`](Self::set_env), where `same` says which old name means the same variable: on Windows case makes
+    /// no difference.
+    pub fn set_env_where(&mut self, name: &str, value: &str, same: impl Fn(&str) -> bool) {
         let mut list = self.list("Env").unwrap_or_default();
         let entry = format!("{name}={value}");
-        let is_it = |e: &&mut String| e.split('=').next() == Some(name);
+        let is_it = |e: &&mut String| e.split('=').next().is_some_and(&same);
         match list.iter_mut().find(is_it) {
             Some(old) => *old = entry,
             None => list.push(entry),

@@ -53,7 +53,7 @@ pub(crate) fn metadata(
         node::set_mode(to, name, meta.mode)?;
     }
     for (attribute, value) in node::xattrs(from, name)? {
-        if node::is_local(&attribute) {
+        if node::is_local(&attribute) && attribute != super::windows::CARRIER.as_bytes() {
             continue;
         }
         match node::set_xattr(to, name, &attribute, &value) {

@@ -200,9 +200,6 @@ pub(crate) fn find(
     };
     let mut changes = Changes { nodes, form, os };
     changes.take_groups();
-    if os == LayerOs::Windows {
-        changes.take_streams();
-    }
     changes.take_parents();
     Ok(changes)
 }

@@ -13,11 +13,12 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use orlop_builder::output::{Destination, Output, Packing};
 use orlop_builder::request::{BuildRequest, PullPolicy};
-use orlop_runner::{HostEntry, Limits, Network, Ulimit};
+use orlop_runner::{HostEntry, Network, Ulimit};
 use orlop_store::{Platform, Reference};
 
 use crate::diagnostics::Failure;
 use crate::global::ProgressArgs;
+use crate::limits::LimitArgs;
 use crate::session::App;
 use crate::{env, file, quantity};
 
@@ -126,39 +127,6 @@ pub(crate) struct BuildArgs {
     refused: RefusedFlags,
 }
 
-/// Limits of the jobs that run commands.
-#[derive(Args, Clone, Debug)]
-pub(crate) struct LimitArgs {
-    /// Memory that each command may use, `512m`
-    #[arg(short, long, value_name = "SIZE", value_parser = quantity::parse_size)]
-    memory: Option<u64>,
-
-    /// Processors' worth of time that each command may use, `1.5`
-    #[arg(long, value_name = "NUMBER", value_parser = quantity::parse_cpus)]
-    cpus: Option<f64>,
-
-    /// Processes and threads that each command may have at one time
-    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true, value_parser = pids)]
-    pids_limit: Option<u64>,
-
-    /// Time after which each command is killed, `90s`, `1h30m`
-    #[arg(long, value_name = "DURATION", value_parser = quantity::parse_duration)]
-    timeout: Option<std::time::Duration>,
-}
-
-impl LimitArgs {
-    /// The limits as the runner takes them; 0 stands for none, as in Docker.
-    pub(crate) fn limits(&self) -> Limits {
-        Limits {
-            memory: self.memory.filter(|&bytes| bytes > 0),
-            cpus: self.cpus,
-            pids: self.pids_limit.filter(|&count| count > 0),
-            wall: self.timeout.filter(|time| !time.is_zero()),
-            grace: None,
-        }
-    }
-}
-
 /// Reads a name of an image; the error carries its hint.
 pub(crate) fn reference(text: &str) -> Result<Reference, String> {
     text.parse().map_err(|error: orlop_store::reference::ReferenceError| match error.hint() {
@@ -205,15 +173,6 @@ fn with_hint(error: &orlop_runner::SpecError) -> String {
     match error.hint() {
         Some(hint) => format!("{error}: {hint}"),
         None => error.to_string(),
-    }
-}
-
-/// Reads `--pids-limit`; Docker writes -1 for no limit.
-fn pids(text: &str) -> Result<u64, String> {
-    match text.parse::<i64>() {
-        Ok(-1) => Ok(0),
-        Ok(count) if count >= 0 => Ok(count.unsigned_abs()),
-        _ => Err(format!("`{text}` is not a number of processes")),
     }
 }
 
@@ -281,6 +240,7 @@ fn request(app: &App, args: &BuildArgs) -> Result<BuildRequest, Failure> {
             None => Ok((label.clone(), String::new())),
         })
         .collect::<Result<_, _>>()?;
+    let asked = args.limits.asked()?;
     let inputs = context::read(Path::new(context), args.file.as_deref(), args.ignorefile.as_deref())?;
     Ok(BuildRequest {
         dockerfile: inputs.dockerfile,
@@ -299,7 +259,10 @@ fn request(app: &App, args: &BuildArgs) -> Result<BuildRequest, Failure> {
         add_hosts: args.add_hosts.clone(),
         shm_size: args.shm_size.filter(|&bytes| bytes > 0),
         ulimits: args.ulimits.clone(),
-        limits: args.limits.limits(),
+        limits: asked.limits,
+        isolation: asked.isolation,
+        mitigations: asked.mitigations,
+        host_system_files: asked.host_system_files,
         outputs: outputs(args, app.host.root)?,
         source_date_epoch: epoch.map(|(_, seconds)| seconds),
     })

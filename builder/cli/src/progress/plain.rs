@@ -113,6 +113,8 @@ impl<W: Write + Send> Observer for Plain<W> {
                 state.transfer(task, digest, action, current, total);
             }
             Event::Note { task, text } => state.line(task, &format!("note: {}", clean(&text))),
+            // What of it matters to a reader comes as notes and in the task's last line.
+            Event::Job { .. } => {}
             Event::Finished { task, outcome, duration, usage, layer } => {
                 let rest = state.lines.close(task);
                 state.output(task, rest);
@@ -121,8 +123,11 @@ impl<W: Write + Send> Observer for Plain<W> {
                 state.line(task, &ending(outcome, duration, usage.as_ref(), layer.map(|(_, size)| size)));
                 let _ = writeln!(state.out);
             }
-            Event::Warning { text, .. } => {
+            Event::Warning { text, hint, .. } => {
                 let _ = writeln!(state.out, "warning: {}", clean(&text));
+                if let Some(hint) = hint {
+                    let _ = writeln!(state.out, "hint: {}", clean(&hint));
+                }
             }
         }
     }

@@ -7,7 +7,7 @@
 //! | `output` | `task`, `stream` (`stdout`, `stderr`), `text`: what a step wrote, not cut at lines; bytes that are not UTF-8 are replaced by U+FFFD |
 //! | `transfer` | `task`, `digest`, `action` (`pull`, `push`, `exists`, `export`), `current` and `total` in bytes (`total` is null where it is not known) |
 //! | `note` | `task`, `text` |
-//! | `finished` | `task`, `outcome` (`done`, `cached`, `failed`, `canceled`), `duration` in seconds, `usage` (null, or `wall`, `user`, `system` in seconds, `peak_memory`, `io_read`, `io_written` in bytes, `peak_processes`), `layer` (null, or `diff_id` and `size` in bytes) |
+//! | `finished` | `task`, `outcome` (`done`, `cached`, `failed`, `canceled`), `duration` in seconds, `usage` (null, or `wall`, `user`, `system` in seconds, `peak_memory`, `io_read`, `io_written` in bytes, `peak_processes`, `processes_total`, `processes_left`), `layer` (null, or `diff_id` and `size` in bytes) |
 //! | `warning` | `text`, `span` (null, or `start` and `end`: bytes of the Dockerfile) |
 //! | `summary` | `steps_cached`, `steps_run`, `duration`, `layers` (`diff_id`, `size`, `created_by`), `image_id`, `manifest_digest`, `names` |
 //! | `error` | the last line of a command that failed: `message`, `causes` (list), `hint` (null or text), `file` and `line` (null, or a place in a Dockerfile), `output` (null, or the last output of the step that failed), `exit_code` |
@@ -62,12 +62,14 @@ fn name(stream: Stream) -> &'static str {
 fn usage_fields(usage: &Usage) -> Value {
     json!({
         "wall": usage.wall.as_secs_f64(),
-        "user": usage.user.as_secs_f64(),
-        "system": usage.system.as_secs_f64(),
+        "user": usage.user.map(|time| time.as_secs_f64()),
+        "system": usage.system.map(|time| time.as_secs_f64()),
         "peak_memory": usage.peak_memory,
         "io_read": usage.io_read,
         "io_written": usage.io_written,
         "peak_processes": usage.peak_processes,
+        "processes_total": usage.processes_total,
+        "processes_left": usage.processes_left,
     })
 }
 
@@ -114,6 +116,10 @@ impl<W: Write + Send> Observer for RawJson<W> {
                 self.write(state, "transfer", fields);
             }
             Event::Note { task, text } => self.write(state, "note", json!({ "task": task, "text": text })),
+            Event::Job { task, report } => {
+                let report = serde_json::to_value(&report).expect("numbers and text are JSON");
+                self.write(state, "job", json!({ "task": task, "report": report }));
+            }
             Event::Finished { task, outcome, duration, usage, layer } => {
                 for stream in [Stream::Stdout, Stream::Stderr] {
                     if let Some(rest) = state.cut.remove(&(task, stream)).filter(|rest| !rest.is_empty()) {
@@ -131,9 +137,9 @@ impl<W: Write + Send> Observer for RawJson<W> {
                 });
                 self.write(state, "finished", fields);
             }
-            Event::Warning { text, span } => {
+            Event::Warning { text, span, hint } => {
                 let span = span.map(|span| json!({ "start": span.start, "end": span.end }));
-                self.write(state, "warning", json!({ "text": text, "span": span }));
+                self.write(state, "warning", json!({ "text": text, "span": span, "hint": hint }));
             }
         }
     }
@@ -172,7 +178,7 @@ mod tests {
         assert_eq!(lines[2]["text"], "\u{fffd}");
         assert_eq!(lines[4]["stream"], "stderr");
         assert_eq!(lines[5]["outcome"], "done");
-        assert_eq!(lines[5]["usage"]["user"], 0.0);
+        assert_eq!((&lines[5]["usage"]["wall"], &lines[5]["usage"]["user"]), (&json!(0.0), &Value::Null));
         assert!(lines.iter().all(|l| l["time"].is_f64()));
     }
 }

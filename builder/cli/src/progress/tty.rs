@@ -13,6 +13,7 @@ use orlop_store::Digest;
 
 use super::lines::{Lines, clean};
 use super::{Display, Summary, ending, summary_lines};
+use crate::system::console;
 use crate::{env, quantity};
 
 /// Lines of output that are kept in sight for each task.
@@ -165,9 +166,7 @@ fn one_line(title: &str, end: &str, width: usize) -> String {
 }
 
 fn width() -> usize {
-    rustix::termios::tcgetwinsize(std::io::stderr())
-        .map_or(80, |size| usize::from(size.ws_col))
-        .clamp(40, 120)
+    console::width().unwrap_or(80).clamp(40, 120)
 }
 
 impl Observer for Tty {
@@ -212,6 +211,8 @@ impl Observer for Tty {
                     running.notes.push(clean(&text));
                 }
             }
+            // What of it matters to a reader comes as notes and in the task's last line.
+            Event::Job { .. } => {}
             Event::Finished { task, outcome, duration, usage, layer } => {
                 lines.close(task);
                 if let Some(running) = tasks.remove(&task) {
@@ -223,8 +224,9 @@ impl Observer for Tty {
                     self.finish_task(running, &line, outcome == Outcome::Failed);
                 }
             }
-            Event::Warning { text, .. } => {
-                self.print(std::iter::once(format!("warning: {}", clean(&text))));
+            Event::Warning { text, hint, .. } => {
+                let hint = hint.map(|hint| format!("hint: {}", clean(&hint)));
+                self.print(std::iter::once(format!("warning: {}", clean(&text))).chain(hint));
             }
         }
     }

@@ -1,6 +1,6 @@
 //! From a [`Selection`] to files in a snapshot.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use orlop_store::Digester;
 
 use super::content;
-use super::destination::{Destination, io, shown};
+use super::destination::{Destination, Names};
 use super::error::{CopyError, CopyErrorKind};
 use super::selection::{Entry, EntryKind, Group, Origin, Selection};
 use crate::context::pattern::below_root;
@@ -44,8 +44,10 @@ pub fn apply(selection: &Selection, root: &Path, owners: &Owners<'_>) -> Result<
         }
     };
     let root = Dir::open(root).map_err(CopyErrorKind::io("open", root))?;
-    let mut writer =
-        Writer { to: Destination { root, owner, link: selection.link }, stats: CopyStats::default() };
+    let mut writer = Writer {
+        to: Destination { root, owner, link: selection.link, dialect: selection.dialect },
+        stats: CopyStats::default(),
+    };
     // Files of several words can only be meant to go into a directory, and the reference wants that said by a
     // slash; BuildKit would write one over the other. Those of one pattern are written so, the last one stays: Dockerfiles with `COPY *.jar app.jar`
     // build on it.
@@ -70,6 +72,9 @@ struct Open {
     entry: Option<usize>,
     created: bool,
     to: Dir,
+    /// What it is called there.
+    name: OsString,
+    names: Names,
 }
 
 impl Writer {
@@ -88,18 +93,20 @@ impl Writer {
                 let (found, meta) = self.to.find(&path)?;
                 let directory = dest.ends_with('/') || meta.is_some_and(|meta| meta.is_dir());
                 if several && !directory {
-                    return Err(CopyErrorKind::SeveralToOne { path: dest.to_owned() });
+                    return Err(CopyErrorKind::SeveralToOne { path: self.to.shown(&found) });
                 }
                 let (parent, name) = if directory {
                     (path, group.name.clone())
                 } else {
                     let Some(name) = found.file_name() else {
-                        return Err(CopyErrorKind::IsADirectory { path: shown(&found) });
+                        return Err(CopyErrorKind::IsADirectory { path: self.to.shown(&found) });
                     };
                     (found.parent().unwrap_or(Path::new("")).to_owned(), name.to_owned())
                 };
                 let (parent, dir) = self.to.make_dirs(&parent)?;
-                self.single(group, entry, &dir, &name, &parent.join(&name))
+                let path = parent.join(&name);
+                let mut names = self.to.names(&dir, false, &path)?;
+                self.single(group, entry, (&dir, &mut names, &name), &path)
             }
         }
     }
@@ -108,22 +115,23 @@ impl Writer {
         &mut self,
         group: &Group,
         entry: &Entry,
-        dir: &Dir,
-        name: &OsStr,
+        (dir, names, name): (&Dir, &mut Names, &OsStr),
         path: &Path,
     ) -> Result<(), CopyErrorKind> {
         match &group.origin {
-            Origin::File(_, from, source) => self.leaf(group, entry, (from, source), (dir, name), path),
+            Origin::File(_, from, source) => {
+                self.leaf(group, entry, (from, source), (dir, names, name), path)
+            }
             Origin::Inline(bytes) => {
-                self.to.clear(dir, name, path)?;
-                let mut file = dir.make_file(name).map_err(io("create", path))?;
-                file.write_all(bytes).map_err(io("write", path))?;
+                let name = self.to.clear(dir, names, name, path)?;
+                let mut file = dir.make_file(&name).map_err(self.to.io("create", path))?;
+                file.write_all(bytes).map_err(self.to.io("write", path))?;
                 self.stats.bytes += bytes.len() as u64;
                 self.file_metadata(entry, &file, path)
             }
             Origin::Remote(source) => {
-                self.to.clear(dir, name, path)?;
-                let file = dir.make_file(name).map_err(io("create", path))?;
+                let name = self.to.clear(dir, names, name, path)?;
+                let file = dir.make_file(&name).map_err(self.to.io("create", path))?;
                 let from = File::open(source).map_err(CopyErrorKind::io("open", source))?;
                 self.fill(group, entry, from, file, path)
             }
@@ -134,7 +142,9 @@ impl Writer {
     /// Everything in a directory. Each directory's metadata is set when all is in it: it may not be
     /// writable after that, and its time is its own again.
     fn tree(&mut self, group: &Group, from: &Dir, to: Dir, path: &Path) -> Result<(), CopyErrorKind> {
-        let mut open = vec![Open { entry: None, created: false, to: to.clone() }];
+        let names = self.to.names(&to, false, path)?;
+        let mut open =
+            vec![Open { entry: None, created: false, to: to.clone(), name: OsString::new(), names }];
         let mut at = PathBuf::new();
         // The source of the directory that is being filled, opened when it has a file.
         let mut source: Option<Dir> = None;
@@ -145,21 +155,25 @@ impl Writer {
                 at.pop();
                 source = None;
             }
-            let (Some(place), Some(name)) = (open.last(), entry.path.file_name()) else { continue };
+            let (Some(place), Some(name)) = (open.last_mut(), entry.path.file_name()) else { continue };
             let target = path.join(&entry.path);
             if entry.kind == EntryKind::Directory {
-                let (to, created) = self.to.enter(&place.to, name, &target)?;
+                let (to, name, created) = self.to.enter(&place.to, &mut place.names, name, &target)?;
                 if entry.implied && !created {
                     // As BuildKit does for `--parents`.
-                    place.to.set_mode(name, entry.source_mode).map_err(io("set the mode of", &target))?;
+                    place
+                        .to
+                        .set_mode(&name, entry.source_mode)
+                        .map_err(self.to.io("set the mode of", &target))?;
                 }
-                open.push(Open { entry: Some(i), created, to });
+                let names = self.to.names(&to, created, &target)?;
+                open.push(Open { entry: Some(i), created, to, name, names });
                 at.clone_from(&entry.path);
                 source = None;
                 continue;
             }
             if let EntryKind::HardLink { to: first, .. } = entry.kind
-                && self.link(group, first, &to, (&place.to, name), &target)?
+                && self.link(group, first, &to, (&place.to, &mut place.names, name), &target)?
             {
                 continue;
             }
@@ -168,7 +182,7 @@ impl Writer {
                 Some(dir) => dir,
                 None => from.descend(parent).map_err(CopyErrorKind::io("open", group.source_path(entry)))?,
             };
-            self.leaf(group, entry, (&dir, name), (&dest, name), &target)?;
+            self.leaf(group, entry, (&dir, name), (&dest, &mut place.names, name), &target)?;
             source = Some(dir);
         }
         while open.len() > 1 {
@@ -186,27 +200,30 @@ impl Writer {
         if entry.implied && !done.created {
             return Ok(());
         }
-        let name = entry.path.file_name().unwrap_or_default();
         let dir = parent.to.clone();
         self.stats.directories += 1;
-        self.metadata(entry, &dir, name, &path.join(&entry.path))
+        self.metadata(entry, &dir, &done.name, &path.join(&entry.path))
     }
 
-    /// Gives an earlier file of the same copy another name. False where the file system cannot.
+    /// Gives an earlier file of the same copy another name. False where the file system cannot, or the earlier
+    /// one may have gone by another name.
     fn link(
         &mut self,
         group: &Group,
         first: usize,
         top: &Dir,
-        (dir, name): (&Dir, &OsStr),
+        (dir, names, name): (&Dir, &mut Names, &OsStr),
         path: &Path,
     ) -> Result<bool, CopyErrorKind> {
+        if self.to.dialect.is_windows() {
+            return Ok(false);
+        }
         let Some(first) = group.entries.get(first) else { return Ok(false) };
         let Some(file) = first.path.file_name() else { return Ok(false) };
-        self.to.clear(dir, name, path)?;
+        let name = self.to.clear(dir, names, name, path)?;
         let parent = first.path.parent().unwrap_or(Path::new(""));
-        let from = top.descend(parent).map_err(io("open", parent))?;
-        if dir.make_hard_link((&from, file), name).is_err() {
+        let from = top.descend(parent).map_err(self.to.io("open", parent))?;
+        if dir.make_hard_link((&from, file), &name).is_err() {
             return Ok(false);
         }
         self.stats.files += 1;
@@ -219,19 +236,19 @@ impl Writer {
         group: &Group,
         entry: &Entry,
         (from, source): (&Dir, &OsStr),
-        (dir, name): (&Dir, &OsStr),
+        (dir, names, name): (&Dir, &mut Names, &OsStr),
         path: &Path,
     ) -> Result<(), CopyErrorKind> {
-        self.to.clear(dir, name, path)?;
-        let node = |kind, rdev| dir.make_node(name, kind, rdev).map_err(io("create", path));
+        let name = &*self.to.clear(dir, names, name, path)?;
+        let node = |kind, rdev| dir.make_node(name, kind, rdev).map_err(self.to.io("create", path));
         match &entry.kind {
             EntryKind::File { .. } | EntryKind::HardLink { .. } => {
                 let from = from.file(source).map_err(CopyErrorKind::io("open", group.source_path(entry)))?;
-                let file = dir.make_file(name).map_err(io("create", path))?;
+                let file = dir.make_file(name).map_err(self.to.io("create", path))?;
                 return self.fill(group, entry, from, file, path);
             }
             EntryKind::Symlink { target } => {
-                dir.make_symlink(target, name).map_err(io("create the link", path))?;
+                dir.make_symlink(target, name).map_err(self.to.io("create the link", path))?;
             }
             EntryKind::Fifo => node(Kind::Fifo, 0)?,
             EntryKind::CharDevice { rdev } => node(Kind::CharDevice, *rdev)?,
@@ -253,7 +270,7 @@ impl Writer {
     ) -> Result<(), CopyErrorKind> {
         let source = group.source_path(entry);
         let before = file_meta(&from).map_err(CopyErrorKind::io("look at", &source))?;
-        let bytes = content::copy(&mut from, &mut to, &before).map_err(io("write", path))?;
+        let bytes = content::copy(&mut from, &mut to, &before).map_err(self.to.io("write", path))?;
         still(group, entry, &mut from, &before)?;
         self.stats.bytes += bytes;
         self.file_metadata(entry, &to, path)
@@ -264,7 +281,7 @@ impl Writer {
         let (uid, gid) = self.to.owner.unwrap_or((entry.uid, entry.gid));
         self.stats.files += 1;
         let lost = write_metadata(file, (uid, gid), entry.mode, &entry.xattrs, entry.mtime)
-            .map_err(io("set the owner, mode and time of", path))?;
+            .map_err(self.to.io("set the owner, mode and time of", path))?;
         self.stats.attributes_lost += lost;
         Ok(())
     }
@@ -272,9 +289,9 @@ impl Writer {
     /// Owner first: changing it takes set-user-ID bits and capabilities away.
     fn metadata(&mut self, entry: &Entry, dir: &Dir, name: &OsStr, path: &Path) -> Result<(), CopyErrorKind> {
         let (uid, gid) = self.to.owner.unwrap_or((entry.uid, entry.gid));
-        dir.set_owner(name, uid, gid).map_err(io("set the owner of", path))?;
+        dir.set_owner(name, uid, gid).map_err(self.to.io("set the owner of", path))?;
         if !matches!(entry.kind, EntryKind::Symlink { .. }) {
-            dir.set_mode(name, entry.mode).map_err(io("set the mode of", path))?;
+            dir.set_mode(name, entry.mode).map_err(self.to.io("set the mode of", path))?;
         }
         for (key, value) in &entry.xattrs {
             if dir.set_xattr(name, key, value).is_err() {
@@ -283,7 +300,7 @@ impl Writer {
             }
         }
         match entry.mtime {
-            Some(time) => dir.set_mtime(name, time).map_err(io("set the time of", path)),
+            Some(time) => dir.set_mtime(name, time).map_err(self.to.io("set the time of", path)),
             None => Ok(()),
         }
     }

@@ -5,14 +5,10 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use orlop_store::{Digest, Digester};
-use rustix::fs::SeekFrom as Hole;
-use rustix::io::Errno;
 
-use crate::context::{DigestCache, Dir, Meta, file_meta};
+use crate::context::{DigestCache, Dir, Meta, copy_fast, file_meta};
 
 const BUFFER: usize = 256 * 1024;
-/// Files below this are just read and written.
-const SMALL: u64 = 64 * 1024;
 
 /// The digest of a file's content, from the cache where it knows the file, and what the file was when
 /// it had that content.
@@ -71,29 +67,10 @@ fn rested(meta: &Meta, now: SystemTime) -> bool {
 /// Copies all bytes, as cheaply as the file systems can: shared blocks, copied by the kernel, or read
 /// and written, holes left out. Returns their number.
 pub(super) fn copy(from: &mut File, to: &mut File, meta: &Meta) -> io::Result<u64> {
-    if meta.size < SMALL {
-        // Cheaper than to ask for something better; also right for files of /proc, which say 0.
-        return transfer(from, to, usize::try_from(meta.size).unwrap_or(BUFFER).max(4096));
+    if let Some(copied) = copy_fast(from, to, meta)? {
+        return Ok(copied);
     }
-    if rustix::fs::ioctl_ficlone(&*to, &*from).is_ok() {
-        return Ok(meta.size);
-    }
-    if meta.blocks.saturating_mul(512) < meta.size {
-        return copy_sparse(from, to, meta.size);
-    }
-    let mut copied = 0;
-    loop {
-        match rustix::fs::copy_file_range(&*from, None, &*to, None, 1 << 30) {
-            Ok(0) if copied > 0 => return Ok(copied),
-            Ok(n) if n > 0 => copied += n as u64,
-            // Some file systems answer 0 for files that are not empty.
-            Ok(_) => break,
-            Err(Errno::INTR) => {}
-            Err(e) if copied > 0 => return Err(e.into()),
-            Err(_) => break,
-        }
-    }
-    transfer(from, to, BUFFER)
+    transfer(from, to, usize::try_from(meta.size).unwrap_or(BUFFER).max(4096))
 }
 
 /// Reads and writes to the end.
@@ -111,28 +88,4 @@ fn transfer(from: &mut dyn Read, to: &mut dyn Write, room: usize) -> io::Result<
             Err(e) => return Err(e),
         }
     }
-}
-
-fn copy_sparse(from: &mut File, to: &mut File, size: u64) -> io::Result<u64> {
-    let mut at = 0;
-    while at < size {
-        let start = match rustix::fs::seek(&*from, Hole::Data(at)) {
-            Ok(start) => start,
-            // Only a hole is left.
-            Err(Errno::NXIO) => break,
-            // The file system knows no holes.
-            Err(Errno::INVAL | Errno::OPNOTSUPP) => at,
-            Err(e) => return Err(e.into()),
-        };
-        let end = rustix::fs::seek(&*from, Hole::Hole(start)).unwrap_or(size).min(size);
-        if end <= start {
-            break;
-        }
-        from.seek(SeekFrom::Start(start))?;
-        to.seek(SeekFrom::Start(start))?;
-        transfer(&mut from.take(end - start), to, BUFFER)?;
-        at = end;
-    }
-    to.set_len(size)?;
-    Ok(size)
 }

@@ -1,11 +1,13 @@
 //! Where in the image things go: directories that are made, links that are followed or replaced.
 
-use std::ffi::OsStr;
+use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use super::error::CopyErrorKind;
 use crate::context::{Dir, Meta};
+use crate::dialect::{Dialect, windows};
 
 /// The file system that is written to.
 #[derive(Debug)]
@@ -17,27 +19,76 @@ pub(super) struct Destination {
     /// in the way goes, and directories on the way get the mode and owner of new ones, which is what
     /// BuildKit's merge does (the reference warns of it under `--link`).
     pub(super) link: bool,
+    /// The system of the image.
+    pub(super) dialect: Dialect,
+}
+
+/// The names of a directory that is written to, as far as a name may mean one that is written otherwise.
+#[derive(Debug)]
+pub(super) struct Names(Option<HashMap<String, OsString>>);
+
+impl Names {
+    /// Those of `dir`, which is listed unless it is new.
+    pub(super) fn of(dir: &Dir, dialect: Dialect, new: bool) -> io::Result<Self> {
+        // A file system of Windows knows by itself.
+        if !dialect.is_windows() || cfg!(windows) {
+            return Ok(Self(None));
+        }
+        let list = if new { Vec::new() } else { dir.list()? };
+        Ok(Self(Some(list.into_iter().map(|name| (windows::upper(&name.to_string_lossy()), name)).collect())))
+    }
+
+    /// The name by which an entry is there, or will be.
+    fn spell(&mut self, name: &OsStr) -> OsString {
+        match &mut self.0 {
+            None => name.to_owned(),
+            Some(known) => known
+                .entry(windows::upper(&name.to_string_lossy()))
+                .or_insert_with(|| name.to_owned())
+                .clone(),
+        }
+    }
 }
 
 /// The mode of directories that are made on the way.
 const NEW_DIRECTORY: u32 = 0o755;
 
-pub(super) fn shown(path: &Path) -> String {
-    Path::new("/").join(path).display().to_string()
-}
-
-pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> CopyErrorKind {
-    CopyErrorKind::io(action, Path::new("/").join(path))
-}
-
 impl Destination {
+    /// A path in the image as messages show it.
+    pub(super) fn shown(&self, path: &Path) -> String {
+        self.dialect.show_below_root(path)
+    }
+
+    pub(super) fn io(
+        &self,
+        action: &'static str,
+        path: &Path,
+    ) -> impl FnOnce(io::Error) -> CopyErrorKind + use<> {
+        CopyErrorKind::io(action, self.shown(path))
+    }
+
+    /// A file where a directory should be on the way is the user's mistake, all else is the system's.
+    fn not_a_directory(&self, path: &Path, error: io::Error) -> CopyErrorKind {
+        match error.kind() {
+            io::ErrorKind::NotADirectory => CopyErrorKind::NotADirectory { path: self.shown(path) },
+            _ => self.io("look at", path)(error),
+        }
+    }
+
+    pub(super) fn names(&self, dir: &Dir, new: bool, path: &Path) -> Result<Names, CopyErrorKind> {
+        Names::of(dir, self.dialect, new).map_err(self.io("list", path))
+    }
+
     /// Where a path of the image leads. The last component is followed too, as far as it is a link.
     pub(super) fn find(&self, path: &Path) -> Result<(PathBuf, Option<Meta>), CopyErrorKind> {
         if self.link {
             // In a layer of its own nothing is there yet.
             return Ok((path.to_owned(), None));
         }
-        let found = self.root.resolve(path, true, &mut |_, _| true).map_err(|e| not_a_directory(path, e))?;
+        let found = self
+            .root
+            .resolve(path, true, self.dialect, &mut |_, _| true)
+            .map_err(|e| self.not_a_directory(path, e))?;
         Ok((found.path, found.meta))
     }
 
@@ -46,82 +97,100 @@ impl Destination {
         if self.link {
             return self.lay_dirs(path);
         }
-        let found = self.root.resolve(path, true, &mut |_, _| true).map_err(|e| not_a_directory(path, e))?;
+        let found = self
+            .root
+            .resolve(path, true, self.dialect, &mut |_, _| true)
+            .map_err(|e| self.not_a_directory(path, e))?;
         match found.meta {
             Some(meta) if meta.is_dir() => return Ok((found.path, found.dir)),
-            Some(_) => return Err(CopyErrorKind::NotADirectory { path: shown(path) }),
+            Some(_) => return Err(CopyErrorKind::NotADirectory { path: self.shown(path) }),
             None => {}
         }
         let mut dir = found.dir;
         for name in &found.rest {
             self.make_dir(&dir, name, path)?;
-            dir = dir.dir(name).map_err(io("open", path))?;
+            dir = dir.dir(name).map_err(self.io("open", path))?;
         }
         Ok((found.path, dir))
     }
 
     fn make_dir(&self, dir: &Dir, name: &OsStr, path: &Path) -> Result<(), CopyErrorKind> {
-        dir.make_dir(name).map_err(io("create the directory", path))?;
+        dir.make_dir(name).map_err(self.io("create the directory", path))?;
         // A set-group-ID directory hands down its group and that bit.
-        let inherited = dir.stat(name).map_err(io("look at", path))?.mode & 0o2000;
+        let inherited = dir.stat(name).map_err(self.io("look at", path))?.mode & 0o2000;
         if let Some((uid, gid)) = self.owner {
-            dir.set_owner(name, uid, gid).map_err(io("set the owner of", path))?;
+            dir.set_owner(name, uid, gid).map_err(self.io("set the owner of", path))?;
         }
-        dir.set_mode(name, NEW_DIRECTORY | inherited).map_err(io("set the mode of", path))
+        dir.set_mode(name, NEW_DIRECTORY | inherited).map_err(self.io("set the mode of", path))
     }
 
     fn lay_dirs(&self, path: &Path) -> Result<(PathBuf, Dir), CopyErrorKind> {
         let mut dir = self.root.clone();
+        let mut real = PathBuf::new();
         for component in path.components() {
             let Component::Normal(name) = component else { continue };
-            let found = dir.find(name).map_err(io("look at", path))?;
-            if found.is_some_and(|meta| !meta.is_dir()) {
-                dir.remove(name).map_err(io("replace", path))?;
+            let found = dir.spelled(name, self.dialect).map_err(self.io("look at", path))?;
+            let (name, meta) = match found {
+                Some((name, meta)) => (name, Some(meta)),
+                None => (name.to_owned(), None),
+            };
+            if meta.is_some_and(|meta| !meta.is_dir()) {
+                dir.remove(&name).map_err(self.io("replace", path))?;
             }
-            if !found.is_some_and(|meta| meta.is_dir()) {
-                dir.make_dir(name).map_err(io("create the directory", path))?;
+            if !meta.is_some_and(|meta| meta.is_dir()) {
+                dir.make_dir(&name).map_err(self.io("create the directory", path))?;
             }
             let (uid, gid) = self.owner.unwrap_or((0, 0));
-            dir.set_owner(name, uid, gid).map_err(io("set the owner of", path))?;
-            dir.set_mode(name, NEW_DIRECTORY).map_err(io("set the mode of", path))?;
-            dir = dir.dir(name).map_err(io("open", path))?;
+            dir.set_owner(&name, uid, gid).map_err(self.io("set the owner of", path))?;
+            dir.set_mode(&name, NEW_DIRECTORY).map_err(self.io("set the mode of", path))?;
+            dir = dir.dir(&name).map_err(self.io("open", path))?;
+            real.push(name);
         }
-        Ok((path.to_owned(), dir))
+        Ok((real, dir))
     }
 
-    /// Makes way for something that is no directory.
-    pub(super) fn clear(&self, dir: &Dir, name: &OsStr, path: &Path) -> Result<(), CopyErrorKind> {
-        match dir.find(name).map_err(io("look at", path))? {
+    /// Makes way for something that is no directory; the name that it gets: that of what is in its way, where
+    /// the system takes both for the same.
+    pub(super) fn clear(
+        &self,
+        dir: &Dir,
+        names: &mut Names,
+        name: &OsStr,
+        path: &Path,
+    ) -> Result<OsString, CopyErrorKind> {
+        let name = names.spell(name);
+        match dir.find(&name).map_err(self.io("look at", path))? {
             Some(meta) if meta.is_dir() && !self.link => {
-                Err(CopyErrorKind::IsADirectory { path: shown(path) })
+                return Err(CopyErrorKind::IsADirectory { path: self.shown(path) });
             }
-            Some(_) => dir.remove(name).map_err(io("replace", path)),
-            None => Ok(()),
+            Some(_) => dir.remove(&name).map_err(self.io("replace", path))?,
+            None => {}
         }
+        Ok(name)
     }
 
-    /// A directory in a directory, as part of a tree that is copied; and whether it is new.
-    pub(super) fn enter(&self, dir: &Dir, name: &OsStr, path: &Path) -> Result<(Dir, bool), CopyErrorKind> {
-        let created = match dir.find(name).map_err(io("look at", path))? {
+    /// A directory in a directory, as part of a tree that is copied; its name, and whether it is new.
+    pub(super) fn enter(
+        &self,
+        dir: &Dir,
+        names: &mut Names,
+        name: &OsStr,
+        path: &Path,
+    ) -> Result<(Dir, OsString, bool), CopyErrorKind> {
+        let name = names.spell(name);
+        let created = match dir.find(&name).map_err(self.io("look at", path))? {
             Some(meta) if meta.is_dir() => false,
-            Some(_) if !self.link => return Err(CopyErrorKind::NotADirectory { path: shown(path) }),
+            Some(_) if !self.link => return Err(CopyErrorKind::NotADirectory { path: self.shown(path) }),
             Some(_) => {
-                dir.remove(name).map_err(io("replace", path))?;
+                dir.remove(&name).map_err(self.io("replace", path))?;
                 true
             }
             None => true,
         };
         if created {
-            dir.make_dir(name).map_err(io("create the directory", path))?;
+            dir.make_dir(&name).map_err(self.io("create the directory", path))?;
         }
-        Ok((dir.dir(name).map_err(io("open", path))?, created))
-    }
-}
-
-/// A file where a directory should be on the way is the user's mistake, all else is the system's.
-fn not_a_directory(path: &Path, error: io::Error) -> CopyErrorKind {
-    match error.kind() {
-        io::ErrorKind::NotADirectory => CopyErrorKind::NotADirectory { path: shown(path) },
-        _ => io("look at", path)(error),
+        let entered = dir.dir(&name).map_err(self.io("open", path))?;
+        Ok((entered, name, created))
     }
 }

@@ -2,18 +2,24 @@
 
 use std::path::Path;
 
-use super::destination::{Destination, io};
-use super::{CopyError, CopyRequest, Source, apply, select};
+use super::destination::Destination;
+use super::{CopyError, CopyErrorKind, CopyRequest, Source, apply, select};
 use crate::context::{Dir, NoCache, SourceTree};
+use crate::dialect::{Dialect, ImagePath};
 
 /// Makes `path` and what is missing above it inside `root`, with mode 0755 and this owner. A directory that
 /// is there stays as it is.
 ///
 /// # Errors
 /// When something that is no directory is in the way, or the system says no.
-pub fn make_directory(root: &Path, path: &Path, owner: (u32, u32)) -> Result<(), CopyError> {
-    let root = Dir::open(root).map_err(io("open", Path::new("")))?;
-    Destination { root, owner: Some(owner), link: false }.make_dirs(path)?;
+pub fn make_directory(
+    root: &Path,
+    path: &ImagePath,
+    owner: (u32, u32),
+    dialect: Dialect,
+) -> Result<(), CopyError> {
+    let root = Dir::open(root).map_err(CopyErrorKind::io("open", root))?;
+    Destination { root, owner: Some(owner), link: false, dialect }.make_dirs(&path.below_root())?;
     Ok(())
 }
 
@@ -24,15 +30,16 @@ pub fn make_directory(root: &Path, path: &Path, owner: (u32, u32)) -> Result<(),
 /// When there is nothing at that path, or the system says no.
 pub fn fill_directory(
     dir: &Path,
-    from: Option<(&Path, &str)>,
+    from: Option<(&Path, &str, Dialect)>,
     mode: u32,
     owner: (u32, u32),
 ) -> Result<(), CopyError> {
-    if let Some((root, path)) = from {
-        let tree = SourceTree::root(root).map_err(|e| super::CopyErrorKind::io("open", root)(e.source))?;
+    if let Some((root, path, dialect)) = from {
+        let tree = SourceTree::root(root, dialect).map_err(|e| CopyErrorKind::io("open", root)(e.source))?;
         let request = CopyRequest {
             sources: vec![Source::Path(format!("{}/", path.trim_end_matches('/')))],
             dest: "/".to_owned(),
+            dialect,
             ..CopyRequest::default()
         };
         let selection = select(&request, &tree, &NoCache)?;
@@ -40,8 +47,8 @@ pub fn fill_directory(
     }
     let parent = dir.parent().unwrap_or(Path::new("/"));
     let name = dir.file_name().unwrap_or_default();
-    let parent = Dir::open(parent).map_err(super::CopyErrorKind::io("open", parent))?;
-    parent.set_owner(name, owner.0, owner.1).map_err(super::CopyErrorKind::io("set the owner of", dir))?;
-    parent.set_mode(name, mode).map_err(super::CopyErrorKind::io("set the mode of", dir))?;
+    let parent = Dir::open(parent).map_err(CopyErrorKind::io("open", parent))?;
+    parent.set_owner(name, owner.0, owner.1).map_err(CopyErrorKind::io("set the owner of", dir))?;
+    parent.set_mode(name, mode).map_err(CopyErrorKind::io("set the mode of", dir))?;
     Ok(())
 }

@@ -4,6 +4,7 @@ use std::io;
 
 use crate::context::ArchiveError;
 use crate::context::pattern::PatternError;
+use crate::dialect::PathFault;
 
 /// Why a COPY or ADD cannot be done.
 #[derive(Debug)]
@@ -57,6 +58,30 @@ pub enum CopyErrorKind {
         owner: String,
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A name that a Windows image cannot have.
+    #[error("`{path}` cannot be in a Windows image: it {fault}")]
+    Name {
+        /// The file, relative to the source tree.
+        path: String,
+        /// Why.
+        fault: PathFault,
+    },
+    /// A file that a Windows image cannot have.
+    #[error("`{path}` cannot be in a Windows image: it is {what}")]
+    NotOnWindows {
+        /// The file, relative to the source tree.
+        path: String,
+        /// What it is.
+        what: &'static str,
+    },
+    /// Two files that Windows takes for one.
+    #[error("`{path}` and `{other}` differ only by case, and in a Windows image that is the same file")]
+    SameName {
+        /// The second, relative to the source tree.
+        path: String,
+        /// The first.
+        other: String,
     },
     /// A file changed between the time it was looked at and the time it was copied.
     #[error("`{path}` changed while it was copied")]
@@ -143,6 +168,12 @@ impl CopyError {
             }
             CopyErrorKind::IsADirectory { path } => {
                 Some(format!("end the destination with `/` to copy into a directory, as in `{path}/`"))
+            }
+            CopyErrorKind::Name { .. } | CopyErrorKind::NotOnWindows { .. } => {
+                Some("leave it out with `--exclude`, in `.dockerignore`, or give it another name".to_owned())
+            }
+            CopyErrorKind::SameName { path, .. } => {
+                Some(format!("rename one of them, or leave it out: `{path}` in `.dockerignore`"))
             }
             CopyErrorKind::Changed { .. } => Some("build again when nothing writes to it".to_owned()),
             CopyErrorKind::Owner { .. } => Some("numbers always work: `--chown=1000:1000`".to_owned()),

@@ -11,7 +11,7 @@ use super::error::{CopyError, CopyErrorKind};
 use super::selection::{Entry, EntryKind, Group, Origin, Selection};
 use super::sources::{self, Pick};
 use super::walk::Walker;
-use super::{CopyRequest, RemoteFile, Source};
+use super::{CopyRequest, RemoteFile, Source, windows};
 use crate::context::pattern::PatternList;
 use crate::context::{DigestCache, Inherited, Kind, SourceTree, Time};
 
@@ -61,8 +61,12 @@ pub fn select(
     }
     // Here-documents come last, wherever they were written.
     groups.sort_by_key(|group| matches!(group.origin, Origin::Inline(_)));
+    if request.dialect.is_windows() {
+        windows::fit(&mut groups, tree.dialect())?;
+    }
     Ok(Selection {
         groups,
+        dialect: request.dialect,
         dest: destination(request),
         chown: request.chown.clone(),
         link: request.link && request.chmod.is_none(),

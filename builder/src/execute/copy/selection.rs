@@ -1,12 +1,13 @@
 //! What a COPY takes: everything about the files that ends up in the image, and nothing about where.
 
 use std::ffi::OsString;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use orlop_store::{Digest, Digester};
 
-use crate::context::{Dir, FileStat, Time};
+use crate::context::pattern::slashed;
+use crate::context::{Dir, FileStat, Time, name_bytes};
+use crate::dialect::Dialect;
 
 /// The result of [`select`](super::select): files with all that they will be, still where they were.
 #[derive(Debug)]
@@ -16,6 +17,8 @@ pub struct Selection {
     pub(super) dest: String,
     pub(super) chown: Option<String>,
     pub(super) link: bool,
+    /// The system of the image that it is copied into.
+    pub(super) dialect: Dialect,
     pub(super) unmatched: Vec<usize>,
 }
 
@@ -150,7 +153,7 @@ impl Selection {
         for group in &self.groups {
             let name = Path::new(&group.name);
             if group.is_directory() {
-                out.push((format!("{}/", name.display()), "content of a directory".to_owned()));
+                out.push((format!("{}/", slashed(name)), "content of a directory".to_owned()));
             }
             for entry in &group.entries {
                 // A path joined with nothing would end in a slash.
@@ -161,9 +164,9 @@ impl Selection {
                 }
                 // Names that are no text look alike when they are shown.
                 if path.to_str().is_none() {
-                    what = format!("{what} named {}", Digest::of(path.as_os_str().as_bytes()));
+                    what = format!("{what} named {}", Digest::of(name_bytes(path.as_os_str())));
                 }
-                out.push((path.display().to_string(), what));
+                out.push((slashed(&path).into_owned(), what));
             }
         }
         out
@@ -191,7 +194,7 @@ impl Entry {
             EntryKind::HardLink { to, digest, .. } => format!("hard link {to} {digest}"),
             EntryKind::Symlink { target } => match target.to_str() {
                 Some(target) => format!("symlink to {target}"),
-                None => format!("symlink to {}", Digest::of(target.as_bytes())),
+                None => format!("symlink to {}", Digest::of(name_bytes(target))),
             },
             EntryKind::Fifo => "fifo".to_owned(),
             EntryKind::CharDevice { rdev } => format!("character device {rdev}"),
@@ -204,7 +207,7 @@ impl Entry {
         }
         if !self.xattrs.is_empty() {
             let mut digester = Digester::new();
-            for part in self.xattrs.iter().flat_map(|(key, value)| [key.as_bytes(), value]) {
+            for part in self.xattrs.iter().flat_map(|(key, value)| [name_bytes(key), value]) {
                 digester.update(&(part.len() as u64).to_le_bytes());
                 digester.update(part);
             }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::error::CopyErrorKind;
 use crate::context::pattern::{Glob, Verdict, below_root, clean, has_wildcard};
 use crate::context::{Dir, Meta, SourceTree};
+use crate::dialect::Dialect;
 
 /// A file or directory that a word names.
 #[derive(Debug)]
@@ -67,7 +68,12 @@ fn expand(
     let Some((glob, rest)) = globs.split_first() else { return Ok(()) };
     for name in dir.list().map_err(CopyErrorKind::io("list", path))? {
         let found = path.join(&name);
-        if !glob.matches(&name.to_string_lossy()) || !worth_a_look(tree, &found) {
+        let text = name.to_string_lossy();
+        let matches = match tree.dialect() {
+            Dialect::Linux => glob.matches(&text),
+            Dialect::Windows => glob.matches_folded(&text),
+        };
+        if !matches || !worth_a_look(tree, &found) {
             continue;
         }
         let Some(meta) = dir.find(&name).map_err(CopyErrorKind::io("look at", &found))? else { continue };
@@ -129,11 +135,12 @@ fn holds_something(tree: &SourceTree, dir: &Dir, path: &Path) -> Result<bool, Co
 /// What is at a path, links followed inside the tree; `None` where nothing is or it is ignored.
 pub(super) fn pick(tree: &SourceTree, path: &Path) -> Result<Option<Pick>, CopyErrorKind> {
     let name = path.file_name().map(OsStr::to_owned).unwrap_or_default();
-    let found = match tree.dir().resolve(path, true, &mut |path, meta| visible(tree, path, meta)) {
-        Ok(found) => found,
-        Err(e) if e.kind() == io::ErrorKind::NotADirectory => return Ok(None),
-        Err(e) => return Err(CopyErrorKind::io("look at", path)(e)),
-    };
+    let found =
+        match tree.dir().resolve(path, true, tree.dialect(), &mut |path, meta| visible(tree, path, meta)) {
+            Ok(found) => found,
+            Err(e) if e.kind() == io::ErrorKind::NotADirectory => return Ok(None),
+            Err(e) => return Err(CopyErrorKind::io("look at", path)(e)),
+        };
     let Some(meta) = found.meta else { return Ok(None) };
     if meta.is_dir()
         && !found.path.as_os_str().is_empty()
@@ -150,7 +157,7 @@ pub(super) fn pick(tree: &SourceTree, path: &Path) -> Result<Option<Pick>, CopyE
 pub(super) fn missing(tree: &SourceTree, word: &str, path: &Path) -> CopyErrorKind {
     let written = if word.is_empty() { "/" } else { word };
     let mut ignored = None;
-    let found = tree.dir().resolve(path, true, &mut |path, _| {
+    let found = tree.dir().resolve(path, true, tree.dialect(), &mut |path, _| {
         if let (None, Verdict::Matched(line)) = (&ignored, tree.ignore().verdict(path)) {
             ignored = Some((line, tree.ignore().line(line).to_owned()));
         }

@@ -3,6 +3,7 @@
 mod destination;
 mod selection;
 mod unpacking;
+mod windows;
 
 use std::collections::BTreeMap;
 use std::fs;

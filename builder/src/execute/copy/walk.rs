@@ -10,7 +10,7 @@ use super::chmod::Chmod;
 use super::content;
 use super::error::CopyErrorKind;
 use super::selection::{Entry, EntryKind};
-use crate::context::pattern::{Inherited, PatternList};
+use crate::context::pattern::{Inherited, PatternList, slashed};
 use crate::context::{DigestCache, Dir, Kind, Meta, SourceTree, Xattrs};
 
 /// Deeper trees than this are refused: writing one keeps a directory open for each level.
@@ -105,13 +105,13 @@ impl Walker<'_> {
         let (ignored, ignore_below) = if ignore.is_empty() {
             (false, Inherited::default())
         } else {
-            let (verdict, below) = ignore.decide(&real.to_string_lossy(), &place.ignore);
+            let (verdict, below) = ignore.decide(&slashed(&real), &place.ignore);
             (verdict.is_match(), below)
         };
         if ignored && !ignore.may_hold_exceptions(&real) {
             return Ok(None);
         }
-        let text = path.to_string_lossy();
+        let text = slashed(&path);
         let (excluded, exclude_below) = self.excludes.decide(&text, &place.exclude);
         let (included, include_below) = match &self.includes {
             None => (true, Inherited::default()),

@@ -48,25 +48,9 @@ pub(super) fn check_names(dir: &[u8], children: &[Child], below: &StackDir<'_>) 
 }
 
 impl Changes {
-    /// A file and its streams: all of them, as soon as one is in the layer.
-    pub(super) fn take_streams(&mut self) {
-        let mut groups: HashMap<(usize, Vec<u8>), Vec<usize>> = HashMap::new();
-        for (i, node) in self.nodes.iter().enumerate().skip(1) {
-            let file = stream_of(&node.name).map_or(&node.name[..], |(file, _)| file);
-            groups.entry((node.parent, file.to_vec())).or_default().push(i);
-        }
-        for group in groups.into_values().filter(|group| group.len() > 1) {
-            let present = |&&i: &&usize| matches!(self.nodes[i].what, What::Present { .. });
-            if group.iter().any(|&i| self.nodes[i].emit) {
-                for i in group.iter().filter(present).copied().collect::<Vec<_>>() {
-                    self.nodes[i].emit = true;
-                }
-            }
-        }
-    }
-
     /// Writes the layer: its parts first, then every directory before what is in it, and a file's streams right
-    /// behind it. Of no changes nothing is written.
+    /// behind it. Of no changes nothing is written. To Windows a file is new with all its streams: those that an
+    /// earlier layer has of it are none of the new one's.
     pub(super) fn write_windows<W: Write>(
         &self,
         root: BorrowedFd<'_>,
@@ -92,6 +76,14 @@ impl Changes {
                 if let Some((file, _)) = stream_of(&node.name) {
                     streams.entry((node.parent, file)).or_default().push(i);
                 }
+            }
+        }
+        for (&(parent, file), which) in &streams {
+            let mut path = self.path(parent);
+            push(&mut path, file);
+            if let (false, Some(&first)) = (dirs.contains_key(&path), which.first()) {
+                let why = format!("it is a stream of `{}`, which this step does not write", shown(&path));
+                return Err(DiffError::NotForWindows { path: shown(&self.path(first)), why });
             }
         }
         let mut first_names: HashMap<(u64, u64), Vec<u8>> = HashMap::new();

@@ -246,13 +246,31 @@ fn deletions(subject: &Subject) {
 fn streams(subject: &Subject) {
     let base = base(subject);
     let (_, entries) = step(subject, &base, |root| {
-        fs::write(root.join("App/Read.Me.bak"), "b").unwrap();
+        fs::create_dir(root.join("App/new")).unwrap();
+        for name in ["a", "a.bak", "a:one", "a:two"] {
+            fs::write(root.join("App/new").join(name), name).unwrap();
+        }
+        fs::write(root.join("App/new:of-a-directory"), "d").unwrap();
         fs::write(root.join("App/Read.Me"), "changed").unwrap();
     });
-    let at = entries.iter().position(|(read, _)| path(read) == "Files/App/Read.Me").unwrap();
-    let (stream, content) = &entries[at + 1];
-    assert_eq!(stream.kind, ReadKind::Stream { name: b"zone".to_vec(), size: 1 });
-    assert_eq!((path(stream).as_str(), &content[..]), ("Files/App/Read.Me", &b"z"[..]));
+    let kinds: Vec<_> = entries.iter().map(|(read, _)| (path(read), &read.kind)).skip(3).collect();
+    let stream = |name: &str, size| ReadKind::Stream { name: name.into(), size };
+    let expected = [
+        ("Files/App/Read.Me", ReadKind::File { size: 7 }),
+        ("Files/App/new", ReadKind::Directory),
+        ("Files/App/new", stream("of-a-directory", 1)),
+        ("Files/App/new/a", ReadKind::File { size: 1 }),
+        ("Files/App/new/a", stream("one", 5)),
+        ("Files/App/new/a", stream("two", 5)),
+        ("Files/App/new/a.bak", ReadKind::File { size: 5 }),
+    ];
+    let found: Vec<_> = kinds.iter().filter(|(path, _)| path != "Files/App/second").collect();
+    let found: Vec<_> = found.iter().map(|(path, kind)| (path.as_str(), (*kind).clone())).collect();
+    assert_eq!(found, expected);
+    let active = subject.driver.prepare(&base).unwrap();
+    fs::write(active.path().join("App/Read.Me:late"), "x").unwrap();
+    let error = subject.driver.diff(&active).unwrap_err();
+    assert!(matches!(error, SnapshotError::Diff(DiffError::NotForWindows { .. })), "{error:?}");
 }
 
 fn refused(subject: &Subject) {

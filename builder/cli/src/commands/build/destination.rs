@@ -1,7 +1,6 @@
 //! `-o DEST`: BuildKit's syntax, comma-separated `key=value` with CSV's quotes.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,6 +9,7 @@ use orlop_builder::output::{Compression, Destination, Output, Packing};
 use orlop_store::Reference;
 
 use crate::fields;
+use crate::system::console;
 
 /// Reads one `-o`. Only `root` of the machine gives files of `type=local` to their owners.
 pub(super) fn parse(text: &str, root: bool) -> Result<Output, String> {
@@ -127,8 +127,8 @@ fn stdout() -> Result<Destination, String> {
                 .to_owned(),
         );
     }
-    rustix::io::dup(&out)
-        .map(|fd| Destination::Open(Arc::new(File::from(fd))))
+    console::stdout_file()
+        .map(|file| Destination::Open(Arc::new(file)))
         .map_err(|error| format!("standard output cannot be used: {error}"))
 }
 
@@ -236,7 +236,7 @@ impl Keys<'_> {
             return Err(self.bad("`force-compression` needs `compression=`"));
         }
         let annotations = self.annotations()?;
-        Ok(Packing { compression, force, annotations })
+        Ok(Packing { compression, force, foreign: false, annotations })
     }
 
     /// `annotation.KEY=VALUE` and `annotation-manifest.KEY=VALUE`; those of indexes and descriptors have

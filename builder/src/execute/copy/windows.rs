@@ -1,0 +1,78 @@
+//! Files on their way into a Windows image: what such an image can have of them.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use super::error::{CopyError, CopyErrorKind};
+use super::selection::{Entry, EntryKind, Group};
+use crate::dialect::{Dialect, windows};
+
+/// Takes away what has no meaning in a Windows image, owner and permission bits, and refuses what cannot be in
+/// one. Attributes are kept where the source is such an image itself.
+pub(super) fn fit(groups: &mut [Group], from: Dialect) -> Result<(), CopyError> {
+    // By folded path below the destination: what was there first.
+    let mut seen = HashMap::new();
+    for group in groups {
+        let word = group.word;
+        if !group.is_directory() {
+            name(group, Path::new(&group.name)).map_err(|kind| kind.of(word))?;
+        }
+        for i in 0..group.entries.len() {
+            check(group, &group.entries[i], &mut seen).map_err(|kind| kind.of(word))?;
+        }
+        for entry in &mut group.entries {
+            (entry.uid, entry.gid) = (0, 0);
+            entry.mode = if entry.kind == EntryKind::Directory { 0o755 } else { 0o644 };
+            entry.source_mode = entry.mode;
+            if !from.is_windows() {
+                entry.xattrs.clear();
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A file below the destination, and the path that it has in the source tree.
+type Seen = HashMap<String, (PathBuf, PathBuf)>;
+
+fn check(group: &Group, entry: &Entry, seen: &mut Seen) -> Result<(), CopyErrorKind> {
+    let kind = match entry.kind {
+        EntryKind::Fifo => Some("a named pipe"),
+        EntryKind::CharDevice { .. } | EntryKind::BlockDevice { .. } => Some("a device"),
+        _ => None,
+    };
+    if let Some(what) = kind {
+        let path = group.source_path(entry).display().to_string();
+        return Err(CopyErrorKind::NotOnWindows { path, what });
+    }
+    name(group, &entry.path)?;
+    let path = if group.is_directory() { entry.path.clone() } else { PathBuf::from(&group.name) };
+    let source = group.source_path(entry);
+    let folded = windows::upper(&path.to_string_lossy());
+    // The same path again is only written over, as everywhere.
+    match seen.insert(folded, (path.clone(), source.clone())) {
+        Some((first, other)) if first != path => Err(CopyErrorKind::SameName {
+            path: source.display().to_string(),
+            other: other.display().to_string(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// The last name of a path; those before it are entries of their own.
+fn name(group: &Group, path: &Path) -> Result<(), CopyErrorKind> {
+    let Some(name) = path.file_name() else { return Ok(()) };
+    let shown = || match &group.origin {
+        super::selection::Origin::Directory(root, _) => root.join(path).display().to_string(),
+        _ => path.display().to_string(),
+    };
+    let fault = match name.to_str() {
+        Some(name) => windows::name_fault(name),
+        // What is no text on Linux has no name on Windows at all.
+        None => Some(crate::dialect::PathFault::Encoding),
+    };
+    match fault {
+        Some(fault) => Err(CopyErrorKind::Name { path: shown(), fault }),
+        None => Ok(()),
+    }
+}
