@@ -155,6 +155,7 @@ pub struct Active {
     #[cfg(unix)]
     mount: Option<overlay::Mount>,
     work: WorkDir,
+    #[cfg(unix)]
     holds: Vec<Hold>,
 }
 

@@ -27,8 +27,10 @@ use listing::Listing;
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Deviations {
     /// Real device nodes can not be made: rootless.
+    #[cfg_attr(windows, expect(dead_code, reason = "only for checks of Unix"))]
     pub(crate) no_devices: bool,
     /// Only the caller's own id exists.
+    #[cfg_attr(windows, expect(dead_code, reason = "only for checks of Unix"))]
     pub(crate) one_id: bool,
     /// Writing to one name of a lower file leaves the other names alone (overlayfs breaks hard links up).
     pub(crate) breaks_links: bool,

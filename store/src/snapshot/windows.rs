@@ -131,7 +131,9 @@ fn plain(path: &Path) -> PathBuf {
     const SHORT: usize = 247;
     let text = path.to_str().and_then(|text| text.strip_prefix(r"\\?\"));
     match text {
-        Some(text) if text.encode_utf16().count() <= SHORT && text.as_bytes().get(1) == Some(&b':') => text.into(),
+        Some(text) if text.encode_utf16().count() <= SHORT && text.as_bytes().get(1) == Some(&b':') => {
+            text.into()
+        }
         _ => path.to_owned(),
     }
 }
@@ -161,7 +163,6 @@ impl SnapshotDriver for CloneDriver {
             before: made.table,
             found: Mutex::default(),
             work: made.work,
-            holds: Vec::new(),
         })
     }
 

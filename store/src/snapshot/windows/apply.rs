@@ -13,9 +13,9 @@ use super::link::{self, Link};
 use super::table::{Note, Notes};
 use super::walk::{Opened, join, split};
 use crate::digest::{Digest, Digester};
-use crate::layer::UnpackError;
 use crate::layer::tar::{Chunk, Entry, Reader, Time, shown};
 use crate::layer::windows::{self, Attributes, Metadata, ReadKind, Top, fold};
+use crate::layer::{Ownership, UnpackError};
 use crate::nt::{self, Dir, FileTime, Kind, Times};
 
 /// Unpacks all entries of `reader` over the tree `root`, of which `notes` tell what it cannot hold.
@@ -23,8 +23,10 @@ pub(crate) fn apply<R: Read>(
     reader: &mut Reader<R>,
     root: &Dir,
     notes: &mut Notes,
+    ownership: Ownership,
 ) -> Result<(), UnpackError> {
-    let mut unpack = Unpack { root, notes, made: BTreeMap::new(), dirs: BTreeMap::new(), way: Vec::new() };
+    let mut unpack =
+        Unpack { root, notes, ownership, made: BTreeMap::new(), dirs: BTreeMap::new(), way: Vec::new() };
     while let Some(entry) = reader.next_entry()? {
         let at = At { entry: &entry };
         let Some(read) = windows::read(&entry).map_err(|e| at.format(&e))? else {
@@ -40,6 +42,7 @@ pub(crate) fn apply<R: Read>(
 struct Unpack<'a> {
     root: &'a Dir,
     notes: &'a mut Notes,
+    ownership: Ownership,
     /// What this layer has made, by folded path: its spelling where it is no directory.
     made: BTreeMap<Vec<u8>, Option<String>>,
     /// What its directories get once everything is in them.
@@ -210,11 +213,12 @@ impl Unpack<'_> {
         mtime: Time,
         reader: &mut Reader<R>,
     ) -> Result<(), UnpackError> {
+        let ownership = self.ownership;
         let dir = self.parent(at, path)?;
         let mut file = dir.make_file(name.as_ref()).map_err(at.io("make"))?;
         let (_, content) = fill(&mut file, reader, at)?;
         drop(file);
-        dress(dir, name, metadata, mtime).map_err(at.io("set what belongs to"))?;
+        dress(dir, name, metadata, mtime, ownership).map_err(at.io("set what belongs to"))?;
         let said = self.notes.said.keep(metadata);
         self.notes.set(path, Note { content: Some(content), said, ..Note::default() });
         Ok(())
@@ -282,6 +286,7 @@ impl Unpack<'_> {
         let target = std::str::from_utf8(target).map_err(|_| at.impossible("its target is no Unicode"))?;
         let link = Link { mount_point: metadata.mount_point, target: target.to_owned() };
         let data = link::build(&link).ok_or_else(|| at.impossible("its target is too long"))?;
+        let ownership = self.ownership;
         let says_directory = metadata.attributes.is_some_and(|a| a.contains(Attributes::DIRECTORY));
         let dir = self.parent(at, path)?;
         if metadata.mount_point || says_directory {
@@ -290,7 +295,7 @@ impl Unpack<'_> {
             drop(dir.make_file(name.as_ref()).map_err(at.io("make"))?);
         }
         dir.set_reparse(name.as_ref(), &data).map_err(at.io("make the link"))?;
-        dress(dir, name, metadata, mtime).map_err(at.io("set what belongs to"))?;
+        dress(dir, name, metadata, mtime, ownership).map_err(at.io("set what belongs to"))?;
         let said = self.notes.said.keep(metadata);
         self.notes.set(path, Note { reparse: Some(Digest::of(&data)), said, ..Note::default() });
         Ok(())
@@ -359,7 +364,7 @@ impl Unpack<'_> {
             let (parent, name) = split(&path);
             // Spelled as the tree has it or not, it is the same directory.
             let dir = dirs.open(parent).map_err(fail)?;
-            dress(dir, name, &metadata, mtime).map_err(fail)?;
+            dress(dir, name, &metadata, mtime, self.ownership).map_err(fail)?;
         }
         Ok(())
     }
@@ -396,8 +401,8 @@ fn fill<R: Read>(file: &mut File, reader: &mut Reader<R>, at: &At<'_>) -> Result
 }
 
 /// Gives `name` security, attributes and times.
-fn dress(dir: &Dir, name: &str, metadata: &Metadata, mtime: Time) -> io::Result<()> {
-    if let Some(security) = &metadata.security {
+fn dress(dir: &Dir, name: &str, metadata: &Metadata, mtime: Time, ownership: Ownership) -> io::Result<()> {
+    if let Some(security) = metadata.security.as_ref().filter(|_| ownership == Ownership::Keep) {
         set_security(dir, name, security.as_bytes())?;
     }
     let created = metadata.created.unwrap_or(mtime);

@@ -85,7 +85,7 @@ impl CloneDriver {
         let failed =
             |source| SnapshotError::Layer(LayerError::Unpack { layer: format!("layer {diff_id}"), source });
         let mut reader = Reader::new(layers.tar(below, diff_id)?);
-        apply::apply(&mut reader, root, notes).map_err(failed)?;
+        apply::apply(&mut reader, root, notes, layers.ownership).map_err(failed)?;
         reader.drain().map_err(|e| failed(e.into()))
     }
 

@@ -131,9 +131,13 @@ pub(crate) fn digest(file: &mut impl Read) -> io::Result<(u64, Digest)> {
     Ok((size, digester.finish()))
 }
 
-/// What counts of the security descriptor that something has. That of the root is the store's.
-pub(crate) fn security(dir: &Dir, seen: &Seen) -> io::Result<Digest> {
-    Ok(if seen.path.is_empty() { Digest::of(b"") } else { mark(&dir.security(&seen.name)?) })
+/// What counts of the security descriptor that something has; none where nothing does. That of the root is the
+/// store's.
+pub(crate) fn security(dir: &Dir, seen: &Seen) -> io::Result<Option<Digest>> {
+    if seen.path.is_empty() {
+        return Ok(None);
+    }
+    Ok(mark(&dir.security(&seen.name)?))
 }
 
 /// What a listing does not tell, read anew. What layers said of it stays as `said` has it.
@@ -167,7 +171,7 @@ pub(crate) fn take(root: &Dir, notes: Notes, session: &str, stepped: bool) -> Re
     for seen in walk(root)? {
         let dir = dirs.at(split(&seen.path).0)?;
         let security = security(dir, &seen).map_err(fail("read the security of", &seen.path))?;
-        let row = Row::new(&seen.stat, Some(security), notes.get(&seen.path));
+        let row = Row::new(&seen.stat, security, notes.get(&seen.path));
         table.rows.insert(seen.path, row);
     }
     table.said = notes.said;
@@ -193,7 +197,7 @@ pub(crate) fn is_sound(root: &Dir, table: &Table) -> Result<bool, SnapshotError>
             || (row.written, row.attributes, row.size)
                 == (seen.stat.times.written.0, seen.stat.attributes, seen.stat.size);
         let security = security(dir, &seen).map_err(fail("read the security of", &seen.path))?;
-        if found != row.note || !same_basics || row.security.is_some_and(|s| s != security) {
+        if found != row.note || !same_basics || security.is_some_and(|now| row.security != Some(now)) {
             return Ok(false);
         }
     }
