@@ -4,8 +4,8 @@
 //! directory that becomes its root. The crate knows nothing of Dockerfiles, images or layers: it gets a directory,
 //! a command and limits, and says what happened.
 //!
-//! [`Runner`] is the one trait; [`linux::LinuxRunner`] makes a job of namespaces and a cgroup. What every runner
-//! has to do is written down as named checks in [`conformance`].
+//! [`Runner`] is the one trait; `linux::LinuxRunner` makes a job of namespaces and a cgroup, `windows::WindowsRunner`
+//! one of a Job Object. What every runner has to do is written down as named checks in [`conformance`].
 //!
 //! ```no_run
 //! # #[cfg(target_os = "linux")]
@@ -33,6 +33,8 @@ mod spec;
 
 #[cfg(target_os = "linux")]
 pub mod linux;
+#[cfg(windows)]
+pub mod windows;
 
 pub use cancel::{CancelToken, Subscription};
 pub use capability::{Capabilities, Capability};

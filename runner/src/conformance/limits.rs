@@ -1,5 +1,7 @@
 //! Limits: enforced, or refused by name; never ignored.
 
+use std::time::Duration;
+
 use super::{Bench, Check, Outcome};
 use crate::{Exit, LimitHit, RunError, RunSpec, Ulimit, UlimitKind};
 
@@ -7,6 +9,10 @@ pub(super) const CHECKS: &[Check] = &[
     ("memory is limited or the limit refused", memory),
     ("processes are limited or the limit refused", pids),
     ("processor time is limited or the limit refused", cpus),
+    ("memory of a process is limited or the limit refused", process_memory),
+    ("a processor weight is set or refused", cpu_weight),
+    ("used up processor time ends the job, or the limit is refused", cpu_time),
+    ("a network rate is held or refused", net_rate),
     ("ulimits are set", ulimits),
     ("an ulimit above the host's is refused", too_much),
     ("default ulimits are within the host's", defaults),
@@ -63,6 +69,53 @@ fn cpus(bench: &Bench) {
         assert_eq!(outcome.report.exit, Exit::Code(0));
         let share = usage.cpu().expect("processor time is counted").as_secs_f64() / usage.wall.as_secs_f64();
         assert!(share < 0.5, "{share} processors: {usage:?}");
+    }
+}
+
+fn process_memory(bench: &Bench) {
+    // The shell itself has to hold it.
+    let mut spec = bench.sh("x=$(head -c 20000000 /dev/zero | tr '\\0' a); echo ${#x}");
+    spec.limits.process_memory = Some(16 << 20);
+    if let Some(outcome) = enforced(bench, &spec, "process memory") {
+        assert_ne!(outcome.stdout, "20000000\n", "{outcome:?}");
+        spec.limits.process_memory = Some(1 << 30);
+        assert_eq!(bench.run(&spec).stdout, "20000000\n");
+    }
+}
+
+fn cpu_weight(bench: &Bench) {
+    let mut spec = bench.sh("echo fine");
+    spec.limits.cpu_weight = Some(10);
+    if let Some(outcome) = enforced(bench, &spec, "cpu weight") {
+        assert_eq!(outcome.stdout, "fine\n");
+        assert!(
+            outcome.report.confinement.iter().any(|line| line.asked.contains("weight 10")),
+            "{outcome:?}"
+        );
+    }
+}
+
+fn cpu_time(bench: &Bench) {
+    let mut spec = bench.sh("(while :; do :; done) & while :; do :; done");
+    spec.limits.cpu_time = Some(Duration::from_millis(600));
+    spec.limits.wall = Some(Duration::from_secs(60));
+    if let Some(outcome) = enforced(bench, &spec, "cpu time") {
+        let used = outcome.report.usage.cpu();
+        assert_eq!(outcome.report.limit_hit, Some(LimitHit::CpuTime), "{outcome:?}");
+        assert!(!outcome.report.exit.is_success());
+        assert!(used.is_some_and(|used| used >= Duration::from_millis(550)), "{used:?}");
+        assert!(used.is_some_and(|used| used < Duration::from_secs(3)), "{used:?}");
+        let mut spec = bench.sh("sleep 0.2; echo rested");
+        spec.limits.cpu_time = Some(Duration::from_secs(30));
+        assert_eq!(bench.run(&spec).report.limit_hit, None);
+    }
+}
+
+fn net_rate(bench: &Bench) {
+    let mut spec = bench.sh("echo fine");
+    spec.limits.net_rate = Some(1 << 20);
+    if let Some(outcome) = enforced(bench, &spec, "network rate") {
+        assert_eq!(outcome.stdout, "fine\n");
     }
 }
 

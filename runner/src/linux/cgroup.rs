@@ -87,7 +87,7 @@ impl Group {
         let asked = [
             ("memory", limits.memory.is_some()),
             ("pids", limits.pids.is_some()),
-            ("cpu", limits.cpus.is_some()),
+            ("cpu", limits.cpus.is_some() || limits.cpu_weight.is_some()),
         ];
         let mut best: Option<Self> = None;
         let mut last = "no control group that may have children is in sight".to_owned();
@@ -148,16 +148,6 @@ impl Group {
     /// [`RunError::LimitUnavailable`] for the first limit that cannot be enforced.
     pub(super) fn limit(&self, limits: &Limits) -> Result<(), RunError> {
         const PERIOD: f64 = 100_000.0;
-        let elsewhere = [
-            ("process memory", limits.process_memory.is_some()),
-            ("cpu weight", limits.cpu_weight.is_some()),
-            ("cpu time", limits.cpu_time.is_some()),
-            ("network rate", limits.net_rate.is_some()),
-        ];
-        if let Some((what, _)) = elsewhere.into_iter().find(|(_, given)| *given) {
-            let why = "orlop does not set it on Linux".into();
-            return Err(RunError::LimitUnavailable { what: what.into(), why, hint: None });
-        }
         let v1 = self.version == Version::V1;
         if let Some(bytes) = limits.memory {
             let (file, swap) = if v1 {
@@ -182,6 +172,19 @@ impl Group {
         if let Some(pids) = limits.pids {
             // One more, for the first process of the job, which is ours.
             self.set("pids", "pids", "pids.max", &pids.saturating_add(1).to_string())?;
+        }
+        if let Some(weight) = limits.cpu_weight {
+            // Version 1 counts from 1024 instead of 100, and takes nothing below 2.
+            let shares = (u64::from(weight) * 1024 / 100).max(2);
+            let (file, value) = if v1 { ("cpu.shares", shares) } else { ("cpu.weight", u64::from(weight)) };
+            self.set("cpu weight", "cpu", file, &value.to_string())?;
+        }
+        if limits.cpu_time.is_some() && self.cpu_time().is_none() {
+            return Err(RunError::LimitUnavailable {
+                what: "cpu time".to_owned(),
+                why: self.why_missing("cpuacct"),
+                hint: Some(hint(self.version)),
+            });
         }
         Ok(())
     }
@@ -241,11 +244,23 @@ impl Group {
         }
     }
 
+    /// Processor time that the job has used so far, where it is counted.
+    pub(super) fn cpu_time(&self) -> Option<Duration> {
+        let usage = self.usage();
+        Some(usage.user? + usage.system?)
+    }
+
     /// A line for each controller that a limit or the accounting needs.
     pub(super) fn confinement(&self, limits: &Limits) -> Vec<Confinement> {
         let asked = |name: &str| match name {
             "memory" => limits.memory.map(|bytes| format!("{bytes} bytes")),
-            "cpu" => limits.cpus.map(|cpus| format!("{cpus} cpus")),
+            "cpu" => {
+                let cpus = limits.cpus.map(|cpus| format!("{cpus} cpus"));
+                let weight = limits.cpu_weight.map(|weight| format!("weight {weight}"));
+                let both: Vec<String> = cpus.into_iter().chain(weight).collect();
+                (!both.is_empty()).then(|| both.join(", "))
+            }
+            "cpuacct" => limits.cpu_time.map(|time| format!("{} s of processor time", time.as_secs_f64())),
             "pids" => limits.pids.map(|pids| format!("{pids} processes")),
             _ => None,
         };

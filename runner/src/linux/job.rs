@@ -17,7 +17,7 @@ use super::host::Host;
 use super::init::{self, Payload, Plan, Record, Stage};
 use super::mounts::{self, Step, Support, c_string, setup};
 use super::stubs::Stubs;
-use super::supervise::{End, Ends, Output, Process, supervise};
+use super::supervise::{Budget, End, Ending, Ends, Output, Process, supervise};
 use super::syscall::{self, Side, StringArray};
 use super::{failure, limits, seccomp};
 use crate::{
@@ -38,6 +38,7 @@ pub(super) fn run(
     let mut stubs = Stubs::new(open_root(&spec.root)?);
     let (mut plan, ends, mut confinement) = prepare(spec, &host, &layout, &group, &mut stubs)?;
     confinement.extend(group.confinement(&spec.limits));
+    confinement.extend(limits::confinement(&spec.limits, spec.network)?);
     if cancel.is_cancelled() {
         return Err(RunError::Cancelled);
     }
@@ -47,16 +48,21 @@ pub(super) fn run(
         plan.steps.iter().map(|step| (step.describe(), step.target())).collect();
     // Our copies of the job's ends; its pipes end when it does.
     drop(plan);
-    let deadline = spec.limits.wall.and_then(|wall| started.checked_add(wall));
-    let end = supervise(process, ends, sink, cancel, deadline, spec.limits.grace);
+    let used = || group.cpu_time();
+    let ending = Ending {
+        deadline: spec.limits.wall.and_then(|wall| started.checked_add(wall)),
+        grace: spec.limits.grace,
+        processor: spec.limits.cpu_time.map(|limit| Budget::new(limit, &used)),
+    };
+    let end = supervise(process, ends, sink, cancel, &ending);
     let wall = started.elapsed();
     stubs.remove().map_err(|(path, source)| RunError::CleanUp { path, source })?;
     let end = end?;
     confinement.extend(skipped(&end, &steps));
     let counted = group.usage();
     let exit = exit(&end, spec, &host, &steps, sink)?;
-    let limit_hit = if end.timed_out {
-        Some(LimitHit::Wall)
+    let limit_hit = if end.limit_hit.is_some() {
+        end.limit_hit
     } else if counted.oom_kills > 0 {
         Some(LimitHit::Memory)
     } else {
@@ -224,7 +230,7 @@ fn payload(
         stdio: [above_stdio(input)?, above_stdio(out)?, above_stdio(err)?],
         terminal: is_terminal,
         cwd: c_string("the working directory", spec.cwd.as_os_str().as_bytes())?,
-        rlimits: limits::resource_limits(&spec.ulimits, host.may_raise_limits)?,
+        rlimits: limits::resource_limits(&spec.ulimits, spec.limits.process_memory, host.may_raise_limits)?,
         no_new_privileges: security.no_new_privileges,
         filter,
         drop,

@@ -1,20 +1,24 @@
-//! Resource limits of single processes: what a job starts with, never more than this host allows.
+//! Resource limits of single processes: what a job starts with, never more than this host allows. And what
+//! there is no limit for.
 
 use rustix::process::{Resource, Rlimit};
 
-use crate::{RunError, Ulimit, UlimitKind};
+use crate::{Confinement, Limits, Network, RunError, Ulimit, UlimitKind};
 
 /// Open files for a job that does not say: enough for any build, and few enough for the programs that close every
 /// possible descriptor one by one.
 const FILES: u64 = 65_536;
 const MOST_FILES: u64 = 1_048_576;
 
-/// The limits to set, in the order of asking.
+/// The limits to set, in the order of asking. `memory` is the most that a process may have: of private memory
+/// that it can write to, touched or not, which is what Windows counts as well. (The limit of the address space
+/// would refuse what Go and Java reserve and never use.)
 ///
 /// # Errors
 /// [`RunError::LimitUnavailable`] for one above what this process may hand on.
 pub(super) fn resource_limits(
     asked: &[Ulimit],
+    memory: Option<u64>,
     may_raise: bool,
 ) -> Result<Vec<(Resource, Rlimit)>, RunError> {
     let mut limits = Vec::new();
@@ -47,7 +51,46 @@ pub(super) fn resource_limits(
         }
         limits.push((resource, Rlimit { current: ulimit.soft, maximum: ulimit.hard }));
     }
+    if let Some(bytes) = memory {
+        let named = asked.iter().rev().find(|ulimit| ulimit.kind == UlimitKind::Data);
+        let most = rustix::process::getrlimit(Resource::Data).maximum;
+        let least = |others: [Option<u64>; 2]| others.into_iter().flatten().fold(bytes, u64::min);
+        let maximum = least([named.and_then(|ulimit| ulimit.hard), most]);
+        let current = least([named.and_then(|ulimit| ulimit.soft), Some(maximum)]);
+        limits.retain(|(resource, _)| *resource != Resource::Data);
+        limits.push((Resource::Data, Rlimit { current: Some(current), maximum: Some(maximum) }));
+    }
     Ok(limits)
+}
+
+/// What the limits of single processes and of the network come to.
+///
+/// # Errors
+/// [`RunError::LimitUnavailable`] for a network rate, unless there is no network.
+pub(super) fn confinement(limits: &Limits, network: Network) -> Result<Vec<Confinement>, RunError> {
+    let mut lines = Vec::new();
+    if let Some(bytes) = limits.process_memory {
+        lines.push(Confinement::full("process memory", format!("{bytes} bytes that it can write to")));
+    }
+    match (limits.net_rate, network) {
+        (None, _) => {}
+        (Some(rate), Network::None) => {
+            lines.push(Confinement::full(
+                "network rate",
+                format!("{rate} bytes a second: there is no network"),
+            ));
+        }
+        (Some(_), Network::Host) => {
+            return Err(RunError::LimitUnavailable {
+                what: "network rate".to_owned(),
+                why: "the job sends through the host's own interfaces, where Linux counts it together with \
+                      everybody else"
+                    .to_owned(),
+                hint: Some("leave the limit out, or give the step no network (`--network none`)".to_owned()),
+            });
+        }
+    }
+    Ok(lines)
 }
 
 fn resource(kind: UlimitKind) -> Resource {
@@ -76,7 +119,7 @@ mod tests {
 
     #[test]
     fn defaults_are_within_what_the_host_allows() {
-        for (resource, limit) in resource_limits(&[], false).expect("defaults always fit") {
+        for (resource, limit) in resource_limits(&[], None, false).expect("defaults always fit") {
             let most = rustix::process::getrlimit(resource).maximum.unwrap_or(u64::MAX);
             assert!(limit.maximum.unwrap_or(u64::MAX) <= most, "{resource:?}");
             assert!(limit.current.unwrap_or(u64::MAX) <= limit.maximum.unwrap_or(u64::MAX), "{resource:?}");
@@ -88,11 +131,36 @@ mod tests {
         let most =
             rustix::process::getrlimit(Resource::Nofile).maximum.expect("open files are always limited");
         let asked = Ulimit { kind: UlimitKind::Nofile, soft: Some(1), hard: Some(most + 1) };
-        let error = resource_limits(&[asked], false).expect_err("above the hard limit");
+        let error = resource_limits(&[asked], None, false).expect_err("above the hard limit");
         let expected = format!("cannot limit `nofile` to {}: this host allows at most {most} here", most + 1);
         assert_eq!(error.to_string(), expected);
         assert_eq!(error.hint(), Some(format!("write `--ulimit nofile={most}`")));
         let asked = Ulimit { hard: Some(most), ..asked };
-        assert!(resource_limits(&[asked], false).is_ok());
+        assert!(resource_limits(&[asked], None, false).is_ok());
+    }
+
+    #[test]
+    fn memory_of_a_process_is_the_least_of_what_is_asked() {
+        let data = |asked: &[Ulimit], memory| {
+            let limits = resource_limits(asked, Some(memory), true).expect("fits");
+            let found: Vec<_> =
+                limits.into_iter().filter(|(resource, _)| *resource == Resource::Data).collect();
+            assert_eq!(found.len(), 1, "set once");
+            (found[0].1.current, found[0].1.maximum)
+        };
+        assert_eq!(data(&[], 1 << 20), (Some(1 << 20), Some(1 << 20)));
+        let ulimit = Ulimit { kind: UlimitKind::Data, soft: Some(1 << 10), hard: None };
+        assert_eq!(data(&[ulimit], 1 << 20), (Some(1 << 10), Some(1 << 20)));
+        let ulimit = Ulimit { soft: None, hard: Some(1 << 12), ..ulimit };
+        assert_eq!(data(&[ulimit], 1 << 20), (Some(1 << 12), Some(1 << 12)));
+    }
+
+    #[test]
+    fn a_network_rate_is_refused_where_there_is_a_network() {
+        let limits = Limits { net_rate: Some(1), ..Limits::default() };
+        let error = confinement(&limits, Network::Host).expect_err("shared interfaces");
+        assert!(error.to_string().starts_with("cannot limit network rate: the job sends"), "{error}");
+        assert!(error.hint().is_some_and(|hint| hint.contains("--network none")));
+        assert_eq!(confinement(&limits, Network::None).expect("nothing is sent").len(), 1);
     }
 }

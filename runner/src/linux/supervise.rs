@@ -14,7 +14,7 @@ use super::init::Record;
 use super::mounts::setup;
 use super::syscall::{self, ChildUsage};
 use super::terminal::RawTerminal;
-use crate::{CancelToken, OutputSink, RunError, Stream, Subscription};
+use crate::{CancelToken, LimitHit, OutputSink, RunError, Stream, Subscription};
 
 /// Time between SIGTERM and SIGKILL unless the job says otherwise.
 const GRACE: Duration = Duration::from_secs(5);
@@ -87,8 +87,52 @@ pub(super) enum Output {
 pub(super) struct End {
     pub(super) records: Vec<Record>,
     pub(super) usage: ChildUsage,
-    pub(super) timed_out: bool,
+    /// The limit that it was killed for.
+    pub(super) limit_hit: Option<LimitHit>,
     pub(super) cancelled: bool,
+}
+
+/// What ends a job that does not end by itself.
+#[derive(Debug)]
+pub(super) struct Ending<'a> {
+    pub(super) deadline: Option<Instant>,
+    pub(super) grace: Option<Duration>,
+    pub(super) processor: Option<Budget<'a>>,
+}
+
+/// Processor time that the job may use. The kernel kills nobody for it: it is asked, as often as it takes.
+pub(super) struct Budget<'a> {
+    limit: Duration,
+    used: &'a dyn Fn() -> Option<Duration>,
+    /// No job uses more in a second.
+    processors: u32,
+}
+
+/// Less than the kernel's own clock tells apart.
+const SHORTEST: Duration = Duration::from_millis(5);
+/// Processors may come and go.
+const LONGEST: Duration = Duration::from_secs(5);
+
+impl<'a> Budget<'a> {
+    pub(super) fn new(limit: Duration, used: &'a dyn Fn() -> Option<Duration>) -> Self {
+        let processors = std::thread::available_parallelism().map_or(1, |count| count.get());
+        // What we may use can be less than what the job may.
+        let listed = std::fs::read_to_string("/proc/stat").unwrap_or_default();
+        let all = listed.lines().filter(|l| l.starts_with("cpu") && !l.starts_with("cpu ")).count();
+        Self { limit, used, processors: u32::try_from(processors.max(all)).unwrap_or(u32::MAX) }
+    }
+
+    /// How long the job cannot have used it up; `None` when it has.
+    fn wait(&self) -> Option<Duration> {
+        let left = self.limit.checked_sub((self.used)().unwrap_or_default())?;
+        (!left.is_zero()).then(|| (left / self.processors).clamp(SHORTEST, LONGEST))
+    }
+}
+
+impl std::fmt::Debug for Budget<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Budget").field("limit", &self.limit).field("processors", &self.processors).finish()
+    }
 }
 
 /// Wakes the loop when the token is cancelled.
@@ -134,9 +178,9 @@ pub(super) fn supervise(
     ends: Ends,
     sink: &mut dyn OutputSink,
     cancel: &CancelToken,
-    deadline: Option<Instant>,
-    grace: Option<Duration>,
+    ending: &Ending<'_>,
 ) -> Result<End, RunError> {
+    let deadline = ending.deadline;
     let wake = Wake::new(cancel)?;
     let (mut pipes, mut terminal) = match ends.output {
         Output::Pipes { stdout, stderr } => {
@@ -151,22 +195,34 @@ pub(super) fn supervise(
     let mut records = Vec::new();
     let mut buffer = vec![0; 64 << 10];
     let mut kill_at = None;
-    let (mut timed_out, mut cancelled, mut killed) = (false, false, false);
+    let (mut limit_hit, mut cancelled, mut killed) = (None, false, false);
     loop {
         let now = Instant::now();
         let past = |time: Option<Instant>| time.is_some_and(|time| time <= now);
         if cancel.is_cancelled() && !cancelled {
             cancelled = true;
-            kill_at = now.checked_add(grace.unwrap_or(GRACE));
+            kill_at = now.checked_add(ending.grace.unwrap_or(GRACE));
             let _ = rustix::io::write(&ends.control, &[Signal::TERM.as_raw() as u8]);
         }
-        if !killed && (past(deadline) || past(kill_at) || cancel.is_killed()) {
-            timed_out = past(deadline) && !cancelled;
+        let spent = match &ending.processor {
+            Some(budget) if !killed => Some(budget.wait()),
+            _ => None,
+        };
+        let reached = match spent {
+            _ if past(deadline) => Some(LimitHit::Wall),
+            Some(None) => Some(LimitHit::CpuTime),
+            _ => None,
+        };
+        if !killed && (reached.is_some() || past(kill_at) || cancel.is_killed()) {
+            limit_hit = reached.filter(|_| !cancelled);
             killed = true;
             process.kill();
         }
         let next = if killed { None } else { deadline.into_iter().chain(kill_at).min() };
         let mut wait = next.map_or(FOREVER, |next| next.saturating_duration_since(now)).min(FOREVER);
+        if let (Some(Some(sooner)), false) = (spent, killed) {
+            wait = wait.min(sooner);
+        }
         if let Some(terminal) = &mut terminal
             && terminal.follow_size()
         {
@@ -196,7 +252,7 @@ pub(super) fn supervise(
                     }
                     let records =
                         records.as_chunks().0.iter().copied().filter_map(Record::from_bytes).collect();
-                    return Ok(End { records, usage, timed_out, cancelled });
+                    return Ok(End { records, usage, limit_hit, cancelled });
                 }
             }
         }

@@ -66,19 +66,50 @@ fn version_2_puts_groups_beside_its_own() {
 #[test]
 fn version_2_limits_are_written_in_its_words() {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    for file in ["memory.max", "memory.swap.max", "cpu.max", "pids.max"] {
+    for file in ["memory.max", "memory.swap.max", "cpu.max", "cpu.weight", "pids.max"] {
         fs::write(directory.path().join(file), "max").expect("write");
     }
     let controllers = ["memory", "cpu", "pids"].map(str::to_owned).to_vec();
     let directories = vec![Directory { path: directory.path().to_owned(), controllers }];
     let group = Group { version: Version::V2, directories, missing: Vec::new() };
-    let limits = Limits { memory: Some(1 << 20), cpus: Some(1.5), pids: Some(7), ..Limits::default() };
+    let limits = Limits {
+        memory: Some(1 << 20),
+        cpus: Some(1.5),
+        cpu_weight: Some(50),
+        pids: Some(7),
+        ..Limits::default()
+    };
     group.limit(&limits).expect("all there");
     let read = |file| fs::read_to_string(directory.path().join(file)).expect("read");
     assert_eq!(read("memory.max"), "1048576");
     assert_eq!(read("memory.swap.max"), "0");
     assert_eq!(read("cpu.max"), "150000 100000");
+    assert_eq!(read("cpu.weight"), "50");
     assert_eq!(read("pids.max"), "8");
+    let cpu: Vec<String> = group.confinement(&limits).into_iter().map(|line| line.asked).collect();
+    assert!(cpu.contains(&"1.5 cpus, weight 50".to_owned()), "{cpu:?}");
+    // There is no `cpu.stat` among these files: processor time is not counted, so it cannot be limited.
+    let limits = Limits { cpu_time: Some(Duration::from_secs(1)), ..Limits::default() };
+    let error = group.limit(&limits).expect_err("not counted").to_string();
+    assert!(error.starts_with("cannot limit cpu time: "), "{error}");
+    fs::write(directory.path().join("cpu.stat"), "user_usec 20\nsystem_usec 10\n").expect("write");
+    assert_eq!(group.cpu_time(), Some(Duration::from_micros(30)));
+    group.limit(&limits).expect("counted");
+    std::mem::forget(group);
+}
+
+#[test]
+fn version_1_weights_are_shares() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    fs::write(directory.path().join("cpu.shares"), "1024").expect("write");
+    let controllers = vec!["cpu".to_owned()];
+    let directories = vec![Directory { path: directory.path().to_owned(), controllers }];
+    let group = Group { version: Version::V1, directories, missing: Vec::new() };
+    for (weight, shares) in [(1, "10"), (100, "1024"), (10_000, "102400")] {
+        group.limit(&Limits { cpu_weight: Some(weight), ..Limits::default() }).expect("there");
+        let read = fs::read_to_string(directory.path().join("cpu.shares")).expect("read");
+        assert_eq!(read, shares, "{weight}");
+    }
     std::mem::forget(group);
 }
 

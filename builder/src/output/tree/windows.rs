@@ -1,0 +1,82 @@
+//! The tar of an image's files on Windows.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use orlop_runner::CancelToken;
+use orlop_store::layer::tar::{Entry, Kind, Time, Writer};
+
+use super::failed;
+use crate::context::{Dir, Kind as FileKind, Meta, name_bytes};
+use crate::error::BuildError;
+
+/// Writes everything below `root` as a tar: by handle and name, so that no link in it leads anywhere.
+pub(in crate::output) fn write_tar(cancel: &CancelToken, root: &Path, out: &File) -> Result<(), BuildError> {
+    let wrong = |error| BuildError::user("cannot write the tar").because(error);
+    let mut tar = Writer::new(BufWriter::with_capacity(1 << 18, out));
+    let top = Dir::open(root).map_err(|e| failed("open", root, e))?;
+    // Directories to go through, the innermost last, each with the names that are left in it.
+    let mut open: Vec<(Dir, PathBuf, Vec<OsString>)> =
+        vec![(top.clone(), PathBuf::new(), names(&top, root)?)];
+    while let Some((dir, path, left)) = open.last_mut() {
+        if cancel.is_cancelled() {
+            return Err(BuildError::interrupted());
+        }
+        let Some(name) = left.pop() else {
+            open.pop();
+            continue;
+        };
+        let path = path.join(&name);
+        let meta = dir.stat(&name).map_err(|e| failed("look at", &path, e))?;
+        match meta.kind {
+            FileKind::Directory => {
+                let inner = dir.dir(&name).map_err(|e| failed("open", &path, e))?;
+                tar.entry(&entry(&path, Kind::Directory, &meta, Vec::new())).map_err(wrong)?;
+                let names = names(&inner, &path)?;
+                open.push((inner, path, names));
+            }
+            FileKind::Symlink => {
+                let target = dir.read_link(&name).map_err(|e| failed("read", &path, e))?;
+                let target = target.to_string_lossy().into_owned().into_bytes();
+                tar.entry(&entry(&path, Kind::Symlink, &meta, target)).map_err(wrong)?;
+            }
+            _ => {
+                let file = dir.file(&name).map_err(|e| failed("open", &path, e))?;
+                tar.append(&entry(&path, Kind::File, &meta, Vec::new()), file).map_err(wrong)?;
+            }
+        }
+    }
+    let mut out = tar.finish().map_err(wrong)?;
+    out.flush().map_err(|error| BuildError::user("cannot write the tar").because(error))
+}
+
+/// The names in a directory, the first last.
+fn names(dir: &Dir, path: &Path) -> Result<Vec<OsString>, BuildError> {
+    let mut names = dir.list().map_err(|e| failed("list", path, e))?;
+    names.reverse();
+    Ok(names)
+}
+
+fn entry(path: &Path, kind: Kind, meta: &Meta, link: Vec<u8>) -> Entry {
+    let parts: Vec<&[u8]> = path.iter().map(name_bytes).collect();
+    let mut path = parts.join(&b'/');
+    if kind == Kind::Directory {
+        path.push(b'/');
+    }
+    Entry {
+        path,
+        kind,
+        mode: if kind == Kind::File { 0o644 } else { meta.mode },
+        uid: 0,
+        gid: 0,
+        mtime: Time { seconds: meta.mtime.seconds, nanoseconds: meta.mtime.nanoseconds },
+        link,
+        size: if kind == Kind::File { meta.size } else { 0 },
+        device: (0, 0),
+        xattrs: BTreeMap::new(),
+        windows: BTreeMap::new(),
+    }
+}

@@ -1,0 +1,99 @@
+//! The real system behind [`Calls`].
+#![expect(unsafe_code, reason = "the version is asked of ntdll by name")]
+
+use std::os::windows::io::{AsRawHandle, BorrowedHandle, OwnedHandle};
+use std::path::Path;
+
+use windows_sys::Win32::System::SystemInformation::OSVERSIONINFOEXW;
+use windows_sys::Win32::System::SystemServices::VER_NT_WORKSTATION;
+
+use super::calls::{Calls, Failure, Kept, ProcessFacts, Station, System, TokenFacts, TokenPlan};
+use super::{container, files, object, token};
+use crate::windows::library::{function, wine_version};
+use crate::windows::security::{SecurityDescriptor, Sid};
+use crate::windows::{desktop, mitigation, network};
+
+/// Windows itself, or what plays it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Windows;
+
+impl Calls for Windows {
+    fn system(&self) -> System {
+        type Version = unsafe extern "system" fn(*mut OSVERSIONINFOEXW) -> i32;
+        let size = size_of::<OSVERSIONINFOEXW>() as u32;
+        let mut info = OSVERSIONINFOEXW { dwOSVersionInfoSize: size, ..Default::default() };
+        // SAFETY: the function's published type; the structure says its own size.
+        if let Some(version) = unsafe { function::<Version>("ntdll.dll", c"RtlGetVersion") } {
+            // SAFETY: as above.
+            unsafe { version(&mut info) };
+        }
+        System {
+            version: (info.dwMajorVersion, info.dwMinorVersion, info.dwBuildNumber),
+            server: u32::from(info.wProductType) != VER_NT_WORKSTATION,
+            wine: wine_version(),
+        }
+    }
+
+    fn own_token(&self) -> Result<TokenFacts, Failure> {
+        token::own_facts()
+    }
+
+    fn directory_id(&self, path: &Path) -> Result<(u32, u128), Failure> {
+        object::directory_id(path)
+    }
+
+    fn take_name(&self, name: &str) -> Result<Option<Kept>, Failure> {
+        let user = self.own_token()?.user;
+        object::take_name(name, &SecurityDescriptor::only([&Sid::system(), &Sid::administrators(), &user]))
+    }
+
+    fn create_container(&self, name: &str) -> Result<Sid, Failure> {
+        container::create(name)
+    }
+
+    fn delete_container(&self, name: &str) -> Result<(), Failure> {
+        container::delete(name)
+    }
+
+    fn containers(&self, prefix: &str) -> Vec<String> {
+        container::names(prefix)
+    }
+
+    fn restrict(&self, plan: &TokenPlan) -> Result<(OwnedHandle, TokenFacts), Failure> {
+        token::restrict(plan)
+    }
+
+    fn protect_tree(&self, path: &Path, wanted: &SecurityDescriptor) -> Result<SecurityDescriptor, Failure> {
+        files::protect_tree(path, wanted)
+    }
+
+    fn create_station(&self, name: &str, wanted: &SecurityDescriptor) -> Result<Station, Failure> {
+        desktop::create(name, wanted)
+    }
+
+    fn block_network(&self, user: &Sid, step: &Sid) -> Result<Kept, Failure> {
+        network::block(user, step)
+    }
+
+    fn protect_builder(&self, wanted: &SecurityDescriptor) -> Result<SecurityDescriptor, Failure> {
+        let own = object::own_process();
+        object::protect(own, wanted)?;
+        object::security(own.as_raw_handle())
+    }
+
+    fn protect_process(
+        &self,
+        process: BorrowedHandle<'_>,
+        wanted: &SecurityDescriptor,
+    ) -> Result<(), Failure> {
+        object::protect(process, wanted)
+    }
+
+    fn process(&self, process: BorrowedHandle<'_>) -> Result<ProcessFacts, Failure> {
+        Ok(ProcessFacts {
+            token: token::facts(&token::of(process)?)?,
+            security: object::security(process.as_raw_handle())?,
+            mitigations: mitigation::read(process),
+        })
+    }
+}

@@ -1,0 +1,347 @@
+//! One job from its description to its report.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::windows::ffi::OsStrExt;
+use std::os::windows::io::{AsHandle, OwnedHandle};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::console::Guard;
+use super::environment::{self, Places};
+use super::events::Port;
+use super::identity::{self, Calls, Failure, Prepared};
+use super::job::{self, Job};
+use super::library::wide;
+use super::limits::{self, Applied, Host};
+use super::placements::Placements;
+use super::private::Private;
+use super::process::{self, Start};
+use super::program::{self, Program, Refused, Search};
+use super::strangers::Machine;
+use super::supervise::{End, Running};
+use super::{accounting, directories, pipes, view};
+use crate::{
+    Account, CancelToken, Confinement, Exit, Hostname, LimitHit, OutputSink, RunError, RunReport, RunSpec,
+    SpecError, Stream, Usage,
+};
+
+/// The longest working directory that a process can be started in.
+const LONGEST_CWD: usize = 258;
+
+pub(super) fn run(
+    spec: &RunSpec,
+    scratch: &Path,
+    calls: &Arc<dyn Calls>,
+    sink: &mut dyn OutputSink,
+    cancel: &CancelToken,
+) -> Result<RunReport, RunError> {
+    check(spec)?;
+    if cancel.is_cancelled() {
+        return Err(RunError::Cancelled);
+    }
+    let root = open_root(spec)?;
+    let private = Private::new(scratch)
+        .map_err(setup(format!("make a directory for temporary files in `{}`", scratch.display())))?;
+    let mut placements = Placements::new(&root);
+    placements.place(&spec.mounts)?;
+    let view = View::new(spec, &root, private.path(), &mut placements)?;
+    let outcome = match program::find(spec, &view.search(&root))? {
+        Ok(program) => start(spec, &root, &private, &placements, &view, program, calls, sink, cancel),
+        Err(refused) => Ok(not_run(&refused, Vec::new(), sink)),
+    };
+    // Whatever came of it: the root is the caller's again, or an error says that it is not.
+    let cleared = placements.remove();
+    let mut report = outcome?;
+    cleared?;
+    let temporary = private.path().to_owned();
+    if let Err(error) = private.remove() {
+        report.notes.push(format!("`{}` cannot be removed: {error}", temporary.display()));
+    }
+    report.view = Some(view.told);
+    Ok(report)
+}
+
+fn setup(step: impl Into<String>) -> impl FnOnce(io::Error) -> RunError {
+    let step = step.into();
+    move |source| RunError::Setup { step, source, hint: None }
+}
+
+fn called(step: &str) -> impl FnOnce(Failure) -> RunError {
+    move |failure| RunError::Setup {
+        step: format!("{step} (`{}`)", failure.call),
+        source: failure.to_io(),
+        hint: None,
+    }
+}
+
+/// What can be told from the description alone, and what no job on Windows can have.
+fn check(spec: &RunSpec) -> Result<(), RunError> {
+    crate::spec::check(spec)?;
+    let zero = |what: &'static str, text: &std::ffi::OsStr| match text.encode_wide().any(|unit| unit == 0) {
+        true => Err(SpecError::ZeroByte { what, text: text.to_string_lossy().into_owned() }),
+        false => Ok(()),
+    };
+    spec.args.iter().chain(&spec.raw_tail).try_for_each(|arg| zero("an argument", arg))?;
+    zero("the working directory", spec.cwd.as_os_str())?;
+    for (name, value) in &spec.env {
+        zero("an environment variable", name)?;
+        zero("an environment variable", value)?;
+    }
+    let unsupported = |what: &str, why: &str, hint: Option<&str>| {
+        Err(RunError::Unsupported { what: what.into(), why: why.into(), hint: hint.map(Into::into) })
+    };
+    if let Some(ulimit) = spec.ulimits.first() {
+        return Err(RunError::LimitUnavailable {
+            what: format!("`{}`", ulimit.kind.name()),
+            why: "Windows has no ulimits".into(),
+            hint: Some(
+                "limit the job with `--memory`, `--process-memory`, `--pids-limit` or `--cpu-time`".into(),
+            ),
+        });
+    }
+    if spec.terminal.is_some() {
+        return unsupported(
+            "a terminal",
+            "jobs on Windows have a console without a window",
+            Some("leave out `-t`"),
+        );
+    }
+    if !spec.add_hosts.is_empty() {
+        return unsupported("`--add-host`", "all processes of the machine share one `hosts` file", None);
+    }
+    if spec.hostname != Hostname::default() {
+        return unsupported("a host name of its own", "the machine has one name", None);
+    }
+    if spec.security.readonly_root {
+        return unsupported(
+            "a read-only root",
+            "the step's access list is the stage's and is not changed",
+            None,
+        );
+    }
+    Ok(())
+}
+
+/// The root as programs can name it.
+fn open_root(spec: &RunSpec) -> Result<PathBuf, RunError> {
+    let real = spec
+        .root
+        .canonicalize()
+        .and_then(|root| if root.is_dir() { Ok(root) } else { Err(io::ErrorKind::NotADirectory.into()) })
+        .map_err(setup(format!("open the job's root `{}`", spec.root.display())))?;
+    let root = view::plain(&real);
+    if !spec.windows.host_system_files && root.join(r"Windows\System32\ntdll.dll").exists() {
+        return Err(RunError::Unsupported {
+            what: "RUN on an image with its own `C:\\Windows`".into(),
+            why: "its programs would run with the host's system files and not with the image's".into(),
+            hint: Some(
+                "accept the host's with `--host-system-files`, or start from a base without them".into(),
+            ),
+        });
+    }
+    Ok(root)
+}
+
+/// How the job sees its root: where it starts, and what its environment says.
+struct View {
+    cwd: PathBuf,
+    environment: Vec<(OsString, OsString)>,
+    windows: PathBuf,
+    system: PathBuf,
+    processors: u32,
+    told: String,
+}
+
+impl View {
+    fn new(
+        spec: &RunSpec,
+        root: &Path,
+        temporary: &Path,
+        placements: &mut Placements,
+    ) -> Result<Self, RunError> {
+        let cwd = view::inside(root, "the working directory", &spec.cwd)?;
+        let step = format!("enter the working directory `{}`", spec.cwd.display());
+        if !cwd.is_dir() {
+            let source = io::ErrorKind::NotFound.into();
+            return Err(RunError::Setup { step, source, hint: Some("create it with WORKDIR".into()) });
+        }
+        if cwd.as_os_str().encode_wide().count() > LONGEST_CWD {
+            let source = io::Error::other(format!("`{}` is longer than Windows takes there", cwd.display()));
+            return Err(RunError::Setup { step, source, hint: Some("choose a shorter `--root`".into()) });
+        }
+        let (windows, system) = directories().map_err(setup("find the host's Windows directory"))?;
+        let account = match spec.windows.account {
+            Account::Administrator => "ContainerAdministrator",
+            Account::User => "ContainerUser",
+        };
+        let profile = root.join("Users").join(account);
+        for part in [r"AppData\Local", r"AppData\Roaming"] {
+            placements.directory(&profile.join(part))?;
+        }
+        let processors = std::thread::available_parallelism().map_or(1, |count| count.get() as u32);
+        let places = Places {
+            root,
+            temporary,
+            profile: &profile,
+            account,
+            windows: &windows,
+            system: &system,
+            processors,
+        };
+        let environment = environment::merge(&places, &spec.env);
+        let told = format!(
+            "working directory `{}`; `%ORLOP_ROOT%` is `{}`; `C:\\` is the host's",
+            cwd.display(),
+            root.display()
+        );
+        Ok(Self { cwd, environment, windows, system, processors, told })
+    }
+
+    fn search<'a>(&'a self, root: &'a Path) -> Search<'a> {
+        let (windows, system) = (&self.windows, &self.system);
+        Search { root, cwd: &self.cwd, windows, system, environment: &self.environment }
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "each is one of the parts that a job is made of")]
+fn start(
+    spec: &RunSpec,
+    root: &Path,
+    private: &Private,
+    placements: &Placements,
+    view: &View,
+    program: Program,
+    calls: &Arc<dyn Calls>,
+    sink: &mut dyn OutputSink,
+    cancel: &CancelToken,
+) -> Result<RunReport, RunError> {
+    let job = Arc::new(Job::new().map_err(called("make the job"))?);
+    let port = Port::new(&job).map_err(called("listen to the job"))?;
+    let host = Host { processors: view.processors, nested: job::nested() };
+    let applied =
+        limits::apply(job.as_ref(), &spec.limits, host).map_err(called("make the job end with orlop"))?;
+    let mut lines = applied.lines.clone();
+    lines.extend(drive_letter(spec));
+    let asked = identity::Asked {
+        root,
+        private: std::iter::once(private.path().to_owned())
+            .chain(placements.writable.iter().cloned())
+            .collect(),
+        network: spec.network,
+        account: spec.windows.account,
+        mitigations: &spec.windows.mitigations,
+        isolation: &spec.isolation,
+    };
+    let prepared = confined(Prepared::new(&asked, Arc::clone(calls)), spec, &lines)?;
+    let stdin = pipes::stdin(&spec.stdin)?;
+    let (stdout, their_stdout) = pipes::pipe().map_err(setup("make a pipe"))?;
+    let (stderr, their_stderr) = pipes::pipe().map_err(setup("make a pipe"))?;
+    let machine =
+        Machine { job: Arc::clone(&job), calls: Arc::clone(calls), sid: Some(prepared.sid.clone()) };
+    let guard = Guard::new(machine, std::process::id());
+    if cancel.is_cancelled() {
+        return Err(RunError::Cancelled);
+    }
+    let mut first = Start {
+        program: wide(&program.path),
+        line: program.line,
+        environment: environment::block(&view.environment),
+        cwd: wide(&view.cwd),
+        stdio: [&stdin, &their_stdout, &their_stderr],
+    };
+    let name = spec.args.first().cloned().unwrap_or_default();
+    let (process, way) = match process::start(&mut first, &job, &prepared) {
+        Ok(started) => started,
+        Err(failure) if failure.call.starts_with("CreateProcess") => {
+            return match program::refusal(failure.code, &name) {
+                Some(refused) => Ok(not_run(&refused, lines, sink)),
+                None => Err(called("start the job's first process")(failure)),
+            };
+        }
+        Err(failure) => return Err(called("put the job's first process into it")(failure)),
+    };
+    close([stdin, their_stdout, their_stderr]);
+    lines.push(Confinement {
+        got: way.told().into(),
+        ..Confinement::full("job", "every process in it from birth")
+    });
+    lines.extend(confined(prepared.confirm(process.as_handle()), spec, &lines)?);
+    let started = Instant::now();
+    let Applied { watch, .. } = applied;
+    let wall = spec.limits.wall;
+    let prepared = &prepared;
+    let running = Running { job: &job, process, port, stdout, stderr, guard, watch, wall, started, prepared };
+    let end = running.supervise(sink, cancel)?;
+    Ok(report(spec, end, &job, started.elapsed(), lines))
+}
+
+/// Our copies of the job's ends: its pipes end when it does.
+fn close(handles: [OwnedHandle; 3]) {
+    drop(handles);
+}
+
+/// What is missing altogether, in one error, so that one hint names it all.
+fn confined<T>(outcome: Result<T, RunError>, spec: &RunSpec, lines: &[Confinement]) -> Result<T, RunError> {
+    let mut missing: Vec<Confinement> =
+        lines.iter().filter(|line| !line.is_full() && !spec.isolation.allows(&line.what)).cloned().collect();
+    let value = match outcome {
+        Ok(value) => Some(value),
+        Err(RunError::Unconfined { missing: more, .. }) => {
+            missing.extend(more);
+            None
+        }
+        Err(error) => return Err(error),
+    };
+    match value {
+        Some(value) if missing.is_empty() => Ok(value),
+        _ => Err(RunError::Unconfined { missing, isolation: spec.isolation.clone() }),
+    }
+}
+
+/// The letter would have to be in a logon session of the step's own, and a step has its builder's.
+fn drive_letter(spec: &RunSpec) -> Option<Confinement> {
+    spec.windows.drive_letter.then(|| {
+        let (asked, got) = ("the root on a drive letter that only the step sees", "the root by its path");
+        let why =
+            "the step shares orlop's logon session, where every process of the user would see the letter";
+        Confinement::lesser("drive-letter", asked, got, why)
+    })
+}
+
+/// A command that could not be found or started.
+fn not_run(refused: &Refused, confinement: Vec<Confinement>, sink: &mut dyn OutputSink) -> RunReport {
+    sink.output(Stream::Stderr, refused.message.as_bytes());
+    RunReport {
+        exit: Exit::Code(refused.code),
+        limit_hit: None,
+        cancelled: false,
+        usage: Usage::default(),
+        confinement,
+        events: Vec::new(),
+        view: None,
+        notes: Vec::new(),
+    }
+}
+
+fn report(spec: &RunSpec, end: End, job: &Job, wall: Duration, confinement: Vec<Confinement>) -> RunReport {
+    let usage = accounting::usage(job, wall, end.left);
+    let mut notes = end.notes;
+    if end.events.near_memory() && end.events.limit().is_none() {
+        notes.push("it came within 5 % of its memory limit".into());
+    }
+    // The system ends a job for its user time without a word.
+    let used_up = spec.limits.cpu_time.is_some_and(|most| usage.cpu().is_some_and(|used| used >= most));
+    let limit_hit = end.events.limit().or(used_up.then_some(LimitHit::CpuTime));
+    RunReport {
+        exit: Exit::Code(end.code as i32),
+        limit_hit: limit_hit.filter(|_| !end.cancelled),
+        cancelled: end.cancelled,
+        usage,
+        confinement,
+        events: end.events.into_kept(),
+        view: None,
+        notes,
+    }
+}
