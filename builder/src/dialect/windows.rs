@@ -38,7 +38,7 @@ fn without_drive(text: &str) -> Result<(bool, &str), PathError> {
     let error = |fault| Err(PathError::new(text, fault));
     let mut chars = text.chars();
     match (chars.next(), chars.next()) {
-        (Some(a), Some(b)) if is_separator(a) && is_separator(b) => return error(PathFault::Network),
+        (Some(a), Some(b)) if is_separator(a) && is_separator(b) => error(PathFault::Network),
         (Some(drive), Some(':')) if drive.is_ascii_alphabetic() => {
             let rest = chars.as_str();
             if !drive.eq_ignore_ascii_case(&'c') {

@@ -49,13 +49,16 @@ pub(super) fn command(run: &Run, shell: &[String]) -> Result<Command, BuildError
     })
 }
 
+/// Makes a shell form of a text, of how it is shown, and of the script that it calls.
+type ShellForm<'a> = dyn Fn(&str, String, Option<(String, String)>) -> Command + 'a;
+
 /// A RUN that is one heredoc. On a command line `cmd` would run its first line and forget the rest, and both would
 /// lose its quotes; so it is a file.
 fn script(
     name: &str,
     text: &str,
     shell: Shell,
-    form: &dyn Fn(&str, String, Option<(String, String)>) -> Command,
+    form: &ShellForm<'_>,
     shown: &dyn Fn(&str) -> String,
 ) -> Result<Command, BuildError> {
     if text.starts_with("#!") {
