@@ -80,6 +80,8 @@ pub struct Packing {
     pub compression: Option<Compression>,
     /// Whether layers that came compressed in another way are compressed again.
     pub force: bool,
+    /// Whether layers that registries do not keep (base layers of old Windows images) are pushed all the same.
+    pub foreign: bool,
     /// Annotations of the manifest.
     pub annotations: Vec<(String, String)>,
 }

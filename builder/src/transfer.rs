@@ -10,7 +10,7 @@ use std::io::Read;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use orlop_registry_client::{BlobReader, Repository, TagOrDigest, select_platform};
+use orlop_registry_client::{Repository, TagOrDigest, select_platform};
 use orlop_store::LayerOs;
 use orlop_store::image::MAX_CONFIG;
 use orlop_store::layout::LoadOptions;
@@ -141,9 +141,6 @@ fn fetch_metadata(
             engine.registry.manifest(&repository, &TagOrDigest::Digest(chosen.digest)).map_err(failed)?;
     }
     let manifest = Manifest::parse(&answer.bytes, &answer.media_type)?;
-    for layer in &manifest.layers {
-        refuse_foreign(layer, &name)?;
-    }
     let config = fetch_config(engine, &repository, &manifest.config, &name)?;
     let image = Image::from_parts(&config, Some(manifest))?;
     if !suits(&image, platform) {
@@ -158,20 +155,6 @@ fn fetch_metadata(
     let manifest = image.manifest().map(Manifest::digest);
     engine.store.images().tag(reference, &Named { id, manifest, index: index_digest })?;
     Ok(image)
-}
-
-/// Layers that the registry does not have itself (Windows base layers of old) are had from nowhere else:
-/// an image could make us fetch any URL.
-fn refuse_foreign(layer: &Descriptor, name: &str) -> Result<(), BuildError> {
-    let foreign = layer.media_type.contains("nondistributable") || layer.media_type.contains("foreign");
-    if foreign && !layer.urls.is_empty() {
-        return Err(BuildError::user(format!(
-            "`{name}` has a layer ({}) that its registry does not keep and that is to be had from `{}` only",
-            layer.digest.short(),
-            layer.urls.first().map_or("", String::as_str)
-        )));
-    }
-    Ok(())
 }
 
 fn fetch_config(
@@ -239,8 +222,43 @@ pub fn fetch_layers(
     task: &Task<'_>,
 ) -> Result<(), BuildError> {
     let wanted: Vec<usize> = (0..image.layers().len()).collect();
+    fetch_chosen(engine, image, &wanted, origin, task)?;
+    // A layer that takes directories or links from those below it may have come before them.
+    for &index in &wanted {
+        check_cancelled(engine)?;
+        if !engine.store.ensure_layer(image, index)? {
+            return Err(BuildError::internal(format!("layer {index} of the image is gone again"))
+                .with_hint("something removed it meanwhile: try again".to_owned()));
+        }
+    }
+    Ok(())
+}
+
+/// Brings the blobs `blobs` of `image`, to be sent on; whether a snapshot can be made of them is another question.
+fn fetch_blobs(
+    engine: &Engine<'_>,
+    image: &Image,
+    blobs: &[&Descriptor],
+    task: &Task<'_>,
+) -> Result<(), BuildError> {
+    let is_wanted = |index: &usize| {
+        let blob = image.layers().get(*index).and_then(|layer| layer.blob.as_ref());
+        blob.is_none_or(|blob| blobs.iter().any(|wanted| wanted.digest == blob.digest))
+    };
+    let wanted: Vec<usize> = (0..image.layers().len()).filter(is_wanted).collect();
+    fetch_chosen(engine, image, &wanted, None, task)
+}
+
+/// Brings some layers, side by side.
+fn fetch_chosen(
+    engine: &Engine<'_>,
+    image: &Image,
+    wanted: &[usize],
+    origin: Option<&Reference>,
+    task: &Task<'_>,
+) -> Result<(), BuildError> {
     let failed = Mutex::new(None::<BuildError>);
-    side_by_side(&wanted, |&index| {
+    side_by_side(wanted, |&index| {
         let stop = || failed.lock().unwrap_or_else(PoisonError::into_inner).is_some();
         if stop() {
             return false;
@@ -254,18 +272,10 @@ pub fn fetch_layers(
             }
         }
     });
-    if let Some(error) = failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
-        return Err(error);
+    match failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        Some(error) => Err(error),
+        None => Ok(()),
     }
-    // A layer that takes directories or links from those below it may have come before them.
-    for &index in &wanted {
-        check_cancelled(engine)?;
-        if !engine.store.ensure_layer(image, index)? {
-            return Err(BuildError::internal(format!("layer {index} of the image is gone again"))
-                .with_hint("something removed it meanwhile: try again".to_owned()));
-        }
-    }
-    Ok(())
 }
 
 /// Calls `act` for each item, a few at a time, in order; what has not begun when one says false is left.
@@ -307,8 +317,8 @@ fn fetch_layer(
             .with_hint("build or pull its image again".to_owned()));
     };
     let mut last = None;
+    let os = image.layer_os();
     for place in places(engine, origin, &blob.digest)? {
-        let os = LayerOs::of(&image.platform().os);
         match fetch_from(engine, &place, blob, &layer.diff_id, (os, below), task) {
             Ok(()) => {
                 engine.store.note_source(&blob.digest, &place.to_string())?;
@@ -316,6 +326,17 @@ fn fetch_layer(
             }
             Err(error) if error.kind == Fault::User => last = last.or(Some(error)),
             Err(error) => return Err(error),
+        }
+    }
+    // Registries may keep such a layer and most do not: what the others say is worth more.
+    if blob.is_foreign() {
+        last = None;
+        for url in &blob.urls {
+            match fetch_foreign(engine, url, blob, &layer.diff_id, (os, below), task) {
+                Ok(()) => return Ok(()),
+                Err(error) if error.kind == Fault::User => last = last.or(Some(error)),
+                Err(error) => return Err(error),
+            }
         }
     }
     Err(last.unwrap_or_else(|| {
@@ -353,18 +374,48 @@ fn fetch_from(
     (os, below): (LayerOs, &[Digest]),
     task: &Task<'_>,
 ) -> Result<(), BuildError> {
+    let reader = engine.registry.blob(place, blob)?;
+    take(engine, (blob, diff_id), (os, below), reader, task)?
+        .map_err(|error| layer_error(&place.to_string(), blob, error))
+}
+
+/// Fetches a layer that no registry keeps from one of the URLs that its descriptor has.
+fn fetch_foreign(
+    engine: &Engine<'_>,
+    url: &str,
+    blob: &Descriptor,
+    diff_id: &Digest,
+    (os, below): (LayerOs, &[Digest]),
+    task: &Task<'_>,
+) -> Result<(), BuildError> {
+    let shown: String = url.split(['?', '#']).next().unwrap_or_default().chars().take(200).collect();
+    let shown: String = shown.chars().filter(|c| !c.is_control()).collect();
+    let failed = |error| registry_error(format!("cannot pull layer {}", blob.digest.short()), error);
+    let reader = engine.registry.foreign_blob(url, blob).map_err(failed)?;
+    take(engine, (blob, diff_id), (os, below), reader, task)?
+        .map_err(|error| layer_error(&shown, blob, error))
+}
+
+/// Takes a layer from a stream, and tells how it gets on.
+fn take(
+    engine: &Engine<'_>,
+    (blob, diff_id): (&Descriptor, &Digest),
+    (os, below): (LayerOs, &[Digest]),
+    inner: impl Read + Send,
+    task: &Task<'_>,
+) -> Result<Result<(), orlop_store::Error>, BuildError> {
     task.transfer(blob.digest, Action::Pull, 0, Some(blob.size));
-    let inner = engine.registry.blob(place, blob)?;
     let reader = Watched { inner, engine, task, digest: blob.digest, size: blob.size, current: 0, told: 0 };
     let result = engine.store.import_layer(os, blob, diff_id, below, reader);
     check_cancelled(engine)?;
-    result.map_err(|error| layer_error(place, blob, error))?;
-    task.transfer(blob.digest, Action::Pull, blob.size, Some(blob.size));
-    Ok(())
+    if result.is_ok() {
+        task.transfer(blob.digest, Action::Pull, blob.size, Some(blob.size));
+    }
+    Ok(result.map(drop))
 }
 
 /// Of a stream's error the registry's own words are worth more than that a stream broke.
-fn layer_error(place: &Repository, blob: &Descriptor, error: orlop_store::Error) -> BuildError {
+fn layer_error(place: &str, blob: &Descriptor, error: orlop_store::Error) -> BuildError {
     let message = format!("cannot pull layer {} from `{place}`", blob.digest.short());
     match error {
         orlop_store::Error::Stream { source, .. } => stream_error(message, source),
@@ -380,8 +431,8 @@ fn layer_error(place: &Repository, blob: &Descriptor, error: orlop_store::Error)
 }
 
 /// Reads from a registry, reports what passed, and stops when the user says so.
-struct Watched<'a> {
-    inner: BlobReader,
+struct Watched<'a, R> {
+    inner: R,
     engine: &'a Engine<'a>,
     task: &'a Task<'a>,
     digest: Digest,
@@ -390,7 +441,7 @@ struct Watched<'a> {
     told: u64,
 }
 
-impl Read for Watched<'_> {
+impl<R: Read> Read for Watched<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         if self.engine.cancel.is_cancelled() {
             return Err(std::io::Error::other("interrupted"));

@@ -2,6 +2,7 @@
 
 use std::io::{self, Read};
 
+use orlop_store::Descriptor;
 use reqwest::Method;
 use url::Url;
 
@@ -109,6 +110,27 @@ impl Client {
     /// As for [`Client::download`]; some servers refuse the question.
     pub fn download_head(&self, url: &str) -> Result<DownloadHead, Error> {
         Ok(DownloadHead::of(&self.plain(url, Method::HEAD)?))
+    }
+
+    /// Fetches a layer that its registry does not keep from one of its URLs: from no host but those that
+    /// [`HostsConfig::foreign`](crate::hosts::HostsConfig::foreign) allows, and without any registry's credentials.
+    /// Nothing verifies the bytes but that they are not more than the descriptor says.
+    ///
+    /// # Errors
+    /// [`Error::ForeignHost`], or as for [`Client::download`].
+    pub fn foreign_blob(&self, url: &str, descriptor: &Descriptor) -> Result<Download, Error> {
+        let parsed = Url::parse(url).ok().filter(|u| u.username().is_empty() && u.password().is_none());
+        let host = parsed.as_ref().and_then(|u| Some((u.host_str()?.to_owned(), u.port_or_known_default())));
+        let Some((host, port)) = host else {
+            return Err(Error::Config {
+                name: format!("layer {}", descriptor.digest.short()),
+                what: "one of its URLs is not such".into(),
+            });
+        };
+        if !self.core.config.hosts.allows_foreign(&host, port) {
+            return Err(Error::ForeignHost { digest: descriptor.digest, host });
+        }
+        self.download(url, Some(descriptor.size))
     }
 
     fn plain(&self, url: &str, method: Method) -> Result<Response, Error> {

@@ -67,6 +67,14 @@ pub enum Error {
         /// Why it is not read.
         what: String,
     },
+    /// A layer that is to be had from a host alone that nobody has allowed.
+    #[error("layer {} is not kept by registries, and `{host}`, where it is to be had, is not allowed", .digest.short())]
+    ForeignHost {
+        /// The layer's blob.
+        digest: Digest,
+        /// The host.
+        host: String,
+    },
     /// An index that has no image for the platform.
     #[error("no image for platform `{wanted}`; there are: {available}")]
     NoPlatform {
@@ -316,6 +324,9 @@ impl Error {
             Self::Digest { .. } | Self::Size { .. } => Some(
                 "a proxy or mirror in between may hold damaged content; try again or another mirror".into(),
             ),
+            Self::ForeignHost { host, .. } => {
+                Some(format!("if you trust that host, say so with `--foreign-layers-from {host}`"))
+            }
             Self::NoPlatform { .. } => Some("choose one of them with `--platform`".into()),
             Self::Auth { registry, source, .. } => match source {
                 // The token server's name is not the one to log in to.

@@ -24,7 +24,14 @@ pub struct HostsConfig {
     pub certs_dirs: Vec<PathBuf>,
     /// More authorities, PEM, for every host: what `SSL_CERT_FILE` names, for instance.
     pub extra_ca: Vec<Vec<u8>>,
+    /// Hosts (`host`, or `host:port` for one port of it) that layers which a registry does not keep may be fetched
+    /// from. An image names the URL of such a layer, so whoever makes an image could have us ask any host: only
+    /// these are asked. [`FOREIGN_LAYER_HOSTS`] are those of Microsoft's own base images.
+    pub foreign: Vec<String>,
 }
+
+/// Hosts that the foreign layers of Microsoft's base images name.
+pub const FOREIGN_LAYER_HOSTS: &[&str] = &["go.microsoft.com", "mcr.microsoft.com"];
 
 /// The part of `registries.conf` that we follow.
 #[derive(Clone, Debug, Default)]
@@ -142,6 +149,14 @@ fn prefix_length(prefix: &str, name: &str) -> Option<usize> {
 }
 
 impl HostsConfig {
+    /// Whether a foreign layer may be fetched from this host.
+    pub(crate) fn allows_foreign(&self, host: &str, port: Option<u16>) -> bool {
+        let with_port = port.map(|port| format!("{host}:{port}"));
+        self.foreign
+            .iter()
+            .any(|allowed| allowed.eq_ignore_ascii_case(host) || Some(allowed) == with_port.as_ref())
+    }
+
     /// Where to pull from, mirrors first, the registry itself last.
     pub(crate) fn pull_endpoints(&self, repo: &Repository, by_digest: bool) -> Result<Vec<Endpoint>, Error> {
         let full = repo.to_string();

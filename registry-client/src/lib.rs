@@ -36,7 +36,7 @@ pub use auth::{Credential, Credentials};
 pub use client::{Client, ClientConfig};
 pub use download::{Download, DownloadHead};
 pub use error::{Error, StatusError, TransportKind};
-pub use hosts::{HostsConfig, RegistriesConf};
+pub use hosts::{FOREIGN_LAYER_HOSTS, HostsConfig, RegistriesConf};
 pub use pull::{BlobReader, MANIFEST_CAP, select_platform};
 pub use push::{Progress, Source};
 pub use registry::{ManifestHead, ManifestResponse, PushOutcome, Repository, TagOrDigest};

@@ -30,6 +30,7 @@ mod probe;
 mod process;
 mod program;
 mod security;
+pub mod selftest;
 mod step;
 mod strangers;
 mod supervise;
@@ -67,9 +68,9 @@ impl WindowsRunner {
     }
 
     /// Removes what commands left behind that were killed. Called once at the start of a command. Returns how many
-    /// directories were removed.
+    /// directories and AppContainer profiles were removed.
     pub fn sweep_stale(&self) -> usize {
-        private::sweep(&self.scratch)
+        private::sweep(&self.scratch) + identity::sweep(self.calls.as_ref())
     }
 }
 

@@ -33,6 +33,29 @@ pub mod media_type {
     /// Docker layer, not compressed.
     pub const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";
 
+    /// Docker layer that registries do not keep, gzip.
+    pub const DOCKER_FOREIGN_LAYER_GZIP: &str = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip";
+    /// Docker layer that registries do not keep, not compressed.
+    pub const DOCKER_FOREIGN_LAYER: &str = "application/vnd.docker.image.rootfs.foreign.diff.tar";
+    /// OCI layer that registries do not keep, not compressed.
+    pub const OCI_FOREIGN_LAYER: &str = "application/vnd.oci.image.layer.nondistributable.v1.tar";
+    /// OCI layer that registries do not keep, gzip.
+    pub const OCI_FOREIGN_LAYER_GZIP: &str = "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip";
+    /// OCI layer that registries do not keep, zstd.
+    pub const OCI_FOREIGN_LAYER_ZSTD: &str = "application/vnd.oci.image.layer.nondistributable.v1.tar+zstd";
+
+    /// Whether the type is that of a layer which may not be given on, and is not kept by registries.
+    pub fn is_foreign(media_type: &str) -> bool {
+        matches!(
+            media_type,
+            DOCKER_FOREIGN_LAYER_GZIP
+                | DOCKER_FOREIGN_LAYER
+                | OCI_FOREIGN_LAYER
+                | OCI_FOREIGN_LAYER_GZIP
+                | OCI_FOREIGN_LAYER_ZSTD
+        )
+    }
+
     /// Whether the type is an index or a manifest list.
     pub fn is_index(media_type: &str) -> bool {
         matches!(media_type, OCI_INDEX | DOCKER_LIST)
@@ -76,6 +99,12 @@ impl Descriptor {
             platform: None,
             artifact_type: None,
         }
+    }
+
+    /// Whether this is a layer that registries do not keep, and that is had from its URLs: Windows base images of old
+    /// have such. One without URLs is an ordinary layer that only says so.
+    pub fn is_foreign(&self) -> bool {
+        media_type::is_foreign(&self.media_type) && !self.urls.is_empty()
     }
 
     /// The descriptor of `bytes`.

@@ -134,7 +134,7 @@ impl Form {
     /// below it when a snapshot is made.
     const IMPORTED: Self = if cfg!(unix) { Self::Fs } else { Self::Tar };
 
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Fs => "fs",
             Self::Tar => "tar",

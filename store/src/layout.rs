@@ -242,6 +242,7 @@ fn oci_manifest(store: &Store, image: &Image, options: &SaveOptions) -> Result<M
         compression: options.compression,
         force: options.force,
         absent: false,
+        foreign: true,
     };
     store.export(image, &export)
 }

@@ -39,6 +39,7 @@ pub use stat::{Attributes, FileId, Kind, Stat, Times};
 pub use stream::Stream;
 pub use time::FileTime;
 pub use volume::Volume;
+pub(crate) use volume::{prepare_to_share, share_extents};
 
 /// Attribute bits, as in the documentation of `FILE_ATTRIBUTE_*`.
 pub mod attribute {

@@ -97,6 +97,11 @@ impl Work {
         Ok(Self { dir: Arc::new(Opened { path, place }) })
     }
 
+    /// Where it is, absolute.
+    pub(crate) fn path(&self) -> &Path {
+        &self.dir.path
+    }
+
     /// A new directory of the caller's own, mode 0700. `kind` says in its name what it is for.
     ///
     /// # Errors

@@ -4,6 +4,7 @@ mod build;
 mod completions;
 mod history;
 mod images;
+pub(crate) mod info;
 mod inspect;
 mod load;
 mod pull;
@@ -58,6 +59,7 @@ pub(crate) enum Command {
     Save(save::SaveArgs),
     Run(Box<run::RunArgs>),
     Store(store::StoreArgs),
+    Info(info::InfoArgs),
     Version(version::VersionArgs),
     #[command(hide = true)]
     Completions(completions::CompletionsArgs),
@@ -101,6 +103,7 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Save(args) => save::run(&app, args),
         Command::Run(args) => run::run(&app, args),
         Command::Store(args) => store::run(&app, args),
+        Command::Info(args) => info::run(&app, args),
         Command::Version(args) => version::run(args),
         Command::Completions(args) => completions::run(args),
     }

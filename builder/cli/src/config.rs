@@ -4,7 +4,9 @@ pub(crate) mod settings;
 
 use std::path::{Path, PathBuf};
 
-use orlop_registry_client::{ClientConfig, Credentials, HostsConfig, Proxies, RegistriesConf, RetryObserver};
+use orlop_registry_client::{
+    ClientConfig, Credentials, FOREIGN_LAYER_HOSTS, HostsConfig, Proxies, RegistriesConf, RetryObserver,
+};
 
 use crate::diagnostics::Failure;
 use crate::global::Global;
@@ -79,7 +81,9 @@ fn hosts(global: &Global) -> Result<HostsConfig, Failure> {
         .collect();
     let insecure =
         global.insecure_registries.iter().map(|host| host.trim_end_matches('/').to_owned()).collect();
-    Ok(HostsConfig { insecure, registries, certs_dirs, extra_ca: authorities()? })
+    let foreign = FOREIGN_LAYER_HOSTS.iter().map(|host| (*host).to_owned());
+    let foreign = foreign.chain(global.foreign_hosts.iter().cloned()).collect();
+    Ok(HostsConfig { insecure, registries, certs_dirs, extra_ca: authorities()?, foreign })
 }
 
 /// The `registries.conf` that applies, and what is dropped in beside it, in the order of their names.

@@ -45,7 +45,7 @@ pub(crate) enum Kind {
     /// The user stopped it.
     Interrupted,
     /// The command in a container ended with this code, and said itself why.
-    Exit(u8),
+    Exit(i32),
     /// Whoever read our output is gone. Nothing to say, nobody to say it to.
     BrokenPipe,
 }
@@ -92,7 +92,7 @@ impl Failure {
     }
 
     /// The exit code of a container's command.
-    pub(crate) fn exit(code: u8) -> Self {
+    pub(crate) fn exit(code: i32) -> Self {
         Self::new(Kind::Exit(code), "")
     }
 
@@ -142,12 +142,12 @@ impl Failure {
     }
 
     /// The code that the process ends with.
-    pub(crate) fn code(&self) -> u8 {
+    pub(crate) fn code(&self) -> i32 {
         match self.0.kind {
             Kind::User => 1,
             Kind::Usage => 2,
             Kind::Internal => 125,
-            Kind::Interrupted => INTERRUPTED,
+            Kind::Interrupted => INTERRUPTED.into(),
             Kind::Exit(code) => code,
             // As the shell shows a program that SIGPIPE ended.
             Kind::BrokenPipe => 141,

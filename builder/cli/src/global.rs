@@ -24,6 +24,11 @@ pub(crate) struct Global {
     #[arg(long = "insecure-registry", global = true, value_name = "HOST")]
     pub(crate) insecure_registries: Vec<String>,
 
+    /// Host that layers which no registry keeps may be fetched from, besides Microsoft's: an image names their
+    /// URLs, so only hosts that you trust are asked (repeatable)
+    #[arg(long = "foreign-layers-from", global = true, value_name = "HOST[:PORT]")]
+    pub(crate) foreign_hosts: Vec<String>,
+
     /// File with credentials for registries, instead of all others
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) authfile: Option<PathBuf>,

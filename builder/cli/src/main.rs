@@ -34,6 +34,10 @@ use unix as system;
 use windows as system;
 
 fn main() -> ExitCode {
+    #[cfg(windows)]
+    if let Some(code) = system::machine::as_step() {
+        return u8::try_from(code).map_or_else(|_| exit(code), ExitCode::from);
+    }
     // Not `parse`: that ends the process itself, and a pipe that closes early would panic it.
     let cli = match commands::Cli::try_parse() {
         Ok(cli) => cli,
@@ -51,7 +55,13 @@ fn main() -> ExitCode {
             } else {
                 failure.report();
             }
-            ExitCode::from(failure.code())
+            // Codes of Windows programs have 32 bits, which only the call itself takes.
+            u8::try_from(failure.code()).map_or_else(|_| exit(failure.code()), ExitCode::from)
         }
     }
+}
+
+#[expect(clippy::exit, reason = "the code of a container's command that fits no byte")]
+fn exit(code: i32) -> ExitCode {
+    std::process::exit(code)
 }

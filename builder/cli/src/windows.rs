@@ -1,7 +1,9 @@
 //! What the program asks of Windows.
 
 pub(crate) mod console;
+pub(crate) mod container;
 pub(crate) mod interrupt;
+pub(crate) mod machine;
 pub(crate) mod places;
 pub(crate) mod startup;
 

@@ -21,7 +21,7 @@ impl Packing {
     pub fn export(&self, absent: bool) -> ExportOptions {
         // Docker's own media types know no zstd.
         let kind = matches!(self.compression, Some(Compression::Zstd(_))).then_some(ManifestKind::Oci);
-        ExportOptions { kind, compression: self.codec(), force: self.force, absent }
+        ExportOptions { kind, compression: self.codec(), force: self.force, absent, foreign: self.foreign }
     }
 
     /// For [`orlop_store::Store::save`].

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use orlop_registry_client::{PushOutcome, TagOrDigest};
 use orlop_store::{BlobSource, Descriptor, Digest, ExportOptions, Image, Manifest, Named, Reference};
 
-use super::{REPORT, check_cancelled, fetch_layers, registry_error, repository, side_by_side, stream_error};
+use super::{REPORT, check_cancelled, fetch_blobs, registry_error, repository, side_by_side, stream_error};
 use crate::error::BuildError;
 use crate::event::{Action, Task};
 use crate::request::Engine;
@@ -39,16 +39,17 @@ pub fn push(
     let place = repository(reference)?;
     let lazy = ExportOptions { absent: true, ..*options };
     let mut manifest = engine.store.export(image, &lazy)?;
-    let absent: Vec<&Descriptor> =
-        manifest.layers.iter().filter(|layer| !engine.store.blobs().contains(&layer.digest)).collect();
+    let absent: Vec<&Descriptor> = sent_layers(&manifest, options)
+        .filter(|layer| !engine.store.blobs().contains(&layer.digest))
+        .collect();
     if !absent.is_empty() && !all_reachable(engine, &place, &absent)? {
-        fetch_layers(engine, image, None, task)?;
+        fetch_blobs(engine, image, &absent, task)?;
         // Layers that are here but without their blob are written anew.
         manifest = engine.store.export(image, &ExportOptions { absent: false, ..*options })?;
     }
     let sent = AtomicU64::new(0);
     let mut blobs: Vec<&Descriptor> = Vec::new();
-    for blob in manifest.layers.iter().chain([&manifest.config]) {
+    for blob in sent_layers(&manifest, options).chain([&manifest.config]) {
         if !blobs.iter().any(|other| other.digest == blob.digest) {
             blobs.push(blob);
         }
@@ -89,6 +90,15 @@ pub fn push(
         .map_err(|error| failure(reference, error))?;
     remember(engine, image, &manifest, reference)?;
     Ok(Pushed { manifest: digest, sent: sent.into_inner() })
+}
+
+/// The layers whose blobs belong to a push: those that registries do not keep stay where they are, unless asked for.
+fn sent_layers<'m>(
+    manifest: &'m Manifest,
+    options: &ExportOptions,
+) -> impl Iterator<Item = &'m Descriptor> + use<'m> {
+    let foreign = options.foreign;
+    manifest.layers.iter().filter(move |layer| foreign || !layer.is_foreign())
 }
 
 /// Whether the registry has, or can take from itself, every one of `blobs`.

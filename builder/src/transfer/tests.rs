@@ -29,15 +29,6 @@ fn items_are_done_once_each_and_none_after_a_failure() {
     assert!(count.into_inner() <= SIDE_BY_SIDE);
 }
 
-#[test]
-fn foreign_layers_are_refused() {
-    let mut layer =
-        Descriptor::new("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", Digest::of(b""), 0);
-    assert!(refuse_foreign(&layer, "x").is_ok());
-    layer.urls.push("http://169.254.169.254/".to_owned());
-    assert!(refuse_foreign(&layer, "x").unwrap_err().message.contains("169.254"));
-}
-
 /// A store of its own, and everything else that a transfer works with.
 struct World {
     store: orlop_store::Store,

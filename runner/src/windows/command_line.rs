@@ -32,7 +32,9 @@ impl Unquotable {
     pub(crate) fn why(self) -> &'static str {
         match self {
             Self::QuoteInProgram => "the command's name holds a quote",
-            Self::LineBreakInBatch => "an argument of a batch file holds a line break, and cmd.exe takes that for its end",
+            Self::LineBreakInBatch => {
+                "an argument of a batch file holds a line break, and cmd.exe takes that for its end"
+            }
             Self::TailAfterBatch => "a batch file cannot be a shell: what follows it is not quoted",
             Self::TooLong => "the command line is longer than 32766 characters",
         }
@@ -133,10 +135,10 @@ fn batch_word(word: &OsStr, script: bool, line: &mut Vec<u16>) -> Result<(), Unq
         return Err(Unquotable::LineBreakInBatch);
     }
     let harmless = |unit: &u16| {
-        u8::try_from(*unit)
-            .is_ok_and(|byte| byte.is_ascii_alphanumeric() || b"\\/:._-+#$@~".contains(&byte))
+        u8::try_from(*unit).is_ok_and(|byte| byte.is_ascii_alphanumeric() || b"\\/:._-+#$@~".contains(&byte))
     };
-    let quoted = script || units.is_empty() || !units.iter().all(harmless) || units.last() == Some(&BACKSLASH);
+    let quoted =
+        script || units.is_empty() || !units.iter().all(harmless) || units.last() == Some(&BACKSLASH);
     if quoted {
         line.push(QUOTE);
     }

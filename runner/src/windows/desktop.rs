@@ -61,10 +61,9 @@ impl Drop for Made {
 ///
 /// The access list is given at creation and once more with `SetKernelObjectSecurity`: Wine ignores the first, and
 /// `SetUserObjectSecurity` as well.
-pub(crate) fn create(name: &str, wanted: &SecurityDescriptor, inheritable: bool) -> Result<Station, Failure> {
+pub(crate) fn create(name: &str, wanted: &SecurityDescriptor) -> Result<Station, Failure> {
     let words = wanted.to_words();
-    let mut attributes = object::attributes(&words);
-    attributes.bInheritHandle = i32::from(inheritable);
+    let attributes = object::attributes(&words);
     // SAFETY: the function's published type.
     let create = unsafe { function::<CreateDesktop>("user32.dll", c"CreateDesktopW") };
     let create = create.ok_or(Failure::missing("CreateDesktopW"))?;

@@ -49,13 +49,9 @@ pub(super) fn merge(places: &Places<'_>, image: &[(OsString, OsString)]) -> Vec<
 
 fn base(places: &Places<'_>) -> Vec<(OsString, OsString)> {
     let (root, profile, windows, system) = (places.root, places.profile, places.windows, places.system);
-    let path = [
-        system.to_owned(),
-        windows.to_owned(),
-        system.join("Wbem"),
-        system.join(r"WindowsPowerShell\v1.0"),
-    ]
-    .map(OsString::from);
+    let path =
+        [system.to_owned(), windows.to_owned(), system.join("Wbem"), system.join(r"WindowsPowerShell\v1.0")]
+            .map(OsString::from);
     let drive = |path: &Path| OsString::from(path.to_string_lossy().get(..2).unwrap_or("C:"));
     let below: OsString = profile.to_string_lossy().get(2..).unwrap_or_default().into();
     let architecture = if cfg!(target_arch = "aarch64") { "ARM64" } else { "AMD64" };
@@ -155,7 +151,8 @@ mod tests {
 
     #[test]
     fn the_image_wins_whatever_the_case() {
-        let merged = merge(&places(), &image(&[("PATH", r"D:\work\root\bin"), ("a", "1"), ("B", "2"), ("A", "3")]));
+        let merged =
+            merge(&places(), &image(&[("PATH", r"D:\work\root\bin"), ("a", "1"), ("B", "2"), ("A", "3")]));
         assert_eq!(value(&merged, "path"), Some(OsStr::new(r"D:\work\root\bin")));
         assert_eq!(merged.iter().filter(|(name, _)| same(name, OsStr::new("Path"))).count(), 1);
         assert_eq!(value(&merged, "a"), Some(OsStr::new("3")));
@@ -169,7 +166,8 @@ mod tests {
 
     #[test]
     fn where_things_are_is_not_the_images_to_say() {
-        let given = [("temp", r"C:\TEMP"), ("SYSTEMROOT", "X"), ("orlop_root", "/"), ("ComSpec", r"D:\c.exe")];
+        let given =
+            [("temp", r"C:\TEMP"), ("SYSTEMROOT", "X"), ("orlop_root", "/"), ("ComSpec", r"D:\c.exe")];
         let merged = merge(&places(), &image(&given));
         assert_eq!(value(&merged, "TEMP"), Some(OsStr::new(r"D:\t")));
         let own = merge(&places(), &image(&[("TMP", r"D:\work\root\tmp")]));

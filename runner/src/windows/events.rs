@@ -11,11 +11,14 @@ use std::sync::mpsc::SyncSender;
 use std::time::Instant;
 
 use windows_sys::Win32::Foundation::INVALID_HANDLE_VALUE;
-use windows_sys::Win32::System::IO::{CreateIoCompletionPort, GetQueuedCompletionStatus, PostQueuedCompletionStatus};
+use windows_sys::Win32::System::IO::{
+    CreateIoCompletionPort, GetQueuedCompletionStatus, PostQueuedCompletionStatus,
+};
 use windows_sys::Win32::System::SystemServices::{
-    JOB_OBJECT_MSG_ABNORMAL_EXIT_PROCESS, JOB_OBJECT_MSG_ACTIVE_PROCESS_LIMIT, JOB_OBJECT_MSG_ACTIVE_PROCESS_ZERO,
-    JOB_OBJECT_MSG_END_OF_JOB_TIME, JOB_OBJECT_MSG_EXIT_PROCESS, JOB_OBJECT_MSG_JOB_MEMORY_LIMIT,
-    JOB_OBJECT_MSG_NEW_PROCESS, JOB_OBJECT_MSG_NOTIFICATION_LIMIT, JOB_OBJECT_MSG_PROCESS_MEMORY_LIMIT,
+    JOB_OBJECT_MSG_ABNORMAL_EXIT_PROCESS, JOB_OBJECT_MSG_ACTIVE_PROCESS_LIMIT,
+    JOB_OBJECT_MSG_ACTIVE_PROCESS_ZERO, JOB_OBJECT_MSG_END_OF_JOB_TIME, JOB_OBJECT_MSG_EXIT_PROCESS,
+    JOB_OBJECT_MSG_JOB_MEMORY_LIMIT, JOB_OBJECT_MSG_NEW_PROCESS, JOB_OBJECT_MSG_NOTIFICATION_LIMIT,
+    JOB_OBJECT_MSG_PROCESS_MEMORY_LIMIT,
 };
 
 use super::identity::Failure;
@@ -132,7 +135,9 @@ impl Events {
             self.limit.get_or_insert(limit);
         }
         // A limit is worth more than the thousandth process.
-        if self.kept.len() < KEPT || matches!(kind, JobEventKind::LimitReached { .. }) && self.kept.len() < 2 * KEPT {
+        if self.kept.len() < KEPT
+            || matches!(kind, JobEventKind::LimitReached { .. }) && self.kept.len() < 2 * KEPT
+        {
             self.kept.push(JobEvent { at: self.started.elapsed(), kind });
         } else {
             self.omitted += 1;

@@ -42,11 +42,10 @@ use std::os::windows::io::{AsHandle, BorrowedHandle, OwnedHandle, RawHandle};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub(crate) use calls::{Calls, Failure, Kept, ProcessFacts, Station, System, TokenFacts, TokenPlan};
-pub(crate) use calls::{Group, Privilege};
+pub(crate) use calls::{Calls, Failure, Kept, Station, System, TokenFacts, TokenPlan};
 pub(crate) use system::Windows;
 
-use super::security::{AccessList, Entry, GENERIC_ALL, INHERIT, LOW_INTEGRITY, SecurityDescriptor, Sid};
+use super::security::{GENERIC_ALL, SecurityDescriptor, Sid};
 use crate::{Account, Confinement, Isolation, Mitigation, Network, RunError};
 
 /// What AppContainer profiles and window stations of orlop are called.
@@ -233,10 +232,15 @@ impl Prepared {
     /// Gives a process of the job that another of its processes started the access list of the first, for systems
     /// that do not take it from the token (Wine). Where they do it changes nothing.
     ///
-    /// # Errors
-    /// The call that failed; as a rule the process is gone.
-    pub(crate) fn claim(&self, process: BorrowedHandle<'_>) -> Result<(), Failure> {
-        self.calls.protect_process(process, &self.process_security)
+    /// `ours` tells whether an open process is in the job: an id may be another's by now. What cannot be opened is
+    /// gone, or closed already.
+    pub(crate) fn claim(&self, pid: u32, ours: &dyn Fn(BorrowedHandle<'_>) -> bool) {
+        if let Ok(process) = object::open_process(pid)
+            && ours(process.as_handle())
+        {
+            // It may be ending; then there is nothing left to open.
+            let _ = self.calls.protect_process(process.as_handle(), &self.process_security);
+        }
     }
 
     fn refuse(&self, lines: &[Confinement]) -> Result<(), RunError> {

@@ -12,14 +12,16 @@ use std::time::Duration;
 
 use windows_sys::Win32::Foundation::ERROR_MORE_DATA;
 use windows_sys::Win32::System::JobObjects::{
-    AssignProcessToJobObject, CreateJobObjectW, IsProcessInJob, JOB_OBJECT_LIMIT, JOBOBJECT_ASSOCIATE_COMPLETION_PORT,
-    JOBOBJECT_BASIC_ACCOUNTING_INFORMATION, JOBOBJECT_BASIC_AND_IO_ACCOUNTING_INFORMATION,
-    JOBOBJECT_BASIC_UI_RESTRICTIONS, JOBOBJECT_CPU_RATE_CONTROL_INFORMATION, JOBOBJECT_EXTENDED_LIMIT_INFORMATION,
+    AssignProcessToJobObject, CreateJobObjectW, IsProcessInJob, JOB_OBJECT_LIMIT,
+    JOBOBJECT_ASSOCIATE_COMPLETION_PORT, JOBOBJECT_BASIC_ACCOUNTING_INFORMATION,
+    JOBOBJECT_BASIC_AND_IO_ACCOUNTING_INFORMATION, JOBOBJECT_BASIC_UI_RESTRICTIONS,
+    JOBOBJECT_CPU_RATE_CONTROL_INFORMATION, JOBOBJECT_EXTENDED_LIMIT_INFORMATION,
     JOBOBJECT_NET_RATE_CONTROL_INFORMATION, JOBOBJECT_NOTIFICATION_LIMIT_INFORMATION, JOBOBJECTINFOCLASS,
     JobObjectAssociateCompletionPortInformation, JobObjectBasicAccountingInformation,
     JobObjectBasicAndIoAccountingInformation, JobObjectBasicProcessIdList, JobObjectBasicUIRestrictions,
-    JobObjectCpuRateControlInformation, JobObjectExtendedLimitInformation, JobObjectNetRateControlInformation,
-    JobObjectNotificationLimitInformation, QueryInformationJobObject, SetInformationJobObject, TerminateJobObject,
+    JobObjectCpuRateControlInformation, JobObjectExtendedLimitInformation,
+    JobObjectNetRateControlInformation, JobObjectNotificationLimitInformation, QueryInformationJobObject,
+    SetInformationJobObject, TerminateJobObject,
 };
 use windows_sys::Win32::System::Threading::GetCurrentProcess;
 
@@ -148,7 +150,9 @@ impl Job {
     fn set<T>(&self, class: JOBOBJECTINFOCLASS, value: &T) -> Result<(), Failure> {
         let size = size_of::<T>() as u32;
         // SAFETY: the structure of that class with its size; see the callers.
-        match unsafe { SetInformationJobObject(self.0.as_raw_handle(), class, (&raw const *value).cast(), size) } {
+        match unsafe {
+            SetInformationJobObject(self.0.as_raw_handle(), class, (&raw const *value).cast(), size)
+        } {
             0 => Err(Failure::last("SetInformationJobObject")),
             _ => Ok(()),
         }
@@ -305,9 +309,8 @@ impl JobCalls for Job {
             let (size, job) = (size_of_val(&buffer[..]) as u32, self.0.as_raw_handle());
             let at = buffer.as_mut_ptr().cast();
             // SAFETY: the buffer has as many bytes as is said.
-            let got = unsafe {
-                QueryInformationJobObject(job, JobObjectBasicProcessIdList, at, size, null_mut())
-            };
+            let got =
+                unsafe { QueryInformationJobObject(job, JobObjectBasicProcessIdList, at, size, null_mut()) };
             let header = buffer.as_ptr().cast::<u32>();
             // SAFETY: the buffer begins with two numbers of 32 bits: how many there are, how many are listed.
             let (there, listed) = unsafe { (*header as usize, *header.add(1) as usize) };

@@ -79,8 +79,13 @@ pub(crate) fn apply(job: &dyn JobCalls, limits: &Limits, host: Host) -> Result<A
     };
     if let Some(bytes) = limits.memory {
         let asked = format!("{bytes} bytes for the job");
-        let line =
-            back("memory-limit", asked, JOB_OBJECT_LIMIT_JOB_MEMORY, &|got| got.job_memory, wanted.job_memory);
+        let line = back(
+            "memory-limit",
+            asked,
+            JOB_OBJECT_LIMIT_JOB_MEMORY,
+            &|got| got.job_memory,
+            wanted.job_memory,
+        );
         if line.is_full() {
             // Only a hint for the report, and only where the system has it.
             let _ = job.notify_memory(bytes / 20 * 19);
@@ -103,7 +108,8 @@ pub(crate) fn apply(job: &dyn JobCalls, limits: &Limits, host: Host) -> Result<A
         applied.lines.push(line);
     }
     if let Some(time) = limits.cpu_time {
-        let (asked, flag) = (format!("{} s of processor time", time.as_secs_f64()), JOB_OBJECT_LIMIT_JOB_TIME);
+        let (asked, flag) =
+            (format!("{} s of processor time", time.as_secs_f64()), JOB_OBJECT_LIMIT_JOB_TIME);
         let value = |got: &Basics| got.user_time as u64;
         applied.lines.push(back("cpu-time-limit", asked, flag, &value, wanted.user_time as u64));
         // The system counts user time only, and kernel time is time as well.
@@ -184,7 +190,10 @@ fn rates(job: &dyn JobCalls, limits: &Limits, host: Host, lines: &mut Vec<Confin
         let asked = format!("{cpus} of {} processors", host.processors);
         let rate = (cpus / f64::from(host.processors.max(1)) * 10_000.0).round().clamp(1.0, 10_000.0) as u32;
         lines.push(match rate {
-            10_000 => Confinement { got: "no cap: there are no more".into(), ..Confinement::full("cpu-limit", asked) },
+            10_000 => Confinement {
+                got: "no cap: there are no more".into(),
+                ..Confinement::full("cpu-limit", asked)
+            },
             _ => match set(CpuRate::HardCap(rate)) {
                 Ok(()) => {
                     let got = format!("a hard cap of {}.{:02} %{share}", rate / 100, rate % 100);

@@ -66,7 +66,11 @@ impl Placements {
         if occupied.is_some() && !reusable {
             let why = "nothing can be mounted over what is there on Windows".into();
             let hint = Some("choose a target that the image does not have".into());
-            return Err(RunError::Unsupported { what: format!("a mount on `{}`", mount.target.display()), why, hint });
+            return Err(RunError::Unsupported {
+                what: format!("a mount on `{}`", mount.target.display()),
+                why,
+                hint,
+            });
         }
         match &mount.kind {
             MountKind::File { content, .. } => {
@@ -140,7 +144,10 @@ impl Placements {
             path.push(part);
             match fs::symlink_metadata(&path) {
                 Ok(meta) if is_link(&meta) => {
-                    return Err(io::Error::other(format!("`{}` is a link or junction of the image's", path.display())));
+                    return Err(io::Error::other(format!(
+                        "`{}` is a link or junction of the image's",
+                        path.display()
+                    )));
                 }
                 Ok(meta) if meta.is_dir() => {}
                 Ok(_) => return Err(io::ErrorKind::NotADirectory.into()),
@@ -233,7 +240,10 @@ fn remove(path: &Path) -> io::Result<()> {
         Ok(meta) => {
             let mut permissions = meta.permissions();
             if permissions.readonly() {
-                #[expect(clippy::permissions_set_readonly_false, reason = "on Windows it is one attribute and no right")]
+                #[expect(
+                    clippy::permissions_set_readonly_false,
+                    reason = "on Windows it is one attribute and no right"
+                )]
                 permissions.set_readonly(false);
                 fs::set_permissions(path, permissions)?;
             }
@@ -251,7 +261,8 @@ fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
 
 /// `source` below `directory`, of which no part is a link.
 fn straight(directory: &Path, source: &Path) -> io::Result<PathBuf> {
-    let path = view::inside(directory, "the source", &Path::new(r"\").join(source)).map_err(io::Error::other)?;
+    let path =
+        view::inside(directory, "the source", &Path::new(r"\").join(source)).map_err(io::Error::other)?;
     let mut part = path.as_path();
     while part != directory {
         if is_link(&fs::symlink_metadata(part)?) {

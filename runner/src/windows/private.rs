@@ -7,7 +7,9 @@ use std::os::windows::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use windows_sys::Win32::Storage::FileSystem::{FILE_ATTRIBUTE_READONLY, FILE_ATTRIBUTE_REPARSE_POINT, FILE_FLAG_DELETE_ON_CLOSE};
+use windows_sys::Win32::Storage::FileSystem::{
+    FILE_ATTRIBUTE_READONLY, FILE_ATTRIBUTE_REPARSE_POINT, FILE_FLAG_DELETE_ON_CLOSE,
+};
 
 const PREFIX: &str = "orlop-step-";
 const LOCK: &str = ".lock";
@@ -31,7 +33,12 @@ impl Private {
             let mut lock = path.clone().into_os_string();
             lock.push(LOCK);
             // First the lock: a directory without one is swept by others.
-            let options = OpenOptions::new().write(true).create_new(true).share_mode(0).custom_flags(FILE_FLAG_DELETE_ON_CLOSE).open(lock);
+            let options = OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .share_mode(0)
+                .custom_flags(FILE_FLAG_DELETE_ON_CLOSE)
+                .open(lock);
             let lock = match options {
                 Ok(lock) => lock,
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
@@ -97,7 +104,10 @@ fn make_writable(directory: &Path) {
         let path = entry.path();
         if meta.file_attributes() & FILE_ATTRIBUTE_READONLY != 0 {
             let mut permissions = meta.permissions();
-            #[expect(clippy::permissions_set_readonly_false, reason = "on Windows it is one attribute and no right")]
+            #[expect(
+                clippy::permissions_set_readonly_false,
+                reason = "on Windows it is one attribute and no right"
+            )]
             permissions.set_readonly(false);
             let _ = fs::set_permissions(&path, permissions);
         }

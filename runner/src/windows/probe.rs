@@ -4,27 +4,22 @@
 use std::ffi::c_void;
 use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
 use std::ptr::{null, null_mut};
+use std::time::Duration;
 
 use windows_sys::Win32::System::Console::{COORD, HPCON};
-use windows_sys::Win32::System::JobObjects::{
-    CreateJobObjectW, IsProcessInJob, JOB_OBJECT_CPU_RATE_CONTROL_ENABLE,
-    JOB_OBJECT_CPU_RATE_CONTROL_HARD_CAP, JOB_OBJECT_LIMIT_ACTIVE_PROCESS, JOB_OBJECT_LIMIT_JOB_MEMORY,
-    JOB_OBJECT_NET_RATE_CONTROL_ENABLE, JOB_OBJECT_NET_RATE_CONTROL_MAX_BANDWIDTH,
-    JOBOBJECT_CPU_RATE_CONTROL_INFORMATION, JOBOBJECT_EXTENDED_LIMIT_INFORMATION,
-    JOBOBJECT_NET_RATE_CONTROL_INFORMATION, JOBOBJECTINFOCLASS, JobObjectCpuRateControlInformation,
-    JobObjectExtendedLimitInformation, JobObjectNetRateControlInformation, QueryInformationJobObject,
-    SetInformationJobObject,
-};
+use windows_sys::Win32::System::JobObjects::{CreateJobObjectW, IsProcessInJob};
 use windows_sys::Win32::System::Threading::{
     DeleteProcThreadAttributeList, InitializeProcThreadAttributeList, PROC_THREAD_ATTRIBUTE_JOB_LIST,
     UpdateProcThreadAttribute,
 };
 
 use super::identity::{Calls, Failure, PREFIX, System, object, plan};
+use super::job::{self, Job};
 use super::library::function;
+use super::limits::{self, Host};
 use super::security::Sid;
 use super::{mitigation, network};
-use crate::{Confinement, HostReport};
+use crate::{Confinement, HostReport, Limits};
 
 /// Tries what a job needs, without starting one.
 pub(crate) fn probe(calls: &dyn Calls) -> HostReport {
@@ -34,11 +29,12 @@ pub(crate) fn probe(calls: &dyn Calls) -> HostReport {
     findings.push(filters());
     findings.push(mitigation::offer(&system));
     match Scratch::new() {
-        Ok(job) => findings.extend(job.findings(&system)),
+        Ok(job) => findings.extend([job.nesting(), job.job_list()]),
         Err(failure) => {
             findings.push(Confinement::lesser("job", "a job object", "none", failure.to_string()))
         }
     }
+    findings.extend(offered_limits());
     findings.push(pseudo_console(&system));
     HostReport { findings }
 }
@@ -128,6 +124,34 @@ fn pseudo_console(system: &System) -> Confinement {
     }
 }
 
+/// What a job of this host can be limited by: each limit is set on a job without processes and read back.
+fn offered_limits() -> Vec<Confinement> {
+    let all = Limits {
+        memory: Some(1 << 30),
+        process_memory: Some(1 << 30),
+        cpus: Some(0.5),
+        pids: Some(100),
+        cpu_time: Some(Duration::from_secs(3600)),
+        net_rate: Some(1 << 20),
+        ..Limits::default()
+    };
+    // A job has either a cap or a weight.
+    let weight = Limits { cpu_weight: Some(100), ..Limits::default() };
+    let processors = std::thread::available_parallelism().map_or(1, |count| count.get() as u32);
+    let host = Host { processors, nested: job::nested() };
+    let tried = |limits: &Limits| {
+        let job = Job::new()?;
+        limits::apply(&job, limits, host).map(|applied| applied.lines)
+    };
+    let both = tried(&all).and_then(|mut lines| {
+        lines.extend(tried(&weight)?.into_iter().filter(|line| line.what == "cpu-weight"));
+        Ok(lines)
+    });
+    both.unwrap_or_else(|failure| {
+        vec![Confinement::lesser("job-limits", "limits of a job", "none", failure.to_string())]
+    })
+}
+
 /// A job object that nothing runs in.
 struct Scratch(OwnedHandle);
 
@@ -141,20 +165,6 @@ impl Scratch {
             }
             Ok(Self(OwnedHandle::from_raw_handle(job)))
         }
-    }
-
-    fn set<T>(&self, class: JOBOBJECTINFOCLASS, value: &T) -> Result<(), Failure> {
-        let value: *const c_void = (&raw const *value).cast();
-        // SAFETY: the class's own structure and its size.
-        match unsafe { SetInformationJobObject(self.0.as_raw_handle(), class, value, size_of::<T>() as u32) }
-        {
-            0 => Err(Failure::last("SetInformationJobObject")),
-            _ => Ok(()),
-        }
-    }
-
-    fn findings(&self, system: &System) -> Vec<Confinement> {
-        vec![self.nesting(), self.job_list(), self.limits(system), self.cpu_rate(), self.net_rate(system)]
     }
 
     /// Whether this process is in somebody's job: then a step's is nested in it.
@@ -207,67 +217,6 @@ impl Scratch {
             },
         }
     }
-
-    /// Limits of memory and processes, read back.
-    fn limits(&self, system: &System) -> Confinement {
-        let asked = "limits of memory and of processes";
-        let mut limits = JOBOBJECT_EXTENDED_LIMIT_INFORMATION::default();
-        limits.BasicLimitInformation.LimitFlags =
-            JOB_OBJECT_LIMIT_ACTIVE_PROCESS | JOB_OBJECT_LIMIT_JOB_MEMORY;
-        limits.BasicLimitInformation.ActiveProcessLimit = 77;
-        limits.JobMemoryLimit = 64 << 20;
-        if let Err(failure) = self.set(JobObjectExtendedLimitInformation, &limits) {
-            return Confinement::lesser("job-limits", asked, "none", failure.to_string());
-        }
-        let mut got = JOBOBJECT_EXTENDED_LIMIT_INFORMATION::default();
-        let (buffer, size) = ((&raw mut got).cast(), size_of_val(&got) as u32);
-        // SAFETY: the class's own structure and its size.
-        let read = unsafe {
-            let (job, class) = (self.0.as_raw_handle(), JobObjectExtendedLimitInformation);
-            QueryInformationJobObject(job, class, buffer, size, null_mut())
-        };
-        let kept = got.BasicLimitInformation.ActiveProcessLimit == 77 && got.JobMemoryLimit == 64 << 20;
-        match (read != 0 && kept, &system.wine) {
-            (true, _) => Confinement::full("job-limits", asked),
-            (false, Some(version)) => {
-                let why = format!("Wine {version} accepts them and does nothing");
-                Confinement::lesser("job-limits", asked, "none", why)
-            }
-            (false, None) => Confinement::lesser("job-limits", asked, "none", "they do not read back"),
-        }
-    }
-
-    fn cpu_rate(&self) -> Confinement {
-        let asked = "a limit of processor time (Server 2012)";
-        let mut rate = JOBOBJECT_CPU_RATE_CONTROL_INFORMATION {
-            ControlFlags: JOB_OBJECT_CPU_RATE_CONTROL_ENABLE | JOB_OBJECT_CPU_RATE_CONTROL_HARD_CAP,
-            ..Default::default()
-        };
-        rate.Anonymous.CpuRate = 5_000;
-        match self.set(JobObjectCpuRateControlInformation, &rate) {
-            Ok(()) => Confinement::full("cpu-rate", asked),
-            Err(failure) => {
-                let why =
-                    format!("{failure}; not with the Remote Desktop role's fair scheduling of processors");
-                Confinement::lesser("cpu-rate", asked, "none", why)
-            }
-        }
-    }
-
-    fn net_rate(&self, system: &System) -> Confinement {
-        let asked = "a limit of what is sent to the network (Server 2016)";
-        let rate = JOBOBJECT_NET_RATE_CONTROL_INFORMATION {
-            MaxBandwidth: 1 << 20,
-            ControlFlags: JOB_OBJECT_NET_RATE_CONTROL_ENABLE | JOB_OBJECT_NET_RATE_CONTROL_MAX_BANDWIDTH,
-            DscpTag: 0,
-        };
-        match self.set(JobObjectNetRateControlInformation, &rate) {
-            Ok(()) => Confinement::full("net-rate", asked),
-            Err(failure) => {
-                Confinement::lesser("net-rate", asked, "none", format!("{failure}; this is {system}"))
-            }
-        }
-    }
 }
 
 #[cfg(test)]
@@ -283,8 +232,7 @@ mod tests {
         let count = names.len();
         names.dedup();
         assert_eq!(names.len(), count, "{names:?}");
-        for name in ["system", "administrator", "app-container", "privileges", "job", "job-list", "cpu-rate"]
-        {
+        for name in ["system", "administrator", "app-container", "privileges", "job", "job-list"] {
             assert!(names.contains(&name), "{name} in {names:?}");
         }
         assert!(report.lesser().all(|line| line.why.as_ref().is_some_and(|why| !why.is_empty())));
@@ -298,7 +246,7 @@ mod tests {
         for name in ["system", "app-container", "process-mitigation"] {
             assert_eq!(lesser.contains(&name), wine, "{name} in {lesser:?}");
         }
-        let measured = ["step-sid", "low-integrity", "network-filter", "job-limits"];
+        let measured = ["step-sid", "low-integrity", "network-filter"];
         assert!(!wine || measured.iter().all(|name| lesser.contains(name)), "{lesser:?}");
     }
 }

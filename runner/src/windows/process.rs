@@ -84,8 +84,13 @@ static STARTING: Mutex<()> = Mutex::new(());
 ///
 /// # Errors
 /// The call that failed; nothing is left then.
-pub(super) fn start(start: &mut Start<'_>, job: &Job, prepared: &Prepared) -> Result<(Process, Way), Failure> {
-    let handles: [HANDLE; 3] = start.stdio.map(AsRawHandle::as_raw_handle);
+pub(super) fn start(
+    start: &mut Start<'_>,
+    job: &Job,
+    prepared: &Prepared,
+) -> Result<(Process, Way), Failure> {
+    let mut handles: Vec<HANDLE> = start.stdio.map(AsRawHandle::as_raw_handle).to_vec();
+    handles.extend(prepared.inherited());
     let job_handle = job.as_handle().as_raw_handle();
     let mitigation = prepared.mitigation;
     let container = prepared.container.as_ref().map(|container| {
@@ -98,7 +103,10 @@ pub(super) fn start(start: &mut Start<'_>, job: &Job, prepared: &Prepared) -> Re
     let security = container.as_ref().map(|(sid, capabilities)| {
         granted = capabilities
             .iter()
-            .map(|sid| SID_AND_ATTRIBUTES { Sid: sid.as_ptr().cast_mut().cast(), Attributes: SE_GROUP_ENABLED as u32 })
+            .map(|sid| SID_AND_ATTRIBUTES {
+                Sid: sid.as_ptr().cast_mut().cast(),
+                Attributes: SE_GROUP_ENABLED as u32,
+            })
             .collect();
         SECURITY_CAPABILITIES {
             AppContainerSid: sid.as_ptr().cast_mut().cast(),
@@ -110,7 +118,7 @@ pub(super) fn start(start: &mut Start<'_>, job: &Job, prepared: &Prepared) -> Re
     let mut attributes = Attributes::new(4)?;
     // SAFETY: the values live to the end of this function, and the list is dropped before.
     let way = unsafe {
-        attributes.add(PROC_THREAD_ATTRIBUTE_HANDLE_LIST, &handles)?;
+        attributes.add_all(PROC_THREAD_ATTRIBUTE_HANDLE_LIST, &handles)?;
         if mitigation != 0 {
             attributes.add(PROC_THREAD_ATTRIBUTE_MITIGATION_POLICY, &mitigation)?;
         }
@@ -139,12 +147,13 @@ fn create(
     start: &mut Start<'_>,
     attributes: &Attributes,
     prepared: &Prepared,
-    handles: &[HANDLE; 3],
+    handles: &[HANDLE],
 ) -> Result<Process, Failure> {
     let mut info = STARTUPINFOEXW::default();
     info.StartupInfo.cb = size_of::<STARTUPINFOEXW>() as u32;
     info.StartupInfo.dwFlags = STARTF_USESTDHANDLES;
-    [info.StartupInfo.hStdInput, info.StartupInfo.hStdOutput, info.StartupInfo.hStdError] = *handles;
+    let stdio = start.stdio.map(AsRawHandle::as_raw_handle);
+    [info.StartupInfo.hStdInput, info.StartupInfo.hStdOutput, info.StartupInfo.hStdError] = stdio;
     let mut desktop = prepared.desktop.clone();
     if let Some(desktop) = &mut desktop {
         info.StartupInfo.lpDesktop = desktop.as_mut_ptr();
@@ -225,10 +234,10 @@ fn words(bytes: &[u8]) -> Vec<u32> {
 
 /// Handles that are inherited while this lives.
 #[derive(Debug)]
-struct Inheritable<'a>(&'a [HANDLE; 3]);
+struct Inheritable<'a>(&'a [HANDLE]);
 
 impl<'a> Inheritable<'a> {
-    fn new(handles: &'a [HANDLE; 3]) -> Result<Self, Failure> {
+    fn new(handles: &'a [HANDLE]) -> Result<Self, Failure> {
         let inheritable = Self(handles);
         for handle in handles {
             // SAFETY: an open handle.
@@ -270,10 +279,17 @@ impl Attributes {
     /// # Safety
     /// `value` outlives the list and is what the attribute takes.
     unsafe fn add<T>(&mut self, attribute: u32, value: &T) -> Result<(), Failure> {
-        let (list, value) = (self.list(), (&raw const *value).cast());
+        // SAFETY: the caller answers for it.
+        unsafe { self.add_all(attribute, std::slice::from_ref(value)) }
+    }
+
+    /// # Safety
+    /// `values` outlive the list and are what the attribute takes.
+    unsafe fn add_all<T>(&mut self, attribute: u32, values: &[T]) -> Result<(), Failure> {
+        let (list, value, size) = (self.list(), values.as_ptr().cast(), size_of_val(values));
         // SAFETY: an initialised list; the caller answers for the value.
         let done = unsafe {
-            UpdateProcThreadAttribute(list, 0, attribute as usize, value, size_of::<T>(), null_mut(), null())
+            UpdateProcThreadAttribute(list, 0, attribute as usize, value, size, null_mut(), null())
         };
         if done == 0 { Err(Failure::last("UpdateProcThreadAttribute")) } else { Ok(()) }
     }

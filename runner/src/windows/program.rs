@@ -56,7 +56,8 @@ pub(super) fn find(spec: &RunSpec, search: &Search<'_>) -> Result<Result<Program
         Ok(path) => path,
         Err(refused) => return Ok(Err(refused)),
     };
-    let is_batch = ["bat", "cmd"].iter().any(|kind| extension(&path).is_some_and(|own| own.eq_ignore_ascii_case(kind)));
+    let is_batch =
+        ["bat", "cmd"].iter().any(|kind| extension(&path).is_some_and(|own| own.eq_ignore_ascii_case(kind)));
     let (path, line) = if is_batch {
         let cmd = search.system.join("cmd.exe");
         let line = match spec.raw_tail {
@@ -128,9 +129,10 @@ fn directory(path: &Path, search: &Search<'_>) -> Option<PathBuf> {
     if !path.has_root() {
         return None;
     }
-    let in_system = path.components().zip(search.windows.components()).filter(|(one, other)| {
-        one.as_os_str().eq_ignore_ascii_case(other.as_os_str())
-    });
+    let in_system = path
+        .components()
+        .zip(search.windows.components())
+        .filter(|(one, other)| one.as_os_str().eq_ignore_ascii_case(other.as_os_str()));
     if in_system.count() == search.windows.components().count() {
         return Some(path.to_owned());
     }
@@ -140,7 +142,8 @@ fn directory(path: &Path, search: &Search<'_>) -> Option<PathBuf> {
 /// The file itself, or with one of the extensions that the environment names.
 fn with_extension(path: &Path, search: &Search<'_>) -> Option<Result<PathBuf, Refused>> {
     let extensions = environment::value(search.environment, "PATHEXT").unwrap_or_default().to_string_lossy();
-    let known: Vec<&str> = extensions.split(';').map(str::trim).filter(|known| known.starts_with('.')).collect();
+    let known: Vec<&str> =
+        extensions.split(';').map(str::trim).filter(|known| known.starts_with('.')).collect();
     let own = extension(path).map(|own| format!(".{own}"));
     let executable = own.is_some_and(|own| {
         own.eq_ignore_ascii_case(".exe") || known.iter().any(|known| known.eq_ignore_ascii_case(&own))
@@ -150,7 +153,11 @@ fn with_extension(path: &Path, search: &Search<'_>) -> Option<Result<PathBuf, Re
         if executable {
             return Some(startable(path));
         }
-        found = Some(Err(Refused::new(126, path.file_name()?, "not a program: its name has no extension of `PATHEXT`")));
+        found = Some(Err(Refused::new(
+            126,
+            path.file_name()?,
+            "not a program: its name has no extension of `PATHEXT`",
+        )));
     }
     for extension in known {
         let mut longer = path.as_os_str().to_owned();

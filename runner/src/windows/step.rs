@@ -23,8 +23,8 @@ use super::strangers::Machine;
 use super::supervise::{End, Running};
 use super::{accounting, directories, pipes, view};
 use crate::{
-    Account, CancelToken, Confinement, Exit, Hostname, LimitHit, OutputSink, RunError, RunReport, RunSpec, SpecError,
-    Stream, Usage,
+    Account, CancelToken, Confinement, Exit, Hostname, LimitHit, OutputSink, RunError, RunReport, RunSpec,
+    SpecError, Stream, Usage,
 };
 
 /// The longest working directory that a process can be started in.
@@ -69,7 +69,11 @@ fn setup(step: impl Into<String>) -> impl FnOnce(io::Error) -> RunError {
 }
 
 fn called(step: &str) -> impl FnOnce(Failure) -> RunError {
-    move |failure| RunError::Setup { step: format!("{step} (`{}`)", failure.call), source: failure.to_io(), hint: None }
+    move |failure| RunError::Setup {
+        step: format!("{step} (`{}`)", failure.call),
+        source: failure.to_io(),
+        hint: None,
+    }
 }
 
 /// What can be told from the description alone, and what no job on Windows can have.
@@ -92,11 +96,17 @@ fn check(spec: &RunSpec) -> Result<(), RunError> {
         return Err(RunError::LimitUnavailable {
             what: format!("`{}`", ulimit.kind.name()),
             why: "Windows has no ulimits".into(),
-            hint: Some("limit the job with `--memory`, `--process-memory`, `--pids-limit` or `--cpu-time`".into()),
+            hint: Some(
+                "limit the job with `--memory`, `--process-memory`, `--pids-limit` or `--cpu-time`".into(),
+            ),
         });
     }
     if spec.terminal.is_some() {
-        return unsupported("a terminal", "jobs on Windows have a console without a window", Some("leave out `-t`"));
+        return unsupported(
+            "a terminal",
+            "jobs on Windows have a console without a window",
+            Some("leave out `-t`"),
+        );
     }
     if !spec.add_hosts.is_empty() {
         return unsupported("`--add-host`", "all processes of the machine share one `hosts` file", None);
@@ -105,7 +115,11 @@ fn check(spec: &RunSpec) -> Result<(), RunError> {
         return unsupported("a host name of its own", "the machine has one name", None);
     }
     if spec.security.readonly_root {
-        return unsupported("a read-only root", "the step's access list is the stage's and is not changed", None);
+        return unsupported(
+            "a read-only root",
+            "the step's access list is the stage's and is not changed",
+            None,
+        );
     }
     Ok(())
 }
@@ -122,7 +136,9 @@ fn open_root(spec: &RunSpec) -> Result<PathBuf, RunError> {
         return Err(RunError::Unsupported {
             what: "RUN on an image with its own `C:\\Windows`".into(),
             why: "its programs would run with the host's system files and not with the image's".into(),
-            hint: Some("accept the host's with `--host-system-files`, or start from a base without them".into()),
+            hint: Some(
+                "accept the host's with `--host-system-files`, or start from a base without them".into(),
+            ),
         });
     }
     Ok(root)
@@ -139,7 +155,12 @@ struct View {
 }
 
 impl View {
-    fn new(spec: &RunSpec, root: &Path, temporary: &Path, placements: &mut Placements) -> Result<Self, RunError> {
+    fn new(
+        spec: &RunSpec,
+        root: &Path,
+        temporary: &Path,
+        placements: &mut Placements,
+    ) -> Result<Self, RunError> {
         let cwd = view::inside(root, "the working directory", &spec.cwd)?;
         let step = format!("enter the working directory `{}`", spec.cwd.display());
         if !cwd.is_dir() {
@@ -199,12 +220,15 @@ fn start(
     let job = Arc::new(Job::new().map_err(called("make the job"))?);
     let port = Port::new(&job).map_err(called("listen to the job"))?;
     let host = Host { processors: view.processors, nested: job::nested() };
-    let applied = limits::apply(job.as_ref(), &spec.limits, host).map_err(called("make the job end with orlop"))?;
+    let applied =
+        limits::apply(job.as_ref(), &spec.limits, host).map_err(called("make the job end with orlop"))?;
     let mut lines = applied.lines.clone();
     lines.extend(drive_letter(spec));
     let asked = identity::Asked {
         root,
-        private: std::iter::once(private.path().to_owned()).chain(placements.writable.iter().cloned()).collect(),
+        private: std::iter::once(private.path().to_owned())
+            .chain(placements.writable.iter().cloned())
+            .collect(),
         network: spec.network,
         account: spec.windows.account,
         mitigations: &spec.windows.mitigations,
@@ -214,7 +238,8 @@ fn start(
     let stdin = pipes::stdin(&spec.stdin)?;
     let (stdout, their_stdout) = pipes::pipe().map_err(setup("make a pipe"))?;
     let (stderr, their_stderr) = pipes::pipe().map_err(setup("make a pipe"))?;
-    let machine = Machine { job: Arc::clone(&job), calls: Arc::clone(calls), sid: Some(prepared.sid.clone()) };
+    let machine =
+        Machine { job: Arc::clone(&job), calls: Arc::clone(calls), sid: Some(prepared.sid.clone()) };
     let guard = Guard::new(machine, std::process::id());
     if cancel.is_cancelled() {
         return Err(RunError::Cancelled);
@@ -238,7 +263,10 @@ fn start(
         Err(failure) => return Err(called("put the job's first process into it")(failure)),
     };
     close([stdin, their_stdout, their_stderr]);
-    lines.push(Confinement { got: way.told().into(), ..Confinement::full("job", "every process in it from birth") });
+    lines.push(Confinement {
+        got: way.told().into(),
+        ..Confinement::full("job", "every process in it from birth")
+    });
     lines.extend(confined(prepared.confirm(process.as_handle()), spec, &lines)?);
     let started = Instant::now();
     let Applied { watch, .. } = applied;
@@ -256,11 +284,8 @@ fn close(handles: [OwnedHandle; 3]) {
 
 /// What is missing altogether, in one error, so that one hint names it all.
 fn confined<T>(outcome: Result<T, RunError>, spec: &RunSpec, lines: &[Confinement]) -> Result<T, RunError> {
-    let mut missing: Vec<Confinement> = lines
-        .iter()
-        .filter(|line| !line.is_full() && !spec.isolation.allows(&line.what))
-        .cloned()
-        .collect();
+    let mut missing: Vec<Confinement> =
+        lines.iter().filter(|line| !line.is_full() && !spec.isolation.allows(&line.what)).cloned().collect();
     let value = match outcome {
         Ok(value) => Some(value),
         Err(RunError::Unconfined { missing: more, .. }) => {
@@ -279,7 +304,8 @@ fn confined<T>(outcome: Result<T, RunError>, spec: &RunSpec, lines: &[Confinemen
 fn drive_letter(spec: &RunSpec) -> Option<Confinement> {
     spec.windows.drive_letter.then(|| {
         let (asked, got) = ("the root on a drive letter that only the step sees", "the root by its path");
-        let why = "the step shares orlop's logon session, where every process of the user would see the letter";
+        let why =
+            "the step shares orlop's logon session, where every process of the user would see the letter";
         Confinement::lesser("drive-letter", asked, got, why)
     })
 }

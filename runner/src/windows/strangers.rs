@@ -5,18 +5,17 @@ use std::os::windows::io::{AsHandle, AsRawHandle, FromRawHandle, OwnedHandle};
 use std::sync::Arc;
 
 use windows_sys::Win32::Foundation::{FILETIME, INVALID_HANDLE_VALUE};
-use windows_sys::Win32::Storage::FileSystem::{READ_CONTROL, WRITE_DAC, WRITE_OWNER};
 use windows_sys::Win32::System::Diagnostics::ToolHelp::{
     CreateToolhelp32Snapshot, PROCESSENTRY32W, Process32FirstW, Process32NextW, TH32CS_SNAPPROCESS,
 };
 use windows_sys::Win32::System::SystemInformation::GetSystemTimeAsFileTime;
 use windows_sys::Win32::System::Threading::{
-    GetProcessTimes, OpenProcess, PROCESS_QUERY_INFORMATION, PROCESS_QUERY_LIMITED_INFORMATION, PROCESS_SET_QUOTA,
-    PROCESS_SYNCHRONIZE, PROCESS_TERMINATE, TerminateProcess,
+    GetProcessTimes, OpenProcess, PROCESS_QUERY_INFORMATION, PROCESS_QUERY_LIMITED_INFORMATION,
+    PROCESS_SET_QUOTA, PROCESS_SYNCHRONIZE, PROCESS_TERMINATE, TerminateProcess,
 };
 
 use super::console::{Asked, Listed, Moment, Processes};
-use super::identity::{Calls, Prepared};
+use super::identity::Calls;
 use super::job::Job;
 use super::process::wait;
 use super::security::Sid;
@@ -48,17 +47,6 @@ fn moment(time: FILETIME) -> Moment {
     u64::from(time.dwHighDateTime) << 32 | u64::from(time.dwLowDateTime)
 }
 
-/// Gives a process of the job the access list that its first process has: not every system takes that from the
-/// token. One that is gone by then needs none.
-pub(super) fn claim(pid: u32, job: &Job, prepared: &Prepared) {
-    let access = PROCESS_QUERY_LIMITED_INFORMATION | PROCESS_QUERY_INFORMATION | READ_CONTROL | WRITE_DAC;
-    let process = open(pid, access | WRITE_OWNER).or_else(|| open(pid, access));
-    // Its id may be another's by now.
-    if let Some(process) = process.filter(|process| job.holds(process.as_handle()).unwrap_or(false)) {
-        let _ = prepared.claim(process.as_handle());
-    }
-}
-
 impl Processes for Machine {
     type Opened = Opened;
 
@@ -75,7 +63,8 @@ impl Processes for Machine {
             let mut entry = PROCESSENTRY32W { dwSize: dw_size, ..Default::default() };
             let mut more = Process32FirstW(list.as_raw_handle(), &mut entry);
             while more != 0 {
-                let length = entry.szExeFile.iter().position(|&unit| unit == 0).unwrap_or(entry.szExeFile.len());
+                let length =
+                    entry.szExeFile.iter().position(|&unit| unit == 0).unwrap_or(entry.szExeFile.len());
                 all.push(Listed {
                     pid: entry.th32ProcessID,
                     parent: entry.th32ParentProcessID,
@@ -91,10 +80,7 @@ impl Processes for Machine {
         let ask = PROCESS_QUERY_LIMITED_INFORMATION | PROCESS_SYNCHRONIZE;
         let act = ask | PROCESS_QUERY_INFORMATION | PROCESS_SET_QUOTA | PROCESS_TERMINATE;
         // To be put into a job takes two of the rights; what does not give them is asked and then refused.
-        open(pid, act)
-            .or_else(|| open(pid, ask | PROCESS_TERMINATE))
-            .or_else(|| open(pid, ask))
-            .map(Opened)
+        open(pid, act).or_else(|| open(pid, ask | PROCESS_TERMINATE)).or_else(|| open(pid, ask)).map(Opened)
     }
 
     fn ask(&self, process: &Opened) -> Option<Asked> {

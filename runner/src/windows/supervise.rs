@@ -15,7 +15,7 @@ use super::job::{Job, JobCalls};
 use super::limits::Watch;
 use super::pipes;
 use super::process::{Process, wait};
-use super::strangers::{self, Machine};
+use super::strangers::Machine;
 use crate::{CancelToken, JobEventKind, LimitHit, OutputSink, RunError, Stream};
 
 /// The exit code of what is ended from outside: what a shell shows for a killed command.
@@ -56,6 +56,7 @@ pub(super) struct End {
 #[derive(Debug)]
 pub(super) struct Running<'a> {
     pub(super) job: &'a Arc<Job>,
+    pub(super) prepared: &'a Prepared,
     pub(super) process: Process,
     pub(super) port: Port,
     pub(super) stdout: OwnedHandle,
@@ -64,7 +65,6 @@ pub(super) struct Running<'a> {
     pub(super) watch: Watch,
     pub(super) wall: Option<Duration>,
     pub(super) started: Instant,
-    pub(super) prepared: &'a Prepared,
 }
 
 fn failed(step: &str, failure: &Failure) -> RunError {
@@ -82,7 +82,11 @@ impl Running<'_> {
         let (to, from) = sync_channel(32);
         let events = Events::new(self.started);
         let copy = |handle: &OwnedHandle| {
-            handle.try_clone().map_err(|source| RunError::Setup { step: "copy a handle".into(), source, hint: None })
+            handle.try_clone().map_err(|source| RunError::Setup {
+                step: "copy a handle".into(),
+                source,
+                hint: None,
+            })
         };
         pipes::read(copy(&self.stdout)?, Stream::Stdout, to.clone());
         pipes::read(copy(&self.stderr)?, Stream::Stderr, to.clone());
@@ -196,7 +200,8 @@ impl Running<'_> {
     ) -> Result<(), RunError> {
         loop {
             let ended = self.job.terminate(KILLED);
-            let counters = self.job.counters().map_err(|failure| failed("ask whether the job is empty", &failure))?;
+            let counters =
+                self.job.counters().map_err(|failure| failed("ask whether the job is empty", &failure))?;
             if counters.active == 0 {
                 return Ok(());
             }
@@ -239,11 +244,11 @@ fn survived(strays: &[Stray]) -> RunError {
 struct Follow<'a> {
     events: Events,
     sink: &'a mut dyn OutputSink,
+    job: Arc<Job>,
+    prepared: &'a Prepared,
     open: u32,
     empty: bool,
     ended: bool,
-    job: Arc<Job>,
-    prepared: &'a Prepared,
 }
 
 impl Follow<'_> {
@@ -258,7 +263,7 @@ impl Follow<'_> {
                 match self.events.take(message) {
                     Some(JobEventKind::ProcessStarted { pid }) => {
                         guard.joined(pid);
-                        strangers::claim(pid, &self.job, self.prepared);
+                        self.prepared.claim(pid, &|process| self.job.holds(process).unwrap_or(false));
                     }
                     Some(JobEventKind::ProcessEnded { pid, .. }) => guard.left(pid),
                     Some(JobEventKind::Empty) => self.empty = true,

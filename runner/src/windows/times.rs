@@ -18,7 +18,10 @@ pub(super) struct Times(FILE_BASIC_INFO);
 
 impl std::fmt::Debug for Times {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Times").field("write", &self.0.LastWriteTime).field("change", &self.0.ChangeTime).finish()
+        f.debug_struct("Times")
+            .field("write", &self.0.LastWriteTime)
+            .field("change", &self.0.ChangeTime)
+            .finish()
     }
 }
 

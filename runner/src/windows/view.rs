@@ -76,7 +76,12 @@ fn ordinary(name: &OsStr) -> bool {
     };
     let device = matches!(stem.as_str(), "CON" | "NUL" | "PRN" | "AUX" | "CONIN$" | "CONOUT$");
     let odd = |c: char| c < ' ' || matches!(c, '<' | '>' | ':' | '"' | '|' | '?' | '*');
-    !text.is_empty() && !text.contains(odd) && !text.ends_with(['.', ' ']) && !device && !numbered("COM") && !numbered("LPT")
+    !text.is_empty()
+        && !text.contains(odd)
+        && !text.ends_with(['.', ' '])
+        && !device
+        && !numbered("COM")
+        && !numbered("LPT")
 }
 
 #[cfg(test)]
@@ -110,8 +115,22 @@ mod tests {
             assert_eq!(at(text), Ok(expected.into()), "{text}");
         }
         for bad in [
-            "", "app", r"C:app", r"D:\x", r"\\server\share\x", r"\\?\C:\x", r"C:\a:b", r"C:\nul", r"C:\NUL.txt\x", r"C:\com1",
-            r"C:\a.\b", r"C:\a \b", r"\\.\pipe\x", r"C:\a*", "/a/lpt9.log", r"D:\work\rootless",
+            "",
+            "app",
+            r"C:app",
+            r"D:\x",
+            r"\\server\share\x",
+            r"\\?\C:\x",
+            r"C:\a:b",
+            r"C:\nul",
+            r"C:\NUL.txt\x",
+            r"C:\com1",
+            r"C:\a.\b",
+            r"C:\a \b",
+            r"\\.\pipe\x",
+            r"C:\a*",
+            "/a/lpt9.log",
+            r"D:\work\rootless",
         ] {
             assert!(at(bad).is_err(), "{bad}");
         }

@@ -180,7 +180,11 @@ fn layer_type(kind: ManifestKind, media_type: &str) -> Result<&str> {
         (ManifestKind::Oci, DOCKER_LAYER) => OCI_LAYER,
         (ManifestKind::Docker, OCI_LAYER_GZIP) => DOCKER_LAYER_GZIP,
         (ManifestKind::Docker, OCI_LAYER) => DOCKER_LAYER,
-        (ManifestKind::Docker, OCI_LAYER_ZSTD) => {
+        (ManifestKind::Oci, DOCKER_FOREIGN_LAYER_GZIP) => OCI_FOREIGN_LAYER_GZIP,
+        (ManifestKind::Oci, DOCKER_FOREIGN_LAYER) => OCI_FOREIGN_LAYER,
+        (ManifestKind::Docker, OCI_FOREIGN_LAYER_GZIP) => DOCKER_FOREIGN_LAYER_GZIP,
+        (ManifestKind::Docker, OCI_FOREIGN_LAYER) => DOCKER_FOREIGN_LAYER,
+        (ManifestKind::Docker, OCI_LAYER_ZSTD | OCI_FOREIGN_LAYER_ZSTD) => {
             return Err(Error::Unsupported {
                 what: "a zstd layer in a Docker manifest".to_owned(),
                 why: "Docker's media types have no zstd; use OCI ones, or gzip".to_owned(),

@@ -41,8 +41,7 @@ pub use metadata::{Attributes, Metadata, Records};
 pub use name::{LayerPath, Top, check_name, fold, same_name, split, stream_of};
 pub use security::SecurityDescriptor;
 
-#[cfg(unix)]
-pub(in crate::layer) use metadata::forget_times;
+pub(crate) use metadata::forget_times;
 pub(in crate::layer) use metadata::is_ours;
 
 /// Why an entry of a Windows layer makes no sense.

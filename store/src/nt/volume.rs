@@ -1,9 +1,10 @@
 //! What a volume can do.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::io;
 use std::os::windows::ffi::OsStringExt;
-use std::os::windows::io::BorrowedHandle;
+use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle};
 
 use super::Dir;
 use super::call::{self, Fields};
@@ -64,4 +65,31 @@ impl Dir {
     pub fn volume(&self) -> io::Result<Volume> {
         Volume::of(self.handle())
     }
+}
+
+/// Makes `target` have what `source` has at `offset`, `length` bytes, by sharing the blocks
+/// (`FSCTL_DUPLICATE_EXTENTS_TO_FILE`).
+pub(crate) fn share_extents(source: &File, target: &File, offset: u64, length: u64) -> io::Result<()> {
+    let mut input = source.as_raw_handle().addr().to_le_bytes().to_vec();
+    // The structure's numbers are aligned to eight bytes.
+    input.resize(8, 0);
+    for number in [offset, offset, length] {
+        input.extend(number.to_le_bytes());
+    }
+    call::control(target.as_handle(), 0x0009_8344, &input, &mut []).map(drop)
+}
+
+/// Makes an empty `target` sparse and checksummed as `source` is: blocks are only shared between files that are
+/// alike.
+pub(crate) fn prepare_to_share(source: &File, target: &File) -> io::Result<()> {
+    let from = super::Stat::of(source.as_handle())?;
+    if from.attributes & super::attribute::SPARSE != 0 {
+        // FSCTL_SET_SPARSE
+        call::control(target.as_handle(), 0x0009_00C4, &[], &mut [])?;
+    }
+    // FSCTL_GET_INTEGRITY_INFORMATION: algorithm, reserved, flags, chunk, cluster.
+    let mut said = [0; 16];
+    call::control(source.as_handle(), 0x0009_027C, &[], &mut said)?;
+    // FSCTL_SET_INTEGRITY_INFORMATION: algorithm, reserved, flags.
+    call::control(target.as_handle(), 0x0009_C280, &said[..8], &mut []).map(drop)
 }

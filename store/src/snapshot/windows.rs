@@ -1,21 +1,75 @@
-//! Snapshots on Windows.
+//! Snapshots on Windows: directories, with blocks shared where the volume can (ReFS, Dev Drive), else copied.
+//!
+//! ```text
+//! work/step-…/tree/root          the snapshot: all that it stands on, and what the step does to it
+//! work/step-…/tree/table         its file table
+//! layers/<diff ID>/tar           what the step changed, once it is committed
+//! layers/chain-<chain ID>/tree/  the same directory, handed on
+//! ```
+//! # Paid once a stage
+//! After a commit the step's own directory becomes the tree of the new chain, by a rename. Who prepares a snapshot
+//! of that chain next takes it away again, by another rename, if nobody else uses it. So a stage pays for its files
+//! once. A new tree is made where two children share a parent, after a step that failed, and where a stage goes on
+//! from a cached step: from the nearest tree below, and the layers' tars above that. On a volume that shares blocks
+//! a tree that was unpacked stays where it is, and everybody gets a clone.
+//!
+//! # What is believed
+//! A step has its directory to itself and may forge every time in it. A tree that it leaves is believed by the
+//! process that ran the step, for the rest of the build that the step belongs to. To all others a tree is a cache
+//! that has to prove itself: its bytes are compared with the digests in its table, or it is made anew from the
+//! layers. A step that changed nothing has to prove that in the same way, since its directory would become its
+//! parent's.
+//!
+//! What a step plants (junctions, symbolic links, names of devices, streams) is recorded and never followed. A file
+//! that is still open when the changes are read says that something survived the step.
 
-use super::{Active, Committed, Diff, SnapshotDriver, SnapshotError, View};
-use crate::layer::Layers;
+mod apply;
+mod changes;
+mod copy;
+mod emit;
+mod extents;
+mod link;
+mod security;
+mod table;
+mod tree;
+mod walk;
 
-/// What a tree was like when it was committed.
-#[derive(Debug, Default)]
-pub(crate) struct Table {}
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
 
-/// What a step changed.
-#[derive(Debug)]
-pub(crate) struct Changes {}
+use super::{Active, Committed, Diff, LayerOs, SnapshotDriver, SnapshotError, View, io_error};
+use crate::layer::{DiffError, Durability, Form, LayerFacts, LayerKey, Layers};
+use crate::nt::Dir;
+
+pub(crate) use changes::Changes;
+use extents::{Cloner, System};
+pub(crate) use table::Table;
+
+/// An error at a path in a snapshot, of which one that says that somebody holds a file is told apart.
+fn fail(action: &'static str, path: &str) -> impl Fn(io::Error) -> SnapshotError + use<> {
+    let path = if path.is_empty() { "/" } else { path }.to_owned();
+    move |source| match crate::nt::is_held(&source) {
+        true => SnapshotError::Survived { path: path.clone(), source },
+        false => SnapshotError::Diff(DiffError::Io { action, path: path.clone(), source }),
+    }
+}
+
+/// Something that no layer can have.
+fn unfit(path: &str, why: &str) -> SnapshotError {
+    SnapshotError::Diff(DiffError::NotForWindows { path: path.to_owned(), why: why.to_owned() })
+}
 
 /// Snapshots by cloning blocks where the volume can, else by copying.
 #[derive(Clone, Debug)]
 pub struct CloneDriver {
     layers: Layers,
+    cloner: Arc<Cloner>,
     why_no_clones: Option<String>,
+    /// Which process this is.
+    session: String,
+    verify: bool,
 }
 
 impl CloneDriver {
@@ -23,14 +77,56 @@ impl CloneDriver {
     ///
     /// # Errors
     /// When the volume does not say what it can.
-    pub fn new(layers: &Layers, _clone: bool) -> Result<Self, SnapshotError> {
-        Ok(Self { layers: layers.clone(), why_no_clones: None })
+    pub fn new(layers: &Layers, clone: bool) -> Result<Self, SnapshotError> {
+        let path = layers.work().path();
+        let volume = canonical(path)
+            .and_then(|path| Dir::open(&path)?.volume())
+            .map_err(io_error("ask what the volume can of", path))?;
+        let can = volume.can_clone();
+        let why_no_clones = (clone && !can).then(|| {
+            format!(
+                "files are copied for each stage, which is slow: a volume with {} cannot share blocks; a store on ReFS or a Dev Drive (`--root`) can",
+                volume.name.display()
+            )
+        });
+        let cloner = Arc::new(Cloner::new(Box::new(System), volume.cluster, clone && can));
+        let session = new_session();
+        Ok(Self { layers: layers.clone(), cloner, why_no_clones, session, verify: false })
     }
 
     /// Why blocks are not cloned, for people.
     pub fn why_no_clones(&self) -> Option<&str> {
         self.why_no_clones.as_deref()
     }
+
+    /// Makes [`SnapshotDriver::diff`] believe nothing: every file is read.
+    #[must_use]
+    pub fn with_verify(self, verify: bool) -> Self {
+        Self { verify, ..self }
+    }
+
+    fn layers(&self, snapshot: &Committed) -> Result<Layers, SnapshotError> {
+        match snapshot.os() {
+            LayerOs::Windows => Ok(self.layers.for_os(LayerOs::Windows)),
+            LayerOs::Linux => Err(SnapshotError::Foreign { what: "an image for Linux".to_owned() }),
+        }
+    }
+
+    fn find(&self, active: &Active, verify: bool) -> Result<Changes, SnapshotError> {
+        let root = Dir::open(&active.path).map_err(io_error("open", &active.path))?;
+        changes::find(&root, &active.before, &self.session, verify)
+    }
+}
+
+/// A name for this process, and no other before or after it.
+fn new_session() -> String {
+    use std::hash::{BuildHasher, RandomState};
+    let random = RandomState::new();
+    format!("{:016x}{:016x}", random.hash_one(std::process::id()), random.hash_one("session"))
+}
+
+fn canonical(path: &Path) -> io::Result<std::path::PathBuf> {
+    std::fs::canonicalize(path)
 }
 
 impl SnapshotDriver for CloneDriver {
@@ -39,28 +135,93 @@ impl SnapshotDriver for CloneDriver {
     }
 
     fn missing(&self, snapshot: &Committed) -> Result<Vec<usize>, SnapshotError> {
-        let mut missing = Vec::new();
-        for (i, diff_id) in snapshot.layers().iter().enumerate() {
-            if !self.layers.contains(&snapshot.layers()[..i], diff_id) {
-                missing.push(i);
+        let (layers, all) = (self.layers(snapshot)?, snapshot.layers());
+        let here = |i: &usize| layers.contains(&all[..*i], &all[*i]);
+        Ok((0..all.len()).filter(|i| !here(i)).collect())
+    }
+
+    fn prepare(&self, parent: &Committed) -> Result<Active, SnapshotError> {
+        let layers = self.layers(parent)?;
+        let made = self.tree(&layers, parent, true)?;
+        let path = tree::root(made.work.path());
+        Ok(Active {
+            parent: parent.clone(),
+            path,
+            before: made.table,
+            found: Mutex::default(),
+            work: made.work,
+            holds: Vec::new(),
+        })
+    }
+
+    fn view(&self, snapshot: &Committed) -> Result<View, SnapshotError> {
+        let layers = self.layers(snapshot)?;
+        loop {
+            if let Some((hold, _)) = self.sound(&layers, snapshot.layers())? {
+                let path = hold.used().join(tree::ROOT);
+                return Ok(View { path, _work: None, _holds: vec![hold] });
             }
+            let made = self.tree(&layers, snapshot, false)?;
+            if snapshot.layers().is_empty() {
+                let path = tree::root(made.work.path());
+                return Ok(View { path, _work: Some(made.work), _holds: Vec::new() });
+            }
+            self.keep(&layers, made.work, made.table, snapshot)?;
         }
-        Ok(missing)
     }
 
-    fn prepare(&self, _parent: &Committed) -> Result<Active, SnapshotError> {
-        Err(SnapshotError::Foreign { what: "any layer".to_owned() })
+    fn diff(&self, active: &Active) -> Result<Diff, SnapshotError> {
+        let mut changes = self.find(active, self.verify)?;
+        // Then the directory becomes the parent's again, and everybody's who builds on that.
+        if changes.is_empty() && !self.verify {
+            changes = self.find(active, true)?;
+        }
+        let root = Dir::open(&active.path).map_err(io_error("open", &active.path))?;
+        let path = active.work.path().join("tar");
+        let tar = File::create(&path).map_err(io_error("make", &path))?;
+        let diff = changes.write(&root, io::BufWriter::with_capacity(1 << 18, tar))?;
+        active.remember(diff, changes);
+        Ok(diff)
     }
 
-    fn view(&self, _snapshot: &Committed) -> Result<View, SnapshotError> {
-        Err(SnapshotError::Foreign { what: "any layer".to_owned() })
-    }
-
-    fn diff(&self, _active: &Active) -> Result<Diff, SnapshotError> {
-        Err(SnapshotError::Foreign { what: "any layer".to_owned() })
-    }
-
-    fn commit(&self, _active: Active, _diff: &Diff) -> Result<Committed, SnapshotError> {
-        Err(SnapshotError::Foreign { what: "any layer".to_owned() })
+    fn commit(&self, active: Active, diff: &Diff) -> Result<Committed, SnapshotError> {
+        let changes = match active.recall(diff) {
+            Some(changes) => changes,
+            None => {
+                if self.diff(&active)? != *diff {
+                    return Err(SnapshotError::Changed { path: active.path });
+                }
+                active.recall(diff).ok_or_else(|| SnapshotError::Changed { path: active.path.clone() })?
+            }
+        };
+        let Active { parent, work, .. } = active;
+        let layers = self.layers(&parent)?;
+        if diff.is_empty() {
+            if !parent.layers().is_empty() {
+                self.keep(&layers, work, changes.table, &parent)?;
+            }
+            return Ok(parent);
+        }
+        let facts = LayerFacts {
+            diff_id: diff.diff_id,
+            size: diff.size,
+            entries: diff.entries,
+            made_here: false,
+            root_entry: false,
+            missing_devices: 0,
+            missing_xattrs: 0,
+        };
+        let making = work.path().join("layer");
+        std::fs::create_dir(&making).map_err(io_error("make", &making))?;
+        let tar = work.path().join("tar");
+        std::fs::rename(&tar, making.join("tar")).map_err(io_error("move", &tar))?;
+        let key = layers.key(parent.layers(), &diff.diff_id, false);
+        layers.publish(&key, &work, &facts)?;
+        let committed = parent.with(diff.diff_id);
+        self.keep(&layers, work, changes.table, &committed)?;
+        Ok(committed)
     }
 }
+
+#[cfg(test)]
+mod tests;

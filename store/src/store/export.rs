@@ -25,11 +25,14 @@ pub struct ExportOptions {
     /// Whether layers that are only known by their blob, and are not here, may be in the manifest: a registry may
     /// have them already.
     pub absent: bool,
+    /// Whether layers that registries do not keep have to be here as well, to leave with the rest. Else they are
+    /// only named, with their URLs.
+    pub foreign: bool,
 }
 
 impl Default for ExportOptions {
     fn default() -> Self {
-        Self { kind: None, compression: Compression::Gzip(6), force: false, absent: false }
+        Self { kind: None, compression: Compression::Gzip(6), force: false, absent: false, foreign: false }
     }
 }
 
@@ -50,8 +53,13 @@ impl Store {
     /// # Errors
     /// [`Error::NotFound`] for a layer that is not here in any form.
     pub fn export(&self, image: &Image, options: &ExportOptions) -> Result<Manifest> {
-        let present = |blob: &Descriptor| options.absent || self.blobs.contains(&blob.digest);
-        let fits = |blob: &Descriptor| !options.force || is_of(&blob.media_type, options.compression);
+        let elsewhere = |blob: &Descriptor| blob.is_foreign() && !options.foreign;
+        let present =
+            |blob: &Descriptor| options.absent || elsewhere(blob) || self.blobs.contains(&blob.digest);
+        // A layer that registries do not keep is what its URLs give, and nothing that we could make.
+        let fits = |blob: &Descriptor| {
+            !options.force || blob.is_foreign() || is_of(&blob.media_type, options.compression)
+        };
         let hold: Vec<Digest> =
             image.layers().iter().filter_map(|l| l.blob.as_ref()).map(|b| b.digest).collect();
         self.session.hold(&hold)?;
@@ -68,6 +76,7 @@ impl Store {
         for (index, layer) in image.layers().iter().enumerate() {
             let below = diff_ids.get(..index).unwrap_or_default();
             layers.push(match &layer.blob {
+                Some(blob) if elsewhere(blob) => blob.clone(),
                 Some(blob) if fits(blob) && self.blobs.contains(&blob.digest) => blob.clone(),
                 Some(blob)
                     if fits(blob)

@@ -39,6 +39,11 @@ pub(crate) struct PushArgs {
     #[arg(long, requires = "compression")]
     force_compression: bool,
 
+    /// Send also layers that are marked as not to be given on and that their image names a URL for, such as
+    /// those of old Windows base images; their terms may forbid it
+    #[arg(long)]
+    allow_nondistributable: bool,
+
     /// Write the digest of the manifest to this file
     #[arg(long, value_name = "FILE")]
     digestfile: Option<PathBuf>,
@@ -83,7 +88,12 @@ impl PushArgs {
             }
             (Some(Format::Uncompressed), None) => Some(Compression::Uncompressed),
         };
-        Ok(Packing { compression, force: self.force_compression, annotations: Vec::new() })
+        Ok(Packing {
+            compression,
+            force: self.force_compression,
+            foreign: self.allow_nondistributable,
+            annotations: Vec::new(),
+        })
     }
 }
 

@@ -9,7 +9,6 @@ use clap::Args;
 use orlop_builder::event::Outcome;
 use orlop_builder::request::PullPolicy;
 use orlop_builder::transfer;
-use orlop_runner::linux::user;
 use orlop_runner::{
     HostEntry, Hostname, LimitHit, Mount, Network, OutputSink, RunSpec, Runner, Stdin, Stream, Terminal,
     Ulimit,
@@ -23,7 +22,7 @@ use crate::env;
 use crate::global::ProgressArgs;
 use crate::limits::LimitArgs;
 use crate::session::{App, Session};
-use crate::{layers, quantity};
+use crate::{layers, quantity, system};
 
 /// `PATH` of images that set none.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -119,6 +118,7 @@ fn hostname(text: &str) -> Result<Hostname, String> {
 
 /// Runs the command.
 pub(crate) fn run(app: &App, args: &RunArgs) -> Result<(), Failure> {
+    system::container::check()?;
     if args.tty && !std::io::stdin().is_terminal() {
         return Err(Failure::usage("standard input is not a terminal, as `--tty` needs it")
             .with_hint("leave out `-t`".to_owned()));
@@ -145,10 +145,9 @@ pub(crate) fn run(app: &App, args: &RunArgs) -> Result<(), Failure> {
             return Err(Failure::exit(124));
         }
     }
-    match u8::try_from(report.exit.shell_code()) {
-        Ok(0) => Ok(()),
-        Ok(code) => Err(Failure::exit(code)),
-        Err(_) => Err(Failure::exit(u8::MAX)),
+    match report.exit.shell_code() {
+        0 => Ok(()),
+        code => Err(Failure::exit(code)),
     }
 }
 
@@ -193,9 +192,7 @@ fn spec(args: &RunArgs, config: &Config, root: &Path, mounts: Vec<Mount>) -> Res
             .with_hint(format!("name one: `orlop run {} COMMAND`", args.image)));
     }
     let mut spec = RunSpec::new(root, words);
-    let user = args.user.as_deref().or(config.user()).unwrap_or_default();
-    spec.user = user::resolve(root, user)
-        .map_err(|error| Failure::of(Failure::user(error.to_string()), &error).with_hint(error.hint()))?;
+    system::container::set_user(&mut spec, args.user.as_deref().or(config.user()).unwrap_or_default())?;
     let cwd = config.working_dir().filter(|dir| !dir.is_empty()).unwrap_or("/");
     spec.cwd = args.workdir.clone().unwrap_or_else(|| cwd.into());
     spec.env =

@@ -173,7 +173,8 @@ fn the_system_agrees() {
 
 fn batch_line(args: &[&str]) -> Result<String, Unquotable> {
     let args: Vec<OsString> = args.iter().map(OsString::from).collect();
-    batch(OsStr::new(r"C:\Windows\System32\cmd.exe"), OsStr::new(r"D:\r\a b.cmd"), &args).map(|line| shown(&line))
+    batch(OsStr::new(r"C:\Windows\System32\cmd.exe"), OsStr::new(r"D:\r\a b.cmd"), &args)
+        .map(|line| shown(&line))
 }
 
 #[test]

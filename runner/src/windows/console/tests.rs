@@ -94,7 +94,10 @@ fn a_descendant_outside_is_put_into_the_job_with_its_children() {
     machine.add(20, 10, START + SECOND, false);
     machine.add(21, 20, START + SECOND, false);
     assert_eq!(guard.sweep(false), Ok(()));
-    assert!(machine.ask(&20).is_some_and(|asked| asked.inside) && machine.ask(&21).is_some_and(|asked| asked.inside));
+    assert!(
+        machine.ask(&20).is_some_and(|asked| asked.inside)
+            && machine.ask(&21).is_some_and(|asked| asked.inside)
+    );
     assert_eq!(
         guard.notes,
         [

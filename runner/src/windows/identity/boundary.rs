@@ -110,7 +110,7 @@ impl Prepared {
         };
         let mut wanted = SecurityDescriptor::only(&who);
         wanted.label = Some(Entry::label(LOW_INTEGRITY, 0));
-        let station = match self.calls.create_station(name, &wanted, by_handle) {
+        let station = match self.calls.create_station(name, &wanted) {
             Ok(station) => station,
             Err(failure) => {
                 let line =

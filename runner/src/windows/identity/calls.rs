@@ -36,11 +36,6 @@ impl Failure {
         Self { call, code: 127 }
     }
 
-    /// Whether the system does not know the function at all.
-    pub(crate) fn is_missing(&self) -> bool {
-        self.code == 127
-    }
-
     /// As an error of the system, for `source()`.
     pub(crate) fn to_io(&self) -> io::Error {
         match self.code {
@@ -211,14 +206,8 @@ pub(crate) trait Calls: fmt::Debug + Send + Sync {
     fn protect_tree(&self, path: &Path, wanted: &SecurityDescriptor) -> Result<SecurityDescriptor, Failure>;
 
     /// Makes a window station and a desktop in it, or where only an administrator may do that a desktop in the
-    /// caller's own, and reads back who may use them. Where they are `inheritable`, the first process of a step can be
-    /// put there by their handles.
-    fn create_station(
-        &self,
-        name: &str,
-        wanted: &SecurityDescriptor,
-        inheritable: bool,
-    ) -> Result<Station, Failure>;
+    /// caller's own, and reads back who may use them.
+    fn create_station(&self, name: &str, wanted: &SecurityDescriptor) -> Result<Station, Failure>;
 
     /// Cuts off the network for what runs as `user` restricted to `step`, as long as the result is kept.
     fn block_network(&self, user: &Sid, step: &Sid) -> Result<Kept, Failure>;

@@ -88,12 +88,6 @@ pub(super) fn delete(name: &str) -> Result<(), Failure> {
     }
 }
 
-/// Whether the system has AppContainers at all, by its exports. Says nothing under Wine.
-pub(crate) fn exported() -> bool {
-    // SAFETY: only asked for, not called.
-    unsafe { function::<Create>("userenv.dll", c"CreateAppContainerProfile") }.is_some()
-}
-
 /// The names of this user's profiles that begin with `prefix`.
 pub(super) fn names(prefix: &str) -> Vec<String> {
     let (path, value) = (wide(MAPPINGS), wide("Moniker"));

@@ -10,7 +10,9 @@ use std::ptr::{null, null_mut};
 use std::sync::Arc;
 use std::time::Duration;
 
-use windows_sys::Win32::Foundation::{GetLastError, WAIT_OBJECT_0};
+use windows_sys::Win32::Foundation::{
+    GetLastError, HANDLE_FLAG_INHERIT, SetHandleInformation, WAIT_OBJECT_0,
+};
 use windows_sys::Win32::System::StationsAndDesktops::{
     CloseWindowStation, GetProcessWindowStation, GetThreadDesktop, GetUserObjectInformationW,
     OpenWindowStationW, UOI_NAME,
@@ -50,6 +52,15 @@ fn attacker() {
     let code = match what.as_str() {
         "sleep" => {
             std::thread::sleep(Duration::from_secs(20));
+            0
+        }
+        "parent" => {
+            let program = std::env::current_exe().expect("the program's own path");
+            let args = ["windows::identity::effect::attacker", "--exact", "--ignored"];
+            let mut command = std::process::Command::new(program);
+            let mut child = command.args(args).env(WHAT, "sleep").spawn().expect("a child");
+            std::fs::write(&target, format!("{} ", child.id())).expect("written");
+            child.wait().expect("it ends");
             0
         }
         "where" => {
@@ -92,6 +103,9 @@ fn attacker() {
     unsafe { TerminateProcess(object::own_process().as_raw_handle(), code + 1000) };
 }
 
+/// No other process may get what is inheritable for a moment.
+static STARTING: std::sync::Mutex<()> = std::sync::Mutex::new(());
+
 struct Step {
     process: OwnedHandle,
     id: u32,
@@ -121,6 +135,14 @@ impl Step {
         }
         environment.push(0);
         let mut made = PROCESS_INFORMATION::default();
+        let _alone = STARTING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let inheritable = |flag: u32| {
+            for handle in prepared.inherited() {
+                // SAFETY: open handles of `prepared`.
+                assert_ne!(unsafe { SetHandleInformation(handle, HANDLE_FLAG_INHERIT, flag) }, 0);
+            }
+        };
+        inheritable(HANDLE_FLAG_INHERIT);
         // SAFETY: all that is pointed to lives until the call is over; the handles are ours.
         unsafe {
             let started = CreateProcessAsUserW(
@@ -136,7 +158,9 @@ impl Step {
                 &info,
                 &mut made,
             );
-            assert_ne!(started, 0, "CreateProcessAsUserW: error {}", GetLastError());
+            let error = GetLastError();
+            inheritable(0);
+            assert_ne!(started, 0, "CreateProcessAsUserW: error {error}");
             let thread = OwnedHandle::from_raw_handle(made.hThread);
             let step = Self { process: OwnedHandle::from_raw_handle(made.hProcess), id: made.dwProcessId };
             let lines = prepared.confirm(step.handle()).expect("it reads back");
@@ -166,6 +190,28 @@ impl Step {
         // SAFETY: our own process's handle.
         unsafe { TerminateProcess(self.process.as_raw_handle(), 0) };
     }
+}
+
+/// Where the step's first process tells its child.
+fn one_file(prepared: &Prepared) -> String {
+    std::env::temp_dir()
+        .join(format!("orlop-effect-{}-{}", std::process::id(), prepared.sid))
+        .display()
+        .to_string()
+}
+
+fn child_of(prepared: &Prepared, parent: &Step) -> u32 {
+    let file = one_file(prepared);
+    for _ in 0..400 {
+        if let Ok(text) = std::fs::read_to_string(&file)
+            && let Some(pid) = text.strip_suffix(' ')
+        {
+            std::fs::remove_file(&file).expect("removed");
+            return pid.parse().expect("a process id");
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    panic!("process {} told nothing", parent.id);
 }
 
 fn prepare(root: &Path) -> Prepared {
@@ -222,6 +268,25 @@ fn a_step_cannot_open_another_steps_process() {
         drop(OwnedHandle::from_raw_handle(again));
     }
     victim.end();
+}
+
+#[test]
+fn a_process_that_is_claimed_is_closed_to_other_steps() {
+    let (one, two) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
+    let (one, two) = (prepare(one.path()), prepare(two.path()));
+    let parent = Step::start(&one, "parent", &one_file(&one));
+    let pid = child_of(&one, &parent);
+    // SAFETY: plain values; the handle is ours.
+    let child = unsafe { OwnedHandle::from_raw_handle(OpenProcess(PROCESS_TERMINATE, 0, pid)) };
+    one.claim(pid, &|_| false);
+    assert_eq!(Step::start(&two, &PROCESS_VM_READ.to_string(), &pid.to_string()).wait(), 0, "not the job's");
+    one.claim(pid, &|_| true);
+    for right in RIGHTS.into_iter().chain(TAKE_OVER) {
+        assert_eq!(Step::start(&two, &right.to_string(), &pid.to_string()).wait(), 5, "right {right:#x}");
+    }
+    // SAFETY: our own handle.
+    unsafe { TerminateProcess(child.as_raw_handle(), 0) };
+    parent.end();
 }
 
 #[test]

@@ -5,7 +5,9 @@ use std::os::windows::io::{AsRawHandle, BorrowedHandle, FromRawHandle, OwnedHand
 use std::path::Path;
 use std::ptr::null_mut;
 
-use windows_sys::Win32::Foundation::{ERROR_ALREADY_EXISTS, GetLastError, HANDLE};
+use windows_sys::Win32::Foundation::{
+    ERROR_ALREADY_EXISTS, GetLastError, HANDLE, HANDLE_FLAG_INHERIT, SetHandleInformation,
+};
 use windows_sys::Win32::Security::{
     DACL_SECURITY_INFORMATION, GetKernelObjectSecurity, LABEL_SECURITY_INFORMATION,
     OBJECT_SECURITY_INFORMATION, OWNER_SECURITY_INFORMATION, PROTECTED_DACL_SECURITY_INFORMATION,
@@ -16,7 +18,9 @@ use windows_sys::Win32::Storage::FileSystem::{
     FILE_ID_INFO, FILE_SHARE_DELETE, FILE_SHARE_READ, FILE_SHARE_WRITE, FileIdInfo,
     GetFileInformationByHandle, GetFileInformationByHandleEx, OPEN_EXISTING,
 };
-use windows_sys::Win32::System::Threading::{CreateMutexW, GetCurrentProcess};
+use windows_sys::Win32::System::Threading::{
+    CreateMutexW, GetCurrentProcess, OpenProcess, PROCESS_QUERY_INFORMATION,
+};
 
 use super::calls::{Failure, Kept};
 use crate::windows::library::wide;
@@ -98,6 +102,21 @@ pub(super) fn protect(process: BorrowedHandle<'_>, wanted: &SecurityDescriptor) 
     set_security(process.as_raw_handle(), both, wanted)
 }
 
+/// Opens a process to ask which job it is in and to change its security.
+pub(super) fn open_process(pid: u32) -> Result<OwnedHandle, Failure> {
+    const WRITE_DAC: u32 = 0x4_0000;
+    const WRITE_OWNER: u32 = 0x8_0000;
+    // SAFETY: plain values; the handle is ours.
+    unsafe {
+        // Wine asks for the whole right before it tells about the job.
+        let process = OpenProcess(PROCESS_QUERY_INFORMATION | WRITE_DAC | WRITE_OWNER, 0, pid);
+        match process.is_null() {
+            true => Err(Failure::last("OpenProcess")),
+            false => Ok(OwnedHandle::from_raw_handle(process)),
+        }
+    }
+}
+
 /// Opens a file or a directory itself, never what a link leads to.
 pub(super) fn open(path: &Path, access: u32) -> Result<OwnedHandle, Failure> {
     let path = wide(path);
@@ -156,6 +175,15 @@ pub(super) fn take_name(name: &str, wanted: &SecurityDescriptor) -> Result<Optio
         let existed = GetLastError() == ERROR_ALREADY_EXISTS;
         let mutex = OwnedHandle::from_raw_handle(mutex);
         Ok((!existed).then(|| Box::new(mutex) as Kept))
+    }
+}
+
+/// Lets children that inherit handles inherit this one too: the bait of a self-test.
+pub(crate) fn make_inheritable(handle: HANDLE) -> Result<(), Failure> {
+    // SAFETY: an open handle.
+    match unsafe { SetHandleInformation(handle, HANDLE_FLAG_INHERIT, HANDLE_FLAG_INHERIT) } {
+        0 => Err(Failure::last("SetHandleInformation")),
+        _ => Ok(()),
     }
 }
 

@@ -9,7 +9,9 @@ use std::os::windows::io::{BorrowedHandle, OwnedHandle};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use super::calls::{Group, Privilege, ProcessFacts};
 use super::*;
+use crate::windows::security::LOW_INTEGRITY;
 
 /// A system by its answers.
 #[derive(Debug, Clone)]
@@ -179,7 +181,7 @@ impl Calls for Recorded {
         Ok(self.files.clone().unwrap_or_else(|| wanted.clone()))
     }
 
-    fn create_station(&self, name: &str, wanted: &SecurityDescriptor, _: bool) -> Result<Station, Failure> {
+    fn create_station(&self, name: &str, wanted: &SecurityDescriptor) -> Result<Station, Failure> {
         let own_station = self.station.clone()?;
         let kept = Box::new(Told(self.clone(), "station"));
         Ok(Station {

@@ -67,13 +67,8 @@ impl Calls for Windows {
         files::protect_tree(path, wanted)
     }
 
-    fn create_station(
-        &self,
-        name: &str,
-        wanted: &SecurityDescriptor,
-        inheritable: bool,
-    ) -> Result<Station, Failure> {
-        desktop::create(name, wanted, inheritable)
+    fn create_station(&self, name: &str, wanted: &SecurityDescriptor) -> Result<Station, Failure> {
+        desktop::create(name, wanted)
     }
 
     fn block_network(&self, user: &Sid, step: &Sid) -> Result<Kept, Failure> {

@@ -378,13 +378,13 @@ mod here {
     #[test]
     fn access_lists_of_objects_read_back_as_they_were_set() {
         let (end, wait) = std::sync::mpsc::channel::<()>();
-        let thread = std::thread::spawn(move || drop(wait.recv()));
+        let thread = std::thread::spawn(move || wait.recv().is_err());
         let wanted =
             SecurityDescriptor::only([&Sid::system(), &Windows.own_token().expect("our own token").user]);
         object::set_security(thread.as_raw_handle(), &[object::Part::Access], &wanted).expect("set");
         let got = object::security(thread.as_raw_handle()).expect("read");
         assert_eq!(got.access.map(|list| list.admitted()), wanted.access.map(|list| list.admitted()));
         drop(end);
-        thread.join().expect("it ends");
+        assert!(thread.join().expect("it ends"));
     }
 }

@@ -181,7 +181,10 @@ fn a_limit_that_is_refused_does_not_cost_kill_on_close() {
     let job = Recorded { refuses: Some(5), ..Recorded::default() };
     let applied = apply(&job, &all(), HOST).expect("there is a job");
     assert_eq!(job.state().0.flags, JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE);
-    assert_eq!(missing(&applied), ["memory-limit", "process-memory-limit", "process-limit", "cpu-time-limit"]);
+    assert_eq!(
+        missing(&applied),
+        ["memory-limit", "process-memory-limit", "process-limit", "cpu-time-limit"]
+    );
 }
 
 #[test]

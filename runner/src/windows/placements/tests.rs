@@ -12,7 +12,9 @@ fn tree() -> Tree {
     let directory = tempfile::tempdir().expect("a directory");
     let base = view::plain(&directory.path().canonicalize().expect("it is there"));
     let (root, other) = (base.join("root"), base.join("other"));
-    fs::create_dir_all(root.join("app")).and_then(|()| fs::write(root.join("app/file"), "own")).expect("write");
+    fs::create_dir_all(root.join("app"))
+        .and_then(|()| fs::write(root.join("app/file"), "own"))
+        .expect("write");
     fs::create_dir_all(other.join("sub")).and_then(|()| fs::write(other.join("sub/x"), "x")).expect("write");
     Tree { _directory: directory, root, other }
 }
@@ -95,6 +97,7 @@ fn a_writable_bind_is_shown_or_refused() {
     let mut placements = Placements::new(&tree.root);
     let file = Mount::bind(tree.other.join("sub/x"), "/x", false);
     assert!(matches!(placements.place(&[file]), Err(RunError::Unsupported { .. })));
-    let outside = MountKind::Bind { source: "../../x".into(), within: Some(tree.other.clone()), readonly: true };
+    let outside =
+        MountKind::Bind { source: "../../x".into(), within: Some(tree.other.clone()), readonly: true };
     assert!(placements.place(&[Mount { target: "/y".into(), kind: outside }]).is_err(), "it stays inside");
 }

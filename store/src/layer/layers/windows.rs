@@ -1,12 +1,13 @@
 //! A layer's lock, which is beside its directory, and the layer's tar.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::Path;
 
-use super::Layers;
+use super::{Layers, io_error};
 use crate::digest::Digest;
-use crate::layer::LayerError;
+use crate::layer::{LayerError, LayerKey};
+use crate::work::WorkDir;
 
 /// Opens the lock, made where it is missing; none where there is no such layer, or it is being removed.
 pub(super) fn open_lock(dir: &Path, path: &Path) -> io::Result<Option<File>> {
@@ -41,5 +42,25 @@ impl Layers {
         diff_id: &Digest,
     ) -> Result<Box<dyn io::Read + Send>, LayerError> {
         Err(LayerError::Missing { diff_id: *diff_id })
+    }
+
+    /// Moves a layer, which must not have a tar of its own, as `taken` into a work directory, if nobody uses it; says
+    /// whether it did.
+    pub(crate) fn take(&self, key: &LayerKey, work: &WorkDir) -> Result<bool, LayerError> {
+        let (dir, path) = (self.path(key), self.lock_path(key));
+        let Some(lock) = open_lock(&dir, &path).map_err(io_error("open", &path))? else {
+            return Ok(false);
+        };
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(false),
+            Err(TryLockError::Error(e)) => return Err(io_error("lock", &path)(e)),
+        }
+        if !is_in_place(&lock, &dir, &path).map_err(io_error("look at", &path))? {
+            return Ok(false);
+        }
+        std::fs::rename(&dir, work.path().join("taken")).map_err(io_error("take", &dir))?;
+        let_go(lock, &path);
+        Ok(true)
     }
 }

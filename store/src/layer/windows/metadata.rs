@@ -27,8 +27,7 @@ pub(in crate::layer) fn is_ours(record: &[u8]) -> bool {
 }
 
 /// Takes out what says when something happened.
-#[cfg(unix)]
-pub(in crate::layer) fn forget_times(records: &mut Records) {
+pub(crate) fn forget_times(records: &mut Records) {
     records.remove(CREATED.as_bytes());
 }
 

@@ -236,7 +236,7 @@ impl Keys<'_> {
             return Err(self.bad("`force-compression` needs `compression=`"));
         }
         let annotations = self.annotations()?;
-        Ok(Packing { compression, force, annotations })
+        Ok(Packing { compression, force, foreign: false, annotations })
     }
 
     /// `annotation.KEY=VALUE` and `annotation-manifest.KEY=VALUE`; those of indexes and descriptors have

@@ -76,7 +76,9 @@ fn parse(text: &str) -> Result<(String, Place), String> {
 }
 
 /// Reads `--ssh`.
+#[cfg(unix)]
 pub(super) fn agent(text: &str) -> Result<SshAgent, Failure> {
+    use std::os::unix::fs::FileTypeExt;
     let bad = |why: String| Failure::usage(format!("`--ssh {text}`: {why}"));
     let (id, path) = match text.split_once('=') {
         Some((id, path)) => (id, Some(path)),
@@ -92,24 +94,21 @@ pub(super) fn agent(text: &str) -> Result<SshAgent, Failure> {
                 .with_hint("start one with `eval $(ssh-agent)`, then `ssh-add`".to_owned())
         })?),
     };
-    if is_socket(&socket)? {
+    let metadata = std::fs::metadata(&socket).map_err(|error| Failure::io("find", &socket, &error))?;
+    if metadata.file_type().is_socket() {
         return Ok(SshAgent { id: id.to_owned(), socket });
     }
     Err(bad(format!("`{}` is not an agent's socket", socket.display()))
         .with_hint("keys are not read from files: add them to an agent with `ssh-add`".to_owned()))
 }
 
-#[cfg(unix)]
-fn is_socket(path: &std::path::Path) -> Result<bool, Failure> {
-    use std::os::unix::fs::FileTypeExt;
-    let metadata = std::fs::metadata(path).map_err(|error| Failure::io("find", path, &error))?;
-    Ok(metadata.file_type().is_socket())
-}
-
-/// Agents are named pipes elsewhere, which cannot be looked at without opening them.
-#[cfg(not(unix))]
-fn is_socket(_path: &std::path::Path) -> Result<bool, Failure> {
-    Ok(true)
+/// Refuses `--ssh`.
+#[cfg(windows)]
+pub(super) fn agent(text: &str) -> Result<SshAgent, Failure> {
+    Err(Failure::usage(format!(
+        "`--ssh {text}`: an agent is a socket that is mounted, and steps here have no mounts"
+    ))
+    .with_hint("give a key with `--secret id=ID,src=FILE`".to_owned()))
 }
 
 #[cfg(test)]
@@ -150,6 +149,14 @@ mod tests {
         assert!(secret(&text).is_err());
     }
 
+    #[cfg(windows)]
+    #[test]
+    fn agents_are_refused_and_drive_letters_are_not() {
+        assert!(agent("default").is_err());
+        assert_eq!(parse(r"id=a,src=C:\x\y").unwrap(), ("a".into(), Place::File(r"C:\x\y".into())));
+    }
+
+    #[cfg(unix)]
     #[test]
     fn an_agent_is_a_socket() {
         let dir = tempfile::tempdir().unwrap();

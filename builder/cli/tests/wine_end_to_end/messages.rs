@@ -1,0 +1,44 @@
+//! What the program says on Windows, with its exit codes.
+
+use crate::wine;
+
+#[test]
+fn less_isolation_is_refused_with_the_flag_that_accepts_it() {
+    let wine = wine();
+    wine.fill();
+    wine.context("Dockerfile", "ARG BASE\nFROM ${BASE}\nRUN echo x\n");
+    let base = format!("BASE={}", wine.registry().name("base:1"));
+    let run = wine.orlop(&["build", "--progress=plain", "--build-arg", &base, r"C:\context"]).run().code(1);
+    let hint = run.stderr.lines().find(|line| line.starts_with("hint: ")).unwrap_or_default();
+    assert_eq!(hint, format!("hint: accept less with `--isolation={}`", crate::wine::ISOLATION), "{run}");
+    wine.assert_quiet();
+}
+
+#[test]
+fn paths_with_drive_letters_are_taken_everywhere() {
+    let wine = wine();
+    wine.context("Dockerfile", "FROM scratch\nCOPY a.txt C:/here/\n");
+    wine.context("a.txt", "a");
+    let args = ["build", "--platform", "windows/amd64", "--progress=plain", "-f", r"C:\context\Dockerfile"];
+    wine.orlop(&[&args[..], &["-o", r"type=local,dest=C:\outside\files", r"C:\context"]].concat())
+        .run()
+        .success();
+    assert_eq!(std::fs::read_to_string(wine.on_c("outside/files/here/a.txt")).expect("a file"), "a");
+    let run = wine.orlop(&["run", "scratch"]).run().code(1).says("images are built on Windows, not run");
+    assert!(run.stderr.contains("hint: "), "{run}");
+    wine.orlop(&["build", r"C:\no\such"]).run().code(1).says(r"`C:\no\such`");
+    wine.orlop(&["build", "--ssh", "default", r"C:\context"]).run().code(2).says("--secret");
+}
+
+#[test]
+fn info_says_what_wine_is() {
+    let wine = wine();
+    let run = wine.orlop(&["info"]).run().success();
+    for text in ["orlop ", "system ", "store ", "volume ", "snapshots ", "hint: "] {
+        assert!(run.stdout.contains(text), "{text}: {run}");
+    }
+    let json = wine.orlop(&["info", "--format", "json"]).run().success().stdout;
+    let document: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    assert!(document["findings"].as_array().is_some_and(|list| list.len() > 5), "{json}");
+    wine.assert_quiet();
+}

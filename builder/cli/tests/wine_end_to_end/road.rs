@@ -1,0 +1,122 @@
+//! The whole road once: a base from a registry, a Dockerfile of many steps, push, again, and Linux on the result.
+
+use orlop_fixtures::layout;
+use orlop_fixtures::test_env::TestEnv;
+use serde_json::Value;
+
+use crate::{Wine, wine};
+
+/// Fifteen steps: both forms, stages, COPY, a deletion, a tree of processes that outlive their parent.
+pub(crate) const DOCKERFILE: &str = r#"# escape=`
+ARG BASE
+FROM ${BASE} AS made
+RUN mkdir made && echo by cmd> made\cmd.txt
+RUN ["load.exe", "write", "made\\exec.txt", "by exec, with \"quotes\" and a \\"]
+RUN ["load.exe", "tree", "3", "600"]
+
+FROM ${BASE}
+LABEL kind=test
+ENV GREETING="hello there" `
+    DATA=C:\data
+WORKDIR C:\app
+COPY greeting.txt .
+COPY --from=made C:\made\ C:\app\made\
+RUN type greeting.txt > copy.txt
+RUN echo %GREETING%> greeting-variable.txt
+RUN load.exe write "%DATA%\by variable.txt" "a path of the image"
+RUN del ..\ProgramData\removed.txt
+RUN cd .. && echo in the root> root.txt
+RUN load.exe say a "b c" "" > said.txt
+SHELL ["cmd", "/V:ON", "/S", "/C"]
+RUN set X=late&& echo !X!> late.txt
+EXPOSE 80
+CMD ["load.exe", "where"]
+"#;
+
+#[test]
+fn an_image_built_on_windows_is_the_same_on_linux() {
+    let wine = wine();
+    wine.fill();
+    wine.context("greeting.txt", "good day\r\n");
+    let first = wine.build(DOCKERFILE, "app:1").arg("--push").run().success();
+    wine.assert_quiet();
+    let id = first.stdout.trim().to_owned();
+    assert!(id.starts_with("sha256:"), "{first}");
+
+    // Everything is known now, and the image is the same one.
+    let again = wine.build(DOCKERFILE, "app:1").arg("--push").run().success();
+    assert_eq!(again.stdout, first.stdout);
+    assert!(again.stderr.contains(" 0 run"), "{again}");
+
+    let there: Value =
+        inspect(&wine.orlop(&["inspect", &wine.registry().name("app:1")]).run().success().stdout);
+    let here = on_linux(&wine, &id);
+    assert_eq!(there, here, "the same digests and the same config");
+}
+
+fn inspect(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|e| panic!("no JSON: {e}: {text}"))
+}
+
+/// Pulls the image with the Linux program, looks at its files, and gives what it says of the image.
+fn on_linux(wine: &Wine, id: &str) -> Value {
+    let env = TestEnv::new(env!("CARGO_BIN_EXE_orlop"));
+    let name = wine.registry().name("app:1");
+    let pulled = env.orlop(["pull", "--platform", "windows/amd64", &name]).run().success();
+    assert!(pulled.stdout.contains("sha256:"), "{pulled}");
+    let out = env.path("files");
+    env.dir("empty");
+    env.file("Dockerfile", format!("FROM {name}\n"));
+    env.orlop(["build", "--platform", "windows/amd64", "-o"])
+        .arg(&out)
+        .arg("-f")
+        .arg(env.path("Dockerfile"))
+        .arg(env.path("empty"))
+        .run()
+        .success();
+    let read = |path: &str| {
+        std::fs::read_to_string(out.join(path)).unwrap_or_else(|e| panic!("cannot read `{path}`: {e}"))
+    };
+    for (path, content) in [
+        ("app/made/cmd.txt", "by cmd\r\n"),
+        ("app/made/exec.txt", "by exec, with \"quotes\" and a \\"),
+        ("app/greeting.txt", "good day\r\n"),
+        ("app/copy.txt", "good day\r\n"),
+        ("app/greeting-variable.txt", "hello there\r\n"),
+        ("data/by variable.txt", "a path of the image"),
+        ("root.txt", "in the root\r\n"),
+        ("app/said.txt", "[a]\n[b c]\n[]\n"),
+        ("app/late.txt", "late\r\n"),
+        ("ProgramData/base.txt", "from the base\r\n"),
+        ("ProgramData/Case/MixedName.TXT", "mixed\r\n"),
+    ] {
+        assert_eq!(read(path), content, "{path}");
+    }
+    for gone in ["ProgramData/removed.txt", "made", "Hives", "Files"] {
+        assert!(!out.join(gone).exists(), "{gone}");
+    }
+    layers_are_of_windows(&env, &name, id);
+    inspect(&env.orlop(["inspect", &name]).run().success().stdout)
+}
+
+/// The archive of the image by its own format: `Files/` and `Hives/`, and the config's words.
+fn layers_are_of_windows(env: &TestEnv, name: &str, id: &str) {
+    let dir = env.path("layout");
+    env.orlop(["save", "--format", "oci-dir", "-o"]).arg(&dir).arg(name).run().success();
+    let (manifest, config) = layout::read(&dir);
+    assert_eq!(manifest["config"]["digest"], id);
+    assert_eq!((&config["os"], &config["architecture"]), (&Value::from("windows"), &Value::from("amd64")));
+    assert_eq!(config["os.version"], orlop_fixtures::windows::OS_VERSION);
+    let variables = config["config"]["Env"].to_string();
+    assert!(variables.contains(r"DATA=C:\\data"), "paths stay the image's: {variables}");
+    assert_eq!(config["config"]["WorkingDir"], r"C:\app");
+    let layers = layout::layers(&dir);
+    for tar in layers.iter().skip(1) {
+        for name in layout::names(tar) {
+            let top = name.split('/').nth(1).unwrap_or_default();
+            assert!(["Files", "Hives"].contains(&top), "`{name}` in a Windows layer");
+        }
+    }
+    let all: Vec<String> = layers.iter().flat_map(|tar| layout::names(tar)).collect();
+    assert!(all.contains(&"/Files/ProgramData/.wh.removed.txt".to_owned()), "an explicit whiteout: {all:?}");
+}
