@@ -57,6 +57,7 @@ pub(crate) struct Meta {
     pub(crate) gid: u32,
     pub(crate) size: u64,
     /// 512-byte units that are really stored; fewer than the size says in a sparse file.
+    #[cfg(unix)]
     pub(crate) blocks: u64,
     pub(crate) links: u64,
     pub(crate) dev: u64,

@@ -137,6 +137,7 @@ fn no_names(owner: &str) -> Result<(u32, u32), Box<dyn std::error::Error + Send 
     Ok((user.parse()?, group.parse()?))
 }
 
+#[cfg(unix)]
 fn copy(words: &[&str]) -> CopyRequest {
     let (dest, sources) = words.split_last().unwrap();
     CopyRequest {
