@@ -5,7 +5,6 @@ use std::os::windows::io::{AsHandle, AsRawHandle, FromRawHandle, OwnedHandle};
 use std::sync::Arc;
 
 use windows_sys::Win32::Foundation::{FILETIME, INVALID_HANDLE_VALUE};
-use windows_sys::Win32::Storage::FileSystem::{READ_CONTROL, WRITE_DAC, WRITE_OWNER};
 use windows_sys::Win32::System::Diagnostics::ToolHelp::{
     CreateToolhelp32Snapshot, PROCESSENTRY32W, Process32FirstW, Process32NextW, TH32CS_SNAPPROCESS,
 };
@@ -16,7 +15,7 @@ use windows_sys::Win32::System::Threading::{
 };
 
 use super::console::{Asked, Listed, Moment, Processes};
-use super::identity::{Calls, Prepared};
+use super::identity::Calls;
 use super::job::Job;
 use super::process::wait;
 use super::security::Sid;
@@ -46,17 +45,6 @@ fn open(pid: u32, access: u32) -> Option<OwnedHandle> {
 
 fn moment(time: FILETIME) -> Moment {
     u64::from(time.dwHighDateTime) << 32 | u64::from(time.dwLowDateTime)
-}
-
-/// Gives a process of the job the access list that its first process has: not every system takes that from the
-/// token. One that is gone by then needs none.
-pub(super) fn claim(pid: u32, job: &Job, prepared: &Prepared) {
-    let access = PROCESS_QUERY_LIMITED_INFORMATION | PROCESS_QUERY_INFORMATION | READ_CONTROL | WRITE_DAC;
-    let process = open(pid, access | WRITE_OWNER).or_else(|| open(pid, access));
-    // Its id may be another's by now.
-    if let Some(process) = process.filter(|process| job.holds(process.as_handle()).unwrap_or(false)) {
-        let _ = prepared.claim(process.as_handle());
-    }
 }
 
 impl Processes for Machine {

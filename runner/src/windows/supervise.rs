@@ -15,7 +15,7 @@ use super::job::{Job, JobCalls};
 use super::limits::Watch;
 use super::pipes;
 use super::process::{Process, wait};
-use super::strangers::{self, Machine};
+use super::strangers::Machine;
 use crate::{CancelToken, JobEventKind, LimitHit, OutputSink, RunError, Stream};
 
 /// The exit code of what is ended from outside: what a shell shows for a killed command.
@@ -65,7 +65,6 @@ pub(super) struct Running<'a> {
     pub(super) watch: Watch,
     pub(super) wall: Option<Duration>,
     pub(super) started: Instant,
-    pub(super) prepared: &'a Prepared,
 }
 
 fn failed(step: &str, failure: &Failure) -> RunError {
@@ -250,8 +249,6 @@ struct Follow<'a> {
     open: u32,
     empty: bool,
     ended: bool,
-    job: Arc<Job>,
-    prepared: &'a Prepared,
 }
 
 impl Follow<'_> {
@@ -266,16 +263,13 @@ impl Follow<'_> {
                 match self.events.take(message) {
                     Some(JobEventKind::ProcessStarted { pid }) => {
                         guard.joined(pid);
-                        strangers::claim(pid, &self.job, self.prepared);
+                        self.prepared.claim(pid, &|process| self.job.holds(process).unwrap_or(false));
                     }
                     Some(JobEventKind::ProcessEnded { pid, .. }) => guard.left(pid),
                     Some(JobEventKind::Empty) => self.empty = true,
                     _ => {}
                 }
-                Some(JobEventKind::ProcessEnded { pid, .. }) => guard.left(pid),
-                Some(JobEventKind::Empty) => self.empty = true,
-                _ => {}
-            },
+            }
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return false,
         }
         true
