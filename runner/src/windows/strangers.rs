@@ -118,3 +118,6 @@ impl Processes for Machine {
         moment(now)
     }
 }
+
+#[cfg(test)]
+mod tests;
