@@ -20,6 +20,7 @@ mod job;
 mod junction;
 mod library;
 mod limits;
+mod marks;
 mod mitigation;
 mod network;
 mod pipes;
