@@ -33,6 +33,8 @@ pub(crate) struct Asked {
     pub(crate) inside: bool,
     /// Whether its token carries the step's SID; `None` where no token can.
     pub(crate) carries_sid: Option<bool>,
+    /// Whether it is too young to be known by what it bears.
+    pub(crate) young: bool,
     /// Whether it has ended.
     pub(crate) ended: bool,
 }
@@ -71,6 +73,8 @@ pub(crate) struct Guard<P: Processes> {
     members: BTreeMap<u32, Member>,
     /// Processes that were looked at and are none of this job's, by id and creation.
     others: BTreeMap<u32, Moment>,
+    /// Whether the last look met a process that is too young to be told: it has to be looked at again.
+    pub(crate) undecided: bool,
     /// What was found, for the report.
     pub(crate) notes: Vec<String>,
 }
@@ -86,7 +90,15 @@ impl<P: Processes> Guard<P> {
     /// Begins before the job's first process runs. `own` is this process, which is nobody's stray.
     pub(crate) fn new(processes: P, own: u32) -> Self {
         let started = processes.now();
-        Self { processes, started, own, members: BTreeMap::new(), others: BTreeMap::new(), notes: Vec::new() }
+        Self {
+            processes,
+            started,
+            own,
+            members: BTreeMap::new(),
+            others: BTreeMap::new(),
+            undecided: false,
+            notes: Vec::new(),
+        }
     }
 
     /// A process came into the job.
@@ -122,6 +134,7 @@ impl<P: Processes> Guard<P> {
     /// The strays that are still there.
     pub(crate) fn sweep(&mut self, finish: bool) -> Result<(), Vec<Stray>> {
         let mut strays = Vec::new();
+        self.undecided = false;
         // A stray's own children are found in the next round.
         for _ in 0..8 {
             let mut more = false;
@@ -164,6 +177,10 @@ impl<P: Processes> Guard<P> {
             asked.created.saturating_add(SLACK) >= parent.created && asked.created <= end
         });
         if !(descends || asked.carries_sid == Some(true)) {
+            if asked.young {
+                self.undecided = true;
+                return Seen::Nothing;
+            }
             self.others.insert(listed.pid, asked.created);
             return Seen::Nothing;
         }

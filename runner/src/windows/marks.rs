@@ -32,7 +32,9 @@ pub(super) fn bears(process: BorrowedHandle<'_>, places: &[PathBuf], root: &Path
     if image(process).is_some_and(|image| places.iter().any(|place| below(&image, place))) {
         return Some(true);
     }
-    let environment = environment(process)?;
+    // Whom we may not read is no process of ours that was started under another parent.
+    let Some(process) = readable(process) else { return Some(false) };
+    let environment = environment(&process)?;
     let mark: Vec<u16> =
         "ORLOP_ROOT=".encode_utf16().chain(root.as_os_str().encode_wide()).chain([0]).collect();
     Some(holds(&environment, &mark))
@@ -73,25 +75,26 @@ fn image(process: BorrowedHandle<'_>) -> Option<PathBuf> {
     Some(String::from_utf16_lossy(path).into())
 }
 
-/// A process's environment as it is now; what is there may be anything.
-fn environment(process: BorrowedHandle<'_>) -> Option<Vec<u16>> {
+/// The process again, with the right to read its memory.
+fn readable(process: BorrowedHandle<'_>) -> Option<OwnedHandle> {
+    let access = PROCESS_QUERY_INFORMATION | PROCESS_VM_READ;
     // Its id is its own as long as we have it open.
     // SAFETY: an open process; the new handle is ours.
-    let process = unsafe {
-        let access = PROCESS_QUERY_INFORMATION | PROCESS_VM_READ;
+    unsafe {
         let process = OpenProcess(access, 0, GetProcessId(process.as_raw_handle()));
-        if process.is_null() {
-            return None;
-        }
-        OwnedHandle::from_raw_handle(process)
-    };
-    let parameters = pointer(&process, block(&process)?.checked_add(PARAMETERS)?)?;
-    let start = pointer(&process, parameters.checked_add(ENVIRONMENT)?)?;
+        (!process.is_null()).then(|| OwnedHandle::from_raw_handle(process))
+    }
+}
+
+/// A process's environment as it is now; what is there may be anything.
+fn environment(process: &OwnedHandle) -> Option<Vec<u16>> {
+    let parameters = pointer(process, block(process)?.checked_add(PARAMETERS)?)?;
+    let start = pointer(process, parameters.checked_add(ENVIRONMENT)?)?;
     let mut bytes = Vec::new();
     while bytes.len() < MOST {
         let at = start.checked_add(bytes.len())?;
         let mut part = vec![0u8; PAGE - at % PAGE];
-        let got = read(&process, at, &mut part);
+        let got = read(process, at, &mut part);
         bytes.extend_from_slice(&part[..got]);
         if got < part.len() {
             break;

@@ -115,13 +115,14 @@ impl Processes for Machine {
         };
         let ended = wait(process.0.as_handle(), Some(std::time::Duration::ZERO)).unwrap_or(false);
         // A token may be another's that was named as the parent: then the program and its environment tell.
-        let carries_sid = match carries_sid {
+        let (carries_sid, young) = match carries_sid {
             Some(false) | None if !inside && !ended => {
-                self.bears_marks(process, moment(created))?.then_some(true)
+                let told = self.bears_marks(process, moment(created));
+                (told.filter(|told| *told).or(carries_sid), told.is_none())
             }
-            known => known,
+            known => (known, false),
         };
-        Some(Asked { created: moment(created), inside, carries_sid, ended })
+        Some(Asked { created: moment(created), inside, carries_sid, young, ended })
     }
 
     fn adopt(&self, process: &Opened) -> bool {

@@ -22,6 +22,8 @@ use crate::{CancelToken, JobEventKind, LimitHit, OutputSink, RunError, Stream};
 pub(super) const KILLED: u32 = 137;
 /// How long a job may take to be empty once it is terminated, and its pipes to close after that.
 const DEADLINE: Duration = Duration::from_secs(10);
+/// How long the end of a job waits for processes of the machine that are too young to be told from the job's.
+const GROWN: Duration = Duration::from_secs(3);
 /// How long a job has to list no process to be empty although it counts one.
 const UNLISTED: Duration = Duration::from_millis(500);
 /// How often limits are looked at that the system does not enforce.
@@ -183,6 +185,9 @@ impl Running<'_> {
             self.terminate(since, from, follow)?;
             let before = self.guard.notes.len();
             match self.guard.sweep(true) {
+                Ok(()) if self.guard.undecided && since.elapsed() < GROWN => {
+                    follow.one(from, WATCH, &mut self.guard);
+                }
                 Ok(()) if self.guard.notes.len() == before => return Ok(()),
                 // What it ended may have had time to start another.
                 Ok(()) => {}

@@ -21,7 +21,7 @@ struct Machine {
 impl Machine {
     fn add(&self, pid: u32, parent: u32, created: Moment, inside: bool) {
         let listed = Listed { pid, parent, name: format!("p{pid}.exe") };
-        let asked = Asked { created, inside, carries_sid: None, ended: false };
+        let asked = Asked { created, inside, carries_sid: None, young: false, ended: false };
         self.all.borrow_mut().push(Fake { listed, asked, adoptable: true, killable: true });
     }
 
@@ -170,4 +170,22 @@ fn the_console_is_not_what_the_command_left() {
     machine.add(60, 10, START + 1, true);
     machine.change(60, |fake| fake.listed.name = "conhost.exe".into());
     assert_eq!(guard.without_console(&[10, 60]), 1);
+}
+
+#[test]
+fn what_is_too_young_is_looked_at_again() {
+    let (machine, mut guard) = job();
+    // Under another parent, and without anything yet to know it by.
+    machine.add(70, 2, START + SECOND, false);
+    machine.change(70, |fake| fake.asked.young = true);
+    // A descendant is known whatever its age.
+    machine.add(71, 10, START + SECOND, false);
+    machine.change(71, |fake| fake.asked.young = true);
+    assert_eq!(guard.sweep(true), Ok(()));
+    assert!(guard.undecided);
+    assert_eq!(machine.pids(), [1, 2, 10, 70]);
+    machine.change(70, |fake| (fake.asked.young, fake.asked.carries_sid) = (false, Some(true)));
+    assert_eq!(guard.sweep(true), Ok(()));
+    assert!(!guard.undecided);
+    assert_eq!(machine.pids(), [1, 2, 10]);
 }
