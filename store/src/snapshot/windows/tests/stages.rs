@@ -195,3 +195,22 @@ fn killed_in_a_step() {
     let snapshot = scratch().with(stored.facts.as_ref().unwrap().diff_id);
     assert_eq!(fs::read(driver.view(&snapshot).unwrap().path().join("f")).unwrap(), b"x");
 }
+
+#[test]
+fn what_no_layer_can_have_is_refused() {
+    use std::os::windows::ffi::OsStringExt;
+    let dir = tempfile::tempdir().unwrap();
+    let (_, driver) = driver(dir.path());
+    let active = driver.prepare(&scratch()).unwrap();
+    // Half a surrogate pair, which Wine cannot make; there instead a stream of no file, which Windows has not.
+    let odd = match crate::nt::tests::under_wine() {
+        true => "none:x".into(),
+        false => std::ffi::OsString::from_wide(&[0x6C, 0xD800, 0x78]),
+    };
+    fs::write(active.path().join(&odd), "").unwrap();
+    let error = driver.diff(&active).unwrap_err();
+    assert!(matches!(error, SnapshotError::Diff(DiffError::NotForWindows { .. })), "{error:?}");
+    assert!(error.hint().is_some());
+    fs::remove_file(active.path().join(&odd)).unwrap();
+    assert!(driver.diff(&active).unwrap().is_empty());
+}
