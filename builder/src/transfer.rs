@@ -48,10 +48,11 @@ pub fn resolve(
         && let Some(named) = engine.store.images().named(reference)?
     {
         let image = engine.store.images().load(&named)?;
-        if suits(&image, platform) {
+        if suits(&image, platform) && (policy == PullPolicy::Never || is_the_choice(engine, &named, platform))
+        {
             return Ok(image);
         }
-        other = Some(image.platform());
+        other = Some(image.platform().with_version());
         // A name that stands for several platforms may have the other one here as well.
         if let Some(image) = sibling(engine, &named, platform)? {
             return Ok(image);
@@ -60,8 +61,9 @@ pub fn resolve(
     if policy == PullPolicy::Never {
         let error = match other {
             Some(found) => BuildError::user(format!(
-                "`{}` is in the store for platform {found}, not for {platform}",
-                reference.familiar()
+                "`{}` is in the store for platform {found}, not for {}",
+                reference.familiar(),
+                platform.with_version()
             )),
             None => BuildError::user(format!("`{}` is not in the store", reference.familiar())),
         };
@@ -72,10 +74,12 @@ pub fn resolve(
     match (fetched, other) {
         (Err(error), Some(found)) if error.kind == Fault::User => {
             let text = format!(
-                "`{}` is in the store for platform {found}, and cannot be had for {platform}",
-                reference.familiar()
+                "`{}` is in the store for platform {found}, and cannot be had for {}",
+                reference.familiar(),
+                platform.with_version()
             );
-            Err(BuildError::user(text).because(error))
+            let hint = error.hint.clone();
+            Err(BuildError::user(text).because(error).with_hint(hint))
         }
         (result, _) => result,
     }
@@ -86,6 +90,18 @@ pub fn resolve(
 fn suits(image: &Image, platform: &Platform) -> bool {
     let own = image.platform();
     (own.os.is_empty() && own.architecture.is_empty()) || platform.matches(&own)
+}
+
+/// Whether the image that a name stands for here is the one that the index it came from would give. Of several
+/// versions of Windows another one may serve better than that which was asked for last.
+fn is_the_choice(engine: &Engine<'_>, named: &Named, platform: &Platform) -> bool {
+    let Some(index) = named.index.as_ref().and_then(|digest| engine.store.images().index(digest).ok()) else {
+        return true;
+    };
+    match select_platform(index.bytes(), platform) {
+        Ok(chosen) => platform.os != "windows" || named.manifest == Some(chosen.digest),
+        Err(_) => true,
+    }
 }
 
 /// The image for `platform` of the index that a name stood for, where it was fetched earlier.

@@ -135,7 +135,9 @@ pub struct Platform {
 
 /// Text that names no platform.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("`{0}` is not a platform (expected `os/architecture[/variant]`, such as `linux/arm64`)")]
+#[error(
+    "`{0}` is not a platform (expected `os[(version)]/architecture[/variant]`, such as `linux/arm64` or `windows(10.0.20348.587)/amd64`)"
+)]
 pub struct PlatformParseError(String);
 
 impl Platform {
@@ -166,8 +168,49 @@ impl Platform {
             ("arm", None) => Some("v7".to_owned()),
             (_, v) => v.map(str::to_owned),
         };
-        self.os == other.os && self.architecture == other.architecture && variant(self) == variant(other)
+        self.os == other.os
+            && self.architecture == other.architecture
+            && variant(self) == variant(other)
+            && self.version_fit(other).is_some()
     }
+
+    /// How well the version of `other`'s operating system serves where `self` was asked for, the best least; none
+    /// where it does not. Of Windows the build (the first three numbers) has to be the same where one was asked
+    /// for, and the whole version had better be; of several that serve the newest is the best.
+    pub fn version_fit(&self, other: &Self) -> Option<VersionFit> {
+        let numbers = |text: &str| text.split('.').map(|n| n.parse().unwrap_or(0)).collect::<Vec<u64>>();
+        let has = other.os_version.as_deref().map(numbers).unwrap_or_default();
+        let newest = std::cmp::Reverse(has.clone());
+        let Some(wanted) = self.os_version.as_deref().filter(|v| !v.is_empty()).map(numbers) else {
+            return Some(VersionFit { miss: 0, newest });
+        };
+        let same = |n: usize| wanted.iter().take(n).eq(has.iter().take(n));
+        match other.os_version {
+            None => Some(VersionFit { miss: 2, newest }),
+            Some(_) if wanted == has || (wanted.len() <= 3 && same(wanted.len())) => {
+                Some(VersionFit { miss: 0, newest })
+            }
+            Some(_) if wanted.len() >= 3 && same(3) => Some(VersionFit { miss: 1, newest }),
+            Some(_) => None,
+        }
+    }
+
+    /// With the version of the operating system, where there is one: `windows(10.0.20348.587)/amd64`.
+    pub fn with_version(&self) -> String {
+        let plain = self.to_string();
+        match (&self.os_version, plain.strip_prefix(&self.os)) {
+            (Some(version), Some(rest)) => format!("{}({version}){rest}", self.os),
+            _ => plain,
+        }
+    }
+}
+
+/// How well a version serves: [`Platform::version_fit`].
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct VersionFit {
+    /// 0: what was asked for. 1: another revision of the build. 2: nobody knows.
+    miss: u8,
+    newest: std::cmp::Reverse<Vec<u64>>,
 }
 
 impl Platform {
@@ -182,10 +225,23 @@ impl FromStr for Platform {
     type Err = PlatformParseError;
 
     /// Parses `os/architecture[/variant]`, an architecture alone or a system alone, with the usual
-    /// aliases (`x86_64`, `aarch64`, `armhf`, …), as containerd's platforms package does.
+    /// aliases (`x86_64`, `aarch64`, `armhf`, …), as containerd's platforms package does. Behind the system its
+    /// version and features may stand: `windows(10.0.20348.587+win32k)/amd64`.
     fn from_str(text: &str) -> Result<Self, PlatformParseError> {
         let fail = || PlatformParseError(text.to_owned());
-        let lower = text.to_ascii_lowercase();
+        let mut lower = text.to_ascii_lowercase();
+        let (mut os_version, mut os_features) = (None, Vec::new());
+        if let Some((os, rest)) = lower.clone().split_once('(') {
+            let (inside, rest) = rest.split_once(')').ok_or_else(fail)?;
+            let mut parts = inside.split('+');
+            let is_word = |w: &str| w.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+            if !inside.split('+').all(is_word) || !(rest.is_empty() || rest.starts_with('/')) {
+                return Err(fail());
+            }
+            os_version = parts.next().filter(|v| !v.is_empty()).map(str::to_owned);
+            os_features = parts.filter(|f| !f.is_empty()).map(str::to_owned).collect();
+            lower = format!("{os}{rest}");
+        }
         let parts: Vec<&str> = lower.split('/').collect();
         if parts.is_empty()
             || parts.len() > 3
@@ -230,8 +286,8 @@ impl FromStr for Platform {
             os: if os == "macos" { "darwin".to_owned() } else { os.to_owned() },
             architecture: arch.to_owned(),
             variant: variant.map(|v| if v.starts_with('v') { v.to_owned() } else { format!("v{v}") }),
-            os_version: None,
-            os_features: Vec::new(),
+            os_version,
+            os_features,
         })
     }
 }
@@ -263,6 +319,31 @@ mod tests {
         for bad in ["", "a/b/c/d", "linux//x", "nonsense", "linux/ä"] {
             assert!(bad.parse::<Platform>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn versions_of_windows() {
+        let platform = |text: &str| text.parse::<Platform>().unwrap();
+        let exact = platform("Windows(10.0.20348.587+win32k)/x86_64");
+        assert_eq!(exact.os_version.as_deref(), Some("10.0.20348.587"));
+        assert_eq!(exact.os_features, ["win32k"]);
+        assert_eq!(exact.to_string(), "windows/amd64");
+        assert_eq!(exact.with_version(), "windows(10.0.20348.587)/amd64");
+        assert_eq!(platform("windows(10.0.17763)").os_version.as_deref(), Some("10.0.17763"));
+        for bad in
+            ["windows(/amd64", "windows(1)x/amd64", "windows(a b)/amd64", "(1)/amd64", "windows)/amd64"]
+        {
+            assert!(bad.parse::<Platform>().is_err(), "{bad}");
+        }
+        let fit = |wanted: &str, has: &str| platform(wanted).version_fit(&platform(has));
+        let any = "windows/amd64";
+        let (old, new) = ("windows(10.0.20348.9)/amd64", "windows(10.0.20348.10)/amd64");
+        assert!(fit(any, new) < fit(any, old), "the newest, by number");
+        assert!(fit(old, old) < fit(old, new) && fit(old, new).is_some(), "the very one first");
+        assert!(fit("windows(10.0.20348)/amd64", new) < fit("windows(10.0.20348)/amd64", old));
+        assert_eq!(fit("windows(10.0.17763.1)/amd64", new), None);
+        assert_eq!(fit("windows(10.0)/amd64", new).map(|f| f.miss), Some(0));
+        assert!(!platform("windows(10.0.17763.1)/amd64").matches(&platform(new)));
     }
 
     #[test]

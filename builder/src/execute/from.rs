@@ -63,6 +63,14 @@ pub(crate) fn resolve(exec: &Execution<'_>, index: usize, total: usize) -> Resul
                 }
                 config.set_working_dir(Some(dialect.root()));
             });
+            if planned.platform.os == "windows" && planned.platform.os_version.is_none() {
+                let span = exec.dockerfile().stages[index].from.span;
+                exec.progress.warn(
+                    "an image of nothing names no version of Windows, and Windows hosts look for one: name it with \
+                     `--platform 'windows(10.0.20348.0)/amd64'` or the like",
+                    Some(span),
+                );
+            }
             (image, None)
         }
         Base::Image(reference) => {
@@ -78,7 +86,12 @@ pub(crate) fn resolve(exec: &Execution<'_>, index: usize, total: usize) -> Resul
             (image, None)
         }
     };
-    let snapshot = Committed::new(image.diff_ids()).for_os(LayerOs::of(&planned.platform.os));
+    let (own, wanted) = (image.platform(), &planned.platform);
+    if !own.os.is_empty() && own.os != wanted.os {
+        return Err(BuildError::user(format!("the base image is for {own}, and the stage is for {wanted}"))
+            .with_hint(format!("give the stage the platform of its base: `FROM --platform={own} …`")));
+    }
+    let snapshot = Committed::new(image.diff_ids()).for_os(LayerOs::of(&wanted.os));
     Ok(Start { image, snapshot, scope: StageScope::default(), origin })
 }
 

@@ -1,5 +1,6 @@
 //! Which image of an index is meant for a platform.
 
+use orlop_store::descriptor::VersionFit;
 use orlop_store::{Descriptor, Platform, media_type};
 use serde::Deserialize;
 
@@ -12,7 +13,8 @@ struct Index {
 }
 
 /// Chooses the manifest for `wanted` from the bytes of an index or manifest list: the best variant
-/// that runs there (`arm/v7` takes `v6` where there is no `v7`), the first of equals. Attestations
+/// that runs there (`arm/v7` takes `v6` where there is no `v7`), of several versions of Windows the one that serves
+/// best ([`Platform::version_fit`]: the one asked for, else one of its build, else the newest), the first of equals. Attestations
 /// (`unknown/unknown`) are no images. The one image without a platform in an index that names none
 /// serves for any.
 ///
@@ -28,7 +30,7 @@ pub fn select_platform(index: &[u8], wanted: &Platform) -> Result<Descriptor, Er
         .iter()
         .enumerate()
         .filter_map(|(at, d)| Some((rank(wanted, d.platform.as_ref()?)?, at, d)))
-        .min_by_key(|(rank, at, _)| (*rank, *at));
+        .min_by(|(one, first, _), (other, second, _)| (one, first).cmp(&(other, second)));
     if let Some((_, _, found)) = best {
         return Ok(found.clone());
     }
@@ -42,13 +44,12 @@ pub fn select_platform(index: &[u8], wanted: &Platform) -> Result<Descriptor, Er
     available.sort();
     available.dedup();
     let available = if available.is_empty() { "none".into() } else { available.join(", ") };
-    Err(Error::NoPlatform { wanted: wanted.to_string(), available })
+    Err(Error::NoPlatform { wanted: wanted.with_version(), available })
 }
 
 /// Foreign text, fit to print.
 fn shown(p: &Platform) -> String {
-    let version = p.os_version.as_ref().map(|v| format!(" ({v})")).unwrap_or_default();
-    format!("{p}{version}").chars().filter(|c| !c.is_control()).take(100).collect()
+    p.with_version().chars().filter(|c| !c.is_control()).take(100).collect()
 }
 
 fn is_image(d: &Descriptor) -> bool {
@@ -61,13 +62,13 @@ fn is_image(d: &Descriptor) -> bool {
 }
 
 /// How well an image serves, 0 best; nothing when it does not run there.
-fn rank(wanted: &Platform, has: &Platform) -> Option<u64> {
+fn rank(wanted: &Platform, has: &Platform) -> Option<(u64, VersionFit)> {
     if wanted.os != has.os {
         return None;
     }
     let (arch, variant) = normal(wanted);
     let (has_arch, has_variant) = normal(has);
-    let mut rank = match (arch == has_arch, variant == has_variant) {
+    let rank = match (arch == has_arch, variant == has_variant) {
         (true, true) => 0,
         // Processors run the code of their older variants.
         (true, false) => {
@@ -77,17 +78,7 @@ fn rank(wanted: &Platform, has: &Platform) -> Option<u64> {
         // 64-bit ARM and x86 run their 32-bit code, but nobody who asked for the one means the other.
         (false, _) => return None,
     };
-    if let Some(version) = &wanted.os_version {
-        // Windows: the build has to be the same, the revision had better be.
-        let build = |v: &str| v.split('.').take(3).map(str::to_owned).collect::<Vec<_>>();
-        match &has.os_version {
-            Some(other) if other == version => {}
-            Some(other) if build(other) == build(version) => rank += 100,
-            Some(_) => return None,
-            None => rank += 200,
-        }
-    }
-    Some(rank)
+    Some((rank, wanted.version_fit(has)?))
 }
 
 /// Architecture and variant with the default variants filled in.
@@ -178,9 +169,15 @@ mod tests {
         let found = select_platform(&index(&all), &wanted).unwrap();
         assert_eq!(found.platform.unwrap().os_version.as_deref(), Some("10.0.20348.9"));
         wanted.os_version = Some("10.0.20348.7".into());
-        assert!(select_platform(&index(&all), &wanted).is_ok());
+        let found = select_platform(&index(&all), &wanted).unwrap();
+        assert_eq!(found.platform.unwrap().os_version.as_deref(), Some("10.0.20348.9"));
+        wanted.os_version = None;
+        let found = select_platform(&index(&all), &wanted).unwrap();
+        assert_eq!(found.platform.unwrap().os_version.as_deref(), Some("10.0.20348.9"), "the newest");
         wanted.os_version = Some("10.0.99999.7".into());
-        assert!(select_platform(&index(&all), &wanted).is_err());
+        let error = select_platform(&index(&all), &wanted).unwrap_err().to_string();
+        assert!(error.contains("`windows(10.0.99999.7)/amd64`"), "{error}");
+        assert!(error.contains("there are: windows(10.0.17763.1)/amd64"), "{error}");
     }
 
     #[test]

@@ -233,10 +233,12 @@ impl Index {
         Descriptor::of(self.media_type.clone(), &self.bytes)
     }
 
-    /// The manifest for `platform`: the first that matches; of a list that names no platforms, the only one.
+    /// The manifest for `platform`: of those that match the one whose version of the system serves best, and of equals
+    /// the first; of a list that names no platforms, the only one.
     pub fn select(&self, platform: &Platform) -> Option<&Descriptor> {
         let named = |d: &&Descriptor| d.platform.as_ref().is_some_and(|p| platform.matches(p));
-        if let Some(found) = self.manifests.iter().find(named) {
+        let fit = |d: &&Descriptor| d.platform.as_ref().and_then(|has| platform.version_fit(has));
+        if let Some(found) = self.manifests.iter().filter(named).min_by_key(fit) {
             return Some(found);
         }
         // arm/v7 runs what was made for v6 and v5.

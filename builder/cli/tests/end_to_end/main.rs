@@ -9,6 +9,7 @@
 //! | `manage.rs` | `images`, `tag`, `rmi`, `inspect`, `history`, `run` |
 //! | `bad_input.rs`, `hostile.rs` | what users get wrong, and what strangers put into images |
 //! | `killed.rs` | the end of the program in the middle of its work |
+//! | `windows_images.rs` | images for Windows, built here from stages without RUN |
 //! | `rootless.rs` | all of it without privileges |
 //! | `messages/` | every message with its exit code; `ORLOP_UPDATE=1` writes them anew |
 
@@ -25,6 +26,7 @@ mod peers;
 mod registry;
 mod rootless;
 mod snapshot;
+mod windows_images;
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;

@@ -104,8 +104,8 @@ pub(in crate::output) fn xattrs(path: &Path) -> Result<BTreeMap<Vec<u8>, Vec<u8>
     let mut out = BTreeMap::new();
     for name in names.split(|&b| b == 0).filter(|name| !name.is_empty()) {
         let overlay = name.starts_with(b"trusted.overlay.") || name.starts_with(b"user.overlay.");
-        // The label belongs to the host's policy.
-        if overlay || name == b"security.selinux" {
+        // The label belongs to the host's policy; ours is a note of what Windows knows of a file.
+        if overlay || name == b"security.selinux" || name.starts_with(b"user.orlop.") {
             continue;
         }
         // 64 KiB is the kernel's limit for a value.
