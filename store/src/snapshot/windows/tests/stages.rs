@@ -214,3 +214,15 @@ fn what_no_layer_can_have_is_refused() {
     fs::remove_file(active.path().join(&odd)).unwrap();
     assert!(driver.diff(&active).unwrap().is_empty());
 }
+
+#[test]
+fn nothing_is_hidden_beside_the_root() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, driver) = driver(dir.path());
+    let active = driver.prepare(&scratch()).unwrap();
+    let (above, name) = crate::nt::split(active.path()).unwrap();
+    above.make_stream(&name, "hidden".as_ref()).unwrap();
+    let error = driver.diff(&active).unwrap_err();
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert!(cause.contains("`hidden`"), "{cause}");
+}
