@@ -18,6 +18,8 @@ use crate::lock::{Lock, PATIENCE};
 const VERSION: i64 = 1;
 /// How long is waited for other writers.
 const BUSY: Duration = Duration::from_secs(30);
+/// The pause between two tries where SQLite does not wait by itself.
+const PAUSE: Duration = Duration::from_millis(10);
 
 const TABLES: &str = "
 CREATE TABLE images(
@@ -102,7 +104,18 @@ impl Facts {
             move |source| Error::Facts { action, path, source }
         };
         let mut connection = Connection::open(path).map_err(fail("open the store's facts"))?;
-        let version = setup(&mut connection, path).map_err(fail("read the store's facts"))?;
+        let begun = std::time::Instant::now();
+        let version = loop {
+            match setup(&mut connection, path) {
+                // Who changes the kind of the log of a new database is not made to wait by SQLite, but refused.
+                Err(e)
+                    if e.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && begun.elapsed() < BUSY =>
+                {
+                    std::thread::sleep(PAUSE);
+                }
+                other => break other.map_err(fail("read the store's facts"))?,
+            }
+        };
         if version != VERSION {
             return Err(Error::UnknownFormat {
                 path: path.to_owned(),

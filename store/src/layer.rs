@@ -44,6 +44,8 @@ use crate::digest::Digest;
 use crate::work::WorkError;
 
 pub use failure::{DiffError, UnpackError};
+#[cfg(windows)]
+pub(crate) use layers::rename;
 pub use layers::{Hold, Layers};
 
 /// How an opaque directory is marked in overlay form.

@@ -116,18 +116,34 @@ pub fn stat(file: &std::fs::File) -> std::io::Result<Stat> {
     Stat::of(file.as_handle())
 }
 
+/// How long is waited for others to close what is to be renamed.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(3);
+/// The pause between two tries.
+const PAUSE: std::time::Duration = std::time::Duration::from_millis(20);
+
 /// Renames the file or directory at `from` to `to` on the same volume, where nothing has that name yet; says
-/// whether it did.
+/// whether it did. Waits for a few seconds where somebody else has it open.
 ///
 /// # Errors
 /// When the system says no.
 pub fn rename_new(from: &std::path::Path, to: &std::path::Path) -> std::io::Result<bool> {
     let (from_dir, from_name) = split(from)?;
     let (to_dir, to_name) = split(to)?;
-    match from_dir.rename(&from_name, &to_dir, &to_name, false) {
-        Ok(()) => Ok(true),
-        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok(false),
-        Err(e) => Err(e),
+    let begun = std::time::Instant::now();
+    loop {
+        match from_dir.rename(&from_name, &to_dir, &to_name, false) {
+            Ok(()) => return Ok(true),
+            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => return Ok(false),
+            // A directory cannot be renamed while anybody has a file of it open, and scanners and indexers look at
+            // everything that is new.
+            Err(e)
+                if (is_held(&e) || e.kind() == std::io::ErrorKind::PermissionDenied)
+                    && begun.elapsed() < PATIENCE =>
+            {
+                std::thread::sleep(PAUSE);
+            }
+            Err(e) => return Err(e),
+        }
     }
 }
 

@@ -50,6 +50,36 @@ fn what_was_touched_just_before_it_was_read_is_not_remembered() {
     assert_eq!(files.put(&[(stat(5, 3), Digest::of(b""))], now).unwrap(), 1);
 }
 
+#[cfg(windows)]
+#[test]
+fn a_change_of_the_same_size_with_the_old_time_is_seen() {
+    use crate::nt;
+    let temp = tempfile::tempdir().unwrap();
+    let dir = nt::Dir::open(temp.path()).unwrap();
+    let path = temp.path().join("f");
+    std::fs::write(&path, "abc").unwrap();
+    let before = dir.stat("f".as_ref()).unwrap().unwrap();
+    std::thread::sleep(Duration::from_millis(30));
+    std::fs::write(&path, "abd").unwrap();
+    let times = nt::Times { written: before.times.written, ..nt::Times::default() };
+    dir.set_basic("f".as_ref(), times, 0).unwrap();
+    let after = dir.stat("f".as_ref()).unwrap().unwrap();
+    assert_eq!(before.times.written, after.times.written);
+    assert_ne!(FileStat::from(&before), FileStat::from(&after));
+}
+
+#[cfg(windows)]
+#[test]
+fn numbers_of_128_bits_are_told_apart() {
+    use crate::nt;
+    let temp = tempfile::tempdir().unwrap();
+    let stat = nt::Dir::open(temp.path()).unwrap().stat_self().unwrap();
+    let inode = |id: u128| FileStat::from(&nt::Stat { id, ..stat }).inode;
+    assert_eq!(inode(5), 5);
+    assert_ne!(inode(1 << 64 | 5), inode(2 << 64 | 5));
+    assert_ne!(inode(1 << 64 | 5), 5);
+}
+
 #[cfg(unix)]
 #[test]
 fn a_change_of_the_same_size_with_the_old_mtime_is_seen() {

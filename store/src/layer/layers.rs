@@ -28,6 +28,8 @@ use unix as platform;
 mod windows;
 #[cfg(windows)]
 use windows as platform;
+#[cfg(windows)]
+pub(crate) use windows::rename;
 
 /// The layers of a store. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -386,7 +388,7 @@ impl Layers {
         }
         // Away by one rename; nobody ever sees half of it.
         let work = self.work.create("remove")?;
-        match std::fs::rename(&dir, work.path().join("layer")) {
+        match platform::rename(&dir, &work.path().join("layer")) {
             Ok(()) => {}
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
             Err(e) => return Err(io_error("remove", &dir)(e)),

@@ -1,6 +1,6 @@
 //! Listing a directory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::windows::ffi::{OsStrExt, OsStringExt};
@@ -41,7 +41,15 @@ impl Dir {
     /// When it cannot be read.
     pub fn list(&self) -> io::Result<Vec<Entry>> {
         let mut out = self.list_raw()?;
-        out.retain(|entry| !is_stream(&entry.name));
+        if out.iter().any(|entry| is_stream(&entry.name)) {
+            let upper = |name: &OsStr| name.to_string_lossy().to_uppercase();
+            let files: HashSet<String> = out.iter().map(|entry| upper(&entry.name)).collect();
+            // One of no file is no stream, and is not to stay unseen.
+            out.retain(|entry| match upper(&entry.name).split_once(':') {
+                Some((file, _)) => !files.contains(file),
+                None => true,
+            });
+        }
         Ok(out)
     }
 

@@ -11,6 +11,9 @@ use super::dir::{SHARE_ALL, Share, access};
 use super::stat::class;
 use super::{Dir, is_unsupported, name};
 
+/// The type of streams that have content.
+const TYPE: &str = ":$DATA";
+
 /// One alternate stream of a file or directory.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Stream {
@@ -43,9 +46,16 @@ impl Dir {
     /// # Errors
     /// When there is none, or somebody holds it.
     pub fn stream(&self, name: &OsStr, stream: &OsStr, share: Share) -> io::Result<File> {
-        let units = name::stream(name, stream)?;
+        let mut units = name::stream(name, stream)?;
         let share = if share == Share::All { SHARE_ALL } else { 1 };
-        Ok(self.raw(&units, access::FILE_READ, 1, 0, share)?.into())
+        match self.raw(&units, access::FILE_READ, 1, 0, share) {
+            // As Wine keeps one that was named with its type.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                units.extend(TYPE.encode_utf16());
+                Ok(self.raw(&units, access::FILE_READ, 1, 0, share)?.into())
+            }
+            other => other.map(File::from),
+        }
     }
 
     /// Makes a stream, to write. Whether it was there before makes no difference; it is empty.
@@ -69,10 +79,12 @@ impl Dir {
         for entry in self.list_raw()? {
             let units: Vec<u16> = entry.name.encode_wide().collect();
             if let Some(stream) = units.strip_prefix(&prefix[..]) {
-                let size = entry.stat.size;
-                out.push(Stream { name: OsString::from_wide(stream), size });
+                let typed: Vec<u16> = TYPE.encode_utf16().collect();
+                let stream = stream.strip_suffix(&typed[..]).unwrap_or(stream);
+                out.push(Stream { name: OsString::from_wide(stream), size: entry.stat.size });
             }
         }
+        out.dedup_by(|one, other| one.name == other.name);
         Ok(out)
     }
 }
@@ -84,7 +96,7 @@ fn parse(mut rest: &[u8]) -> Vec<Stream> {
         let next = rest.u32_at(0) as usize;
         let bytes = rest.get(24..).and_then(|r| r.get(..rest.u32_at(4) as usize)).unwrap_or_default();
         let units: Vec<u16> = bytes.chunks_exact(2).map(|c| u16::from_le_bytes([c[0], c[1]])).collect();
-        let suffix: Vec<u16> = ":$DATA".encode_utf16().collect();
+        let suffix: Vec<u16> = TYPE.encode_utf16().collect();
         if let Some(name) = units.strip_prefix(&[0x3A][..]).and_then(|n| n.strip_suffix(&suffix[..]))
             && !name.is_empty()
         {

@@ -208,7 +208,7 @@ fn renames_replace_only_where_they_may() {
 
 #[test]
 fn streams_are_listed_with_their_file_and_go_with_its_directory() {
-    let (_temp, dir) = scratch();
+    let (temp, dir) = scratch();
     let sub = dir.make_dir(&name("d")).unwrap();
     put(&sub, "f", "main");
     sub.make_stream(&name("f"), &name("side")).unwrap().write_all(b"stream").unwrap();
@@ -218,6 +218,15 @@ fn streams_are_listed_with_their_file_and_go_with_its_directory() {
     sub.stream(&name("f"), &name("side"), Share::All).unwrap().read_to_string(&mut text).unwrap();
     assert_eq!((get(&sub, "f").as_str(), text.as_str()), ("main", "stream"));
     assert_eq!(sub.make_stream(&name("none"), &name("x")).unwrap_err().kind(), ErrorKind::NotFound);
+    if under_wine() {
+        // Named with its type, it is the stream of that name; of no file it is a name that nobody can have.
+        std::fs::write(temp.path().join("d/f:typed:$DATA"), "t").unwrap();
+        std::fs::write(temp.path().join("d/none:x"), "").unwrap();
+        let streams = sub.streams(&name("f")).unwrap();
+        assert_eq!(streams.iter().map(|s| s.name.to_str().unwrap()).collect::<Vec<_>>(), ["side", "typed"]);
+        assert!(sub.stream(&name("f"), &name("typed"), Share::All).is_ok());
+        assert_eq!(names(&sub), ["f", "none:x"]);
+    }
     for bad in ["", "a:b", "a\\b", "$DATA:x"] {
         assert!(sub.make_stream(&name("f"), OsStr::new(bad)).is_err(), "{bad}");
     }

@@ -113,7 +113,13 @@ impl CloneDriver {
     }
 
     fn find(&self, active: &Active, verify: bool) -> Result<Changes, SnapshotError> {
-        let root = Dir::open(&active.path).map_err(io_error("open", &active.path))?;
+        let (above, name) = crate::nt::split(&active.path).map_err(io_error("open", &active.path))?;
+        if let Some(stream) = above.streams(&name).map_err(fail("read the streams of", ""))?.first() {
+            // It would go from step to step unseen.
+            let why = format!("the root directory has the stream `{}`", stream.name.display());
+            return Err(unfit("/", &why));
+        }
+        let root = above.dir(&name).map_err(io_error("open", &active.path))?;
         changes::find(&root, &active.before, &self.session, verify)
     }
 }

@@ -331,12 +331,14 @@ fn a_step_that_was_copied_is_in_the_store_as_well() {
         StoreOptions { driver: Driver::Copy, durability: Durability::Process, ..StoreOptions::default() };
     let store = Store::open(&dir.path().join("store"), &options).unwrap();
     let snapshots = store.snapshots().unwrap();
-    let active = snapshots.prepare(&crate::snapshot::Committed::scratch()).unwrap();
+    let platform: Platform = if cfg!(windows) { "windows/amd64" } else { "linux/amd64" }.parse().unwrap();
+    let os = LayerOs::of(&platform.os);
+    let active = snapshots.prepare(&crate::snapshot::Committed::scratch_of(os)).unwrap();
     std::fs::write(active.path().join("file"), "x").unwrap();
     let diff = snapshots.diff(&active).unwrap();
     let committed = snapshots.commit(active, &diff).unwrap();
-    assert!(store.has_layer(LayerOs::Linux, &[], &diff.diff_id).unwrap());
-    let image = Image::scratch(&platform())
+    assert!(store.has_layer(os, &[], &diff.diff_id).unwrap());
+    let image = Image::scratch(&platform)
         .append_layer(ImageLayer::new(diff.diff_id, Some(diff.size)), History::default());
     assert!(store.ensure_layer(&image, 0).unwrap());
     assert!(snapshots.missing(&committed).unwrap().is_empty());

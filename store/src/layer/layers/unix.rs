@@ -24,3 +24,8 @@ pub(super) fn is_in_place(lock: &File, _dir: &Path, path: &Path) -> io::Result<b
 pub(super) fn let_go(lock: File, _path: &Path) {
     drop(lock);
 }
+
+/// Moves a layer away.
+pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    std::fs::rename(from, to)
+}

@@ -34,6 +34,14 @@ pub(super) fn let_go(lock: File, path: &Path) {
     drop(lock);
 }
 
+/// Moves a layer, or a part of one, to where nothing is.
+pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    match crate::nt::rename_new(from, to)? {
+        true => Ok(()),
+        false => Err(io::ErrorKind::AlreadyExists.into()),
+    }
+}
+
 impl Layers {
     /// Layers are never left in a directory of their own here.
     pub(super) fn remade_tar(
@@ -59,7 +67,7 @@ impl Layers {
         if !is_in_place(&lock, &dir, &path).map_err(io_error("look at", &path))? {
             return Ok(false);
         }
-        std::fs::rename(&dir, work.path().join("taken")).map_err(io_error("take", &dir))?;
+        rename(&dir, &work.path().join("taken")).map_err(io_error("take", &dir))?;
         let_go(lock, &path);
         Ok(true)
     }

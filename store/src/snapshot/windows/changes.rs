@@ -52,17 +52,23 @@ pub(crate) fn find(
     let all = walk::walk(root)?;
     refuse_twins(&all)?;
     let there: HashSet<Vec<u8>> = all.iter().map(|seen| fold(seen.path.as_bytes())).collect();
-    let dirs: HashSet<&str> = all
+    // As they are spelled now.
+    let dirs: HashMap<Vec<u8>, &str> = all
         .iter()
         .filter(|seen| row_kind(&seen.stat) == RowKind::Directory)
-        .map(|seen| seen.path.as_str())
+        .map(|seen| (fold(seen.path.as_bytes()), seen.path.as_str()))
         .collect();
     let mut nodes = BTreeMap::new();
     for path in before.rows.keys() {
         // A name that is spelled in another way now replaces the old one without more words.
-        if !there.contains(&fold(path.as_bytes())) && dirs.contains(split(path).0) {
+        if there.contains(&fold(path.as_bytes())) {
+            continue;
+        }
+        let (parent, name) = split(path);
+        if let Some(parent) = dirs.get(&fold(parent.as_bytes())) {
+            let path = walk::join(parent, name);
             let node = Node { path: path.clone(), seen: None, emit: true, own_security: false };
-            nodes.insert(key(path), node);
+            nodes.insert(key(&path), node);
         }
     }
     let mut opened = Opened::new(root);

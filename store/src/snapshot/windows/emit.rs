@@ -11,7 +11,7 @@ use crate::digest::{Digest, Digester};
 use crate::layer::DiffError;
 use crate::layer::tar::{Entry, Kind, Time, Writer};
 use crate::layer::windows::{self, Attributes, Metadata, ROOTS, Top, forget_times};
-use crate::nt::{Dir, FileId, FileTime, Share};
+use crate::nt::{Dir, FileId, FileTime, Share, check_name};
 use crate::snapshot::{Diff, SnapshotError};
 
 /// Attributes that a layer has.
@@ -146,8 +146,8 @@ impl Changes {
             }
             row.note.streams.clear();
             for stream in dir.streams(&seen.name).map_err(fail("read the streams of", &node.path))? {
-                let Some(name) = stream.name.to_str() else {
-                    return Err(unfit(&node.path, "the name of one of its streams is no Unicode"));
+                let Some(name) = stream.name.to_str().filter(|_| check_name(&stream.name).is_ok()) else {
+                    return Err(unfit(&node.path, "one of its streams has a name that no layer can have"));
                 };
                 let mut file = dir
                     .stream(&seen.name, &stream.name, Share::Read)

@@ -7,7 +7,7 @@ use super::{CloneDriver, apply, copy, walk};
 use super::{Committed, Durability, Form, LayerFacts, LayerKey, Layers, SnapshotError, io_error};
 use crate::digest::Digest;
 use crate::layer::tar::Reader;
-use crate::layer::{Hold, LayerError, chain_id};
+use crate::layer::{Hold, LayerError, chain_id, rename};
 use crate::nt::{self, Dir};
 use crate::work::WorkDir;
 
@@ -108,7 +108,7 @@ impl CloneDriver {
             let key = LayerKey::Chain(chain_id(all));
             if layers.take(&key, work)? {
                 let moved = work.path().join("taken").join(Form::Tree.name());
-                std::fs::rename(&moved, &to).map_err(io_error("move", &moved))?;
+                rename(&moved, &to).map_err(io_error("move", &moved))?;
                 return Ok(Some(table));
             }
             // Somebody has come in between, or gone with it.
@@ -196,7 +196,7 @@ impl CloneDriver {
         dir.remove(&name).map_err(|(path, e)| io_error("remove", &work.path().join(path))(e))?;
         std::fs::create_dir(&making).map_err(io_error("make", &making))?;
         let into = making.join(Form::Tree.name());
-        std::fs::rename(&tree, &into).map_err(io_error("move", &tree))?;
+        rename(&tree, &into).map_err(io_error("move", &tree))?;
         let facts = LayerFacts { made_here: false, ..facts };
         Ok(layers.publish(&LayerKey::Chain(snapshot.chain_id()), &work, &facts)?)
     }

@@ -59,6 +59,10 @@ fn list(dir: &Dir, path: &str) -> Result<Listed, SnapshotError> {
         let Some(name) = entry.name.to_str().map(str::to_owned) else {
             return Err(unfit(&join(path, &entry.name.to_string_lossy()), "its name is no Unicode"));
         };
+        // Under Wine: a stream of no file.
+        if name.contains(':') {
+            return Err(unfit(&join(path, &name), "it is a stream of a file that is not there"));
+        }
         check_name(name.as_bytes()).map_err(|e| unfit(&join(path, &name), &e.to_string()))?;
         out.push((name, entry.name, entry.stat));
     }

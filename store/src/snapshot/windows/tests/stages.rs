@@ -1,5 +1,9 @@
 //! Trees that are handed on, and when they are not believed.
 
+#![expect(clippy::disallowed_methods, reason = "tests start programs")]
+
+use std::process::{Command, Stdio};
+
 use super::*;
 
 fn trees(layers: &Layers) -> usize {
@@ -131,4 +135,94 @@ fn streams_are_changes_and_part_of_the_layer() {
     drop(view);
     let (same, _) = step(&other, &next, |_| {});
     assert_eq!(same, next);
+}
+
+#[test]
+fn what_is_spelled_anew_is_the_same_and_what_is_gone_from_it_is_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let (layers, one) = driver(dir.path());
+    let (at, _) = step(&one, &scratch(), |root| {
+        fs::create_dir(root.join("Dir")).unwrap();
+        fs::write(root.join("Dir/a"), "a").unwrap();
+        fs::write(root.join("Dir/b"), "b").unwrap();
+    });
+    let (next, _) = step(&one, &at, |root| {
+        fs::rename(root.join("Dir"), root.join("other")).unwrap();
+        fs::rename(root.join("other"), root.join("dIR")).unwrap();
+        fs::remove_file(root.join("dIR/a")).unwrap();
+    });
+    layers.remove(&LayerKey::Chain(next.chain_id())).unwrap();
+    let view = one.view(&next).unwrap();
+    assert_eq!(fs::read_dir(view.path()).unwrap().count(), 1);
+    assert_eq!(fs::read_dir(view.path().join("dir")).unwrap().count(), 1);
+    assert_eq!(fs::read(view.path().join("dir/B")).unwrap(), b"b");
+}
+
+/// A step whose process is killed leaves nothing that the next sweep does not take; what was committed stays.
+#[test]
+fn killed_in_a_step() {
+    const INSIDE: &str = "ORLOP_TEST_INSIDE";
+    if let Some(dir) = std::env::var_os(INSIDE) {
+        let (_, driver) = driver(Path::new(&dir));
+        let (at, _) = step(&driver, &scratch(), |root| fs::write(root.join("f"), "x").unwrap());
+        let _view = driver.view(&scratch()).unwrap();
+        let active = driver.prepare(&at).unwrap();
+        fs::remove_file(active.path().join("f")).unwrap();
+        io::Write::write_all(&mut io::stderr(), b"!").unwrap();
+        loop {
+            std::thread::park();
+        }
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "snapshot::windows::tests::stages::killed_in_a_step", "--nocapture"])
+        .env(INSIDE, dir.path())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    io::Read::read_exact(&mut child.stderr.take().unwrap(), &mut [0]).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let work = Work::open(&dir.path().join("work")).unwrap();
+    let swept = work.sweep().unwrap();
+    assert_eq!((swept.removed, swept.stuck.len()), (2, 0), "{swept:?}");
+    assert_eq!(fs::read_dir(dir.path().join("work")).unwrap().count(), 0);
+    // The tree went with the step; the layer makes another.
+    let (layers, driver) = driver(dir.path());
+    let at = layers.list().unwrap();
+    let [stored] = &at[..] else { panic!("{at:?}") };
+    let snapshot = scratch().with(stored.facts.as_ref().unwrap().diff_id);
+    assert_eq!(fs::read(driver.view(&snapshot).unwrap().path().join("f")).unwrap(), b"x");
+}
+
+#[test]
+fn what_no_layer_can_have_is_refused() {
+    use std::os::windows::ffi::OsStringExt;
+    let dir = tempfile::tempdir().unwrap();
+    let (_, driver) = driver(dir.path());
+    let active = driver.prepare(&scratch()).unwrap();
+    // Half a surrogate pair, which Wine cannot make; there instead a stream of no file, which Windows has not.
+    let odd = match crate::nt::tests::under_wine() {
+        true => "none:x".into(),
+        false => std::ffi::OsString::from_wide(&[0x6C, 0xD800, 0x78]),
+    };
+    fs::write(active.path().join(&odd), "").unwrap();
+    let error = driver.diff(&active).unwrap_err();
+    assert!(matches!(error, SnapshotError::Diff(DiffError::NotForWindows { .. })), "{error:?}");
+    assert!(error.hint().is_some());
+    fs::remove_file(active.path().join(&odd)).unwrap();
+    assert!(driver.diff(&active).unwrap().is_empty());
+}
+
+#[test]
+fn nothing_is_hidden_beside_the_root() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, driver) = driver(dir.path());
+    let active = driver.prepare(&scratch()).unwrap();
+    let (above, name) = crate::nt::split(active.path()).unwrap();
+    above.make_stream(&name, "hidden".as_ref()).unwrap();
+    let error = driver.diff(&active).unwrap_err();
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert!(cause.contains("`hidden`"), "{cause}");
 }
