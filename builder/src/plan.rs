@@ -143,6 +143,12 @@ impl Plan {
             self.require(need, path)?;
         }
         path.pop();
+        // The parent's own is known only now.
+        if let Base::Stage(parent) = self.stages[index].base
+            && self.dockerfile.stages[index].from.platform.is_none()
+        {
+            self.stages[index].platform = self.stages[parent].platform.clone();
+        }
         self.needed.insert(index);
         Ok(())
     }
@@ -338,6 +344,9 @@ mod tests {
         let plan = plan(text, None, &[]).unwrap();
         assert_eq!(plan.stages[0].platform, Platform::host());
         assert_eq!(plan.stages[2].platform, Platform::host());
+        let other = "FROM --platform=plan9/mips a AS tools\nFROM tools\n";
+        let plan = super::tests::plan(other, None, &[]).unwrap();
+        assert_eq!(plan.stages[1].platform.os, "plan9");
         assert!(super::tests::plan("FROM --platform=no/such/thing/here a\n", None, &[]).is_err());
     }
 }

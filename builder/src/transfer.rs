@@ -48,8 +48,7 @@ pub fn resolve(
         && let Some(named) = engine.store.images().named(reference)?
     {
         let image = engine.store.images().load(&named)?;
-        if suits(&image, platform)
-            && (policy == PullPolicy::Never || is_the_choice(engine, &named, platform))
+        if suits(&image, platform) && (policy == PullPolicy::Never || is_the_choice(engine, &named, platform))
         {
             return Ok(image);
         }

@@ -327,9 +327,9 @@ impl Error {
             Self::ForeignHost { host, .. } => {
                 Some(format!("if you trust that host, say so with `--foreign-layers-from {host}`"))
             }
-            Self::NoPlatform { .. } => Some(
-                "choose one of them with `--platform`, for one stage with `FROM --platform=…`".into(),
-            ),
+            Self::NoPlatform { .. } => {
+                Some("choose one of them with `--platform`, for one stage with `FROM --platform=…`".into())
+            }
             Self::Auth { registry, source, .. } => match source {
                 // The token server's name is not the one to log in to.
                 Some(source) if !matches!(source.status(), Some(401 | 403)) => source.hint(),

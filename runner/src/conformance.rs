@@ -1,20 +1,21 @@
 //! What every runner must do, as named checks.
 //!
 //! A runner's own test makes a [`Bench`] for each check (a fresh root, a fresh scratch directory) and calls [`run`].
-//! All checks are run; the panic at the end names every one that failed. Commands in the checks are those of a
-//! POSIX shell with BusyBox's programs.
+//! All checks are run; the panic at the end names every one that failed. The *portable* checks start a program of the
+//! suite's own, an [`Actor`]; the others are for systems like Unix, with the commands of a POSIX shell and BusyBox.
 
 use std::ffi::OsString;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 
-use crate::{CancelToken, Exit, RunError, RunReport, RunSpec, Runner, Stream};
+use crate::{CancelToken, Exit, Isolation, Mount, RunError, RunReport, RunSpec, Runner, Stream};
 
 mod ending;
 mod files;
 mod isolation;
 mod limits;
+mod portable;
 mod process;
 
 /// What one check runs against.
@@ -29,6 +30,10 @@ pub struct Bench {
     pub scratch: PathBuf,
     /// Whether jobs can run as users other than 0: not so in a user namespace with a single id.
     pub many_ids: bool,
+    /// How the suite's own program is started.
+    pub actor: Actor,
+    /// What the host cannot do and the checks accept to be missing.
+    pub isolation: Isolation,
     /// Dropped last: whatever keeps the directories alive.
     pub keep: Box<dyn std::any::Any + Send + Sync>,
 }
@@ -37,6 +42,27 @@ impl fmt::Debug for Bench {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Bench").field("root", &self.root).field("many_ids", &self.many_ids).finish()
     }
+}
+
+/// A program that does what its arguments say: `exit CODE`, `args …`, `say OUT ERR`, `cat`, `cwd`, `env NAME…`,
+/// `flood LINES LINES`, `write PATH TEXT`, `read PATH`, `delayed MILLISECONDS PATH TEXT`, `burn MILLISECONDS`,
+/// `allocate MIB`, `spawn COUNT` (children that live for a second, then 0, or 1 where one cannot be made), `leave COUNT
+/// PATH CODE` and `hold COUNT PATH` (children that write to `PATH-NUMBER` for a minute; `ready` when all do).
+#[derive(Debug)]
+pub struct Actor {
+    /// The program and what comes before the arguments, as the job has them.
+    pub command: Vec<OsString>,
+    /// What it needs to be mounted.
+    pub mounts: Vec<Mount>,
+}
+
+/// Which checks are run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Suite {
+    /// All: the root has a POSIX shell.
+    Unix,
+    /// Those for any system.
+    Portable,
 }
 
 /// What a job did, for checks to look at.
@@ -51,6 +77,16 @@ impl Bench {
     fn sh(&self, script: &str) -> RunSpec {
         let mut spec = RunSpec::new(&self.root, ["/bin/sh", "-c", script]);
         spec.env = vec![("PATH".into(), "/bin".into())];
+        spec
+    }
+
+    /// A job that runs the suite's own program.
+    fn actor(&self, words: &[&str]) -> RunSpec {
+        let args = self.actor.command.iter().cloned().chain(words.iter().map(OsString::from));
+        let mut spec = RunSpec::new(&self.root, args);
+        spec.env = Vec::new();
+        spec.mounts.clone_from(&self.actor.mounts);
+        spec.isolation = self.isolation.clone();
         spec
     }
 
@@ -104,26 +140,27 @@ fn describe(error: &RunError) -> String {
 /// A check and its name.
 type Check = (&'static str, fn(&Bench));
 
-/// The names of all checks, in order.
-pub fn names() -> impl Iterator<Item = &'static str> {
-    checks().map(|(name, _)| name)
+/// The names of a suite's checks, in order.
+pub fn names(suite: Suite) -> impl Iterator<Item = &'static str> {
+    checks(suite).map(|(name, _)| name)
 }
 
-fn checks() -> impl Iterator<Item = Check> {
-    [process::CHECKS, ending::CHECKS, files::CHECKS, isolation::CHECKS, limits::CHECKS]
-        .into_iter()
-        .flatten()
-        .copied()
+fn checks(suite: Suite) -> impl Iterator<Item = Check> {
+    let unix: &[&[Check]] =
+        &[process::CHECKS, ending::CHECKS, files::CHECKS, isolation::CHECKS, limits::CHECKS];
+    let unix = if suite == Suite::Unix { unix } else { &[] };
+    unix.iter().copied().chain([portable::CHECKS]).flatten().copied()
 }
 
-/// Runs all checks whose name contains `filter` against runners that `bench` makes. Returns how many were run.
+/// Runs all checks of `suite` whose name contains `filter` against runners that `bench` makes. Returns how many
+/// were run.
 ///
 /// # Panics
 /// When a check fails: with all that failed, and why.
-pub fn run(runner: &str, filter: &str, bench: &dyn Fn() -> Bench) -> usize {
+pub fn run(runner: &str, suite: Suite, filter: &str, bench: &dyn Fn() -> Bench) -> usize {
     let mut failures = Vec::new();
     let mut count = 0;
-    for (name, check) in checks().filter(|(name, _)| name.contains(filter)) {
+    for (name, check) in checks(suite).filter(|(name, _)| name.contains(filter)) {
         count += 1;
         let outcome = catch_unwind(AssertUnwindSafe(|| check(&bench())));
         if let Err(panic) = outcome {

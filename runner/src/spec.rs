@@ -398,6 +398,12 @@ pub(crate) fn check(spec: &RunSpec) -> Result<(), SpecError> {
             return Err(SpecError::VariableName(name.to_string_lossy().into_owned()));
         }
     }
+    for mount in &spec.mounts {
+        let named = |component| matches!(component, std::path::Component::Normal(_));
+        if !mount.target.components().any(named) {
+            return Err(SpecError::MountTarget(mount.target.clone()));
+        }
+    }
     let limits = &spec.limits;
     let too_small = |bytes: Option<u64>| bytes.filter(|bytes| *bytes < 1 << 20);
     let refused = [

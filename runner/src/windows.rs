@@ -20,6 +20,7 @@ mod job;
 mod junction;
 mod library;
 mod limits;
+mod marks;
 mod mitigation;
 mod network;
 mod pipes;
@@ -67,8 +68,8 @@ impl WindowsRunner {
         Self { scratch: scratch.into(), calls: Arc::new(identity::Windows) }
     }
 
-    /// Removes what commands left behind that were killed. Called once at the start of a command. Returns how many
-    /// directories and AppContainer profiles were removed.
+    /// Removes what commands left behind that were killed: directories for temporary files and AppContainer
+    /// profiles. Called once at the start of a command. Returns how many.
     pub fn sweep_stale(&self) -> usize {
         private::sweep(&self.scratch) + identity::sweep(self.calls.as_ref())
     }

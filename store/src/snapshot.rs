@@ -17,7 +17,7 @@
 //! their layers from being removed. Killed at any moment, a process leaves only things in `work/`, mounts
 //! included, that [`Work::sweep`](crate::work::Work::sweep) takes away.
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
 mod conformance;
 #[cfg(unix)]
 pub mod copy;
@@ -155,6 +155,7 @@ pub struct Active {
     #[cfg(unix)]
     mount: Option<overlay::Mount>,
     work: WorkDir,
+    #[cfg(unix)]
     holds: Vec<Hold>,
 }
 

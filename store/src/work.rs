@@ -98,6 +98,7 @@ impl Work {
     }
 
     /// Where it is, absolute.
+    #[cfg(windows)]
     pub(crate) fn path(&self) -> &Path {
         &self.dir.path
     }

@@ -57,6 +57,7 @@ pub(crate) struct Meta {
     pub(crate) gid: u32,
     pub(crate) size: u64,
     /// 512-byte units that are really stored; fewer than the size says in a sparse file.
+    #[cfg(unix)]
     pub(crate) blocks: u64,
     pub(crate) links: u64,
     pub(crate) dev: u64,
@@ -117,18 +118,21 @@ impl Dir {
     /// The real name of an entry that `name` means to an image of that system, `None` where there is none.
     /// Windows knows no case, and of several names that differ by nothing else the same one is meant first.
     pub(crate) fn spelled(&self, name: &OsStr, dialect: Dialect) -> io::Result<Option<(OsString, Meta)>> {
-        if let Some(meta) = self.find(name)? {
-            return Ok(Some((name.to_owned(), meta)));
+        let found = self.find(name)?;
+        let there = || found.map(|meta| (name.to_owned(), meta));
+        // A file system of Windows finds what is spelled otherwise by itself, and does not say how it is spelled.
+        let settled = if cfg!(windows) { found.is_none() } else { found.is_some() };
+        if settled || !dialect.is_windows() {
+            return Ok(there());
         }
-        let (Dialect::Windows, Some(text), false) = (dialect, name.to_str(), cfg!(windows)) else {
-            return Ok(None);
-        };
-        for other in self.list()? {
-            if other.to_str().is_some_and(|other| names::same_name(other, text)) {
-                return Ok(self.find(&other)?.map(|meta| (other, meta)));
-            }
+        let Some(text) = name.to_str() else { return Ok(there()) };
+        let names = self.list()?;
+        let same = |other: &&OsString| other.to_str().is_some_and(|other| names::same_name(other, text));
+        // Not among the names in any case: a short name (`PROGRA~1`), which nothing in a build is called by.
+        match names.iter().find(|other| *other == name).or_else(|| names.iter().find(same)) {
+            Some(other) => Ok(self.find(other)?.map(|meta| (other.clone(), meta))),
+            None => Ok(None),
         }
-        Ok(None)
     }
 
     /// Follows `path` as a process would whose root directory this is: `..` and absolute links stop

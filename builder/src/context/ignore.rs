@@ -199,7 +199,7 @@ mod tests {
     #[test]
     fn the_file_beside_the_dockerfile_comes_first() {
         let found = Ignore::candidates(Path::new("/c"), Some(Path::new("/d/app.Dockerfile")));
-        let found: Vec<_> = found.iter().map(|path| path.to_str().unwrap()).collect();
+        let found: Vec<_> = found.iter().map(|path| slashed(path)).collect();
         assert_eq!(
             found,
             [

@@ -142,3 +142,21 @@ fn two_accounts_are_in_every_windows_image() {
         assert_eq!(account(unknown), Err(AccountError::Unknown(unknown.to_owned())));
     }
 }
+
+proptest::proptest! {
+    #[test]
+    fn any_text_is_a_path_of_windows_or_refused(workdir in r"[a-zA-Z:/\\. é\x00*]{0,20}", text in r"[a-zA-Z:/\\. é\x00*~?<]{0,40}") {
+        if let Ok(path) = Dialect::Windows.path(&workdir, &text) {
+            let shown = Dialect::Windows.show(&path);
+            // What is written in a config is read as the same path again.
+            let again = Dialect::Windows.path("", &shown);
+            proptest::prop_assert_eq!(again.map(|p| p.parts().to_vec()), Ok(path.parts().to_vec()));
+            proptest::prop_assert!(path.parts().iter().all(|name| windows::name_fault(name).is_none() && name != ".."));
+        }
+        let _ = Dialect::Windows.source(&text);
+        let _ = windows::volume(&text);
+        let _ = crate::check::literal_paths(&text, &workdir, crate::check::Shell::Cmd);
+        let _ = crate::check::registry(&text);
+        let _ = view::View::new(&workdir).variables(&mut [("A".to_owned(), text)]);
+    }
+}

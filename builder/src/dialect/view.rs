@@ -34,11 +34,6 @@ impl View {
         format!(r"{}\{}{end}", self.root, path.parts().join(r"\"))
     }
 
-    /// The program of a command line: one that is named by a path of the image.
-    pub fn program(&self, program: &str) -> Option<String> {
-        self.image_path(program).map(|path| self.path(&path))
-    }
-
     /// Puts the values that are paths of the image in terms of the root: `C:\…`, and in a list with `;` each
     /// entry that is one. Returns the names of those that are changed.
     pub fn variables(&self, variables: &mut [(String, String)]) -> Vec<String> {
@@ -114,14 +109,5 @@ mod tests {
                 r"C:\a\..\..\..\Windows\x",
             ]
         );
-    }
-
-    #[test]
-    fn a_program_by_its_path_is_found_in_the_root() {
-        let view = View::new(r"D:\r");
-        assert_eq!(view.program(r"C:\tools\x.exe").as_deref(), Some(r"D:\r\tools\x.exe"));
-        assert_eq!(view.program("cmd"), None);
-        assert_eq!(view.program(r"C:\Windows\System32\cmd.exe"), None);
-        assert_eq!(view.program(r"tools\x.exe"), None);
     }
 }

@@ -88,9 +88,13 @@ impl StageRun<'_, '_> {
     pub(crate) fn cmd(&mut self, command: &ShellOrExec) -> Result<(), BuildError> {
         let (args, shown) = self.command_line(command);
         let escaped = self.dialect().is_windows() && matches!(command, ShellOrExec::Shell(_));
+        // The mark is about the first word of all, which an ENTRYPOINT has where there is one.
+        let entrypoint = self.image.config().entrypoint().is_some_and(|words| !words.is_empty());
         self.image = self.image.with_config(|config| {
             config.set_cmd(Some(args));
-            config.set_args_escaped(escaped);
+            if !entrypoint {
+                config.set_args_escaped(escaped);
+            }
         });
         self.note(&format!("CMD {shown}"))
     }
@@ -99,9 +103,13 @@ impl StageRun<'_, '_> {
     pub(crate) fn entrypoint(&mut self, command: &ShellOrExec, cmd_set: bool) -> Result<(), BuildError> {
         let (args, shown) = self.command_line(command);
         let escaped = self.dialect().is_windows() && matches!(command, ShellOrExec::Shell(_));
+        // Without words of its own it leaves the mark to the CMD.
+        let takes = !(args.is_empty() && cmd_set);
         self.image = self.image.with_config(|config| {
             config.set_entrypoint(Some(args));
-            config.set_args_escaped(escaped);
+            if takes {
+                config.set_args_escaped(escaped);
+            }
             if !cmd_set {
                 config.set_cmd(None);
             }

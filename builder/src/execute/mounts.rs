@@ -58,8 +58,9 @@ impl JobMount {
 }
 
 /// What a bind of `path` shows.
-fn shown(path: &str, tree: &SourceTree) -> Result<Selection, BuildError> {
+fn shown(path: &str, tree: &SourceTree, dialect: Dialect) -> Result<Selection, BuildError> {
     let request = CopyRequest {
+        dialect,
         sources: vec![CopySource::Path(path.to_owned())],
         dest: "/mount".to_owned(),
         ..CopyRequest::default()
@@ -67,31 +68,21 @@ fn shown(path: &str, tree: &SourceTree) -> Result<Selection, BuildError> {
     select(&request, tree, &NoCache).map_err(|e| BuildError::user(e.to_string()).with_hint(e.hint()))
 }
 
-/// Whether a step on Windows can have a mount: nothing there can be shown at another place for one job only.
+/// What of a mount has no meaning on Windows. What the runner cannot place there it says itself.
 fn windows_has(mount: &Mount) -> Result<(), (&'static str, &'static str)> {
-    match mount.kind {
-        MountKind::Secret if mount.mode.is_some() || mount.uid.is_some() || mount.gid.is_some() => Err((
-            "`mode`, `uid` and `gid` have no meaning for a secret on Windows",
-            "remove them: only the step itself can read its secrets",
-        )),
-        MountKind::Secret => Ok(()),
-        MountKind::Bind => Err((
-            "`--mount=type=bind` is not possible on Windows: a directory cannot be shown to one step only",
-            "COPY the files, in a stage of its own where they are not to be in the image",
-        )),
-        MountKind::Cache => Err((
-            "`--mount=type=cache` is not possible on Windows: a directory cannot be shown to one step only",
-            "put what is slow to get in a step of its own before what changes often: its result is cached",
-        )),
-        MountKind::Tmpfs => Err((
-            "`--mount=type=tmpfs` is not possible on Windows: there is no file system in memory",
-            "write to `%TEMP%`, which each step has to itself and which is gone after it",
-        )),
-        MountKind::Ssh => Err((
-            "`--mount=type=ssh` is not possible on Windows: its agent has no socket",
+    if mount.kind == MountKind::Ssh {
+        return Err((
+            "`--mount=type=ssh` has no meaning on Windows: its agent has no socket that could be mounted",
             "give a key with `--mount=type=secret` and `--secret id=…,src=FILE`",
-        )),
+        ));
     }
+    if mount.mode.is_some() || mount.uid.is_some() || mount.gid.is_some() {
+        return Err((
+            "`mode`, `uid` and `gid` have no meaning for a mount on Windows",
+            "remove them: only the step itself can read and write its mounts",
+        ));
+    }
+    Ok(())
 }
 
 impl StageRun<'_, '_> {
@@ -105,7 +96,11 @@ impl StageRun<'_, '_> {
             let mount = flag
                 .resolve(|text| expand(text, escape, &|name| self.scope.lookup(&env, self.dialect(), name)))
                 .map_err(|e| BuildError::user(e.to_string()).with_hint(e.hint()).at(file, flag.span))?;
+            let mut mount = mount;
             if self.dialect().is_windows() {
+                if let Some(source) = mount.source.as_mut().filter(|_| mount.kind != MountKind::Secret) {
+                    *source = self.dialect().source(source).map_err(|e| self.bad_path(&e, flag.span))?;
+                }
                 windows_has(&mount).map_err(|(message, hint)| self.meaningless(message, hint, flag.span))?;
             }
             let default = match mount.kind {
@@ -151,14 +146,14 @@ impl StageRun<'_, '_> {
                         let view = source.view(self.exec, from)?;
                         let tree = SourceTree::root(view.path(), dialect)
                             .map_err(|e| BuildError::internal(e.to_string()))?;
-                        Some(shown(path, &tree)?.digest().to_string())
+                        Some(shown(path, &tree, self.dialect())?.digest().to_string())
                     }
                 };
                 Ok(Origin::Image { source, shown, dialect })
             }
             (MountKind::Bind, None) => {
                 let tree = self.exec.context().map_err(BuildError::again)?;
-                let selection = shown(mount.source.as_deref().unwrap_or("/"), tree)?;
+                let selection = shown(mount.source.as_deref().unwrap_or("/"), tree, self.dialect())?;
                 Ok(Origin::Context(Box::new((tree.clone(), selection))))
             }
             _ => Ok(Origin::None),
@@ -195,7 +190,7 @@ impl StageRun<'_, '_> {
                     }
                     Origin::Context(context) => {
                         let (_, selection) = context.as_ref();
-                        let scratch = orlop_store::snapshot::Committed::scratch();
+                        let scratch = orlop_store::snapshot::Committed::scratch_of(self.snapshot.os());
                         let copy = store.snapshots()?.prepare(&scratch).map_err(internal)?;
                         let numeric = |text: &str| Err(format!("`{text}` has no meaning here").into());
                         apply(selection, copy.path(), &numeric)
@@ -213,7 +208,7 @@ impl StageRun<'_, '_> {
                         (copy.path().to_owned(), source.into(), Box::new(copy))
                     }
                     Origin::None => {
-                        let scratch = orlop_store::snapshot::Committed::scratch();
+                        let scratch = orlop_store::snapshot::Committed::scratch_of(self.snapshot.os());
                         let copy = store.snapshots()?.prepare(&scratch).map_err(internal)?;
                         (copy.path().to_owned(), "/".into(), Box::new(copy))
                     }

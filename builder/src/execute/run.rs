@@ -215,7 +215,8 @@ impl StageRun<'_, '_> {
         variables.extend(job.args);
         // A config may hold lines that are no variables; they reach nobody, as with other builders.
         variables.extend(job.env.into_iter().filter(|(name, _)| !name.is_empty()));
-        if !variables.iter().any(|(n, _)| same(n, "PATH")) {
+        // On Windows the runner knows better where the system is.
+        if !job.dialect.is_windows() && !variables.iter().any(|(n, _)| same(n, "PATH")) {
             variables.push(("PATH".to_owned(), job.dialect.default_path().to_owned()));
         }
         if let Some((path, content)) = &job.command.script {
@@ -227,7 +228,7 @@ impl StageRun<'_, '_> {
             held.push(self.place_mount(mount, &mut spec.mounts, &mut variables)?);
         }
         if job.dialect.is_windows() {
-            windows::into_the_root(active.path(), &mut spec, &mut variables, task)?;
+            windows::into_the_root(active.path(), &mut variables, task)?;
         }
         spec.env = variables.into_iter().map(|(n, v)| (n.into(), v.into())).collect();
         let mut output = Collect { task, tail: Vec::new() };

@@ -4,7 +4,7 @@
 //! and the simpler ones that both have for the first; for batch files those of `cmd.exe`, which are others.
 
 use std::ffi::{OsStr, OsString};
-use std::os::windows::ffi::{OsStrExt, OsStringExt};
+use std::os::windows::ffi::OsStrExt;
 
 const QUOTE: u16 = b'"' as u16;
 const BACKSLASH: u16 = b'\\' as u16;
@@ -169,9 +169,10 @@ fn batch_word(word: &OsStr, script: bool, line: &mut Vec<u16>) -> Result<(), Unq
     Ok(())
 }
 
-/// For messages: the line without its final zero.
-pub(crate) fn shown(line: &[u16]) -> String {
-    OsString::from_wide(line.strip_suffix(&[0]).unwrap_or(line)).to_string_lossy().into_owned()
+/// The line without its final zero.
+#[cfg(test)]
+pub(super) fn shown(line: &[u16]) -> String {
+    String::from_utf16_lossy(line.strip_suffix(&[0]).unwrap_or(line))
 }
 
 #[cfg(test)]

@@ -102,6 +102,12 @@ impl<P: Processes> Guard<P> {
         self.members.insert(pid, member);
     }
 
+    /// For tests: one that counts as the job's, and began when this guard did.
+    #[cfg(test)]
+    pub(crate) fn member(&mut self, pid: u32) {
+        self.members.insert(pid, Member { created: self.started, ended: None });
+    }
+
     /// A process of the job ended.
     pub(crate) fn left(&mut self, pid: u32) {
         let now = self.processes.now();

@@ -358,7 +358,9 @@ fn admitted(own: &TokenFacts, got: &TokenFacts, step: &Sid, second_check: bool) 
     let mut list = vec![Sid::system(), step.clone()];
     let administrators = Sid::administrators();
     // An entry for Administrators admits the builder and not the step, whose token has them deny-only.
-    let ours_alone = own.has_group(&administrators) && !got.has_group(&administrators);
+    // A builder that runs as SYSTEM has nothing that its steps lack: every list admits SYSTEM.
+    let deny_only = own.has_group(&administrators) && !got.has_group(&administrators);
+    let ours_alone = deny_only && own.user != Sid::system();
     if ours_alone {
         list.push(administrators.clone());
     }

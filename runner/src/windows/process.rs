@@ -1,4 +1,4 @@
-//! Starting a job's first process: in the job, with three handles and nothing else of ours.
+//! Starting a job's first process: in the job, with the handles that it is to have and nothing else of ours.
 #![expect(unsafe_code, reason = "process creation takes structures that point to each other")]
 
 use std::ffi::c_void;

@@ -238,8 +238,9 @@ fn start(
     let stdin = pipes::stdin(&spec.stdin)?;
     let (stdout, their_stdout) = pipes::pipe().map_err(setup("make a pipe"))?;
     let (stderr, their_stderr) = pipes::pipe().map_err(setup("make a pipe"))?;
-    let machine =
-        Machine { job: Arc::clone(&job), calls: Arc::clone(calls), sid: Some(prepared.sid.clone()) };
+    let places = std::iter::once(root.to_owned()).chain(asked.private.iter().cloned()).collect();
+    let (sid, calls) = (Some(prepared.sid.clone()), Arc::clone(calls));
+    let machine = Machine { job: Arc::clone(&job), calls, sid, places };
     let guard = Guard::new(machine, std::process::id());
     if cancel.is_cancelled() {
         return Err(RunError::Cancelled);

@@ -2,6 +2,7 @@
 #![expect(unsafe_code, reason = "the system's list of processes, and opening them")]
 
 use std::os::windows::io::{AsHandle, AsRawHandle, FromRawHandle, OwnedHandle};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use windows_sys::Win32::Foundation::{FILETIME, INVALID_HANDLE_VALUE};
@@ -17,6 +18,7 @@ use windows_sys::Win32::System::Threading::{
 use super::console::{Asked, Listed, Moment, Processes};
 use super::identity::Calls;
 use super::job::Job;
+use super::marks;
 use super::process::wait;
 use super::security::Sid;
 
@@ -29,6 +31,8 @@ pub(super) struct Machine {
     pub(super) calls: Arc<dyn Calls>,
     /// The SID that only this step's tokens carry, where they do.
     pub(super) sid: Option<Sid>,
+    /// The directories that only this step's programs are in: its root first.
+    pub(super) places: Vec<PathBuf>,
 }
 
 /// An open process: with all rights that the guard needs, or only those to ask.
@@ -45,6 +49,18 @@ fn open(pid: u32, access: u32) -> Option<OwnedHandle> {
 
 fn moment(time: FILETIME) -> Moment {
     u64::from(time.dwHighDateTime) << 32 | u64::from(time.dwLowDateTime)
+}
+
+/// How old a process is that has an environment, if it ever gets one.
+const GROWN: Moment = 20_000_000;
+
+impl Machine {
+    /// `None` where it is too early to say: it is asked again then.
+    fn bears_marks(&self, process: &Opened, created: Moment) -> Option<bool> {
+        let root = self.places.first()?;
+        let told = marks::bears(process.0.as_handle(), &self.places, root);
+        told.or_else(|| (created.saturating_add(GROWN) < self.now()).then_some(false))
+    }
 }
 
 impl Processes for Machine {
@@ -98,6 +114,13 @@ impl Processes for Machine {
             _ => None,
         };
         let ended = wait(process.0.as_handle(), Some(std::time::Duration::ZERO)).unwrap_or(false);
+        // A token may be another's that was named as the parent: then the program and its environment tell.
+        let carries_sid = match carries_sid {
+            Some(false) | None if !inside && !ended => {
+                self.bears_marks(process, moment(created))?.then_some(true)
+            }
+            known => known,
+        };
         Some(Asked { created: moment(created), inside, carries_sid, ended })
     }
 
@@ -118,3 +141,6 @@ impl Processes for Machine {
         moment(now)
     }
 }
+
+#[cfg(test)]
+mod tests;

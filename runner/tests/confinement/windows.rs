@@ -16,6 +16,8 @@ const HELD: &[&str] = &[
     "groups",
     "builder-process",
     "builder-as-parent",
+    "escaped-process",
+    "escaped-system",
     "other-step",
     "other-step-child",
     "breakaway",

@@ -12,9 +12,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use orlop_runner::conformance::{self, Bench};
+use orlop_runner::conformance::{self, Actor, Bench, Suite};
 use orlop_runner::linux::{self, LinuxRunner, rootless};
-use orlop_runner::{CancelToken, Exit, Mount, MountKind, RunSpec};
+use orlop_runner::{CancelToken, Exit, Isolation, Mount, MountKind, RunSpec};
 use rustix::mount::{MountFlags, UnmountFlags};
 
 type Error = Box<dyn std::error::Error>;
@@ -65,6 +65,7 @@ pub(super) fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     let result = match words.as_slice() {
+        ["actor", words @ ..] => super::actor::act(words).map_err(Into::into),
         ["role", "suite", mode, filter] => suite(mode, filter),
         ["role", "user", rest @ ..] => as_user(rest),
         ["role", "overlay", mode] => overlay(Mode::parse(mode).unwrap_or(Mode::Root)),
@@ -157,7 +158,8 @@ fn as_user(role: &[&str]) -> Result<(), Error> {
 fn suite(mode: &str, filter: &str) -> Result<(), Error> {
     let mode = Mode::parse(mode)?;
     mode.enter()?;
-    let count = conformance::run(&format!("linux {}", mode.name()), filter, &|| bench(mode));
+    let name = format!("linux {}", mode.name());
+    let count = conformance::run(&name, Suite::Unix, filter, &|| bench(mode));
     say(&format!("{count} checks"))
 }
 
@@ -171,8 +173,20 @@ fn bench(mode: Mode) -> Bench {
         root,
         scratch,
         many_ids: mode != Mode::Single,
+        actor: actor(),
+        isolation: Isolation::default(),
         keep: Box::new(directory),
     }
+}
+
+/// This program, with the host's libraries, which the root has not.
+fn actor() -> Actor {
+    let own = std::env::current_exe().expect("this program's path");
+    let libraries = ["/lib", "/lib64", "/usr/lib", "/usr/lib64"].map(Path::new);
+    let libraries =
+        libraries.into_iter().filter(|path| path.is_dir()).map(|path| Mount::bind(path, path, true));
+    let mounts = std::iter::once(Mount::bind(own, "/actor/program", true)).chain(libraries).collect();
+    Actor { command: vec!["/actor/program".into(), "actor".into()], mounts }
 }
 
 /// The programs that the checks use.

@@ -34,6 +34,7 @@ use windows as platform;
 pub struct Layers {
     pub(super) dir: PathBuf,
     pub(super) work: Work,
+    #[cfg_attr(windows, expect(dead_code, reason = "overlays are of Linux"))]
     pub(crate) form: XattrForm,
     pub(crate) ownership: Ownership,
     pub(crate) durability: Durability,

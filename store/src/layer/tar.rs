@@ -155,7 +155,7 @@ pub(super) fn write_records(records: &BTreeMap<Vec<u8>, Vec<u8>>) -> Vec<u8> {
 }
 
 /// Appends a PAX record, for tests that write headers by hand.
-#[cfg(test)]
+#[cfg(all(test, unix))]
 pub(super) fn push_record(out: &mut Vec<u8>, key: &str, value: &str) {
     pax::push(out, key.as_bytes(), value.as_bytes());
 }

@@ -4,9 +4,13 @@
 //! with what comes back: from a view, and from the layer's tar unpacked again into another store. When one
 //! fails, the tree is dumped. Deviations that a driver cannot help are listed with it in [`Deviations`].
 
+#[cfg(unix)]
 mod changes;
 mod listing;
+mod portable;
+#[cfg(unix)]
 mod special;
+#[cfg(unix)]
 mod windows;
 
 use std::collections::BTreeMap;
@@ -14,7 +18,7 @@ use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 
-use super::{Active, Committed, Diff, SnapshotDriver};
+use super::{Active, Committed, Diff, LayerOs, SnapshotDriver};
 use crate::layer::Layers;
 use crate::layer::tar::{Entry, Reader};
 use listing::Listing;
@@ -23,8 +27,10 @@ use listing::Listing;
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Deviations {
     /// Real device nodes can not be made: rootless.
+    #[cfg_attr(windows, expect(dead_code, reason = "only for checks of Unix"))]
     pub(crate) no_devices: bool,
     /// Only the caller's own id exists.
+    #[cfg_attr(windows, expect(dead_code, reason = "only for checks of Unix"))]
     pub(crate) one_id: bool,
     /// Writing to one name of a lower file leaves the other names alone (overlayfs breaks hard links up).
     pub(crate) breaks_links: bool,
@@ -67,6 +73,11 @@ impl Subject {
         let after = self.listing(active.path());
         let diff = self.driver.diff(&active).unwrap();
         self.finish(active, diff, after)
+    }
+
+    /// The empty file system of the images that this system runs.
+    fn scratch(&self) -> Committed {
+        Committed::scratch_of(if cfg!(windows) { LayerOs::Windows } else { LayerOs::Linux })
     }
 
     fn listing(&self, path: &Path) -> Listing {
@@ -119,17 +130,48 @@ struct Step {
 }
 
 impl Step {
+    /// The paths in the layer as they are in the tree, sorted.
+    fn names(&self) -> Vec<String> {
+        let names = self.entries.keys().map(|path| path.trim_end_matches('/'));
+        let names = names.filter(|path| !cfg!(windows) || !matches!(*path, "Files" | "Hives"));
+        names.map(|path| path.strip_prefix("Files/").unwrap_or(path).to_owned()).collect()
+    }
+
+    /// The entry of a path.
+    fn entry(&self, path: &str) -> &Entry {
+        let paths = [path.to_owned(), format!("{path}/"), format!("Files/{path}")];
+        paths.iter().find_map(|path| self.entries.get(path)).unwrap_or_else(|| panic!("no `{path}`"))
+    }
+
     /// The paths in the layer, sorted.
+    #[cfg(unix)]
     fn paths(&self) -> Vec<&str> {
         self.entries.keys().map(String::as_str).collect()
     }
+}
+
+#[cfg(unix)]
+fn set_time(path: &Path, seconds: u64, nanoseconds: u32) {
+    let time = std::time::UNIX_EPOCH + std::time::Duration::new(seconds, nanoseconds);
+    std::fs::File::open(path).unwrap().set_modified(time).unwrap();
+}
+
+#[cfg(windows)]
+fn set_time(path: &Path, seconds: u64, nanoseconds: u32) {
+    use crate::nt;
+    let (dir, name) = nt::split(path).unwrap();
+    let written = nt::FileTime::from_unix(i64::try_from(seconds).unwrap(), nanoseconds);
+    dir.set_basic(&name, nt::Times { written, ..nt::Times::default() }, 0).unwrap();
 }
 
 type Check = fn(&Subject);
 
 /// Runs all checks, each on a driver of its own from `factory`.
 pub(crate) fn run(name: &str, factory: impl Fn() -> Subject) {
-    let checks = changes::CHECKS.iter().chain(special::CHECKS).chain(windows::CHECKS);
+    #[cfg(windows)]
+    let checks = portable::CHECKS.iter();
+    #[cfg(unix)]
+    let checks = portable::CHECKS.iter().chain(changes::CHECKS).chain(special::CHECKS).chain(windows::CHECKS);
     for (check, function) in checks {
         let subject = factory();
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| function(&subject))) {
@@ -140,4 +182,5 @@ pub(crate) fn run(name: &str, factory: impl Fn() -> Subject) {
     }
 }
 
+#[cfg(unix)]
 mod runs;

@@ -32,11 +32,11 @@ mod link;
 mod security;
 mod table;
 mod tree;
-mod walk;
+pub(in crate::snapshot) mod walk;
 
 use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use super::{Active, Committed, Diff, LayerOs, SnapshotDriver, SnapshotError, View, io_error};
@@ -125,7 +125,20 @@ fn new_session() -> String {
     format!("{:016x}{:016x}", random.hash_one(std::process::id()), random.hash_one("session"))
 }
 
-fn canonical(path: &Path) -> io::Result<std::path::PathBuf> {
+/// The path as programs like it: without `\\?\`, where it is short enough to be used so.
+fn plain(path: &Path) -> PathBuf {
+    // 260 less the longest name that is made of three parts, as directories are limited.
+    const SHORT: usize = 247;
+    let text = path.to_str().and_then(|text| text.strip_prefix(r"\\?\"));
+    match text {
+        Some(text) if text.encode_utf16().count() <= SHORT && text.as_bytes().get(1) == Some(&b':') => {
+            text.into()
+        }
+        _ => path.to_owned(),
+    }
+}
+
+fn canonical(path: &Path) -> io::Result<PathBuf> {
     std::fs::canonicalize(path)
 }
 
@@ -143,31 +156,34 @@ impl SnapshotDriver for CloneDriver {
     fn prepare(&self, parent: &Committed) -> Result<Active, SnapshotError> {
         let layers = self.layers(parent)?;
         let made = self.tree(&layers, parent, true)?;
-        let path = tree::root(made.work.path());
+        let path = plain(&tree::root(made.work.path()));
         Ok(Active {
             parent: parent.clone(),
             path,
             before: made.table,
             found: Mutex::default(),
             work: made.work,
-            holds: Vec::new(),
         })
     }
 
     fn view(&self, snapshot: &Committed) -> Result<View, SnapshotError> {
         let layers = self.layers(snapshot)?;
-        loop {
-            if let Some((hold, _)) = self.sound(&layers, snapshot.layers())? {
-                let path = hold.used().join(tree::ROOT);
-                return Ok(View { path, _work: None, _holds: vec![hold] });
-            }
-            let made = self.tree(&layers, snapshot, false)?;
-            if snapshot.layers().is_empty() {
-                let path = tree::root(made.work.path());
-                return Ok(View { path, _work: Some(made.work), _holds: Vec::new() });
-            }
-            self.keep(&layers, made.work, made.table, snapshot)?;
+        if let Some((hold, _)) = self.sound(&layers, snapshot.layers())? {
+            return Ok(View { path: plain(&hold.used().join(tree::ROOT)), _work: None, _holds: vec![hold] });
         }
+        let made = self.tree(&layers, snapshot, false)?;
+        if snapshot.layers().is_empty() {
+            let path = plain(&tree::root(made.work.path()));
+            return Ok(View { path, _work: Some(made.work), _holds: Vec::new() });
+        }
+        self.keep(&layers, made.work, made.table, snapshot)?;
+        if let Some((hold, _)) = self.sound(&layers, snapshot.layers())? {
+            return Ok(View { path: plain(&hold.used().join(tree::ROOT)), _work: None, _holds: vec![hold] });
+        }
+        // What stands there instead cannot be believed, and somebody still looks at it; or it was taken meanwhile.
+        let made = self.tree(&layers, snapshot, false)?;
+        let path = plain(&tree::root(made.work.path()));
+        Ok(View { path, _work: Some(made.work), _holds: Vec::new() })
     }
 
     fn diff(&self, active: &Active) -> Result<Diff, SnapshotError> {

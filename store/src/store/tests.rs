@@ -1,5 +1,3 @@
-#![expect(clippy::disallowed_methods, reason = "tests start programs")]
-
 use std::io::Write;
 
 use super::*;

@@ -72,7 +72,7 @@ pub(crate) fn self_test(app: &App, json: bool) -> Result<(), Failure> {
     let cancel = CancelToken::new();
     interrupt::watch(&cancel)?;
     let store = app.store()?;
-    let work = store.work().make().map_err(orlop_store::Error::from)?;
+    let work = store.work().create("self-test").map_err(orlop_store::Error::from)?;
     let program = std::env::current_exe()
         .map_err(|error| Failure::internal(format!("this program's own file cannot be found: {error}")))?;
     let test = SelfTest { program, prefix: vec![CHILD.into()], work: work.path().to_owned(), filter: None };

@@ -1,7 +1,5 @@
 //! `orlop.exe` under Wine: built, started, looked at from outside.
 
-#![expect(clippy::disallowed_methods, reason = "tests start programs and read what those left")]
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -128,10 +126,6 @@ impl Wine {
 
     pub(crate) fn registry(&self) -> &Registry {
         &self.registry
-    }
-
-    pub(crate) fn env(&self) -> &TestEnv {
-        &self.env
     }
 
     /// Writes a file of the context.

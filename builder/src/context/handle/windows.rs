@@ -39,7 +39,6 @@ impl Meta {
             uid: 0,
             gid: 0,
             size: stat.size,
-            blocks: stat.size.div_ceil(512),
             links: u64::from(stat.links),
             dev: stat.volume,
             // NTFS uses the lower half alone.

@@ -30,8 +30,7 @@ pub(super) struct Names(Option<HashMap<String, OsString>>);
 impl Names {
     /// Those of `dir`, which is listed unless it is new.
     pub(super) fn of(dir: &Dir, dialect: Dialect, new: bool) -> io::Result<Self> {
-        // A file system of Windows knows by itself.
-        if !dialect.is_windows() || cfg!(windows) {
+        if !dialect.is_windows() {
             return Ok(Self(None));
         }
         let list = if new { Vec::new() } else { dir.list()? };

@@ -2,8 +2,6 @@
 
 use std::path::Path;
 
-use orlop_runner::RunSpec;
-
 use super::super::stage::StageRun;
 use super::Command;
 use crate::check::{self, Finding, Shell};
@@ -51,13 +49,16 @@ pub(super) fn command(run: &Run, shell: &[String]) -> Result<Command, BuildError
     })
 }
 
+/// Makes a shell form of a text, of how it is shown, and of the script that it calls.
+type ShellForm<'a> = dyn Fn(&str, String, Option<(String, String)>) -> Command + 'a;
+
 /// A RUN that is one heredoc. On a command line `cmd` would run its first line and forget the rest, and both would
 /// lose its quotes; so it is a file.
 fn script(
     name: &str,
     text: &str,
     shell: Shell,
-    form: &dyn Fn(&str, String, Option<(String, String)>) -> Command,
+    form: &ShellForm<'_>,
     shown: &dyn Fn(&str) -> String,
 ) -> Result<Command, BuildError> {
     if text.starts_with("#!") {
@@ -92,10 +93,10 @@ fn below_drive(path: &str) -> &str {
     path.strip_prefix("C:").unwrap_or(path)
 }
 
-/// Puts what the image says of `C:` in terms of the step's root, for the time of the job.
+/// Puts what the image's variables say of `C:` in terms of the step's root, for the time of the job. The runner does
+/// the same for the program and the working directory.
 pub(super) fn into_the_root(
     root: &Path,
-    spec: &mut RunSpec,
     variables: &mut [(String, String)],
     task: &Task<'_>,
 ) -> Result<(), BuildError> {
@@ -103,16 +104,9 @@ pub(super) fn into_the_root(
         BuildError::internal(format!("the store's path `{}` is not text", root.display()))
             .with_hint("keep the store in another directory with `--root`".to_owned())
     })?;
-    let view = View::new(root);
-    let changed = view.variables(variables);
+    let changed = View::new(root).variables(variables);
     if !changed.is_empty() {
         task.note(format!("`C:` is the step's root in {}", changed.join(", ")));
-    }
-    // A program that is named by a path of the image is the image's; the text after it stays.
-    if let Some(program) = spec.args.first_mut()
-        && let Some(path) = program.to_str().and_then(|text| view.program(text))
-    {
-        *program = path.into();
     }
     Ok(())
 }

@@ -30,9 +30,8 @@ fn parse(line: &str) -> Vec<String> {
                 Some('"') => {
                     arg.push_str(&"\\".repeat(backslashes / 2));
                     chars.next();
-                    if backslashes % 2 == 1 {
-                        arg.push('"');
-                    } else if inside && chars.next_if_eq(&'"').is_some() {
+                    let literal = backslashes % 2 == 1 || inside && chars.next_if_eq(&'"').is_some();
+                    if literal {
                         arg.push('"');
                     } else {
                         inside = !inside;

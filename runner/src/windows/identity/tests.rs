@@ -208,6 +208,16 @@ fn wine_is_told_from_windows() {
 }
 
 #[test]
+fn a_builder_that_is_system_cannot_be_told_from_a_step_with_one_check() {
+    let mut wine = Recorded::wine();
+    wine.own.user = Sid::system();
+    let (missing, _) = none().refusal(&wine);
+    for what in ["process-access", "builder-access", "window-station"] {
+        assert!(missing.iter().any(|name| name == what), "{what} in {missing:?}");
+    }
+}
+
+#[test]
 fn privileges_and_groups_are_taken_by_name() {
     let own = Recorded::windows((10, 0, 20348), true, true).own;
     let step = Sid::new(9, [1]);

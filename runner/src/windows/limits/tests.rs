@@ -3,6 +3,9 @@ use std::sync::Mutex;
 use super::*;
 use crate::windows::job::Counters;
 
+/// What was set: basics, processor rate, network rate, UI limits, memory notification.
+pub(in crate::windows) type State = (Basics, Option<CpuRate>, Option<u64>, u32, Option<u64>);
+
 /// A job of a system that is not here: what it takes, what it reads back, what it refuses.
 #[derive(Debug, Default)]
 pub(in crate::windows) struct Recorded {
@@ -22,7 +25,7 @@ pub(in crate::windows) struct Recorded {
     pub(in crate::windows) io: Option<(u64, u64)>,
     /// Highest memory.
     pub(in crate::windows) peak: u64,
-    pub(in crate::windows) state: Mutex<(Basics, Option<CpuRate>, Option<u64>, u32, Option<u64>)>,
+    pub(in crate::windows) state: Mutex<State>,
 }
 
 impl Recorded {
@@ -30,7 +33,7 @@ impl Recorded {
         code.map_or(Ok(()), |code| Err(Failure { call, code }))
     }
 
-    fn state(&self) -> std::sync::MutexGuard<'_, (Basics, Option<CpuRate>, Option<u64>, u32, Option<u64>)> {
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().expect("no test panics with it")
     }
 }

@@ -45,13 +45,12 @@ pub(super) struct Bench<'a> {
     test: &'a SelfTest,
     runner: &'a dyn Runner,
     cancel: &'a CancelToken,
-    number: AtomicU32,
     lines: std::sync::Mutex<Vec<Confinement>>,
 }
 
 impl<'a> Bench<'a> {
     pub(super) fn new(test: &'a SelfTest, runner: &'a dyn Runner, cancel: &'a CancelToken) -> Self {
-        Self { test, runner, cancel, number: AtomicU32::new(0), lines: std::sync::Mutex::default() }
+        Self { test, runner, cancel, lines: std::sync::Mutex::default() }
     }
 
     /// The directory outside of every root.
@@ -74,7 +73,8 @@ impl<'a> Bench<'a> {
     }
 
     fn root(&self) -> Result<PathBuf, String> {
-        let number = self.number.fetch_add(1, Ordering::Relaxed);
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let root = self.test.work.join(format!("root-{}-{number}", std::process::id()));
         let made = match fs::remove_dir_all(&root) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),

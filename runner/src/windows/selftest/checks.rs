@@ -40,6 +40,8 @@ pub(super) const ALL: &[Entry] = &[
         &["parent-process"],
         |bench| bench.attack(&["reparent-any"]),
     ),
+    ("escaped-process", "what leaves the job by another parent is ended", &[], |bench| escaped(bench, "own")),
+    ("escaped-system", "also where it is a program of the system", &[], |bench| escaped(bench, "system")),
     ("other-step", "another step's process cannot be opened", &["process-access"], |bench| {
         bench.against(&["sleep", "30"], |pid| bench.attack(&["open-process", pid]))
     }),
@@ -173,6 +175,26 @@ fn console_host(bench: &Bench<'_>) -> Tried {
             (false, seen) => Tried::Open(seen),
         }
     })
+}
+
+/// Whether the guard finds what left the job through a process that cannot be closed to the step.
+fn escaped(bench: &Bench<'_>, program: &str) -> Tried {
+    let mut spec = match bench.spec(&["escape", program]) {
+        Ok(spec) => spec,
+        Err(why) => return Tried::Broken(why),
+    };
+    let mut told = None;
+    let ended = bench.run(&mut spec, &CancelToken::new(), &mut |line| told = Some(line.to_owned()));
+    let left = told.as_deref().map(str::parse::<u32>);
+    match (left, ended) {
+        (Some(Err(_)), Ok(_)) => Tried::Closed(told.unwrap_or_default()),
+        (Some(Ok(pid)), _) if attack::alive(pid) => {
+            Tried::Open("a process outside the job lives on after the step".into())
+        }
+        (Some(Ok(_)), Ok(_)) => Tried::Closed("a process left the job and was ended".into()),
+        (_, Err(error)) => Tried::Broken(error.to_string()),
+        (None, Ok(ended)) => Tried::Broken(format!("{}: {}", ended.report.exit, ended.text)),
+    }
 }
 
 fn left_behind(bench: &Bench<'_>) -> Tried {

@@ -8,14 +8,12 @@ use std::path::Path;
 
 use rustix::fs::{CWD, FileType, Mode, XattrFlags, mknodat};
 
-use super::changes::{base, set_time};
-use super::{Check, Committed, Subject};
+use super::changes::base;
+use super::{Check, Committed, Subject, set_time};
 use crate::layer::tar::Kind;
 
 pub(super) const CHECKS: &[(&str, Check)] = &[
     ("hard_links_in_a_layer", links_in_a_layer),
-    ("hard_links_into_a_lower_layer", links_into_lower),
-    ("hard_links_of_a_lower_layer", links_of_lower),
     ("symbolic_links", symbolic_links),
     ("devices_and_pipes_but_no_sockets", devices),
     ("extended_attributes", attributes),
@@ -46,28 +44,6 @@ fn links_in_a_layer(subject: &Subject) {
     if subject.deviations.breaks_links {
         assert_eq!(step.paths(), [".wh.a"]);
     }
-}
-
-fn links_into_lower(subject: &Subject) {
-    let base = base(subject);
-    let step = subject.step(&base.committed, |root| {
-        fs::hard_link(root.join("etc/passwd"), root.join("etc/passwd-")).unwrap();
-    });
-    assert_eq!(step.paths(), ["etc/", "etc/passwd", "etc/passwd-"], "all names of a file are in one layer");
-    assert_eq!(step.entries["etc/passwd-"].kind, Kind::HardLink);
-}
-
-fn links_of_lower(subject: &Subject) {
-    let one = subject.step(&Committed::scratch(), |root| {
-        fs::write(root.join("a"), "x").unwrap();
-        fs::hard_link(root.join("a"), root.join("b")).unwrap();
-        fs::hard_link(root.join("a"), root.join("c")).unwrap();
-    });
-    let step = subject.step(&one.committed, |root| {
-        fs::write(root.join("b"), "changed").unwrap();
-    });
-    let paths = if subject.deviations.breaks_links { &["b"][..] } else { &["a", "b", "c"][..] };
-    assert_eq!(step.paths(), paths);
 }
 
 fn symbolic_links(subject: &Subject) {

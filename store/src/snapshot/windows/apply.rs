@@ -11,11 +11,11 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 
 use super::link::{self, Link};
 use super::table::{Note, Notes};
-use super::walk::{join, split};
+use super::walk::{Opened, join, split};
 use crate::digest::{Digest, Digester};
-use crate::layer::UnpackError;
 use crate::layer::tar::{Chunk, Entry, Reader, Time, shown};
 use crate::layer::windows::{self, Attributes, Metadata, ReadKind, Top, fold};
+use crate::layer::{Ownership, UnpackError};
 use crate::nt::{self, Dir, FileTime, Kind, Times};
 
 /// Unpacks all entries of `reader` over the tree `root`, of which `notes` tell what it cannot hold.
@@ -23,8 +23,10 @@ pub(crate) fn apply<R: Read>(
     reader: &mut Reader<R>,
     root: &Dir,
     notes: &mut Notes,
+    ownership: Ownership,
 ) -> Result<(), UnpackError> {
-    let mut unpack = Unpack { root, notes, made: BTreeMap::new(), dirs: BTreeMap::new(), last: None };
+    let mut unpack =
+        Unpack { root, notes, ownership, made: BTreeMap::new(), dirs: BTreeMap::new(), way: Vec::new() };
     while let Some(entry) = reader.next_entry()? {
         let at = At { entry: &entry };
         let Some(read) = windows::read(&entry).map_err(|e| at.format(&e))? else {
@@ -40,12 +42,13 @@ pub(crate) fn apply<R: Read>(
 struct Unpack<'a> {
     root: &'a Dir,
     notes: &'a mut Notes,
+    ownership: Ownership,
     /// What this layer has made, by folded path: its spelling where it is no directory.
     made: BTreeMap<Vec<u8>, Option<String>>,
     /// What its directories get once everything is in them.
     dirs: BTreeMap<String, (Metadata, Time)>,
-    /// The last parent directory: entries come directory by directory.
-    last: Option<(String, Dir)>,
+    /// The last parent directory and those on the way to it: entries come directory by directory.
+    way: Vec<(String, Dir)>,
 }
 
 /// The entry that is at work, for errors.
@@ -134,29 +137,26 @@ impl Unpack<'_> {
 
     /// The directory that `path` is in, made where it is missing.
     fn parent(&mut self, at: &At<'_>, path: &str) -> Result<&Dir, UnpackError> {
-        let parent = split(path).0;
-        if self.last.as_ref().is_none_or(|(last, _)| last != parent) {
-            let mut dir = self.root.try_clone().map_err(at.io("open the place of"))?;
-            let mut done = String::new();
-            for name in parent.split('/').filter(|name| !name.is_empty()) {
-                done = join(&done, name);
-                dir = match dir.stat(name.as_ref()).map_err(at.io("find the place of"))? {
-                    None => dir.make_dir(name.as_ref()).map_err(at.io("make the directory of"))?,
-                    Some(stat) => match stat.kind {
-                        Kind::Directory => dir.dir(name.as_ref()).map_err(at.io("open the place of"))?,
-                        Kind::File => return Err(at.impossible(format!("`{done}` is not a directory"))),
-                        Kind::Reparse { .. } => {
-                            return Err(at.impossible(format!("`{done}` is a link, which is not followed")));
-                        }
-                    },
-                };
-            }
-            self.last = Some((parent.to_owned(), dir));
+        let names: Vec<&str> = split(path).0.split('/').filter(|name| !name.is_empty()).collect();
+        let same = self.way.iter().zip(&names).take_while(|((open, _), name)| open == *name).count();
+        self.way.truncate(same);
+        for (depth, name) in names.iter().enumerate().skip(same) {
+            let parent = self.way.last().map_or(self.root, |(_, dir)| dir);
+            let done = || names.get(..=depth).unwrap_or_default().join("/");
+            let name = *name;
+            let dir = match parent.stat(name.as_ref()).map_err(at.io("find the place of"))? {
+                None => parent.make_dir(name.as_ref()).map_err(at.io("make the directory of"))?,
+                Some(stat) => match stat.kind {
+                    Kind::Directory => parent.dir(name.as_ref()).map_err(at.io("open the place of"))?,
+                    Kind::File => return Err(at.impossible(format!("`{}` is not a directory", done()))),
+                    Kind::Reparse { .. } => {
+                        return Err(at.impossible(format!("`{}` is a link, which is not followed", done())));
+                    }
+                },
+            };
+            self.way.push((name.to_owned(), dir));
         }
-        match &self.last {
-            Some((_, dir)) => Ok(dir),
-            None => Ok(self.root),
-        }
+        Ok(self.way.last().map_or(self.root, |(_, dir)| dir))
     }
 
     /// Removes what has the name of an entry.
@@ -171,8 +171,12 @@ impl Unpack<'_> {
         self.notes.forget(path);
         let (from, to) = (format!("{path}/"), format!("{path}0"));
         self.dirs.retain(|dir, _| dir != path && !(from.as_str()..to.as_str()).contains(&dir.as_str()));
-        // The handle kept may be of something below.
-        self.last = self.last.take().filter(|(last, _)| last != path && !last.starts_with(&from));
+        // The handles kept may be of it, spelled in any way, or of something below.
+        let depth = path.split('/').count();
+        let open: Vec<&str> = self.way.iter().take(depth).map(|(name, _)| name.as_str()).collect();
+        if fold(open.join("/").as_bytes()) == fold(path.as_bytes()) {
+            self.way.truncate(depth - 1);
+        }
     }
 
     fn directory(
@@ -209,11 +213,12 @@ impl Unpack<'_> {
         mtime: Time,
         reader: &mut Reader<R>,
     ) -> Result<(), UnpackError> {
+        let ownership = self.ownership;
         let dir = self.parent(at, path)?;
         let mut file = dir.make_file(name.as_ref()).map_err(at.io("make"))?;
         let (_, content) = fill(&mut file, reader, at)?;
         drop(file);
-        dress(dir, name, metadata, mtime).map_err(at.io("set what belongs to"))?;
+        dress(dir, name, metadata, mtime, ownership).map_err(at.io("set what belongs to"))?;
         let said = self.notes.said.keep(metadata);
         self.notes.set(path, Note { content: Some(content), said, ..Note::default() });
         Ok(())
@@ -281,6 +286,7 @@ impl Unpack<'_> {
         let target = std::str::from_utf8(target).map_err(|_| at.impossible("its target is no Unicode"))?;
         let link = Link { mount_point: metadata.mount_point, target: target.to_owned() };
         let data = link::build(&link).ok_or_else(|| at.impossible("its target is too long"))?;
+        let ownership = self.ownership;
         let says_directory = metadata.attributes.is_some_and(|a| a.contains(Attributes::DIRECTORY));
         let dir = self.parent(at, path)?;
         if metadata.mount_point || says_directory {
@@ -289,7 +295,7 @@ impl Unpack<'_> {
             drop(dir.make_file(name.as_ref()).map_err(at.io("make"))?);
         }
         dir.set_reparse(name.as_ref(), &data).map_err(at.io("make the link"))?;
-        dress(dir, name, metadata, mtime).map_err(at.io("set what belongs to"))?;
+        dress(dir, name, metadata, mtime, ownership).map_err(at.io("set what belongs to"))?;
         let said = self.notes.said.keep(metadata);
         self.notes.set(path, Note { reparse: Some(Digest::of(&data)), said, ..Note::default() });
         Ok(())
@@ -351,12 +357,14 @@ impl Unpack<'_> {
 
     /// Gives all directories what belongs to them, those inside first.
     fn finish(&mut self) -> Result<(), UnpackError> {
-        self.last = None;
+        self.way.clear();
+        let mut dirs = Opened::new(self.root);
         for (path, (metadata, mtime)) in std::mem::take(&mut self.dirs).into_iter().rev() {
             let fail = |source| UnpackError::Io { action: "finish directory", entry: path.clone(), source };
             let (parent, name) = split(&path);
-            let dir = super::walk::open(self.root, parent).map_err(fail)?;
-            dress(&dir, name, &metadata, mtime).map_err(fail)?;
+            // Spelled as the tree has it or not, it is the same directory.
+            let dir = dirs.open(parent).map_err(fail)?;
+            dress(dir, name, &metadata, mtime, self.ownership).map_err(fail)?;
         }
         Ok(())
     }
@@ -393,8 +401,8 @@ fn fill<R: Read>(file: &mut File, reader: &mut Reader<R>, at: &At<'_>) -> Result
 }
 
 /// Gives `name` security, attributes and times.
-fn dress(dir: &Dir, name: &str, metadata: &Metadata, mtime: Time) -> io::Result<()> {
-    if let Some(security) = &metadata.security {
+fn dress(dir: &Dir, name: &str, metadata: &Metadata, mtime: Time, ownership: Ownership) -> io::Result<()> {
+    if let Some(security) = metadata.security.as_ref().filter(|_| ownership == Ownership::Keep) {
         set_security(dir, name, security.as_bytes())?;
     }
     let created = metadata.created.unwrap_or(mtime);

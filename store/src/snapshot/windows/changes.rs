@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::table::{Row, RowKind, Table, row_kind};
+use super::table::{Note, Row, RowKind, Table, row_kind};
 use super::walk::{self, Opened, Seen, split};
 use super::{fail, unfit};
 use crate::layer::windows::fold;
@@ -106,26 +106,28 @@ fn compare(
     let security = walk::security(dir, seen).map_err(fail("read the security of", &seen.path))?;
     let Some(old) = old.filter(|old| old.kind == kind) else {
         // What is in it is read when the layer is written.
-        return Ok((Row::new(&seen.stat, Some(security), super::table::Note::default()), true, true));
+        return Ok((Row::new(&seen.stat, security, Note::default()), true, true));
     };
-    let own_security = old.security.is_none_or(|before| before != security);
+    // Where nothing of it counts, a step has not said anything.
+    let own_security = security.is_some_and(|now| old.security != Some(now));
+    let security = security.or(old.security);
     let attributes = |bits: u32| bits & !STORAGE;
     let mut changed = own_security || attributes(old.attributes) != attributes(seen.stat.attributes);
     let said = old.note.said;
     if kind == RowKind::Directory {
         let note = walk::note(dir, seen, said).map_err(fail("read", &seen.path))?;
         changed |= note != old.note;
-        return Ok((Row::new(&seen.stat, Some(security), note), changed, own_security));
+        return Ok((Row::new(&seen.stat, security, note), changed, own_security));
     }
     // Made anew with the same content and time of writing it is the same; its creation counts where it was set.
     changed |= old.written != seen.stat.times.written.0 || old.size != seen.stat.size;
     changed |= old.id == seen.stat.id && old.created != seen.stat.times.created.0;
     let note = match changed {
-        true => super::table::Note { said, ..Default::default() },
+        true => Note { said, ..Note::default() },
         false => walk::note(dir, seen, said).map_err(fail("read", &seen.path))?,
     };
     changed |= note != old.note;
-    Ok((Row::new(&seen.stat, Some(security), note), changed, own_security))
+    Ok((Row::new(&seen.stat, security, note), changed, own_security))
 }
 
 impl Changes {

@@ -166,8 +166,10 @@ fn describe(dir: &Dir, node: &Node, seen: &Seen, said: Metadata) -> Result<Metad
     let mut metadata = said;
     if node.own_security {
         let actual = dir.security(&seen.name).map_err(fail("read the security of", &node.path))?;
-        metadata.security = security::for_layer(&actual);
-        metadata.sddl = None;
+        if let Some(security) = security::for_layer(&actual) {
+            metadata.security = Some(security);
+            metadata.sddl = None;
+        }
     }
     let mut attributes = Attributes(seen.stat.attributes & KEPT);
     if row_kind(&seen.stat) == RowKind::File {

@@ -136,11 +136,13 @@ mod tests {
     use super::*;
     use std::sync::{Arc, Mutex};
 
+    type Calls = Arc<Mutex<Vec<(u64, u64)>>>;
+
     /// Answers as recorded; the last one for ever.
     #[derive(Debug)]
     struct Recorded {
         answers: Vec<Option<i32>>,
-        calls: Arc<Mutex<Vec<(u64, u64)>>>,
+        calls: Calls,
     }
 
     impl Extents for Recorded {
@@ -156,7 +158,7 @@ mod tests {
         }
     }
 
-    fn cloner(answers: &[Option<i32>]) -> (Cloner, Arc<Mutex<Vec<(u64, u64)>>>) {
+    fn cloner(answers: &[Option<i32>]) -> (Cloner, Calls) {
         let calls = Arc::default();
         let recorded = Recorded { answers: answers.to_vec(), calls: Arc::clone(&calls) };
         (Cloner::new(Box::new(recorded), 4096, true), calls)

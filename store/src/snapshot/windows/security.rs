@@ -47,10 +47,10 @@ pub(crate) fn for_layer(actual: &[u8]) -> Option<SecurityDescriptor> {
     SecurityDescriptor::parse(&bytes).ok()
 }
 
-/// What a table remembers of a descriptor: that which [`for_layer`] would say. What is inherited, and so what a step
-/// is given to work with, makes no difference.
-pub(crate) fn mark(actual: &[u8]) -> Digest {
-    Digest::of(for_layer(actual).as_ref().map_or(&[][..], SecurityDescriptor::as_bytes))
+/// What a table remembers of a descriptor: that which [`for_layer`] would say; none where that is nothing. What is
+/// inherited, and what a step is given to work with, makes no difference.
+pub(crate) fn mark(actual: &[u8]) -> Option<Digest> {
+    for_layer(actual).map(|descriptor| Digest::of(descriptor.as_bytes()))
 }
 
 /// Whether a SID means the same on every Windows: no account of a machine or domain, no container, no capability, no
@@ -129,5 +129,6 @@ mod tests {
         assert_eq!(for_layer(&plain).unwrap().as_bytes(), plain);
         assert_eq!(mark(&plain), mark(&given));
         assert_ne!(mark(&plain), mark(&descriptor(&[(0, Sid::system())])));
+        assert_eq!(mark(&descriptor(&[])), None);
     }
 }

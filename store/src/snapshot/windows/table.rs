@@ -254,7 +254,6 @@ impl Table {
 mod hex {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde wants it")]
     pub(super) fn serialize<S: Serializer>(id: &u128, out: S) -> Result<S::Ok, S::Error> {
         out.serialize_str(&format!("{id:x}"))
     }

@@ -64,7 +64,12 @@ impl CloneDriver {
         if take && !all.is_empty() && self.cloner.works() {
             // Unpacked once; everybody gets a clone.
             self.keep(layers, work, table, snapshot)?;
-            return self.tree(layers, snapshot, take);
+            let work = layers.work().create("step")?;
+            if let Some(table) = self.copy(layers, all, &work)? {
+                return Ok(Made { work, table });
+            }
+            // What stands there instead cannot be believed, and cannot be removed either.
+            return self.tree(layers, snapshot, false);
         }
         Ok(Made { work, table })
     }
@@ -80,7 +85,7 @@ impl CloneDriver {
         let failed =
             |source| SnapshotError::Layer(LayerError::Unpack { layer: format!("layer {diff_id}"), source });
         let mut reader = Reader::new(layers.tar(below, diff_id)?);
-        apply::apply(&mut reader, root, notes).map_err(failed)?;
+        apply::apply(&mut reader, root, notes, layers.ownership).map_err(failed)?;
         reader.drain().map_err(|e| failed(e.into()))
     }
 

@@ -84,28 +84,34 @@ pub(crate) fn open(root: &Dir, path: &str) -> io::Result<Dir> {
     Ok(at)
 }
 
-/// Directories by path, the last one kept open.
+/// Directories by path; those on the way to the last one are kept open.
 #[derive(Debug)]
 pub(crate) struct Opened<'a> {
     root: &'a Dir,
-    last: Option<(String, Dir)>,
+    way: Vec<(String, Dir)>,
 }
 
 impl<'a> Opened<'a> {
     pub(crate) fn new(root: &'a Dir) -> Self {
-        Self { root, last: None }
+        Self { root, way: Vec::new() }
     }
 
     /// The directory at `path`.
     pub(crate) fn at(&mut self, path: &str) -> Result<&Dir, SnapshotError> {
-        if self.last.as_ref().is_none_or(|(last, _)| last != path) {
-            let dir = open(self.root, path).map_err(fail("open", path))?;
-            self.last = Some((path.to_owned(), dir));
+        self.open(path).map_err(fail("open", path))
+    }
+
+    /// The directory at `path`.
+    pub(crate) fn open(&mut self, path: &str) -> io::Result<&Dir> {
+        let names: Vec<&str> = path.split('/').filter(|name| !name.is_empty()).collect();
+        let same = self.way.iter().zip(&names).take_while(|((open, _), name)| open == *name).count();
+        self.way.truncate(same);
+        for name in names.get(same..).unwrap_or_default() {
+            let parent = self.way.last().map_or(self.root, |(_, dir)| dir);
+            let dir = parent.dir((*name).as_ref())?;
+            self.way.push(((*name).to_owned(), dir));
         }
-        match &self.last {
-            Some((_, dir)) => Ok(dir),
-            None => Ok(self.root),
-        }
+        Ok(self.way.last().map_or(self.root, |(_, dir)| dir))
     }
 }
 
@@ -125,9 +131,13 @@ pub(crate) fn digest(file: &mut impl Read) -> io::Result<(u64, Digest)> {
     Ok((size, digester.finish()))
 }
 
-/// What counts of the security descriptor that something has. That of the root is the store's.
-pub(crate) fn security(dir: &Dir, seen: &Seen) -> io::Result<Digest> {
-    Ok(if seen.path.is_empty() { Digest::of(b"") } else { mark(&dir.security(&seen.name)?) })
+/// What counts of the security descriptor that something has; none where nothing does. That of the root is the
+/// store's.
+pub(crate) fn security(dir: &Dir, seen: &Seen) -> io::Result<Option<Digest>> {
+    if seen.path.is_empty() {
+        return Ok(None);
+    }
+    Ok(mark(&dir.security(&seen.name)?))
 }
 
 /// What a listing does not tell, read anew. What layers said of it stays as `said` has it.
@@ -161,7 +171,7 @@ pub(crate) fn take(root: &Dir, notes: Notes, session: &str, stepped: bool) -> Re
     for seen in walk(root)? {
         let dir = dirs.at(split(&seen.path).0)?;
         let security = security(dir, &seen).map_err(fail("read the security of", &seen.path))?;
-        let row = Row::new(&seen.stat, Some(security), notes.get(&seen.path));
+        let row = Row::new(&seen.stat, security, notes.get(&seen.path));
         table.rows.insert(seen.path, row);
     }
     table.said = notes.said;
@@ -187,7 +197,7 @@ pub(crate) fn is_sound(root: &Dir, table: &Table) -> Result<bool, SnapshotError>
             || (row.written, row.attributes, row.size)
                 == (seen.stat.times.written.0, seen.stat.attributes, seen.stat.size);
         let security = security(dir, &seen).map_err(fail("read the security of", &seen.path))?;
-        if found != row.note || !same_basics || row.security.is_some_and(|s| s != security) {
+        if found != row.note || !same_basics || security.is_some_and(|now| row.security != Some(now)) {
             return Ok(false);
         }
     }

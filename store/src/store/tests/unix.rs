@@ -1,5 +1,7 @@
 //! What overlays, permissions and small file systems show.
 
+#![expect(clippy::disallowed_methods, reason = "tests start programs")]
+
 use super::*;
 
 #[test]

@@ -33,6 +33,7 @@ fn a_destination_is_found_whatever_its_case() {
     assert_eq!(tree["Program Files/App/Sub/y"], "b");
 }
 
+#[cfg(unix)]
 #[test]
 fn what_windows_cannot_have_is_refused() {
     for (file, part) in [
@@ -62,6 +63,7 @@ fn what_windows_cannot_have_is_refused() {
     Bench::new().in_context(&["d/a", "e/a"]).copy(&request(&["d", "e"], "/x/")).unwrap();
 }
 
+#[cfg(unix)]
 #[test]
 fn owner_and_mode_are_no_part_of_it() {
     let bench = Bench::new().in_context(&["d/x", "d/sub/"]);
@@ -73,6 +75,7 @@ fn owner_and_mode_are_no_part_of_it() {
     assert_ne!(bench.select(&linux).unwrap().digest(), key);
 }
 
+#[cfg(unix)]
 #[test]
 fn another_windows_image_is_read_whatever_the_case() {
     let bench = Bench::new().in_context(&[
@@ -133,4 +136,59 @@ fn archives_hold_what_windows_can_have() {
     assert!(unpack(&["a/aux.h"]).unwrap_err().contains("device"));
     assert!(unpack(&["a\\..\\b"]).unwrap_err().contains("'\\\\'"));
     assert!(unpack(&["C:/x"]).unwrap_err().contains("stream"));
+}
+
+/// What a machine with Windows itself does: names without case by the file system, paths with either separator.
+#[cfg(windows)]
+mod host {
+    use super::*;
+
+    #[test]
+    fn a_context_is_copied_with_its_times() {
+        let bench = Bench::new().in_context(&["src/Bin/a.dll", "src/b.txt", "src/obj/x", "src/empty/"]);
+        let old = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
+        let file = fs::File::options().write(true).open(bench.context().join("src/b.txt")).unwrap();
+        file.set_modified(old).unwrap();
+        drop(file);
+        let request = request(&["SRC"], "/app/");
+        let selection = bench.select_ignoring(&request, "src\\obj\n").unwrap();
+        let names: Vec<String> = selection
+            .entries()
+            .map(|(path, _)| crate::context::pattern::slashed(&path).into_owned())
+            .collect();
+        assert_eq!(names, ["src/Bin", "src/Bin/a.dll", "src/b.txt", "src/empty"]);
+        apply(&selection, &bench.image(), &no_names).unwrap();
+        let tree = bench.tree();
+        assert_eq!(tree["app/Bin/a.dll"], "src/Bin/a.dll");
+        assert_eq!(tree["app/empty"], "/");
+        assert_eq!(fs::metadata(bench.image().join("app/b.txt")).unwrap().modified().unwrap(), old);
+    }
+
+    #[test]
+    fn wildcards_know_no_case() {
+        let bench = Bench::new().in_context(&["One.TXT", "two.txt", "three.md"]);
+        bench.copy(&request(&["*.txt"], "/x/")).unwrap();
+        let tree = bench.tree();
+        assert_eq!(tree.keys().map(String::as_str).collect::<Vec<_>>(), ["x", "x/One.TXT", "x/two.txt"]);
+    }
+
+    #[test]
+    fn nothing_leads_out_of_the_context() {
+        let bench = Bench::new().in_context(&["a"]);
+        fs::write(bench.dir.path().join("outside"), "secret").unwrap();
+        for source in ["../outside", "a/../../outside", "/../outside"] {
+            let error = bench.copy(&request(&[source], "/x/")).unwrap_err();
+            assert!(matches!(error.kind, CopyErrorKind::NotFound { .. }), "{source}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_same_content_has_the_same_key_after_it_was_touched() {
+        let bench = Bench::new().in_context(&["d/x"]);
+        let key = bench.select(&request(&["d"], "/")).unwrap().digest();
+        fs::write(bench.context().join("d/x"), "d/x").unwrap();
+        assert_eq!(bench.select(&request(&["d"], "/")).unwrap().digest(), key);
+        fs::write(bench.context().join("d/x"), "other").unwrap();
+        assert_ne!(bench.select(&request(&["d"], "/")).unwrap().digest(), key);
+    }
 }
