@@ -59,7 +59,7 @@ fn a_full_disk_is_told_and_the_store_stays_usable() {
     let dir = tempfile::tempdir().unwrap();
     let own = if rustix::process::geteuid().is_root() { "-m" } else { "-Urm" };
     let script = r#"mount -t tmpfs -o size=8m tmpfs "$ORLOP_STORE_FULL" &&
-        exec "$0" --exact store::tests::child_on_a_full_disk --nocapture"#;
+        exec "$0" --exact store::tests::unix::child_on_a_full_disk --nocapture"#;
     let output = std::process::Command::new("unshare")
         .args([own, "sh", "-c", script])
         .arg(std::env::current_exe().unwrap())
