@@ -22,6 +22,7 @@ fn matches(pattern: &str, path: &str) -> bool {
         && wanted.iter().zip(&found).all(|(wanted, found)| match *wanted {
             "<hex>" => hex(found),
             "chain-<hex>" => found.strip_prefix("chain-").is_some_and(hex),
+            "windows-<hex>" => found.strip_prefix("windows-").is_some_and(hex),
             "<key>" => key(found),
             "<key>.lock" => found.strip_suffix(".lock").is_some_and(key),
             wanted => match wanted.split_once("<random>") {
@@ -67,6 +68,8 @@ fn the_document_describes_a_real_store() {
     let (image, blobs) = pulled(&["one", "two"]);
     import(&store, &image, &blobs);
     let made = store.layers().adopt(&[], layer_tar("f", b"made").as_slice()).unwrap();
+    let windows = store.layers().for_os(crate::LayerOs::Windows);
+    windows.adopt(&[], layer_tar("Files/f", b"made").as_slice()).unwrap();
     store.layer_blob(&[], &made.diff_id, crate::Compression::None).unwrap();
     std::fs::write(store.blobs().path(&image.id()), b"damaged").unwrap();
     store.check().unwrap();
