@@ -8,7 +8,7 @@ pub(crate) fn sizes(store: &Store, image: &Image) -> Vec<Option<u64>> {
     let known = |(index, layer): (usize, &orlop_store::ImageLayer)| {
         let below = diff_ids.get(..index).unwrap_or_default();
         // Only for show: a layer that cannot be looked at has no size to show.
-        let stored = || store.layers().facts(below, &layer.diff_id).ok().flatten().map(|facts| facts.size);
+        let stored = || store.layer_facts(below, &layer.diff_id).ok().flatten().map(|facts| facts.size);
         layer.size.or_else(stored)
     };
     image.layers().iter().enumerate().map(known).collect()

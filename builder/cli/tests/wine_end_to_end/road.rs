@@ -1,6 +1,10 @@
 //! The whole road once: a base from a registry, a Dockerfile of many steps, push, again, and Linux on the result.
 
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
 use orlop_fixtures::layout;
+use orlop_fixtures::sha256;
 use orlop_fixtures::test_env::TestEnv;
 use serde_json::Value;
 
@@ -50,16 +54,48 @@ fn an_image_built_on_windows_is_the_same_on_linux() {
 
     let there: Value =
         inspect(&wine.orlop(&["inspect", &wine.registry().name("app:1")]).run().success().stdout);
-    let here = on_linux(&wine, &id);
+    let (here, linux_files) = on_linux(&wine, &id);
     assert_eq!(there, here, "the same digests and the same config");
+
+    wine.context("Dockerfile", format!("FROM {}\n", wine.registry().name("app:1")));
+    let out = ["build", "--pull=never", "-o", r"type=local,dest=C:\outside\files", r"C:\context"];
+    wine.orlop(&out).run().success();
+    assert_eq!(files(&wine.on_c("outside/files")), linux_files, "the same files");
+    wine.assert_quiet();
 }
 
+/// Every path below a directory, with the content's digest where it is a file.
+fn files(root: &Path) -> BTreeMap<PathBuf, String> {
+    let mut out = BTreeMap::new();
+    let mut todo = vec![root.to_owned()];
+    while let Some(dir) = todo.pop() {
+        let entries =
+            std::fs::read_dir(&dir).unwrap_or_else(|e| panic!("cannot list `{}`: {e}", dir.display()));
+        for path in entries.flatten().map(|entry| entry.path()) {
+            let seen = if path.is_dir() {
+                todo.push(path.clone());
+                "a directory".to_owned()
+            } else {
+                sha256(
+                    &std::fs::read(&path).unwrap_or_else(|e| panic!("cannot read `{}`: {e}", path.display())),
+                )
+            };
+            out.insert(path.strip_prefix(root).unwrap_or(&path).to_owned(), seen);
+        }
+    }
+    out
+}
+
+/// What is said of an image, but for sizes: of a layer's tar where nobody has unpacked it yet.
 fn inspect(text: &str) -> Value {
-    serde_json::from_str(text).unwrap_or_else(|e| panic!("no JSON: {e}: {text}"))
+    let mut document: Value = serde_json::from_str(text).unwrap_or_else(|e| panic!("no JSON: {e}: {text}"));
+    document[0]["Size"].take();
+    document[0]["Layers"].as_array_mut().into_iter().flatten().for_each(|layer| drop(layer["Size"].take()));
+    document
 }
 
 /// Pulls the image with the Linux program, looks at its files, and gives what it says of the image.
-fn on_linux(wine: &Wine, id: &str) -> Value {
+fn on_linux(wine: &Wine, id: &str) -> (Value, BTreeMap<PathBuf, String>) {
     let env = TestEnv::new(env!("CARGO_BIN_EXE_orlop"));
     let name = wine.registry().name("app:1");
     let pulled = env.orlop(["pull", "--platform", "windows/amd64", &name]).run().success();
@@ -96,7 +132,7 @@ fn on_linux(wine: &Wine, id: &str) -> Value {
         assert!(!out.join(gone).exists(), "{gone}");
     }
     layers_are_of_windows(&env, &name, id);
-    inspect(&env.orlop(["inspect", &name]).run().success().stdout)
+    (inspect(&env.orlop(["inspect", &name]).run().success().stdout), files(&out))
 }
 
 /// The archive of the image by its own format: `Files/` and `Hives/`, and the config's words.
