@@ -22,6 +22,7 @@ pub(crate) struct Listed {
     pub(crate) pid: u32,
     pub(crate) parent: u32,
     pub(crate) name: String,
+    pub(crate) threads: u32,
 }
 
 /// A suspect as it is when it is asked.
@@ -204,6 +205,16 @@ impl<P: Processes> Guard<P> {
         if self.notes.len() < 100 {
             self.notes.push(note);
         }
+    }
+
+    /// These processes as the system lists them, for a message.
+    pub(crate) fn told(&self, ids: &[u32]) -> String {
+        let list = self.processes.list();
+        let one = |id: &u32| match list.iter().find(|listed| listed.pid == *id) {
+            Some(listed) => format!("`{}` (process {id}, {} threads)", listed.name, listed.threads),
+            None => format!("process {id}, which is not in the system's list"),
+        };
+        ids.iter().map(one).collect::<Vec<_>>().join(", ")
     }
 
     /// How many of the processes with these ids are not just the console's host, which every job has.

@@ -85,6 +85,7 @@ impl Processes for Machine {
                     pid: entry.th32ProcessID,
                     parent: entry.th32ParentProcessID,
                     name: String::from_utf16_lossy(&entry.szExeFile[..length]),
+                    threads: entry.cntThreads,
                 });
                 more = Process32NextW(list.as_raw_handle(), &mut entry);
             }

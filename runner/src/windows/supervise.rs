@@ -223,7 +223,7 @@ impl Running<'_> {
             }
             if since.elapsed() > DEADLINE {
                 let why = ended.err().map_or(String::new(), |failure| format!(" ({failure})"));
-                let what = format!("{} of its processes cannot be ended{why}: {ids:?}", ids.len());
+                let what = format!("cannot be ended{why}: {}", self.guard.told(&ids));
                 return Err(RunError::Survived { what });
             }
             follow.one(from, Duration::from_millis(5), &mut self.guard);

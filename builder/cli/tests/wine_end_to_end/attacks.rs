@@ -63,8 +63,25 @@ fn what_is_planted_is_kept_as_it_is_or_refused() {
     wine.fill();
     let secret = wine.on_c("outside/secret.txt");
     std::fs::write(&secret, "the builder's own").expect("a file outside");
-    attack(&wine, r"links planted C:\outside C:\outside\secret.txt");
-    attack(&wine, r"streams hidden.txt");
-    wine.assert_quiet();
-    assert_eq!(std::fs::read_to_string(&secret).expect("still there"), "the builder's own");
+    // Wine makes hard links alone, and those are files like any other: the link's content is the step's to read.
+    for (words, named) in [
+        (r"links planted C:\outside C:\outside\secret.txt", "planted"),
+        (r"streams hidden.txt", "hidden"),
+        (r"names strange", "strange"),
+    ] {
+        let dockerfile = format!("{FROM}RUN attack.exe {words} & exit 0\nRUN echo next\n");
+        let run = wine.build(&dockerfile, "x:1").run();
+        assert!(run.stderr.contains("attack "), "{run}");
+        if !run.status.success() {
+            assert!(run.stderr.contains("error: "), "{run}");
+            let cause = run.stderr.lines().find(|line| line.starts_with("Caused by: ")).unwrap_or_default();
+            assert!(cause.contains(named), "the refusal names what it cannot keep: {run}");
+        }
+        wine.assert_quiet();
+        wine.orlop(&["store", "check"]).run().success();
+        assert_eq!(std::fs::read_to_string(&secret).expect("still there"), "the builder's own");
+    }
+    // Whatever names there were, nothing of them is left half-made.
+    wine.build(&format!("{FROM}RUN echo fine\n"), "x:1").run().success();
+    assert_eq!(wine.half_made(), Vec::<String>::new());
 }

@@ -13,7 +13,7 @@ fn a_step_that_fails_ends_the_build_with_its_code() {
     wine.fill();
     let dockerfile =
         format!("{FROM}RUN echo kept> kept.txt\nRUN [\"load.exe\", \"exit\", \"7\"]\nRUN echo never\n");
-    let run = wine.build(&dockerfile, "x:1").run().code(1).says("exit code 7").never_says("echo never> ");
+    let run = wine.build(&dockerfile, "x:1").run().code(1).says("exit code: 7").never_says("echo never> ");
     assert!(run.stderr.contains("Dockerfile:4"), "{run}");
     wine.assert_quiet();
     // What came before the failure is kept.

@@ -20,7 +20,7 @@ struct Machine {
 
 impl Machine {
     fn add(&self, pid: u32, parent: u32, created: Moment, inside: bool) {
-        let listed = Listed { pid, parent, name: format!("p{pid}.exe") };
+        let listed = Listed { pid, parent, name: format!("p{pid}.exe"), threads: 1 };
         let asked = Asked { created, inside, carries_sid: None, young: false, ended: false };
         self.all.borrow_mut().push(Fake { listed, asked, adoptable: true, killable: true });
     }
