@@ -12,6 +12,10 @@
 //! | `windows_images.rs` | images for Windows, built here from stages without RUN |
 //! | `rootless.rs` | all of it without privileges |
 //! | `messages/` | every message with its exit code; `ORLOP_UPDATE=1` writes them anew |
+//!
+//! The Windows program's own are in `wine_end_to_end/`.
+
+#![cfg(target_os = "linux")]
 
 mod bad_input;
 mod build;
