@@ -291,6 +291,9 @@ impl Error {
             _ if self.kind() == ErrorKind::Busy => {
                 Some("another orlop is writing to this store: try again".to_owned())
             }
+            Self::Io { source, action: "open", .. } if source.kind() == io::ErrorKind::NotADirectory => {
+                Some("a store is a directory: name another place with `--root DIR`".to_owned())
+            }
             Self::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
                 Some("the store belongs to another user: choose one of your own with `--root DIR`".to_owned())
             }

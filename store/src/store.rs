@@ -126,6 +126,9 @@ impl Store {
     /// [`Error::UnknownFormat`] for a store of another version, [`Error::Invalid`] for a directory that holds
     /// something else, and whatever the file system says.
     pub fn open(root: &Path, options: &StoreOptions) -> Result<Self> {
+        if root.exists() && !root.is_dir() {
+            return Err(Error::io("open", root)(std::io::ErrorKind::NotADirectory.into()));
+        }
         make_private(root).map_err(Error::io("make", root))?;
         let root = std::fs::canonicalize(root).map_err(Error::io("open", root))?;
         format::claim(&root)?;

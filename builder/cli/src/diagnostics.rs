@@ -113,11 +113,6 @@ impl Failure {
         failure
     }
 
-    /// Adds the causes of `error` to a failure that says what `error` says.
-    pub(crate) fn of(failure: Self, error: &dyn Error) -> Self {
-        failure.because(error)
-    }
-
     /// Adds what to type next.
     pub(crate) fn with_hint(mut self, hint: impl Into<Option<String>>) -> Self {
         self.0.hint = hint.into().or(self.0.hint);
@@ -125,7 +120,7 @@ impl Failure {
     }
 
     /// Adds the causes of `error`, not `error` itself.
-    fn because(mut self, error: &dyn Error) -> Self {
+    pub(crate) fn because(mut self, error: &dyn Error) -> Self {
         let mut source = error.source();
         while let Some(cause) = source {
             let text = cause.to_string();

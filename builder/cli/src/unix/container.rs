@@ -13,6 +13,6 @@ pub(crate) fn check() -> Result<(), Failure> {
 /// Whom the command runs as, by the names in the image.
 pub(crate) fn set_user(spec: &mut RunSpec, user: &str) -> Result<(), Failure> {
     spec.user = user::resolve(&spec.root, user)
-        .map_err(|error| Failure::of(Failure::user(error.to_string()), &error).with_hint(error.hint()))?;
+        .map_err(|error| Failure::user(error.to_string()).because(&error).with_hint(error.hint()))?;
     Ok(())
 }

@@ -38,7 +38,7 @@ fn as_user() -> Result<Host, Failure> {
         ..RootlessOptions::default()
     };
     let report = rootless::enter(&options)
-        .map_err(|error| Failure::of(Failure::internal(error.to_string()), &error).with_hint(error.hint()))?;
+        .map_err(|error| Failure::internal(error.to_string()).because(&error).with_hint(error.hint()))?;
     let (ownership, note) = match report.single {
         None => (Ownership::Keep, None),
         Some(why) => {
