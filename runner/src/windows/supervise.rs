@@ -153,10 +153,11 @@ impl Running<'_> {
             if look <= now {
                 // What cannot be had now is tried again, and an error at the end.
                 let _ = self.guard.sweep(false);
-                look = now + INTERVAL;
+                // Where there are many processes a look takes long: what happens meanwhile has to be taken too.
+                look = Instant::now() + INTERVAL.max(now.elapsed() * 4);
             }
             let watched = self.watch.cpu_time.is_some() || self.watch.processes.is_some() || killed.is_some();
-            let mut time = (look - now).min(if watched { WATCH } else { LONG });
+            let mut time = look.saturating_duration_since(now).min(if watched { WATCH } else { LONG });
             if let Some(deadline) = deadline.filter(|_| killed.is_none()) {
                 time = time.min(deadline.saturating_duration_since(now));
             }
