@@ -104,6 +104,11 @@ fn environment(process: &OwnedHandle) -> Option<Vec<u16>> {
     (units.len() > 1).then_some(units)
 }
 
+/// Whether it has got as far as to have an environment block.
+pub(super) fn has_block(process: &OwnedHandle) -> bool {
+    block(process).is_some()
+}
+
 /// The address of its environment block.
 fn block(process: &OwnedHandle) -> Option<usize> {
     type Query = unsafe extern "system" fn(*mut c_void, u32, *mut c_void, u32, *mut u32) -> i32;

@@ -131,7 +131,7 @@ impl Processes for Machine {
 
     fn kill(&self, process: &Opened) -> bool {
         // SAFETY: an open process.
-        unsafe { TerminateProcess(process.0.as_raw_handle(), super::supervise::KILLED) };
+        unsafe { TerminateProcess(process.0.as_raw_handle(), super::ending::KILLED) };
         wait(process.0.as_handle(), Some(std::time::Duration::from_secs(5))).unwrap_or(false)
     }
 

@@ -9,6 +9,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use super::console::{Guard, INTERVAL, Stray};
+use super::ending;
 use super::events::{Events, Message, Port};
 use super::identity::{Failure, Prepared};
 use super::job::{Job, JobCalls};
@@ -18,8 +19,6 @@ use super::process::{Process, wait};
 use super::strangers::Machine;
 use crate::{CancelToken, JobEventKind, LimitHit, OutputSink, RunError, Stream};
 
-/// The exit code of what is ended from outside: what a shell shows for a killed command.
-pub(super) const KILLED: u32 = 137;
 /// How long a job may take to be empty once it is terminated, and its pipes to close after that.
 const DEADLINE: Duration = Duration::from_secs(10);
 /// How long the end of a job waits for processes of the machine that are too young to be told from the job's.
@@ -145,7 +144,7 @@ impl Running<'_> {
             }
             if let Some(since) = killed {
                 // Again at each turn: a process that is being made may have been missed.
-                let _ = self.job.terminate(KILLED);
+                let _ = ending::turn(self.job, since);
                 if since.elapsed() > DEADLINE {
                     return Err(RunError::Survived { what: "its first process cannot be ended".into() });
                 }
@@ -208,7 +207,7 @@ impl Running<'_> {
     ) -> Result<(), RunError> {
         let mut unlisted = None;
         loop {
-            let ended = self.job.terminate(KILLED);
+            let ended = ending::turn(self.job, since);
             let counters =
                 self.job.counters().map_err(|failure| failed("ask whether the job is empty", &failure))?;
             if counters.active == 0 {
