@@ -3,6 +3,7 @@
 //! The job ends when its first process does. Then it is terminated until it is empty, what may have left it is
 //! looked for once more, and its pipes have to close: only then may anybody look at its root.
 
+use std::collections::BTreeSet;
 use std::os::windows::io::{AsHandle, OwnedHandle};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -103,6 +104,9 @@ impl Running<'_> {
         // Where the channel is full the loop is awake and asks the token itself.
         let _subscription = cancel.subscribe(move || drop(wake.try_send(Happened::Cancelled)));
         drop(to);
+        // With those that were started for this job.
+        (self.prepared.claim_threads(&[], &mut BTreeSet::new()))
+            .map_err(|failure| failed("close orlop's threads to the job", &failure))?;
         self.process.resume().map_err(|failure| failed("run the job's first process", &failure))?;
         let (job, prepared) = (Arc::clone(self.job), self.prepared);
         let mut follow = Follow { events, sink, open: 2, empty: false, ended: false, job, prepared };
@@ -126,6 +130,7 @@ impl Running<'_> {
         let mut look = Instant::now();
         let mut killed: Option<Instant> = None;
         let mut cancelled = false;
+        let mut threads = BTreeSet::new();
         while !follow.ended {
             let now = Instant::now();
             if killed.is_none() {
@@ -152,6 +157,7 @@ impl Running<'_> {
             if look <= now {
                 // What cannot be had now is tried again, and an error at the end.
                 let _ = self.guard.sweep(false);
+                let _ = self.prepared.claim_threads(&self.job.ids().unwrap_or_default(), &mut threads);
                 // Where there are many processes a look takes long: what happens meanwhile has to be taken too.
                 look = Instant::now() + INTERVAL.max(now.elapsed() * 4);
             }
