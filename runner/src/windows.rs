@@ -19,6 +19,7 @@ mod events;
 mod identity;
 mod job;
 mod junction;
+mod keeper;
 mod library;
 mod limits;
 mod marks;
@@ -39,6 +40,7 @@ mod supervise;
 mod times;
 mod view;
 
+use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -50,6 +52,7 @@ use crate::{CancelToken, HostReport, OutputSink, RunError, RunReport, RunSpec, R
 pub struct WindowsRunner {
     scratch: PathBuf,
     calls: Arc<dyn identity::Calls>,
+    keepers: keeper::Keepers,
 }
 
 impl Default for WindowsRunner {
@@ -66,7 +69,15 @@ impl WindowsRunner {
 
     /// A runner whose jobs have their temporary files in directories of their own below `scratch`.
     pub fn with_scratch(scratch: impl Into<PathBuf>) -> Self {
-        Self { scratch: scratch.into(), calls: Arc::new(identity::Windows) }
+        let keepers = keeper::Keepers::default();
+        Self { scratch: scratch.into(), calls: Arc::new(identity::Windows), keepers }
+    }
+
+    /// The same with a second process, started with the first job, that ends what is left of the jobs when this
+    /// process dies. `program` calls [`keep`] when it is given `arguments`. Without one the system alone ends them.
+    #[must_use]
+    pub fn with_keeper(self, program: PathBuf, arguments: Vec<OsString>) -> Self {
+        Self { keepers: keeper::Keepers::new(program, arguments), ..self }
     }
 
     /// Removes what commands left behind that were killed: directories for temporary files and AppContainer
@@ -87,8 +98,14 @@ impl Runner for WindowsRunner {
         output: &mut dyn OutputSink,
         cancel: &CancelToken,
     ) -> Result<RunReport, RunError> {
-        step::run(spec, &self.scratch, &self.calls, output, cancel)
+        step::run(spec, &self.scratch, &self.calls, &self.keepers, output, cancel)
     }
+}
+
+/// What the second process does that [`WindowsRunner::with_keeper`] starts, until `input`, which is its standard input,
+/// ends.
+pub fn keep(input: &mut dyn io::Read) {
+    keeper::serve(input);
 }
 
 /// The host's Windows directory and its `System32`.

@@ -14,7 +14,7 @@ use crate::diagnostics::Failure;
 use crate::global::{Global, StorageDriver};
 use crate::progress::{Display, Mode};
 use crate::startup::Host;
-use crate::system::{HostRunner, interrupt};
+use crate::system::{self, HostRunner, interrupt};
 use crate::{config, quantity};
 
 /// The flags of every command, and the machine.
@@ -63,7 +63,7 @@ impl App {
             told.event(Event::Warning { text: waiting(retry), span: None, hint: None })
         });
         let client = Client::new(config::client(&self.global, on_retry)?)?;
-        Ok(Session { store, client, runner: HostRunner::new(), display, cancel, interrupted })
+        Ok(Session { store, client, runner: system::runner(), display, cancel, interrupted })
     }
 }
 

@@ -8,3 +8,8 @@ pub(crate) mod places;
 pub(crate) mod startup;
 
 pub(crate) use orlop_runner::linux::LinuxRunner as HostRunner;
+
+/// The runner of this program.
+pub(crate) fn runner() -> HostRunner {
+    HostRunner::new()
+}

@@ -47,6 +47,7 @@ use std::sync::Arc;
 pub(crate) use calls::{Calls, Failure, Kept, Station, System, TokenFacts, TokenPlan};
 pub(crate) use system::Windows;
 
+use super::keeper;
 use super::security::{GENERIC_ALL, SecurityDescriptor, Sid};
 use crate::{Account, Confinement, Isolation, Mitigation, Network, RunError};
 
@@ -97,8 +98,10 @@ pub(crate) struct Prepared {
     pub(crate) process_security: SecurityDescriptor,
     /// Security of the job's threads.
     pub(crate) thread_security: SecurityDescriptor,
-    /// Security of the builder's threads, where the step could open them otherwise.
-    builder_threads: Option<SecurityDescriptor>,
+    /// Security of the builder and of the builder's threads.
+    builder: [SecurityDescriptor; 2],
+    /// Whether each of those threads needs it: the step could open them otherwise.
+    claims_threads: bool,
     /// The value of `PROC_THREAD_ATTRIBUTE_MITIGATION_POLICY`; zero is none.
     pub(crate) mitigation: u64,
     /// The SID that only this step has: the container's or the restricting one.
@@ -169,7 +172,8 @@ impl Prepared {
             inherit: Vec::new(),
             thread_security: process_security.clone(),
             process_security,
-            builder_threads: None,
+            builder: [SecurityDescriptor::default(), SecurityDescriptor::default()],
+            claims_threads: false,
             mitigation: super::mitigation::value(asked.mitigations),
             sid: step,
             lines,
@@ -248,6 +252,12 @@ impl Prepared {
         }
     }
 
+    /// Who may open a process beside the builder that works for it.
+    pub(crate) fn keeper(&self) -> keeper::Admitted<'_> {
+        let [process, thread] = &self.builder;
+        keeper::Admitted { process, thread }
+    }
+
     /// Closes the builder's threads to the step, and those of the job's processes to other steps, where lists that
     /// threads are born with do not. New ones come all the time, so that it is done again and again; `done` are the
     /// job's threads that had their turn.
@@ -255,10 +265,12 @@ impl Prepared {
     /// # Errors
     /// What failed for a thread of the builder.
     pub(crate) fn claim_threads(&self, members: &[u32], done: &mut BTreeSet<u32>) -> Result<(), Failure> {
-        let Some(builder) = &self.builder_threads else { return Ok(()) };
+        if !self.claims_threads {
+            return Ok(());
+        }
         let mut owners: BTreeMap<u32, &SecurityDescriptor> =
             members.iter().map(|pid| (*pid, &self.thread_security)).collect();
-        owners.insert(std::process::id(), builder);
+        owners.insert(std::process::id(), &self.builder[1]);
         self.calls.protect_threads(&owners, done)
     }
 

@@ -6,7 +6,7 @@
 #![expect(unsafe_code, reason = "the job's information comes and goes as plain structures")]
 
 use std::fmt;
-use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, FromRawHandle, OwnedHandle};
+use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, FromRawHandle, OwnedHandle, RawHandle};
 use std::ptr::{null, null_mut};
 use std::time::Duration;
 
@@ -122,6 +122,15 @@ impl Job {
             }
             Ok(Self(OwnedHandle::from_raw_handle(job)))
         }
+    }
+
+    /// A job that somebody else made.
+    ///
+    /// # Safety
+    /// `handle` is a job's, open in this process and nobody else's to close.
+    pub(crate) unsafe fn from_raw(handle: RawHandle) -> Self {
+        // SAFETY: the caller answers for it.
+        Self(unsafe { OwnedHandle::from_raw_handle(handle) })
     }
 
     /// Sends the job's messages to `port` with `key`. Before its first process, or the first messages are lost.

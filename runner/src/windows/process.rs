@@ -78,7 +78,7 @@ impl fmt::Debug for Process {
 
 /// Handles are made inheritable for the moment of the call only, and one call at a time: what another thread starts
 /// meanwhile must not get them.
-static STARTING: Mutex<()> = Mutex::new(());
+pub(super) static STARTING: Mutex<()> = Mutex::new(());
 
 /// Starts it suspended and in the job.
 ///
@@ -234,10 +234,10 @@ fn words(bytes: &[u8]) -> Vec<u32> {
 
 /// Handles that are inherited while this lives.
 #[derive(Debug)]
-struct Inheritable<'a>(&'a [HANDLE]);
+pub(super) struct Inheritable<'a>(&'a [HANDLE]);
 
 impl<'a> Inheritable<'a> {
-    fn new(handles: &'a [HANDLE]) -> Result<Self, Failure> {
+    pub(super) fn new(handles: &'a [HANDLE]) -> Result<Self, Failure> {
         let inheritable = Self(handles);
         for handle in handles {
             // SAFETY: an open handle.
@@ -260,10 +260,10 @@ impl Drop for Inheritable<'_> {
 
 /// `PROC_THREAD_ATTRIBUTE_…` with their values.
 #[derive(Debug)]
-struct Attributes(Vec<usize>);
+pub(super) struct Attributes(Vec<usize>);
 
 impl Attributes {
-    fn new(count: u32) -> Result<Self, Failure> {
+    pub(super) fn new(count: u32) -> Result<Self, Failure> {
         let mut size = 0;
         // SAFETY: asks for the size, then initialises as many bytes.
         unsafe {
@@ -285,7 +285,7 @@ impl Attributes {
 
     /// # Safety
     /// `values` outlive the list and are what the attribute takes.
-    unsafe fn add_all<T>(&mut self, attribute: u32, values: &[T]) -> Result<(), Failure> {
+    pub(super) unsafe fn add_all<T>(&mut self, attribute: u32, values: &[T]) -> Result<(), Failure> {
         let (list, value, size) = (self.list(), values.as_ptr().cast(), size_of_val(values));
         // SAFETY: an initialised list; the caller answers for the value.
         let done = unsafe {
@@ -294,7 +294,7 @@ impl Attributes {
         if done == 0 { Err(Failure::last("UpdateProcThreadAttribute")) } else { Ok(()) }
     }
 
-    fn list(&self) -> LPPROC_THREAD_ATTRIBUTE_LIST {
+    pub(super) fn list(&self) -> LPPROC_THREAD_ATTRIBUTE_LIST {
         self.0.as_ptr().cast_mut().cast()
     }
 }

@@ -13,6 +13,7 @@ use super::environment::{self, Places};
 use super::events::Port;
 use super::identity::{self, Calls, Failure, Prepared};
 use super::job::{self, Job};
+use super::keeper::Keepers;
 use super::library::wide;
 use super::limits::{self, Applied, Host};
 use super::placements::Placements;
@@ -34,6 +35,7 @@ pub(super) fn run(
     spec: &RunSpec,
     scratch: &Path,
     calls: &Arc<dyn Calls>,
+    keepers: &Keepers,
     sink: &mut dyn OutputSink,
     cancel: &CancelToken,
 ) -> Result<RunReport, RunError> {
@@ -48,7 +50,9 @@ pub(super) fn run(
     placements.place(&spec.mounts)?;
     let view = View::new(spec, &root, private.path(), &mut placements)?;
     let outcome = match program::find(spec, &view.search(&root))? {
-        Ok(program) => start(spec, &root, &private, &placements, &view, program, calls, sink, cancel),
+        Ok(program) => {
+            start(spec, &root, &private, &placements, &view, program, calls, keepers, sink, cancel)
+        }
         Err(refused) => Ok(not_run(&refused, Vec::new(), sink)),
     };
     // Whatever came of it: the root is the caller's again, or an error says that it is not.
@@ -214,6 +218,7 @@ fn start(
     view: &View,
     program: Program,
     calls: &Arc<dyn Calls>,
+    keepers: &Keepers,
     sink: &mut dyn OutputSink,
     cancel: &CancelToken,
 ) -> Result<RunReport, RunError> {
@@ -235,6 +240,12 @@ fn start(
         isolation: &spec.isolation,
     };
     let prepared = confined(Prepared::new(&asked, Arc::clone(calls)), spec, &lines)?;
+    let (held, unheld) = match keepers.hold(&job, prepared.keeper()) {
+        Ok(held) => (Some(held), None),
+        Err(error) => {
+            (None, Some(format!("no process could be started that ends the job should orlop die: {error}")))
+        }
+    };
     let stdin = pipes::stdin(&spec.stdin)?;
     let (stdout, their_stdout) = pipes::pipe().map_err(setup("make a pipe"))?;
     let (stderr, their_stderr) = pipes::pipe().map_err(setup("make a pipe"))?;
@@ -274,7 +285,9 @@ fn start(
     let wall = spec.limits.wall;
     let prepared = &prepared;
     let running = Running { job: &job, process, port, stdout, stderr, guard, watch, wall, started, prepared };
-    let end = running.supervise(sink, cancel)?;
+    let mut end = running.supervise(sink, cancel)?;
+    drop(held);
+    end.notes.extend(unheld);
     Ok(report(spec, end, &job, started.elapsed(), lines))
 }
 

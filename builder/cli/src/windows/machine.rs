@@ -24,6 +24,9 @@ use crate::table;
 /// The word that makes this program a step of its own self-test. It names no command that people call.
 pub(crate) const CHILD: &str = "self-test-step";
 
+/// The word that makes this program the keeper of another one's jobs.
+pub(crate) const KEEPER: &str = "job-keeper";
+
 /// Version and build.
 pub(crate) fn system() -> String {
     // SAFETY: a plain structure that says its size.
@@ -103,9 +106,14 @@ pub(crate) fn self_test(app: &App, json: bool) -> Result<(), Failure> {
     .with_hint("please send us the table".to_owned()))
 }
 
-/// What this program does as a step of its own self-test, where the arguments say that it is one.
+/// What this program does as a step of its own self-test, or as the keeper of its own jobs, where the arguments say
+/// that it is one.
 pub(crate) fn as_step() -> Option<i32> {
     let words: Vec<OsString> = std::env::args_os().skip(1).collect();
     let (first, rest) = words.split_first()?;
+    if first == KEEPER {
+        orlop_runner::windows::keep(&mut std::io::stdin().lock());
+        return Some(0);
+    }
     (first == CHILD).then(|| selftest::child(rest, &HostRunner::new(), &mut std::io::stdout()))
 }

@@ -157,10 +157,10 @@ impl Prepared {
         });
 
         let asked = "this process and its threads cannot be opened, nor named as a parent, by the step";
-        let wanted = builder(own, &self.sid, second_check, admitted, PROCESS_HARMLESS);
-        if admitted.apart && !second_check {
-            self.builder_threads = Some(builder(own, &self.sid, second_check, admitted, THREAD_HARMLESS));
-        }
+        self.builder = [PROCESS_HARMLESS, THREAD_HARMLESS]
+            .map(|harmless| builder(own, &self.sid, second_check, admitted, harmless));
+        let wanted = self.builder[0].clone();
+        self.claims_threads = admitted.apart && !second_check;
         let open =
             |why: String| Confinement::lesser("builder-access", asked, "open to the user's processes", why);
         self.lines.push(match admitted.apart {
@@ -170,7 +170,7 @@ impl Prepared {
                     match self.claim_threads(&[], &mut BTreeSet::new()) {
                         Ok(()) => Confinement::full("builder-access", asked),
                         Err(failure) => {
-                            self.builder_threads = None;
+                            self.claims_threads = false;
                             open(format!("its threads keep another access list: {failure}"))
                         }
                     }
