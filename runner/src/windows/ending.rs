@@ -17,34 +17,77 @@ use windows_sys::Win32::System::Threading::{
 
 use super::identity::Failure;
 use super::job::{Job, JobCalls};
-use super::marks;
 use super::process::wait;
+use super::{marks, strangers};
 
 /// The exit code of what is ended from outside: what a shell shows for a killed command.
 pub(super) const KILLED: u32 = 137;
 /// How long those on the way are waited for. A machine under load takes a second for a few hundred of them.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// One turn of ending a job, to be repeated until it is empty. `since` is when the first one was.
-///
-/// # Errors
-/// The call that failed, where nothing was ended.
-pub(super) fn turn(job: &Job, since: Instant) -> Result<(), Failure> {
-    if since.elapsed() < PATIENCE && one_by_one(job) > 0 {
-        return Ok(());
-    }
-    job.terminate(KILLED)
+/// How long a job has to have nobody in the system's list to be empty although it counts somebody.
+const UNLISTED: Duration = Duration::from_millis(500);
+
+/// A job that is being ended.
+#[derive(Debug)]
+pub(super) struct Ending<'a> {
+    job: &'a Job,
+    since: Instant,
+    unlisted: Option<Instant>,
+    /// Why the last call to end the whole job did not, if it failed.
+    pub(super) failed: Option<Failure>,
 }
 
-/// Ends the processes that have spoken. Returns how many have not.
-fn one_by_one(job: &Job) -> usize {
-    let mut on_the_way = 0;
+impl<'a> Ending<'a> {
+    /// Nothing is done before the first turn.
+    pub(super) fn new(job: &'a Job) -> Self {
+        Self { job, since: Instant::now(), unlisted: None, failed: None }
+    }
+
+    /// One turn, to be repeated until nobody is left. Returns the ids of those who are, or nothing when it is done.
+    ///
+    /// # Errors
+    /// The job cannot be asked.
+    pub(super) fn turn(&mut self) -> Result<Option<Vec<u32>>, Failure> {
+        let turn = one_by_one(self.job);
+        if turn.on_the_way == 0 || self.since.elapsed() > PATIENCE {
+            self.failed = self.job.terminate(KILLED).err();
+        }
+        if self.job.counters()?.active == 0 {
+            return Ok(None);
+        }
+        // Wine goes on counting a process whose maker was ended before it had a thread, and some that are in no list
+        // either. Real or not: what can run is in the system's list.
+        self.unlisted = match turn.listed {
+            true => None,
+            false => self.unlisted.or(Some(Instant::now())),
+        };
+        if self.unlisted.is_some_and(|since| since.elapsed() > UNLISTED) {
+            return Ok(None);
+        }
+        self.job.ids().map(Some)
+    }
+}
+
+#[derive(Debug, Default)]
+struct Turn {
+    /// Those that have not spoken yet.
+    on_the_way: usize,
+    /// Whether there was anybody who can run.
+    listed: bool,
+}
+
+/// Ends the processes that have spoken.
+fn one_by_one(job: &Job) -> Turn {
+    let mut turn = Turn::default();
+    let mut silent = Vec::new();
     for pid in job.ids().unwrap_or_default() {
         let access = PROCESS_TERMINATE | PROCESS_QUERY_INFORMATION | PROCESS_SYNCHRONIZE;
         // SAFETY: plain values; the handle is ours.
         let process = unsafe {
             let process = OpenProcess(access, 0, pid);
             if process.is_null() {
+                silent.push(pid);
                 continue;
             }
             OwnedHandle::from_raw_handle(process)
@@ -54,13 +97,19 @@ fn one_by_one(job: &Job) -> usize {
             continue;
         }
         if marks::has_block(&process) {
+            turn.listed = true;
             // SAFETY: an open process; it may have ended meanwhile.
             unsafe { TerminateProcess(process.as_raw_handle(), KILLED) };
         } else if !wait(process.as_handle(), Some(Duration::ZERO)).unwrap_or(true) {
-            on_the_way += 1;
+            silent.push(pid);
         }
     }
-    on_the_way
+    if !silent.is_empty() {
+        let all = strangers::list();
+        turn.on_the_way = silent.iter().filter(|pid| all.iter().any(|listed| listed.pid == **pid)).count();
+        turn.listed |= turn.on_the_way > 0;
+    }
+    turn
 }
 
 #[cfg(test)]
@@ -83,11 +132,11 @@ mod tests {
         };
         let (mut inside, mut outside): (Vec<_>, _) = ((0..4).map(|_| start()).collect(), start());
         inside.iter().try_for_each(|child| job.assign(child.as_handle())).expect("put into the job");
-        let since = Instant::now();
-        while job.counters().expect("counters").active > 0 {
-            assert!(since.elapsed() < Duration::from_secs(20), "{:?} are left", job.ids());
-            turn(&job, since).expect("ended");
+        let (since, mut ending) = (Instant::now(), Ending::new(&job));
+        while let Some(left) = ending.turn().expect("it can be asked") {
+            assert!(since.elapsed() < Duration::from_secs(20), "{left:?} are left");
         }
+        assert_eq!(job.counters().expect("counters").active, 0);
         let codes: Vec<_> = inside.iter_mut().map(|child| child.wait().expect("ended").code()).collect();
         assert_eq!(codes, [Some(KILLED as i32); 4]);
         assert_eq!(outside.try_wait().expect("it is ours"), None);

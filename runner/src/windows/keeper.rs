@@ -24,17 +24,16 @@ use windows_sys::Win32::System::Threading::{
     STARTUPINFOEXW,
 };
 
+use super::ending::Ending;
 use super::identity::object;
-use super::job::{Job, JobCalls};
+use super::job::Job;
 use super::library::wide;
 use super::process::{Attributes, Inheritable, STARTING, wait};
 use super::security::SecurityDescriptor;
-use super::{command_line, directories, ending, pipes};
+use super::{command_line, directories, pipes};
 
 /// How long the keeper works on jobs that will not be empty.
 const DEADLINE: Duration = Duration::from_secs(30);
-/// How long a job has to list no process to be empty although it counts one.
-const UNLISTED: Duration = Duration::from_millis(500);
 /// How long a builder that is done waits for its keeper to be gone.
 const FAREWELL: Duration = Duration::from_secs(2);
 const TAKE: u8 = b'+';
@@ -223,24 +222,16 @@ pub(super) fn serve(input: &mut dyn Read) {
             _ => break,
         }
     }
-    end(jobs.into_iter().map(|(_, job)| job).collect());
+    let jobs: Vec<Job> = jobs.into_iter().map(|(_, job)| job).collect();
+    end(&jobs);
 }
 
-fn end(mut jobs: Vec<Job>) {
+fn end(jobs: &[Job]) {
     let since = Instant::now();
-    let mut listed = Instant::now();
-    while !jobs.is_empty() && since.elapsed() < DEADLINE {
-        jobs.retain(|job| {
-            // What cannot be done is tried again; closing the handle is left in the end.
-            let _ = ending::turn(job, since);
-            if job.ids().is_ok_and(|ids| !ids.is_empty()) {
-                listed = Instant::now();
-            }
-            job.counters().is_ok_and(|counters| counters.active > 0)
-        });
-        if listed.elapsed() > UNLISTED {
-            break;
-        }
+    let mut left: Vec<Ending<'_>> = jobs.iter().map(Ending::new).collect();
+    while !left.is_empty() && since.elapsed() < DEADLINE {
+        // What cannot be done is tried again; in the end the last handle is closed.
+        left.retain_mut(|ending| !matches!(ending.turn(), Ok(None)));
         std::thread::sleep(Duration::from_millis(5));
     }
 }

@@ -54,34 +54,38 @@ fn moment(time: FILETIME) -> Moment {
 /// How old a process is that has an environment, if it ever gets one.
 const GROWN: Moment = 20_000_000;
 
+/// All processes of the machine.
+pub(super) fn list() -> Vec<Listed> {
+    let mut all = Vec::new();
+    // SAFETY: the structure says its size; the handle is ours and closed.
+    unsafe {
+        let list = CreateToolhelp32Snapshot(TH32CS_SNAPPROCESS, 0);
+        if list == INVALID_HANDLE_VALUE {
+            return all;
+        }
+        let list = OwnedHandle::from_raw_handle(list);
+        let dw_size = size_of::<PROCESSENTRY32W>() as u32;
+        let mut entry = PROCESSENTRY32W { dwSize: dw_size, ..Default::default() };
+        let mut more = Process32FirstW(list.as_raw_handle(), &mut entry);
+        while more != 0 {
+            let length = entry.szExeFile.iter().position(|&unit| unit == 0).unwrap_or(entry.szExeFile.len());
+            all.push(Listed {
+                pid: entry.th32ProcessID,
+                parent: entry.th32ParentProcessID,
+                name: String::from_utf16_lossy(&entry.szExeFile[..length]),
+                threads: entry.cntThreads,
+            });
+            more = Process32NextW(list.as_raw_handle(), &mut entry);
+        }
+    }
+    all
+}
+
 impl Processes for Machine {
     type Opened = Opened;
 
     fn list(&self) -> Vec<Listed> {
-        let mut all = Vec::new();
-        // SAFETY: the structure says its size; the handle is ours and closed.
-        unsafe {
-            let list = CreateToolhelp32Snapshot(TH32CS_SNAPPROCESS, 0);
-            if list == INVALID_HANDLE_VALUE {
-                return all;
-            }
-            let list = OwnedHandle::from_raw_handle(list);
-            let dw_size = size_of::<PROCESSENTRY32W>() as u32;
-            let mut entry = PROCESSENTRY32W { dwSize: dw_size, ..Default::default() };
-            let mut more = Process32FirstW(list.as_raw_handle(), &mut entry);
-            while more != 0 {
-                let length =
-                    entry.szExeFile.iter().position(|&unit| unit == 0).unwrap_or(entry.szExeFile.len());
-                all.push(Listed {
-                    pid: entry.th32ProcessID,
-                    parent: entry.th32ParentProcessID,
-                    name: String::from_utf16_lossy(&entry.szExeFile[..length]),
-                    threads: entry.cntThreads,
-                });
-                more = Process32NextW(list.as_raw_handle(), &mut entry);
-            }
-        }
-        all
+        list()
     }
 
     fn members(&self) -> Vec<u32> {

@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use super::console::{Guard, INTERVAL, Stray};
-use super::ending;
+use super::ending::Ending;
 use super::events::{Events, Message, Port};
 use super::identity::{Failure, Prepared};
 use super::job::{Job, JobCalls};
@@ -24,8 +24,6 @@ use crate::{CancelToken, JobEventKind, LimitHit, OutputSink, RunError, Stream};
 const DEADLINE: Duration = Duration::from_secs(10);
 /// How long the end of a job waits for processes of the machine that are too young to be told from the job's.
 const GROWN: Duration = Duration::from_secs(3);
-/// How long a job has to list no process to be empty although it counts one.
-const UNLISTED: Duration = Duration::from_millis(500);
 /// How often limits are looked at that the system does not enforce.
 const WATCH: Duration = Duration::from_millis(25);
 /// Nothing to wait for but events.
@@ -128,12 +126,13 @@ impl Running<'_> {
     ) -> Result<bool, RunError> {
         let deadline = self.wall.and_then(|wall| self.started.checked_add(wall));
         let mut look = Instant::now();
-        let mut killed: Option<Instant> = None;
+        let job = Arc::clone(self.job);
+        let mut ending: Option<(Instant, Ending<'_>)> = None;
         let mut cancelled = false;
         let mut threads = BTreeSet::new();
         while !follow.ended {
             let now = Instant::now();
-            if killed.is_none() {
+            if ending.is_none() {
                 cancelled = cancel.is_cancelled();
                 let limit = if deadline.is_some_and(|deadline| deadline <= now) {
                     Some(LimitHit::Wall)
@@ -144,12 +143,12 @@ impl Running<'_> {
                     follow.events.hit(limit);
                 }
                 if cancelled || limit.is_some() {
-                    killed = Some(now);
+                    ending = Some((now, Ending::new(&job)));
                 }
             }
-            if let Some(since) = killed {
+            if let Some((since, ending)) = &mut ending {
                 // Again at each turn: a process that is being made may have been missed.
-                let _ = ending::turn(self.job, since);
+                let _ = ending.turn();
                 if since.elapsed() > DEADLINE {
                     return Err(RunError::Survived { what: "its first process cannot be ended".into() });
                 }
@@ -161,9 +160,9 @@ impl Running<'_> {
                 // Where there are many processes a look takes long: what happens meanwhile has to be taken too.
                 look = Instant::now() + INTERVAL.max(now.elapsed() * 4);
             }
-            let watched = self.watch.cpu_time.is_some() || self.watch.processes.is_some() || killed.is_some();
+            let watched = self.watch.cpu_time.is_some() || self.watch.processes.is_some() || ending.is_some();
             let mut time = look.saturating_duration_since(now).min(if watched { WATCH } else { LONG });
-            if let Some(deadline) = deadline.filter(|_| killed.is_none()) {
+            if let Some(deadline) = deadline.filter(|_| ending.is_none()) {
                 time = time.min(deadline.saturating_duration_since(now));
             }
             follow.one(from, time, &mut self.guard);
@@ -211,29 +210,18 @@ impl Running<'_> {
         from: &Receiver<Happened>,
         follow: &mut Follow<'_>,
     ) -> Result<(), RunError> {
-        let mut unlisted = None;
-        loop {
-            let ended = ending::turn(self.job, since);
-            let counters =
-                self.job.counters().map_err(|failure| failed("ask whether the job is empty", &failure))?;
-            if counters.active == 0 {
-                return Ok(());
-            }
-            let ids =
-                self.job.ids().map_err(|failure| failed("ask which processes the job has", &failure))?;
-            // Wine goes on counting a process whose maker was ended before it had a thread. Real or not: what is in
-            // the job is in its list, from before its first thread on.
-            unlisted = if ids.is_empty() { unlisted.or(Some(Instant::now())) } else { None };
-            if unlisted.is_some_and(|since| since.elapsed() > UNLISTED) {
-                return Ok(());
-            }
+        let job = Arc::clone(self.job);
+        let mut ending = Ending::new(&job);
+        let ask = "ask whether the job is empty";
+        while let Some(ids) = ending.turn().map_err(|failure| failed(ask, &failure))? {
             if since.elapsed() > DEADLINE {
-                let why = ended.err().map_or(String::new(), |failure| format!(" ({failure})"));
+                let why = ending.failed.map_or(String::new(), |failure| format!(" ({failure})"));
                 let what = format!("cannot be ended{why}: {}", self.guard.told(&ids));
                 return Err(RunError::Survived { what });
             }
             follow.one(from, Duration::from_millis(5), &mut self.guard);
         }
+        Ok(())
     }
 
     /// Reads what is in the pipes to its end. One that does not end is held by somebody who should be gone.

@@ -5,6 +5,7 @@ use std::os::windows::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 
 use super::*;
+use crate::windows::job::JobCalls;
 use crate::windows::security::Sid;
 
 /// A process that waits for input that does not come, in a job of its own.
