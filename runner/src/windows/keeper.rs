@@ -18,17 +18,19 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use windows_sys::Win32::Foundation::{DUPLICATE_SAME_ACCESS, DuplicateHandle};
+use windows_sys::Win32::System::JobObjects::JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE;
 use windows_sys::Win32::System::Threading::{
-    CREATE_UNICODE_ENVIRONMENT, CreateProcessW, DETACHED_PROCESS, EXTENDED_STARTUPINFO_PRESENT,
-    GetCurrentProcess, PROC_THREAD_ATTRIBUTE_HANDLE_LIST, PROCESS_INFORMATION, STARTF_USESTDHANDLES,
-    STARTUPINFOEXW,
+    CREATE_SUSPENDED, CREATE_UNICODE_ENVIRONMENT, CreateProcessW, DETACHED_PROCESS,
+    EXTENDED_STARTUPINFO_PRESENT, GetCurrentProcess, PROC_THREAD_ATTRIBUTE_HANDLE_LIST,
+    PROC_THREAD_ATTRIBUTE_JOB_LIST, PROCESS_INFORMATION, ResumeThread, STARTF_USESTDHANDLES, STARTUPINFOEXW,
+    TerminateProcess,
 };
 
 use super::ending::Ending;
-use super::identity::object;
-use super::job::Job;
+use super::identity::{Failure, object};
+use super::job::{Basics, Job, JobCalls};
 use super::library::wide;
-use super::process::{Attributes, Inheritable, STARTING, wait};
+use super::process::{Attributes, Inheritable, STARTING, Way, wait};
 use super::security::SecurityDescriptor;
 use super::{command_line, directories, pipes};
 
@@ -119,10 +121,16 @@ impl Keeper {
             (read, File::from(write))
         };
         let handles = [theirs.as_raw_handle()];
-        let mut attributes = Attributes::new(1).map_err(|failure| failure.to_io())?;
+        // Until it runs: who is started and not yet let run would wait for ever for a builder that died meanwhile.
+        let cradle = Job::new()?;
+        cradle.set_basics(&Basics { flags: JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE, ..Basics::default() })?;
+        let cradle_handle = cradle.as_handle().as_raw_handle();
+        let mut attributes = Attributes::new(2)?;
         // SAFETY: the handles outlive the list.
-        unsafe { attributes.add_all(PROC_THREAD_ATTRIBUTE_HANDLE_LIST, &handles) }
-            .map_err(|failure| failure.to_io())?;
+        let way = unsafe {
+            attributes.add_all(PROC_THREAD_ATTRIBUTE_HANDLE_LIST, &handles)?;
+            Way::of(&attributes.add(PROC_THREAD_ATTRIBUTE_JOB_LIST, &cradle_handle))
+        };
         let mut info = STARTUPINFOEXW::default();
         info.StartupInfo.cb = size_of::<STARTUPINFOEXW>() as u32;
         info.StartupInfo.dwFlags = STARTF_USESTDHANDLES;
@@ -138,10 +146,11 @@ impl Keeper {
         // Not the builder's working directory, which its user may want to remove.
         let (_, cwd) = directories()?;
         let (program, cwd) = (wide(program), wide(cwd));
-        let flags = DETACHED_PROCESS | CREATE_UNICODE_ENVIRONMENT | EXTENDED_STARTUPINFO_PRESENT;
+        let flags =
+            DETACHED_PROCESS | CREATE_SUSPENDED | CREATE_UNICODE_ENVIRONMENT | EXTENDED_STARTUPINFO_PRESENT;
         let mut made = PROCESS_INFORMATION::default();
         let starting = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
-        let inheritable = Inheritable::new(&handles).map_err(|failure| failure.to_io())?;
+        let inheritable = Inheritable::new(&handles)?;
         // SAFETY: texts end with a zero; the line may be written to; all structures and what they point to live until
         // the call is over.
         let ok = unsafe {
@@ -164,9 +173,24 @@ impl Keeper {
             return Err(failure);
         }
         // SAFETY: two handles of ours.
-        let (process, _thread) = unsafe {
+        let (process, thread) = unsafe {
             (OwnedHandle::from_raw_handle(made.hProcess), OwnedHandle::from_raw_handle(made.hThread))
         };
+        let running = match way {
+            Way::Attribute => Ok(()),
+            Way::Assigned => cradle.assign(process.as_handle()),
+        };
+        // SAFETY: an open thread.
+        let running = running.and_then(|()| match unsafe { ResumeThread(thread.as_raw_handle()) } {
+            u32::MAX => Err(Failure::last("ResumeThread")),
+            // From here on it ends when its input does, and not with us.
+            _ => cradle.set_basics(&Basics::default()),
+        });
+        if let Err(failure) = running {
+            // SAFETY: an open process.
+            unsafe { TerminateProcess(process.as_raw_handle(), 1) };
+            return Err(failure.into());
+        }
         Ok(Self { process, pipe: Some(ours) })
     }
 

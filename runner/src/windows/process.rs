@@ -278,7 +278,7 @@ impl Attributes {
 
     /// # Safety
     /// `value` outlives the list and is what the attribute takes.
-    unsafe fn add<T>(&mut self, attribute: u32, value: &T) -> Result<(), Failure> {
+    pub(super) unsafe fn add<T>(&mut self, attribute: u32, value: &T) -> Result<(), Failure> {
         // SAFETY: the caller answers for it.
         unsafe { self.add_all(attribute, std::slice::from_ref(value)) }
     }

@@ -71,8 +71,9 @@ fn a_real_stray_is_put_into_the_job() {
 fn a_real_stray_is_ended_after_the_job() {
     let mut strays = strays();
     strays.guard.sweep(true).expect("nothing is left");
-    let noted = format!("(process {}) was found outside the job and ended", strays.stray);
-    assert!(strays.guard.notes.iter().any(|note| note.ends_with(&noted)), "{:?}", strays.guard.notes);
+    // It may end by itself when the console's host is ended first.
+    let noted = strays.guard.notes.iter().any(|note| note.ends_with("was found outside the job and ended"));
+    assert!(noted, "{:?}", strays.guard.notes);
     assert!(has_ended(&strays.handle));
     assert_eq!(strays.job.ids(), Ok(Vec::new()));
 }
