@@ -147,8 +147,9 @@ impl<P: Processes> Guard<P> {
     pub(crate) fn sweep(&mut self, finish: bool) -> Result<(), Vec<Stray>> {
         let mut strays = Vec::new();
         self.undecided = false;
+        let begun = self.processes.now();
         // A stray's own children are found in the next round.
-        for _ in 0..8 {
+        'rounds: for _ in 0..8 {
             let mut more = false;
             // Asked first: an id that is another's by the time of the list is looked at in the next sweep, and
             // in the last one the job has no members.
@@ -159,6 +160,9 @@ impl<P: Processes> Guard<P> {
             for listed in self.processes.list() {
                 if listed.pid == self.own || listed.pid == 0 || known(self, listed.pid) {
                     continue;
+                }
+                if !finish && self.processes.now().saturating_sub(begun) > LONGEST {
+                    break 'rounds;
                 }
                 match self.look(&listed, finish) {
                     Seen::Nothing => {}
@@ -254,6 +258,10 @@ enum Seen {
     Taken,
     Stray(Stray),
 }
+
+/// How long one look may take while a job runs: there may be more processes all the time, and who was looked at is
+/// known the next time.
+const LONGEST: Moment = 2_000_000;
 
 /// How often the guard looks while a job runs.
 pub(crate) const INTERVAL: Duration = Duration::from_millis(200);

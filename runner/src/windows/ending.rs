@@ -25,6 +25,8 @@ pub(super) const KILLED: u32 = 137;
 /// How long those on the way are waited for. A machine under load takes a second for a few hundred of them.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// How many processes are ended one by one.
+const FEW: usize = 40;
 /// How long a job has to have nobody in the system's list to be empty although it counts somebody.
 const UNLISTED: Duration = Duration::from_millis(500);
 
@@ -34,6 +36,8 @@ pub(super) struct Ending<'a> {
     job: &'a Job,
     since: Instant,
     unlisted: Option<Instant>,
+    /// Whether those that are still counted cannot run. They may have handles of those that made them.
+    pub(super) only_counted: bool,
     /// Why the last call to end the whole job did not, if it failed.
     pub(super) failed: Option<Failure>,
 }
@@ -41,7 +45,7 @@ pub(super) struct Ending<'a> {
 impl<'a> Ending<'a> {
     /// Nothing is done before the first turn.
     pub(super) fn new(job: &'a Job) -> Self {
-        Self { job, since: Instant::now(), unlisted: None, failed: None }
+        Self { job, since: Instant::now(), unlisted: None, only_counted: false, failed: None }
     }
 
     /// One turn, to be repeated until nobody is left. Returns the ids of those who are, or nothing when it is done.
@@ -49,9 +53,17 @@ impl<'a> Ending<'a> {
     /// # Errors
     /// The job cannot be asked.
     pub(super) fn turn(&mut self) -> Result<Option<Vec<u32>>, Failure> {
-        let turn = one_by_one(self.job);
-        if turn.on_the_way == 0 || self.since.elapsed() > PATIENCE {
+        let ids = self.job.ids()?;
+        let mut turn = Turn { on_the_way: 0, listed: true };
+        if ids.len() > FEW {
+            // They make others faster than they can be ended one by one.
             self.failed = self.job.terminate(KILLED).err();
+            turn.listed = self.is_listed();
+        } else {
+            turn = one_by_one(self.job, &ids);
+            if turn.on_the_way == 0 || self.since.elapsed() > PATIENCE {
+                self.failed = self.job.terminate(KILLED).err();
+            }
         }
         if self.job.counters()?.active == 0 {
             return Ok(None);
@@ -63,13 +75,20 @@ impl<'a> Ending<'a> {
             false => self.unlisted.or(Some(Instant::now())),
         };
         if self.unlisted.is_some_and(|since| since.elapsed() > UNLISTED) {
+            self.only_counted = true;
             return Ok(None);
         }
         self.job.ids().map(Some)
     }
+
+    fn is_listed(&self) -> bool {
+        let all = strangers::list();
+        let ids = self.job.ids().unwrap_or_default();
+        ids.iter().any(|pid| all.iter().any(|listed| listed.pid == *pid))
+    }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Turn {
     /// Those that have not spoken yet.
     on_the_way: usize,
@@ -78,10 +97,10 @@ struct Turn {
 }
 
 /// Ends the processes that have spoken.
-fn one_by_one(job: &Job) -> Turn {
-    let mut turn = Turn::default();
+fn one_by_one(job: &Job, ids: &[u32]) -> Turn {
+    let mut turn = Turn { on_the_way: 0, listed: false };
     let mut silent = Vec::new();
-    for pid in job.ids().unwrap_or_default() {
+    for &pid in ids {
         let access = PROCESS_TERMINATE | PROCESS_QUERY_INFORMATION | PROCESS_SYNCHRONIZE;
         // SAFETY: plain values; the handle is ours.
         let process = unsafe {

@@ -284,7 +284,19 @@ fn start(
     let Applied { watch, .. } = applied;
     let wall = spec.limits.wall;
     let prepared = &prepared;
-    let running = Running { job: &job, process, port, stdout, stderr, guard, watch, wall, started, prepared };
+    let running = Running {
+        job: &job,
+        process,
+        port,
+        stdout,
+        stderr,
+        guard,
+        watch,
+        wall,
+        started,
+        prepared,
+        only_counted: false,
+    };
     let mut end = running.supervise(sink, cancel)?;
     drop(held);
     end.notes.extend(unheld);

@@ -24,6 +24,10 @@ use crate::{CancelToken, JobEventKind, LimitHit, OutputSink, RunError, Stream};
 const DEADLINE: Duration = Duration::from_secs(10);
 /// How long the end of a job waits for processes of the machine that are too young to be told from the job's.
 const GROWN: Duration = Duration::from_secs(3);
+/// How long the pipes of a job are read whose last processes are counted and cannot run.
+const QUIET: Duration = Duration::from_millis(500);
+/// How long what is being ended is left alone.
+const TURN: Duration = Duration::from_millis(5);
 /// How often limits are looked at that the system does not enforce.
 const WATCH: Duration = Duration::from_millis(25);
 /// Nothing to wait for but events.
@@ -67,6 +71,8 @@ pub(super) struct Running<'a> {
     pub(super) wall: Option<Duration>,
     pub(super) started: Instant,
     pub(super) prepared: &'a Prepared,
+    /// Whether all that the system still counts of the job cannot run.
+    pub(super) only_counted: bool,
 }
 
 fn failed(step: &str, failure: &Failure) -> RunError {
@@ -107,10 +113,12 @@ impl Running<'_> {
             .map_err(|failure| failed("close orlop's threads to the job", &failure))?;
         self.process.resume().map_err(|failure| failed("run the job's first process", &failure))?;
         let (job, prepared) = (Arc::clone(self.job), self.prepared);
-        let mut follow = Follow { events, sink, open: 2, empty: false, ended: false, job, prepared };
+        let mut follow =
+            Follow { events, sink, open: 2, empty: false, ended: false, ending: false, job, prepared };
         let cancelled = self.until_root_ends(&from, &mut follow, cancel)?;
         let code = self.process.code().map_err(|failure| failed("read the job's exit code", &failure))?;
         let left = self.job.ids().ok().map(|ids| self.guard.without_console(&ids) as u64);
+        follow.ending = true;
         self.empty(&from, &mut follow)?;
         self.close(&from, &mut follow)?;
         let notes = std::mem::take(&mut self.guard.notes);
@@ -144,14 +152,18 @@ impl Running<'_> {
                 }
                 if cancelled || limit.is_some() {
                     ending = Some((now, Ending::new(&job)));
+                    follow.ending = true;
                 }
             }
             if let Some((since, ending)) = &mut ending {
-                // Again at each turn: a process that is being made may have been missed.
+                // Again and again, and nothing else: they may make others as fast as we end them.
                 let _ = ending.turn();
                 if since.elapsed() > DEADLINE {
                     return Err(RunError::Survived { what: "its first process cannot be ended".into() });
                 }
+                follow.all(from, &mut self.guard);
+                follow.one(from, TURN, &mut self.guard);
+                continue;
             }
             if look <= now {
                 // What cannot be had now is tried again, and an error at the end.
@@ -160,9 +172,9 @@ impl Running<'_> {
                 // Where there are many processes a look takes long: what happens meanwhile has to be taken too.
                 look = Instant::now() + INTERVAL.max(now.elapsed() * 4);
             }
-            let watched = self.watch.cpu_time.is_some() || self.watch.processes.is_some() || ending.is_some();
+            let watched = self.watch.cpu_time.is_some() || self.watch.processes.is_some();
             let mut time = look.saturating_duration_since(now).min(if watched { WATCH } else { LONG });
-            if let Some(deadline) = deadline.filter(|_| ending.is_none()) {
+            if let Some(deadline) = deadline {
                 time = time.min(deadline.saturating_duration_since(now));
             }
             follow.one(from, time, &mut self.guard);
@@ -219,8 +231,10 @@ impl Running<'_> {
                 let what = format!("cannot be ended{why}: {}", self.guard.told(&ids));
                 return Err(RunError::Survived { what });
             }
-            follow.one(from, Duration::from_millis(5), &mut self.guard);
+            follow.all(from, &mut self.guard);
+            follow.one(from, TURN, &mut self.guard);
         }
+        self.only_counted = ending.only_counted;
         Ok(())
     }
 
@@ -231,6 +245,9 @@ impl Running<'_> {
             if follow.one(from, WATCH, &mut self.guard) {
                 // From here on, so that a slow sink costs no time.
                 last = Instant::now();
+            } else if self.only_counted && last.elapsed() > QUIET {
+                self.guard.notes.push("processes that it made and that never ran are still counted".into());
+                break;
             } else if last.elapsed() > DEADLINE {
                 let what = "its output is still held open by a process that is not in the job".into();
                 return Err(RunError::Survived { what });
@@ -257,11 +274,19 @@ struct Follow<'a> {
     open: u32,
     empty: bool,
     ended: bool,
+    /// Whether the job is being ended: newcomers need no protection any more.
+    ending: bool,
     job: Arc<Job>,
     prepared: &'a Prepared,
 }
 
 impl Follow<'_> {
+    /// Takes what has happened already.
+    fn all(&mut self, from: &Receiver<Happened>, guard: &mut Guard<Machine>) {
+        // Not for ever: there may always be more.
+        let _ = (0..1000).all(|_| self.one(from, Duration::ZERO, guard));
+    }
+
     /// Takes one thing that happened, waiting for it at most `time`. Whether there was one.
     fn one(&mut self, from: &Receiver<Happened>, time: Duration, guard: &mut Guard<Machine>) -> bool {
         match from.recv_timeout(time) {
@@ -270,6 +295,7 @@ impl Follow<'_> {
             Ok(Happened::Ended) => self.ended = true,
             Ok(Happened::Cancelled) => {}
             Ok(Happened::Message(message)) => match self.events.take(message) {
+                Some(JobEventKind::ProcessStarted { .. }) if self.ending => {}
                 Some(JobEventKind::ProcessStarted { pid }) => {
                     guard.joined(pid);
                     self.prepared.claim(pid, &|process| self.job.holds(process).unwrap_or(false));

@@ -89,9 +89,14 @@ impl Wine {
 
     /// A build of `C:\context` by the Dockerfile's text, with the base image of the registry.
     pub(crate) fn build(&self, dockerfile: &str, name: &str) -> Invocation<'_> {
+        self.build_with(ISOLATION, dockerfile, name)
+    }
+
+    /// The same with another list of what may be missing.
+    pub(crate) fn build_with(&self, isolation: &str, dockerfile: &str, name: &str) -> Invocation<'_> {
         self.context("Dockerfile", dockerfile);
         let base = format!("BASE={}", self.registry.name("base:1"));
-        let isolation = format!("--isolation={ISOLATION}");
+        let isolation = format!("--isolation={isolation}");
         let name = self.registry.name(name);
         self.orlop(&[
             "build",
@@ -185,11 +190,24 @@ impl Wine {
         }
     }
 
-    /// What active snapshots and other half-made things are in the store.
+    /// What active snapshots and other half-made things are in the store, and what is left of steps outside it.
     pub(crate) fn half_made(&self) -> Vec<String> {
-        let work = drive_c().join("store/work");
-        let entries = fs::read_dir(&work).unwrap_or_else(|e| panic!("cannot list `{}`: {e}", work.display()));
-        entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+        let names = |path: &Path| {
+            let entries =
+                fs::read_dir(path).unwrap_or_else(|e| panic!("cannot list `{}`: {e}", path.display()));
+            entries
+                .flatten()
+                .map(|entry| entry.file_name().to_string_lossy().into_owned())
+                .collect::<Vec<_>>()
+        };
+        let mut left = names(&drive_c().join("store/work"));
+        for user in names(&drive_c().join("users")) {
+            let temporary = drive_c().join("users").join(user).join("Temp");
+            if temporary.exists() {
+                left.extend(names(&temporary).into_iter().filter(|name| name.starts_with("orlop-")));
+            }
+        }
+        left
     }
 }
 

@@ -17,6 +17,8 @@ struct Fake {
 struct Machine {
     all: Rc<RefCell<Vec<Fake>>>,
     clock: Rc<Cell<Moment>>,
+    /// How long it takes to open one.
+    slow: Rc<Cell<Moment>>,
     /// How many processes were opened, and how many asked whose they are.
     opened: Rc<Cell<u32>>,
     asked: Rc<Cell<u32>>,
@@ -50,6 +52,7 @@ impl Processes for Machine {
         self.all.borrow().iter().map(|fake| fake.listed.clone()).collect()
     }
     fn open(&self, pid: u32) -> Option<u32> {
+        self.clock.set(self.clock.get() + self.slow.get());
         self.opened.set(self.opened.get() + 1);
         self.pids().contains(&pid).then_some(pid)
     }
@@ -223,4 +226,26 @@ fn a_thousand_processes_are_asked_once() {
     assert_eq!(machine.asked.get(), 1000, "what they are does not change");
     // An id alone may be another's by now, unless the job itself says that it is its own.
     assert_eq!(machine.opened.get() - opened, 1001);
+}
+
+#[test]
+fn a_look_at_a_slow_machine_ends_and_goes_on_where_it_was() {
+    let (machine, mut guard) = job();
+    machine.slow.set(SECOND / 100);
+    for pid in 100..160 {
+        machine.add(pid, 10, START + SECOND, true);
+    }
+    machine.add(200, 10, START + SECOND, false);
+    let before = machine.clock.get();
+    assert_eq!(guard.sweep(false), Ok(()));
+    assert!(machine.clock.get() - before < SECOND / 2, "it took {}", machine.clock.get() - before);
+    assert_eq!(guard.notes.len(), 0, "it has not got so far");
+    (0..3).for_each(|_| assert_eq!(guard.sweep(false), Ok(())));
+    assert_eq!(guard.notes, ["`p200.exe` (process 200) was found outside the job and put into it"]);
+    // The last look, when there are no more, is at all of them.
+    for pid in 300..400 {
+        machine.add(pid, 10, START + 2 * SECOND, false);
+    }
+    assert_eq!(guard.sweep(true), Ok(()));
+    assert_eq!(machine.pids().iter().filter(|pid| **pid >= 300).count(), 0);
 }

@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
+use std::time::{Duration, Instant};
 
 use windows_sys::Win32::Foundation::{ERROR_INVALID_PARAMETER, INVALID_HANDLE_VALUE};
 use windows_sys::Win32::System::Diagnostics::ToolHelp::{
@@ -18,6 +19,8 @@ use super::calls::Failure;
 use super::{object, same_access};
 use crate::windows::security::SecurityDescriptor;
 
+/// How long it may take for the threads of a job; the others have their turn the next time.
+const LONGEST: Duration = Duration::from_millis(200);
 const READ_CONTROL: u32 = 0x2_0000;
 const WRITE_DAC: u32 = 0x4_0000;
 const WRITE_OWNER: u32 = 0x8_0000;
@@ -32,7 +35,10 @@ pub(super) fn protect(
     done: &mut BTreeSet<u32>,
 ) -> Result<(), Failure> {
     let own = std::process::id();
-    let all = list()?;
+    let begun = Instant::now();
+    let mut all = list()?;
+    // Ours first: those of a job may become more all the time.
+    all.sort_by_key(|(_, process)| *process != own);
     let mut outcome = Ok(());
     let mut now = BTreeSet::new();
     for (thread, process) in all {
@@ -40,7 +46,7 @@ pub(super) fn protect(
         if process == own {
             // An id may be a new thread's by now, so that these are done each time.
             outcome = outcome.and(protect_one(thread, wanted));
-        } else if done.contains(&thread) || protect_one(thread, wanted).is_ok() {
+        } else if done.contains(&thread) || begun.elapsed() < LONGEST && protect_one(thread, wanted).is_ok() {
             now.insert(thread);
         }
     }
