@@ -25,7 +25,9 @@ pub(super) const KILLED: u32 = 137;
 /// How long those on the way are waited for. A machine under load takes a second for a few hundred of them.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// How many processes are ended one by one.
+/// How long many are ended one by one: a machine under load may take longer for each than they for another.
+const HASTE: Duration = Duration::from_secs(1);
+/// How many processes are ended one by one even where they do not become fewer.
 const FEW: usize = 40;
 /// How long a job has to have nobody in the system's list to be empty although it counts somebody.
 const UNLISTED: Duration = Duration::from_millis(500);
@@ -35,6 +37,8 @@ const UNLISTED: Duration = Duration::from_millis(500);
 pub(super) struct Ending<'a> {
     job: &'a Job,
     since: Instant,
+    /// How many there were at the last turn.
+    before: usize,
     unlisted: Option<Instant>,
     /// Whether those that are still counted cannot run. They may have handles of those that made them.
     pub(super) only_counted: bool,
@@ -45,7 +49,14 @@ pub(super) struct Ending<'a> {
 impl<'a> Ending<'a> {
     /// Nothing is done before the first turn.
     pub(super) fn new(job: &'a Job) -> Self {
-        Self { job, since: Instant::now(), unlisted: None, only_counted: false, failed: None }
+        Self {
+            job,
+            since: Instant::now(),
+            before: usize::MAX,
+            unlisted: None,
+            only_counted: false,
+            failed: None,
+        }
     }
 
     /// One turn, to be repeated until nobody is left. Returns the ids of those who are, or nothing when it is done.
@@ -55,7 +66,9 @@ impl<'a> Ending<'a> {
     pub(super) fn turn(&mut self) -> Result<Option<Vec<u32>>, Failure> {
         let ids = self.job.ids()?;
         let mut turn = Turn { on_the_way: 0, listed: true };
-        if ids.len() > FEW {
+        let more = ids.len() > FEW && (ids.len() >= self.before || self.since.elapsed() > HASTE);
+        self.before = ids.len();
+        if more {
             // They make others faster than they can be ended one by one.
             self.failed = self.job.terminate(KILLED).err();
             turn.listed = self.is_listed();
@@ -100,7 +113,12 @@ struct Turn {
 fn one_by_one(job: &Job, ids: &[u32]) -> Turn {
     let mut turn = Turn { on_the_way: 0, listed: false };
     let mut silent = Vec::new();
+    let begun = Instant::now();
     for &pid in ids {
+        if begun.elapsed() > HASTE {
+            // Somebody is left, whom the next turn ends.
+            return Turn { on_the_way: 1, listed: true };
+        }
         let access = PROCESS_TERMINATE | PROCESS_QUERY_INFORMATION | PROCESS_SYNCHRONIZE;
         // SAFETY: plain values; the handle is ours.
         let process = unsafe {
