@@ -511,19 +511,20 @@ pub fn load_layout(engine: &Engine<'_>, layout: &str, platform: &Platform) -> Re
     }
 }
 
-/// A path, and the tag or digest behind it. A colon belongs to the path when what follows has a slash.
+/// A path, and the tag or digest behind it. A colon belongs to the path when what follows has a separator, of
+/// whichever system: `C:\images` is a path.
 fn split_layout(layout: &str) -> (&str, Option<&str>) {
+    let tagged = |text| {
+        let (path, tag) = str::rsplit_once(text, ':')?;
+        (!path.is_empty() && !tag.contains(['/', '\\'])).then_some((path, tag))
+    };
     if let Some((path, digest)) = layout.rsplit_once('@')
         && digest.starts_with("sha256:")
     {
-        let path = match path.rsplit_once(':') {
-            Some((bare, tag)) if !tag.contains('/') => bare,
-            _ => path,
-        };
-        return (path, Some(digest));
+        return (tagged(path).map_or(path, |(path, _)| path), Some(digest));
     }
-    match layout.rsplit_once(':') {
-        Some((path, tag)) if !path.is_empty() && !tag.is_empty() && !tag.contains('/') => (path, Some(tag)),
+    match tagged(layout) {
+        Some((path, tag)) if !tag.is_empty() => (path, Some(tag)),
         _ => (layout, None),
     }
 }

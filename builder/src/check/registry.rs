@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::Finding;
+use super::{Finding, Shell, command};
 
 /// What writes to the registry of the machine, and what to write instead.
 static RULES: LazyLock<Vec<(Regex, &'static str, &'static str)>> = LazyLock::new(|| {
@@ -32,7 +32,7 @@ static RULES: LazyLock<Vec<(Regex, &'static str, &'static str)>> = LazyLock::new
 });
 
 /// Commands in the text of a RUN on Windows that would write to the machine's registry.
-pub fn registry(text: &str) -> Vec<Finding> {
+pub fn registry(text: &str, shell: Shell) -> Vec<Finding> {
     let mut out: Vec<Finding> = RULES
         .iter()
         .flat_map(|(regex, what, hint)| {
@@ -45,6 +45,7 @@ pub fn registry(text: &str) -> Vec<Finding> {
             })
         })
         .collect();
+    out.retain(|finding| !command::only_said(text, finding.range.start, shell));
     out.sort_by_key(|finding| finding.range.start);
     out
 }

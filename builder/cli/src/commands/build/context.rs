@@ -72,8 +72,7 @@ pub(super) fn read(
     let ignore = match ignore {
         Some((path, bytes)) => {
             let name = path.display().to_string();
-            let text =
-                String::from_utf8(bytes).map_err(|_| Failure::user(format!("`{name}` is not UTF-8")))?;
+            let text = parse(&name, bytes)?.text().to_owned();
             Some((text, name))
         }
         None => None,
