@@ -9,7 +9,8 @@ use super::{Finding, Shell, command};
 /// What writes to the registry of the machine, and what to write instead.
 static RULES: LazyLock<Vec<(Regex, &'static str, &'static str)>> = LazyLock::new(|| {
     const ENV: &str = "write `ENV NAME=value` in the Dockerfile: that is where an image keeps variables";
-    const HIVE: &str = "make the change where the image starts, in CMD or ENTRYPOINT, or take a base whose `Hives` have it";
+    const HIVE: &str =
+        "make the change where the image starts, in CMD or ENTRYPOINT, or take a base whose `Hives` have it";
     let rule = |pattern: &str, what, hint| Regex::new(pattern).ok().map(|regex| (regex, what, hint));
     [
         rule(r"(?i)\bsetx(?:\.exe)?\s+(?:/|[A-Za-z_])[^&|\r\n]*", "`setx` writes variables to the registry", ENV),
