@@ -501,6 +501,7 @@ pub fn pull(
 /// When there is none of that name and platform, or something in it is not what it should be.
 pub fn load_layout(engine: &Engine<'_>, layout: &str, platform: &Platform) -> Result<Image, BuildError> {
     let (path, name) = split_layout(layout);
+    std::fs::metadata(path).map_err(|e| BuildError::user(format!("cannot open `{path}`")).because(e))?;
     let options =
         LoadOptions { name: name.map(str::to_owned), platform: Some(platform.clone()), layers_only: true };
     let loaded = engine.store.load(std::path::Path::new(path), &options)?;

@@ -39,7 +39,7 @@ fn on_a_drive(word: &str) -> bool {
 
 /// `bin\Release\`: more than the backslash at its end.
 fn in_a_directory(word: &str) -> bool {
-    word.strip_suffix('\\').is_some_and(|rest| single_backslash(rest))
+    word.strip_suffix('\\').is_some_and(single_backslash)
 }
 
 /// Whether what follows a word that ends in a backslash is an instruction of its own, which nobody continues with.

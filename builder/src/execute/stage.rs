@@ -189,8 +189,13 @@ impl StageRun<'_, '_> {
 
     /// Something to warn of at a place of the Dockerfile, or at FROM where the instruction came with the base.
     pub(crate) fn warn(&self, span: Span, text: &str, hint: &str) {
-        let span = if self.trigger { self.exec.dockerfile().stages[self.index].from.span } else { span };
-        self.exec.progress.warn_at(&self.exec.dockerfile().source, span, text, Some(hint.to_owned()));
+        let file = &self.exec.dockerfile().source;
+        if !self.trigger {
+            return self.exec.progress.warn_at(file, span, text, Some(hint.to_owned()));
+        }
+        let span = self.exec.dockerfile().stages[self.index].from.span;
+        let text = format!("in an ONBUILD trigger of the base image: {text}");
+        self.exec.progress.warn_at(file, span, &text, Some(hint.to_owned()));
     }
 
     /// Warns of a path of a Windows image whose backslashes were taken for the escape character: `sub\file`.

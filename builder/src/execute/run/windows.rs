@@ -149,6 +149,19 @@ impl StageRun<'_, '_> {
                 )
             }
         };
+        if let ShellOrExec::Exec(args) = &run.command
+            && shell == Shell::Cmd
+            && args.iter().skip(1).any(|arg| arg.contains('"'))
+        {
+            // The words are quoted as Windows programs take them apart, and cmd takes nothing apart.
+            let text =
+                "`cmd` reads a quote in a word of the exec form as `\\\"`, which it does not understand";
+            self.warn(
+                instruction.span,
+                text,
+                "write the shell form, without brackets: it is handed over as it stands",
+            );
+        }
         let file = &self.exec.dockerfile().source;
         let source = file.slice(instruction.span);
         // By line and rule: the first of them, and how many more there are.
@@ -158,7 +171,12 @@ impl StageRun<'_, '_> {
             let paths =
                 check::literal_paths(&text, &workdir, shell).into_iter().map(|finding| (false, finding));
             let writes = check::registry(&text, shell).into_iter().map(|finding| (true, finding));
-            let mut found: Vec<_> = paths.chain(writes).collect();
+            let writes: Vec<_> = writes.collect();
+            // A path in what writes to the registry has been spoken of.
+            let apart =
+                |path: &Finding| !writes.iter().any(|(_, write)| write.range.contains(&path.range.start));
+            let mut found: Vec<_> =
+                paths.filter(|(_, path)| apart(path)).chain(writes.iter().cloned()).collect();
             found.sort_by_key(|(_, finding)| finding.range.start);
             for (rule, finding) in found {
                 let span = place(source, &mut from, &text[finding.range.clone()])
