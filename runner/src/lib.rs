@@ -38,7 +38,7 @@ pub mod windows;
 
 pub use cancel::{CancelToken, Subscription};
 pub use capability::{Capabilities, Capability};
-pub use error::{RunError, SpecError};
+pub use error::{Missing, RunError, SpecError};
 pub use report::{Confinement, Exit, HostReport, JobEvent, JobEventKind, LimitHit, RunReport, Usage};
 pub use spec::{
     Account, HostAddress, HostEntry, Hostname, Isolation, Limits, Mitigation, Mount, MountKind, Network,

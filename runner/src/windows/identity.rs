@@ -46,7 +46,7 @@ pub(crate) use calls::{Calls, Failure, Kept, Station, System, TokenFacts, TokenP
 pub(crate) use system::Windows;
 
 use super::security::{GENERIC_ALL, SecurityDescriptor, Sid};
-use crate::{Account, Confinement, Isolation, Mitigation, Network, RunError};
+use crate::{Account, Confinement, Isolation, Missing, Mitigation, Network, RunError};
 
 /// What AppContainer profiles and window stations of orlop are called.
 pub(crate) const PREFIX: &str = "orlop.";
@@ -249,7 +249,7 @@ impl Prepared {
         if missing.is_empty() {
             return Ok(());
         }
-        Err(RunError::Unconfined { missing, isolation: self.isolation.clone() })
+        Err(RunError::Unconfined { missing: Missing(missing), isolation: self.isolation.clone() })
     }
 }
 

@@ -23,8 +23,8 @@ use super::strangers::Machine;
 use super::supervise::{End, Running};
 use super::{accounting, directories, pipes, view};
 use crate::{
-    Account, CancelToken, Confinement, Exit, Hostname, LimitHit, OutputSink, RunError, RunReport, RunSpec,
-    SpecError, Stream, Usage,
+    Account, CancelToken, Confinement, Exit, Hostname, LimitHit, Missing, OutputSink, RunError, RunReport,
+    RunSpec, SpecError, Stream, Usage,
 };
 
 /// The longest working directory that a process can be started in.
@@ -290,14 +290,14 @@ fn confined<T>(outcome: Result<T, RunError>, spec: &RunSpec, lines: &[Confinemen
     let value = match outcome {
         Ok(value) => Some(value),
         Err(RunError::Unconfined { missing: more, .. }) => {
-            missing.extend(more);
+            missing.extend(more.0);
             None
         }
         Err(error) => return Err(error),
     };
     match value {
         Some(value) if missing.is_empty() => Ok(value),
-        _ => Err(RunError::Unconfined { missing, isolation: spec.isolation.clone() }),
+        _ => Err(RunError::Unconfined { missing: Missing(missing), isolation: spec.isolation.clone() }),
     }
 }
 

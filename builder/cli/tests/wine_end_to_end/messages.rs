@@ -9,6 +9,16 @@ fn less_isolation_is_refused_with_the_flag_that_accepts_it() {
     wine.context("Dockerfile", "ARG BASE\nFROM ${BASE}\nRUN echo x\n");
     let base = format!("BASE={}", wine.registry().name("base:1"));
     let run = wine.orlop(&["build", "--progress=plain", "--build-arg", &base, r"C:\context"]).run().code(1);
+    assert!(run.stderr.contains("error: this host cannot confine the job as asked for\n"), "{run}");
+    assert!(run.stderr.contains("\n3 | RUN echo x\n"), "the line that is refused: {run}");
+    let causes = run.stderr.lines().filter_map(|line| line.strip_prefix("Caused by: "));
+    let mut lacking: Vec<&str> = causes
+        .filter(|cause| cause.contains(", because "))
+        .filter_map(|cause| cause.split(": ").next())
+        .collect();
+    lacking.sort_unstable();
+    let allowed: Vec<&str> = crate::wine::ISOLATION.split(",allow=").skip(1).collect();
+    assert_eq!(lacking, allowed, "one cause each, with its reason: {run}");
     let hint = run.stderr.lines().find(|line| line.starts_with("hint: ")).unwrap_or_default();
     assert_eq!(hint, format!("hint: accept less with `--isolation={}`", crate::wine::ISOLATION), "{run}");
     wine.assert_quiet();

@@ -42,7 +42,7 @@ impl Case {
         let hint = error.hint().expect("a hint");
         match error {
             RunError::Unconfined { missing, .. } => {
-                (missing.into_iter().map(|line| line.what).collect(), hint)
+                (missing.0.into_iter().map(|line| line.what).collect(), hint)
             }
             other => panic!("{other}"),
         }
