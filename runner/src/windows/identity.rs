@@ -28,10 +28,12 @@ pub(super) mod container;
 #[cfg(test)]
 mod effect;
 mod files;
+mod letter;
 pub(super) mod object;
 pub(super) mod plan;
 #[cfg(test)]
 mod recorded;
+pub(super) mod session;
 mod system;
 #[cfg(test)]
 mod tests;
@@ -43,6 +45,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub(crate) use calls::{Calls, Failure, Kept, Station, System, TokenFacts, TokenPlan};
+pub(crate) use letter::Letter;
 pub(crate) use system::Windows;
 
 use super::security::{GENERIC_ALL, SecurityDescriptor, Sid};
@@ -68,6 +71,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) mitigations: &'a [Mitigation],
     /// What may be missing.
     pub(crate) isolation: &'a Isolation,
+    /// Whether the root is to be on a drive letter of the step's own, where it can be.
+    pub(crate) letter: bool,
 }
 
 /// An AppContainer, as `PROC_THREAD_ATTRIBUTE_SECURITY_CAPABILITIES` wants it.
@@ -99,6 +104,8 @@ pub(crate) struct Prepared {
     pub(crate) mitigation: u64,
     /// The SID that only this step has: the container's or the restricting one.
     pub(crate) sid: Sid,
+    /// The root on a letter of the step's own, or why not; `None` where nobody asked.
+    pub(crate) letter: Option<Result<Letter, String>>,
     /// One line for each protection, before any process exists. [`Prepared::confirm`] replaces some.
     pub(crate) lines: Vec<Confinement>,
     plan: TokenPlan,
@@ -133,6 +140,34 @@ impl Prepared {
     /// [`RunError::Unconfined`] with everything that cannot be had and is not allowed to be missing;
     /// [`RunError::Setup`] where the root is another job's, or the caller cannot read its own token.
     pub(crate) fn new(asked: &Asked<'_>, calls: Arc<dyn Calls>) -> Result<Self, RunError> {
+        if !asked.letter {
+            return Self::make(asked, calls, None);
+        }
+        let why = match letter::session(calls.as_ref()) {
+            Ok(session) => match Self::make(asked, Arc::clone(&calls), Some(session)) {
+                Ok(mut prepared) => match prepared.letter.take() {
+                    Some(Err(why)) => why,
+                    letter => {
+                        prepared.letter = letter;
+                        return Ok(prepared);
+                    }
+                },
+                Err(error) => format!("not in a logon session of its own: {error}"),
+            },
+            Err(why) => why,
+        };
+        // As if nobody had asked: the identity is then the caller's own session's.
+        let mut prepared = Self::make(asked, calls, None)?;
+        prepared.letter = Some(Err(why));
+        Ok(prepared)
+    }
+
+    /// The same, in the logon session that is given or in the caller's own.
+    fn make(
+        asked: &Asked<'_>,
+        calls: Arc<dyn Calls>,
+        session: Option<letter::Session>,
+    ) -> Result<Self, RunError> {
         let system = calls.system();
         let own = calls.own_token().map_err(|failure| setup("read the builder's own token", failure))?;
         let (name, step) = names(asked.root, calls.as_ref())?;
@@ -144,8 +179,10 @@ impl Prepared {
         let restricting = container.is_none().then_some(&step);
         // The first access check is the user's, the second one the step's.
         let default_admits = vec![Sid::system(), own.user.clone(), step.clone()];
-        let plan = plan::token(&own, restricting, default_admits);
-        let (token, got) = match calls.restrict(&plan) {
+        let base = session.as_ref().map_or(&own, |session| &session.facts);
+        let plan = plan::token(base, restricting, default_admits);
+        let base = session.as_ref().map(|session| session.token.as_handle());
+        let (token, got) = match calls.restrict(base, &plan) {
             Ok((token, got)) => (Some(token), got),
             Err(failure) => {
                 let (asked, got) = ("a token with less in it", "the builder's own token");
@@ -174,8 +211,24 @@ impl Prepared {
             calls,
             kept: Vec::new(),
             container,
+            letter: None,
         };
         prepared.files(asked, &own, &system);
+        // Only now may the step open its root.
+        if let Some(session) = session {
+            let letter = match &prepared.token {
+                Some(token) => {
+                    letter::define(session.token, token.as_handle(), asked.root, prepared.calls.as_ref())
+                }
+                None => Err("the step has the builder's own token".into()),
+            };
+            let failed = letter.is_err();
+            prepared.letter = Some(letter);
+            if failed {
+                prepared.kept = kept;
+                return Ok(prepared);
+            }
+        }
         prepared.network(asked.network, &own, second_check, &system, &mut kept);
         prepared.station(&name, &own, second_check, &admitted, &mut kept);
         prepared.processes(&own, &got, second_check, &admitted);
@@ -229,6 +282,21 @@ impl Prepared {
         Ok(lines)
     }
 
+    /// The letter that the root has for the step.
+    pub(crate) fn letter(&self) -> Option<&Letter> {
+        self.letter.as_ref()?.as_ref().ok()
+    }
+
+    /// Whether the first process, which has not run yet, finds the root on its letter, where it has one.
+    ///
+    /// # Errors
+    /// Why not: then it is to be ended, and another made without a letter.
+    pub(crate) fn confirm_letter(&self, process: BorrowedHandle<'_>) -> Result<(), String> {
+        let Some(letter) = self.letter() else { return Ok(()) };
+        let token = self.calls.token_of(process).map_err(|failure| failure.to_string())?;
+        letter.leads_to_root(token.as_handle(), self.calls.as_ref())
+    }
+
     /// Gives a process of the job that another of its processes started the access list of the first, for systems
     /// that do not take it from the token (Wine). Where they do it changes nothing.
     ///
@@ -255,6 +323,7 @@ impl Prepared {
 
 impl Drop for Prepared {
     fn drop(&mut self) {
+        self.letter = None;
         // What is kept is closed first: a profile in use is not deleted. A failure leaves a profile that the next
         // command sweeps.
         self.kept.truncate(1);

@@ -223,6 +223,7 @@ fn prepare(root: &Path) -> Prepared {
         account: Account::default(),
         mitigations: &[],
         isolation: &isolation,
+        letter: false,
     };
     Prepared::new(&asked, Arc::new(Windows)).expect("prepared")
 }

@@ -4,11 +4,12 @@ use super::boundary::{FILE_ALL, FILE_READ_EXECUTE, tree};
 use super::recorded::{Recorded, container_sid, user};
 use super::*;
 
-struct Case {
-    network: Network,
-    account: Account,
-    mitigations: Vec<Mitigation>,
-    allow: Vec<&'static str>,
+pub(super) struct Case {
+    pub(super) network: Network,
+    pub(super) account: Account,
+    pub(super) mitigations: Vec<Mitigation>,
+    pub(super) allow: Vec<&'static str>,
+    pub(super) letter: bool,
 }
 
 impl Default for Case {
@@ -18,12 +19,13 @@ impl Default for Case {
             account: Account::default(),
             mitigations: Vec::new(),
             allow: Vec::new(),
+            letter: false,
         }
     }
 }
 
 impl Case {
-    fn prepare(&self, system: &Recorded) -> Result<Prepared, RunError> {
+    pub(super) fn prepare(&self, system: &Recorded) -> Result<Prepared, RunError> {
         let isolation = Isolation { allow: self.allow.iter().map(ToString::to_string).collect() };
         let asked = Asked {
             root: Path::new(r"C:\root"),
@@ -32,6 +34,7 @@ impl Case {
             account: self.account,
             mitigations: &self.mitigations,
             isolation: &isolation,
+            letter: self.letter,
         };
         Prepared::new(&asked, Arc::new(system.clone()))
     }
@@ -78,7 +81,7 @@ fn without_containers(administrator: bool) -> Recorded {
     system
 }
 
-fn stand_in() -> File {
+pub(super) fn stand_in() -> File {
     File::open("NUL").expect("the null device")
 }
 
@@ -165,7 +168,8 @@ fn network_none_is_refused_where_nothing_can_block_it() {
     let case = Case { allow: vec!["named-objects", "window-station"], ..none() };
     let error = case.prepare(&without_containers(false)).expect_err("not without a network filter");
     let why = "the system has no AppContainers here, and filters need an administrator";
-    assert!(error.to_string().contains(why), "{error}");
+    let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+    assert!(cause.contains(why), "{error}: {cause}");
 }
 
 #[test]
@@ -338,6 +342,7 @@ mod here {
             account: Account::default(),
             mitigations: &[],
             isolation: &isolation,
+            letter: false,
         };
         Prepared::new(&asked, Arc::new(Windows)).expect("prepared")
     }
@@ -369,6 +374,7 @@ mod here {
             account: Account::default(),
             mitigations: &[],
             isolation: &isolation,
+            letter: false,
         };
         assert!(Prepared::new(&asked, Arc::new(Windows)).is_err(), "it is taken");
         let sid = first.sid.clone();
