@@ -70,7 +70,13 @@ impl SpecError {
             Self::AddHost(_) => {
                 Some("write `--add-host name:192.0.2.1`, `name=2001:db8::1` or `name:host-gateway`".into())
             }
-            Self::Isolation(_) => Some("write `--isolation=job` or `--isolation=job,allow=NAME,NAME`".into()),
+            Self::Isolation(_) => {
+                let identities: Vec<&str> = crate::Identity::ALL.iter().map(|(_, name)| *name).collect();
+                Some(format!(
+                    "write `--isolation=job`, with `,allow=NAME,NAME` or `,identity={}` behind it",
+                    identities.join("|")
+                ))
+            }
             Self::Mitigation(_) => {
                 let names: Vec<&str> = crate::Mitigation::ALL.iter().map(|(_, name)| *name).collect();
                 Some(format!("one of {}", names.join(", ")))

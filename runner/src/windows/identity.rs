@@ -7,6 +7,8 @@
 //! | network `none` | no capability for it | Windows Filtering Platform, for administrators |
 //! | named objects | a directory of its own | the session's |
 //!
+//! The caller may name one of them (`--isolation=job,identity=…`): not every program runs in an AppContainer.
+//!
 //! Both start from the caller's token with every privilege but `SeChangeNotifyPrivilege` deleted by name and every
 //! group that gives power made deny-only. The two accounts of Windows images are the caller's own identity in both
 //! cases: `ContainerAdministrator` may write everywhere in its root, `ContainerUser` only in its profile and in
@@ -24,6 +26,7 @@
 
 mod boundary;
 pub(super) mod calls;
+mod choice;
 pub(super) mod container;
 #[cfg(test)]
 mod effect;
@@ -174,7 +177,7 @@ impl Prepared {
         let mut kept = vec![take(&name, asked.root, calls.as_ref())?];
         let mut lines = Vec::new();
 
-        let container = container(&name, asked.network, &system, calls.as_ref(), &mut lines);
+        let container = choice::container(&name, asked, &system, calls.as_ref(), &mut lines)?;
         let step = container.as_ref().map_or(step, |container| container.sid.clone());
         let restricting = container.is_none().then_some(&step);
         // The first access check is the user's, the second one the step's.
@@ -262,7 +265,7 @@ impl Prepared {
         let mut lines = self.lines.clone();
         let mut again = plan::lines(&self.plan, &facts.token, &system);
         if let Some(container) = &self.container {
-            again.push(confirm_container(container, &facts.token));
+            again.push(choice::confirm(container, &facts.token));
         }
         let full = self.lines.iter().any(|line| line.what == "process-access" && line.is_full());
         if full
@@ -370,55 +373,6 @@ fn take(name: &str, root: &Path, calls: &dyn Calls) -> Result<Kept, RunError> {
             hint: Some("wait until the other `orlop` that runs a step there has ended".into()),
         }),
         Err(failure) => Err(setup(&format!("take `{}` for one job", root.display()), failure)),
-    }
-}
-
-/// The AppContainer, where the system has them.
-fn container(
-    name: &str,
-    network: Network,
-    system: &System,
-    calls: &dyn Calls,
-    lines: &mut Vec<Confinement>,
-) -> Option<Container> {
-    let asked = "an AppContainer, or a restricted token where the system has none";
-    let made = match &system.wine {
-        // It lacks them; a version that exports the calls would still not start anything in one.
-        Some(version) => Err(format!("Wine {version} has no AppContainers")),
-        None => calls.create_container(name).map_err(|failure| failure.to_string()),
-    };
-    match made {
-        Ok(sid) => {
-            // internetClient and privateNetworkClientServer.
-            let capabilities = match network {
-                Network::Host => vec![Sid::capability(1), Sid::capability(3)],
-                Network::None => Vec::new(),
-            };
-            lines.push(Confinement {
-                got: format!("AppContainer {sid}"),
-                ..Confinement::full("identity", asked)
-            });
-            Some(Container { name: name.to_owned(), sid, capabilities })
-        }
-        Err(why) => {
-            lines.push(Confinement {
-                got: format!("a restricted token ({why})"),
-                ..Confinement::full("identity", asked)
-            });
-            None
-        }
-    }
-}
-
-fn confirm_container(container: &Container, got: &TokenFacts) -> Confinement {
-    let asked = format!("the AppContainer {}", container.sid);
-    match &got.container {
-        Some(sid) if *sid == container.sid => Confinement::full("app-container", asked),
-        Some(other) => {
-            let got = format!("the AppContainer {other}");
-            Confinement::lesser("app-container", asked, got, "the system put the step into another one")
-        }
-        None => Confinement::lesser("app-container", asked, "none", "the system ignored the attribute"),
     }
 }
 

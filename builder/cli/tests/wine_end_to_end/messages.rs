@@ -25,6 +25,25 @@ fn less_isolation_is_refused_with_the_flag_that_accepts_it() {
 }
 
 #[test]
+fn an_identity_is_taken_by_its_name_or_refused() {
+    let wine = wine();
+    wine.fill();
+    let base = format!("BASE={}", wine.registry().name("base:1"));
+    wine.context("Dockerfile", "ARG BASE\nFROM ${BASE}\nRUN echo x\n");
+    let build = |isolation: &str| {
+        let isolation = format!("--isolation={isolation}");
+        wine.orlop(&["build", "--progress=plain", "--build-arg", &base, &isolation, r"C:\context"]).run()
+    };
+    let run = build(&format!("{},identity=app-container", crate::wine::ISOLATION)).code(1);
+    let said = "`identity=app-container` of the isolation is not possible for a job here: Wine 8.0 has no";
+    let run = run.says(said).says("hint: leave it out");
+    assert!(!run.stderr.contains("allow="), "it is not a confinement that could be missing: {run}");
+    build(&format!("{},identity=restricted-token", crate::wine::ISOLATION)).success();
+    build("job,identity=root").code(2).says("identity=app-container|restricted-token");
+    wine.assert_quiet();
+}
+
+#[test]
 fn paths_with_drive_letters_are_taken_everywhere() {
     let wine = wine();
     wine.context("Dockerfile", "FROM scratch\nCOPY a.txt C:/here/\n");

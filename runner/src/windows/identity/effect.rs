@@ -215,7 +215,8 @@ fn child_of(prepared: &Prepared, parent: &Step) -> u32 {
 }
 
 fn prepare(root: &Path) -> Prepared {
-    let isolation = Isolation { allow: ALLOWED.iter().map(ToString::to_string).collect() };
+    let isolation =
+        Isolation { allow: ALLOWED.iter().map(ToString::to_string).collect(), ..Isolation::default() };
     let asked = Asked {
         root,
         private: Vec::new(),

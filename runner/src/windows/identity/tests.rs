@@ -3,6 +3,7 @@ use std::fs::File;
 use super::boundary::{FILE_ALL, FILE_READ_EXECUTE, tree};
 use super::recorded::{Recorded, container_sid, user};
 use super::*;
+use crate::Identity;
 
 pub(super) struct Case {
     pub(super) network: Network,
@@ -10,6 +11,7 @@ pub(super) struct Case {
     pub(super) mitigations: Vec<Mitigation>,
     pub(super) allow: Vec<&'static str>,
     pub(super) letter: bool,
+    pub(super) identity: Option<Identity>,
 }
 
 impl Default for Case {
@@ -20,13 +22,15 @@ impl Default for Case {
             mitigations: Vec::new(),
             allow: Vec::new(),
             letter: false,
+            identity: None,
         }
     }
 }
 
 impl Case {
     pub(super) fn prepare(&self, system: &Recorded) -> Result<Prepared, RunError> {
-        let isolation = Isolation { allow: self.allow.iter().map(ToString::to_string).collect() };
+        let allow = self.allow.iter().map(ToString::to_string).collect();
+        let isolation = Isolation { allow, identity: self.identity };
         let asked = Asked {
             root: Path::new(r"C:\root"),
             private: vec![PathBuf::from(r"C:\temp")],
@@ -40,7 +44,7 @@ impl Case {
     }
 
     /// What is missing, by name, and the hint.
-    fn refusal(&self, system: &Recorded) -> (Vec<String>, String) {
+    pub(super) fn refusal(&self, system: &Recorded) -> (Vec<String>, String) {
         let error = self.prepare(system).expect_err("a refusal");
         let hint = error.hint().expect("a hint");
         match error {
@@ -334,7 +338,8 @@ mod here {
     ];
 
     fn prepare(root: &Path) -> Prepared {
-        let isolation = Isolation { allow: EVERYTHING.iter().map(ToString::to_string).collect() };
+        let isolation =
+            Isolation { allow: EVERYTHING.iter().map(ToString::to_string).collect(), ..Isolation::default() };
         let asked = Asked {
             root,
             private: Vec::new(),
@@ -366,7 +371,8 @@ mod here {
             (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
         let first = prepare(one.path());
         assert_ne!(first.sid, prepare(two.path()).sid);
-        let isolation = Isolation { allow: EVERYTHING.iter().map(ToString::to_string).collect() };
+        let isolation =
+            Isolation { allow: EVERYTHING.iter().map(ToString::to_string).collect(), ..Isolation::default() };
         let asked = Asked {
             root: one.path(),
             private: Vec::new(),
