@@ -65,7 +65,8 @@ pub struct WindowsOptions {
     /// Whom the command runs as.
     pub account: Account,
     /// Whether the root is to be shown on a drive letter of the step's own, where the session can have one that
-    /// nobody else sees.
+    /// nobody else sees. A matter of the view and not of confinement: without one the job runs all the same, and
+    /// [`RunReport::view`](crate::RunReport::view) says why.
     pub drive_letter: bool,
     /// Process mitigation policies to start with; one that the system does not have is missing confinement.
     pub mitigations: Vec<Mitigation>,

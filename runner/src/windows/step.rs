@@ -192,9 +192,10 @@ impl View {
         };
         let environment = environment::merge(&places, &spec.env);
         let told = format!(
-            "working directory `{}`; `%ORLOP_ROOT%` is `{}`; `C:\\` is the host's",
+            "working directory `{}`; `%ORLOP_ROOT%` is `{}`; `C:\\` is the host's{}",
             cwd.display(),
-            root.display()
+            root.display(),
+            drive_letter(spec)
         );
         Ok(Self { cwd, environment, windows, system, processors, told })
     }
@@ -223,7 +224,6 @@ fn start(
     let applied =
         limits::apply(job.as_ref(), &spec.limits, host).map_err(called("make the job end with orlop"))?;
     let mut lines = applied.lines.clone();
-    lines.extend(drive_letter(spec));
     let asked = identity::Asked {
         root,
         private: std::iter::once(private.path().to_owned())
@@ -301,14 +301,13 @@ fn confined<T>(outcome: Result<T, RunError>, spec: &RunSpec, lines: &[Confinemen
     }
 }
 
-/// The letter would have to be in a logon session of the step's own, and a step has its builder's.
-fn drive_letter(spec: &RunSpec) -> Option<Confinement> {
-    spec.windows.drive_letter.then(|| {
-        let (asked, got) = ("the root on a drive letter that only the step sees", "the root by its path");
-        let why =
-            "the step shares orlop's logon session, where every process of the user would see the letter";
-        Confinement::lesser("drive-letter", asked, got, why)
-    })
+/// Which drive letter shows the root. It is a matter of convenience: the root is the same without one.
+fn drive_letter(spec: &RunSpec) -> &'static str {
+    match spec.windows.drive_letter {
+        // The letter would have to be in a logon session of the step's own, and a step has its builder's.
+        true => "; no drive letter: everybody in orlop's own logon session would see it",
+        false => "",
+    }
 }
 
 /// A command that could not be found or started.
