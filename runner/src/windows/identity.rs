@@ -28,6 +28,7 @@ pub(super) mod container;
 #[cfg(test)]
 mod effect;
 mod files;
+mod null_device;
 pub(super) mod object;
 pub(super) mod plan;
 #[cfg(test)]
@@ -101,6 +102,8 @@ pub(crate) struct Prepared {
     pub(crate) sid: Sid,
     /// One line for each protection, before any process exists. [`Prepared::confirm`] replaces some.
     pub(crate) lines: Vec<Confinement>,
+    /// What is no protection and does not work as usual.
+    pub(crate) notes: Vec<String>,
     plan: TokenPlan,
     mitigations: Vec<Mitigation>,
     isolation: Isolation,
@@ -168,6 +171,7 @@ impl Prepared {
             mitigation: super::mitigation::value(asked.mitigations),
             sid: step,
             lines,
+            notes: Vec::new(),
             plan,
             mitigations: asked.mitigations.to_vec(),
             isolation: asked.isolation.clone(),
@@ -181,6 +185,7 @@ impl Prepared {
         prepared.processes(&own, &got, second_check, &admitted);
         prepared.objects();
         prepared.machine(&got, second_check, &system);
+        prepared.null_device(&mut kept);
         prepared.kept = kept;
         let lines = prepared.lines.clone();
         prepared.refuse(&lines)?;
@@ -370,6 +375,16 @@ fn admitted(own: &TokenFacts, got: &TokenFacts, step: &Sid, second_check: bool) 
     Admitted { own: list, apart: second_check || ours_alone, owner: ours_alone.then_some(administrators) }
 }
 
+/// Whether a SID can be that of a step: an AppContainer's, or one of orlop's own making.
+fn is_step(sid: &Sid) -> bool {
+    match (sid.authority(), sid.parts()) {
+        // `S-1-15-2-1` and `-2` are all packages.
+        (15, [2, rest @ ..]) => rest.len() > 1,
+        (9, [STEP, ..]) => true,
+        _ => false,
+    }
+}
+
 /// Whether what reads back admits whom it was meant to, all of them and nobody else, with the same integrity.
 fn same_access(wanted: &SecurityDescriptor, got: &SecurityDescriptor) -> bool {
     let (Some(list), Some(read)) = (&wanted.access, &got.access) else { return false };
@@ -378,7 +393,8 @@ fn same_access(wanted: &SecurityDescriptor, got: &SecurityDescriptor) -> bool {
         entry.sid.as_ref().is_none_or(|sid| match generic {
             // The system maps it to what the object's type has.
             true => read.admitted().contains(sid),
-            false => read.allows(sid, entry.mask),
+            // No more either: a step of another account may have had this directory before.
+            false => read.allowed(sid) == list.allowed(sid),
         })
     });
     let label = wanted.label.as_ref().and_then(|label| label.sid.as_ref());

@@ -327,6 +327,11 @@ impl Process {
         }
     }
 
+    /// Gives it exactly that environment. Only before it is resumed.
+    pub(super) fn set_environment(&self, block: &[u16]) -> Result<(), Failure> {
+        super::memory::set_environment(self.as_handle(), block)
+    }
+
     fn terminate(&self) {
         // SAFETY: an open process; it may have ended meanwhile.
         unsafe { TerminateProcess(self.process.as_raw_handle(), 1) };

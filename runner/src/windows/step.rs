@@ -238,17 +238,19 @@ fn start(
     let stdin = pipes::stdin(&spec.stdin)?;
     let (stdout, their_stdout) = pipes::pipe().map_err(setup("make a pipe"))?;
     let (stderr, their_stderr) = pipes::pipe().map_err(setup("make a pipe"))?;
-    let places = std::iter::once(root.to_owned()).chain(asked.private.iter().cloned()).collect();
+    // Not what is shared with others: their programs may run from there.
+    let places = vec![root.to_owned(), private.path().to_owned()];
     let (sid, calls) = (Some(prepared.sid.clone()), Arc::clone(calls));
     let machine = Machine { job: Arc::clone(&job), calls, sid, places };
     let guard = Guard::new(machine, std::process::id());
     if cancel.is_cancelled() {
         return Err(RunError::Cancelled);
     }
+    let environment = environment::block(&view.environment);
     let mut first = Start {
         program: wide(&program.path),
         line: program.line,
-        environment: environment::block(&view.environment),
+        environment: environment.clone(),
         cwd: wide(&view.cwd),
         stdio: [&stdin, &their_stdout, &their_stderr],
     };
@@ -269,12 +271,19 @@ fn start(
         ..Confinement::full("job", "every process in it from birth")
     });
     lines.extend(confined(prepared.confirm(process.as_handle()), spec, &lines)?);
+    let mut notes = prepared.notes.clone();
+    if prepared.container.is_some()
+        && let Err(failure) = process.set_environment(&environment)
+    {
+        notes.push(format!("`%LOCALAPPDATA%` and `%TEMP%` are the AppContainer's and go with it: {failure}"));
+    }
     let started = Instant::now();
     let Applied { watch, .. } = applied;
     let wall = spec.limits.wall;
     let prepared = &prepared;
     let running = Running { job: &job, process, port, stdout, stderr, guard, watch, wall, started, prepared };
-    let end = running.supervise(sink, cancel)?;
+    let mut end = running.supervise(sink, cancel)?;
+    end.notes.splice(0..0, notes);
     Ok(report(spec, end, &job, started.elapsed(), lines))
 }
 

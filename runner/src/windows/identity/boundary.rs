@@ -208,6 +208,20 @@ impl Prepared {
         }
     }
 
+    /// `NUL`, which no AppContainer can open by itself. Not having it is no lack of protection.
+    pub(super) fn null_device(&mut self, kept: &mut Vec<Kept>) {
+        if self.container.is_none() {
+            return;
+        }
+        match self.calls.admit_to_null(&self.sid) {
+            Ok(entry) => kept.push(entry),
+            Err(failure) => self.notes.push(format!(
+                "the step cannot open `NUL` ({failure}): this Windows admits no AppContainer there, and only an \
+                 administrator can change that"
+            )),
+        }
+    }
+
     /// Shared memory, events and other objects with names.
     pub(super) fn objects(&mut self) {
         let asked = "a directory of its own for named objects";
@@ -222,7 +236,7 @@ impl Prepared {
     }
 }
 
-/// A directory's access list for a step.
+/// A directory's access list for a step, whose entry is the last.
 pub(super) fn tree(others: &[Sid], step: &Sid, writable: bool) -> SecurityDescriptor {
     let mut entries: Vec<Entry> = others.iter().map(|sid| Entry::allow(sid, FILE_ALL, INHERIT)).collect();
     entries.push(Entry::allow(step, if writable { FILE_ALL } else { FILE_READ_EXECUTE }, INHERIT));

@@ -209,6 +209,9 @@ pub(crate) trait Calls: fmt::Debug + Send + Sync {
     /// caller's own, and reads back who may use them.
     fn create_station(&self, name: &str, wanted: &SecurityDescriptor) -> Result<Station, Failure>;
 
+    /// Lets a step in an AppContainer open the null device, as long as the result is kept.
+    fn admit_to_null(&self, step: &Sid) -> Result<Kept, Failure>;
+
     /// Cuts off the network for what runs as `user` restricted to `step`, as long as the result is kept.
     fn block_network(&self, user: &Sid, step: &Sid) -> Result<Kept, Failure>;
 

@@ -28,6 +28,8 @@ pub(super) struct Recorded {
     pub(super) files: Option<SecurityDescriptor>,
     /// What making a station gives: whether the station is a new one.
     pub(super) station: Result<bool, Failure>,
+    /// What changing the null device's access list gives.
+    pub(super) null_device: Result<(), Failure>,
     /// What the filter engine gives.
     pub(super) filters: Result<(), Failure>,
     /// Whether the name is another's.
@@ -89,6 +91,10 @@ impl Recorded {
             honours: true,
             files: None,
             station: Ok(administrator),
+            null_device: match administrator {
+                true => Ok(()),
+                false => Err(Failure { call: "CreateFileW", code: 5 }),
+            },
             filters: if administrator { Ok(()) } else { Err(denied) },
             taken: false,
             started_without_container: false,
@@ -191,6 +197,12 @@ impl Calls for Recorded {
             own_station,
             security: wanted.clone(),
         })
+    }
+
+    fn admit_to_null(&self, _: &Sid) -> Result<Kept, Failure> {
+        self.did("null device");
+        self.null_device.clone()?;
+        Ok(Box::new(Told(self.clone(), "null device")))
     }
 
     fn block_network(&self, _: &Sid, _: &Sid) -> Result<Kept, Failure> {

@@ -106,6 +106,24 @@ fn an_appcontainer_where_the_system_has_them() {
 }
 
 #[test]
+fn a_container_is_let_into_the_null_device_for_its_time() {
+    let system = Recorded::windows((10, 0, 20348), true, true);
+    let prepared = Case::default().prepare(&system).expect("all is there");
+    assert!(prepared.notes.is_empty(), "{:?}", prepared.notes);
+    drop(prepared);
+    assert!(system.done.lock().unwrap().iter().any(|done| done == "close null device"));
+    // Who is no administrator cannot: that is said, and no reason to refuse.
+    let system = Recorded::windows((10, 0, 22631), false, false);
+    let prepared = Case { allow: vec!["window-station"], ..Case::default() }.prepare(&system);
+    let notes = prepared.expect("all but the station").notes.clone();
+    assert!(notes.len() == 1 && notes[0].starts_with("the step cannot open `NUL`"), "{notes:?}");
+    // Restricted tokens are admitted as they are.
+    let system = without_containers(true);
+    drop(Case { allow: vec!["named-objects"], ..Case::default() }.prepare(&system).expect("prepared"));
+    assert!(!system.done.lock().unwrap().iter().any(|done| done == "null device"));
+}
+
+#[test]
 fn capabilities_only_where_the_network_was_asked_for() {
     let system = Recorded::windows((10, 0, 20348), true, true);
     let prepared = Case::default().prepare(&system).expect("all is there");
