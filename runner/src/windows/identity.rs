@@ -59,8 +59,10 @@ const STEP: u32 = 0x4f52_4c50;
 pub(crate) struct Asked<'a> {
     /// The job's root directory.
     pub(crate) root: &'a Path,
-    /// Its private directory for temporary files, and others that only it may write to.
+    /// Its private directory for temporary files.
     pub(crate) private: Vec<PathBuf>,
+    /// Directories of others that it may write to as well, theirs before, meanwhile and afterwards.
+    pub(crate) shared: Vec<PathBuf>,
     /// What it can reach.
     pub(crate) network: Network,
     /// Whom it runs as.
@@ -142,12 +144,19 @@ impl Prepared {
         let mut kept = vec![take(&name, asked.root, calls.as_ref())?];
         let mut lines = Vec::new();
 
-        let container = container(&name, asked.network, &system, calls.as_ref(), &mut lines);
+        let shared = shared(&asked.shared, calls.as_ref())?;
+        let mut container = container(&name, asked.network, &system, calls.as_ref(), &mut lines);
+        if let Some(container) = &mut container {
+            container.capabilities.extend(shared.iter().map(|(_, sid)| sid.clone()));
+        }
         let step = container.as_ref().map_or(step, |container| container.sid.clone());
         let restricting = container.is_none().then_some(&step);
         // The first access check is the user's, the second one the step's.
         let default_admits = vec![Sid::system(), own.user.clone(), step.clone()];
-        let plan = plan::token(&own, restricting, default_admits);
+        let mut plan = plan::token(&own, restricting, default_admits);
+        if container.is_none() {
+            plan.restricting.extend(shared.iter().map(|(_, sid)| sid.clone()));
+        }
         let (token, got) = match calls.restrict(&plan) {
             Ok((token, got)) => (Some(token), got),
             Err(failure) => {
@@ -179,7 +188,7 @@ impl Prepared {
             kept: Vec::new(),
             container,
         };
-        prepared.files(asked, &own, &system);
+        prepared.files(asked, &shared, &own, &system);
         prepared.network(asked.network, &own, second_check, &system, &mut kept);
         prepared.station(&name, &own, second_check, &admitted, &mut kept);
         prepared.processes(&own, &got, second_check, &admitted);
@@ -295,6 +304,21 @@ fn names(root: &Path, calls: &dyn Calls) -> Result<(String, Sid), RunError> {
         id.map_err(|failure| setup(&format!("find out which directory `{}` is", root.display()), failure))?;
     let parts = [id as u32, (id >> 32) as u32, (id >> 64) as u32, (id >> 96) as u32];
     Ok((format!("{PREFIX}{volume:x}.{id:x}"), Sid::new(9, [&[STEP, volume][..], &parts].concat())))
+}
+
+/// The SIDs of directories that are shared: each its own, the same for every step that is given it. So its files need
+/// one entry, once, however many steps there were and are at a time. An AppContainer has it as a capability, a
+/// restricted token among its restricting SIDs.
+fn shared<'a>(paths: &'a [PathBuf], calls: &dyn Calls) -> Result<Vec<(&'a Path, Sid)>, RunError> {
+    let one = |path: &'a PathBuf| {
+        let id = calls.directory_id(path);
+        let (volume, id) = id.map_err(|failure| {
+            setup(&format!("find out which directory `{}` is", path.display()), failure)
+        })?;
+        let parts = [id as u32, (id >> 32) as u32, (id >> 64) as u32, (id >> 96) as u32];
+        Ok((path.as_path(), Sid::new(15, [&[3, STEP, volume][..], &parts].concat())))
+    };
+    paths.iter().map(one).collect()
 }
 
 fn take(name: &str, root: &Path, calls: &dyn Calls) -> Result<Kept, RunError> {

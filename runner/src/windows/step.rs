@@ -226,9 +226,8 @@ fn start(
     let mut lines = applied.lines.clone();
     let asked = identity::Asked {
         root,
-        private: std::iter::once(private.path().to_owned())
-            .chain(placements.writable.iter().cloned())
-            .collect(),
+        private: vec![private.path().to_owned()],
+        shared: placements.writable.clone(),
         network: spec.network,
         account: spec.windows.account,
         mitigations: &spec.windows.mitigations,

@@ -1,5 +1,7 @@
 //! What is closed to a step besides its token: files, network, desktop, processes, named objects. One line each.
 
+use std::path::Path;
+
 use super::calls::{Kept, System, TokenFacts};
 use super::{Admitted, Asked, PROCESS_ASKED, Prepared, same_access};
 use crate::windows::security::{AccessList, Entry, INHERIT, LOW_INTEGRITY, SecurityDescriptor, Sid};
@@ -15,7 +17,13 @@ const PROCESS_HARMLESS: u32 = 0x0010_1000;
 
 impl Prepared {
     /// The boundary in the file system.
-    pub(super) fn files(&mut self, asked: &Asked<'_>, own: &TokenFacts, system: &System) {
+    pub(super) fn files(
+        &mut self,
+        asked: &Asked<'_>,
+        shared: &[(&Path, Sid)],
+        own: &TokenFacts,
+        system: &System,
+    ) {
         let wanted = "an access list on the root that admits the step, the user and administrators";
         let everyone_else = [Sid::system(), Sid::administrators(), own.user.clone()];
         let mut missing = None;
@@ -30,6 +38,22 @@ impl Prepared {
             let descriptor = tree(&everyone_else, &self.sid, writable);
             match self.calls.protect_tree(path, &descriptor) {
                 Ok(got) if same_access(&descriptor, &got) => {}
+                Ok(got) => missing = Some(format!("the file system kept another access list: {got}")),
+                Err(failure) => missing = Some(failure.to_string()),
+            }
+        }
+        for (path, sid) in shared {
+            // Low integrity is no hindrance to a container that the list admits, and a label would make whatever is
+            // started from there by others run with low integrity too.
+            let label = self.container.is_none();
+            let entry = Entry::allow(sid, FILE_ALL, INHERIT);
+            let descriptor = SecurityDescriptor {
+                access: Some(AccessList(vec![entry])),
+                label: label.then(|| Entry::label(LOW_INTEGRITY, INHERIT)),
+                ..SecurityDescriptor::default()
+            };
+            match self.calls.admit_tree(path, &descriptor) {
+                Ok(got) if got.access.as_ref().is_none_or(|list| list.allows(sid, FILE_ALL)) => {}
                 Ok(got) => missing = Some(format!("the file system kept another access list: {got}")),
                 Err(failure) => missing = Some(failure.to_string()),
             }

@@ -219,6 +219,7 @@ fn prepare(root: &Path) -> Prepared {
     let asked = Asked {
         root,
         private: Vec::new(),
+        shared: Vec::new(),
         network: Network::Host,
         account: Account::default(),
         mitigations: &[],

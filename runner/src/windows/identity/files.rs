@@ -37,6 +37,38 @@ pub(super) fn protect_tree(path: &Path, wanted: &SecurityDescriptor) -> Result<S
     Ok(after)
 }
 
+/// Adds entries to those that a directory and what is in it have, and takes none away. One that has them is left as
+/// it is: what was made in it since has inherited them.
+pub(super) fn admit_tree(path: &Path, added: &SecurityDescriptor) -> Result<SecurityDescriptor, Failure> {
+    let root = path.canonicalize().map_err(|error| io_failure("GetFinalPathNameByHandleW", &error))?;
+    let directory = open(&root, added)?;
+    let before = object::security(directory.as_raw_handle())?;
+    let Some(new) = with_added(&before, added) else { return Ok(before) };
+    set(&directory, &new)?;
+    let after = object::security(directory.as_raw_handle())?;
+    below(&root, added)?;
+    Ok(after)
+}
+
+/// A directory's security with what is to be added; none where that is there, or where everybody is admitted.
+fn with_added(before: &SecurityDescriptor, added: &SecurityDescriptor) -> Option<SecurityDescriptor> {
+    let mut new = before.clone();
+    let list = new.access.as_mut()?;
+    let lacking = added.access.iter().flat_map(|added| &added.0);
+    let lacking: Vec<_> = lacking
+        .filter(|entry| entry.sid.as_ref().is_some_and(|sid| !list.allows(sid, entry.mask)))
+        .cloned()
+        .collect();
+    let level = |of: &SecurityDescriptor| of.label.as_ref().and_then(|label| label.sid.clone());
+    let labelled = added.label.is_none() || level(before) == level(added);
+    if lacking.is_empty() && labelled {
+        return None;
+    }
+    list.0.extend(lacking);
+    new.label.clone_from(&added.label);
+    Some(new)
+}
+
 fn open(path: &Path, wanted: &SecurityDescriptor) -> Result<OwnedHandle, Failure> {
     let label = if wanted.label.is_some() { WRITE_OWNER } else { 0 };
     object::open(path, READ_CONTROL | WRITE_DAC | label)
@@ -141,6 +173,26 @@ mod tests {
         // What an image's layer says of a container of its own is the image's.
         let own = AccessList(vec![Entry::allow(&other, FILE_ALL, 0)]);
         assert_eq!(merged(own, &wanted, 0).expect("short").allowed(&other), FILE_ALL);
+    }
+
+    #[test]
+    fn what_is_shared_keeps_its_own_entries_and_is_left_alone_afterwards() {
+        let (user, capability) = (Sid::new(5, [21, 1, 2, 3, 1000]), Sid::new(15, [3, 1, 2]));
+        let usual = AccessList(vec![Entry::allow(&user, FILE_ALL, INHERIT | INHERITED)]);
+        let before = SecurityDescriptor { access: Some(usual.clone()), ..SecurityDescriptor::default() };
+        let entry = Entry::allow(&capability, FILE_ALL, INHERIT);
+        let mut added = SecurityDescriptor {
+            access: Some(AccessList(vec![entry.clone()])),
+            ..SecurityDescriptor::default()
+        };
+        let after = with_added(&before, &added).expect("it lacks the entry");
+        assert_eq!(after.access, Some(AccessList([usual.0, vec![entry]].concat())));
+        assert_eq!((&after.label, after.protected), (&None, false));
+        assert_eq!(with_added(&after, &added), None, "once");
+        assert_eq!(with_added(&SecurityDescriptor::default(), &added), None, "everybody is admitted");
+        added.label = Some(Entry::label(0x1000, INHERIT));
+        let labelled = with_added(&after, &added).expect("it lacks the label");
+        assert_eq!(with_added(&labelled, &added), None);
     }
 
     #[test]

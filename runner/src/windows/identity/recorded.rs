@@ -187,6 +187,11 @@ impl Calls for Recorded {
         Ok(self.files.clone().unwrap_or_else(|| wanted.clone()))
     }
 
+    fn admit_tree(&self, path: &Path, added: &SecurityDescriptor) -> Result<SecurityDescriptor, Failure> {
+        self.did(format!("admit {} {added}", path.display()));
+        Ok(self.files.clone().unwrap_or_else(|| added.clone()))
+    }
+
     fn create_station(&self, name: &str, wanted: &SecurityDescriptor) -> Result<Station, Failure> {
         let own_station = self.station.clone()?;
         let kept = Box::new(Told(self.clone(), "station"));

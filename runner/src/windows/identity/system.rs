@@ -67,6 +67,10 @@ impl Calls for Windows {
         files::protect_tree(path, wanted)
     }
 
+    fn admit_tree(&self, path: &Path, added: &SecurityDescriptor) -> Result<SecurityDescriptor, Failure> {
+        files::admit_tree(path, added)
+    }
+
     fn create_station(&self, name: &str, wanted: &SecurityDescriptor) -> Result<Station, Failure> {
         desktop::create(name, wanted)
     }

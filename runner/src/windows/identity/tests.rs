@@ -9,6 +9,7 @@ struct Case {
     account: Account,
     mitigations: Vec<Mitigation>,
     allow: Vec<&'static str>,
+    shared: Vec<&'static str>,
 }
 
 impl Default for Case {
@@ -18,6 +19,7 @@ impl Default for Case {
             account: Account::default(),
             mitigations: Vec::new(),
             allow: Vec::new(),
+            shared: Vec::new(),
         }
     }
 }
@@ -28,6 +30,7 @@ impl Case {
         let asked = Asked {
             root: Path::new(r"C:\root"),
             private: vec![PathBuf::from(r"C:\temp")],
+            shared: self.shared.iter().map(PathBuf::from).collect(),
             network: self.network,
             account: self.account,
             mitigations: &self.mitigations,
@@ -121,6 +124,26 @@ fn a_container_is_let_into_the_null_device_for_its_time() {
     let system = without_containers(true);
     drop(Case { allow: vec!["named-objects"], ..Case::default() }.prepare(&system).expect("prepared"));
     assert!(!system.done.lock().unwrap().iter().any(|done| done == "null device"));
+}
+
+#[test]
+fn a_directory_that_is_shared_is_the_same_to_every_step() {
+    let capability = "S-1-15-3-1330793552-43981-2-1-0-0";
+    let system = Recorded::windows((10, 0, 20348), true, true);
+    let case = Case { shared: vec![r"C:\cache"], allow: vec!["named-objects"], ..none() };
+    let prepared = case.prepare(&system).expect("all is there");
+    let capabilities = prepared.container.iter().flat_map(|container| &container.capabilities);
+    assert_eq!(capabilities.map(Sid::to_string).collect::<Vec<_>>(), [capability]);
+    let admit = |system: &Recorded| {
+        let done = system.done.lock().unwrap().clone();
+        done.into_iter().find(|done| done.starts_with("admit")).expect("it is admitted")
+    };
+    // Without a label: others start programs from there.
+    assert_eq!(admit(&system), format!("admit C:\\cache D:(A;3;0x1f01ff;{capability})"));
+    let system = without_containers(true);
+    let prepared = case.prepare(&system).expect("all but the names");
+    assert!(prepared.plan.restricting.iter().any(|sid| sid.to_string() == capability));
+    assert!(admit(&system).ends_with("S:(ML;3;0x1;S-1-16-4096)"), "{}", admit(&system));
 }
 
 #[test]
@@ -352,6 +375,7 @@ mod here {
         let asked = Asked {
             root,
             private: Vec::new(),
+            shared: Vec::new(),
             network: Network::Host,
             account: Account::default(),
             mitigations: &[],
@@ -383,6 +407,7 @@ mod here {
         let asked = Asked {
             root: one.path(),
             private: Vec::new(),
+            shared: Vec::new(),
             network: Network::Host,
             account: Account::default(),
             mitigations: &[],
