@@ -37,6 +37,8 @@ mod system;
 #[cfg(test)]
 mod tests;
 mod token;
+#[cfg(test)]
+mod tokens_only;
 
 use std::fmt;
 use std::os::windows::io::{AsHandle, BorrowedHandle, OwnedHandle, RawHandle};
