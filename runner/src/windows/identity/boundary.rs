@@ -124,7 +124,10 @@ impl Prepared {
         admitted: &Admitted,
         kept: &mut Vec<Kept>,
     ) {
-        let asked = "a window station and a desktop that admit the step only";
+        // What a step can do to others through a station (clipboard, atoms) is the job's limits' to keep, and a
+        // station with a name is an administrator's to make.
+        let asked =
+            "a desktop that admits the step only, in a window station of its own where that can be had";
         // A step that has a second access check opens them by name, as the user and as itself. One that has not
         // cannot be told from another of the same user: it gets open handles, and its name opens nothing.
         let by_handle = !second_check && admitted.apart;
@@ -153,6 +156,10 @@ impl Prepared {
         } else if !admitted.apart {
             let got = "a window station and a desktop of its own that every process of the user can open";
             Confinement::lesser("window-station", asked, got, "the step's token is as good as the builder's")
+        } else if !station.own_station && second_check {
+            let got =
+                "a desktop of its own in the caller's window station: only an administrator can name one";
+            Confinement { got: got.into(), ..Confinement::full("window-station", asked) }
         } else if !station.own_station {
             let got = "a desktop of its own in the caller's window station";
             let why = "only an administrator can make a window station with a name";
