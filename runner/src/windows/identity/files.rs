@@ -8,11 +8,14 @@ use std::path::Path;
 use super::calls::Failure;
 use super::object::{self, Part};
 use crate::windows::security::{AccessList, INHERIT, INHERITED, SecurityDescriptor};
+use crate::windows::times::Times;
 
 const READ_CONTROL: u32 = 0x2_0000;
 const WRITE_DAC: u32 = 0x4_0000;
 /// Setting an integrity label takes the right to change the owner.
 const WRITE_OWNER: u32 = 0x8_0000;
+/// Reading and writing attributes, times among them.
+const ATTRIBUTES: u32 = 0x180;
 /// Bytes of the largest access list, as its own header counts them.
 const LARGEST: usize = 65_532;
 const DIRECTORY: u32 = 0x10;
@@ -71,7 +74,12 @@ fn with_added(before: &SecurityDescriptor, added: &SecurityDescriptor) -> Option
 
 fn open(path: &Path, wanted: &SecurityDescriptor) -> Result<OwnedHandle, Failure> {
     let label = if wanted.label.is_some() { WRITE_OWNER } else { 0 };
-    object::open(path, READ_CONTROL | WRITE_DAC | label)
+    let needed = READ_CONTROL | WRITE_DAC | label;
+    // An owner has always the right to change the list, and not always those to see and set times.
+    match object::open(path, needed | ATTRIBUTES) {
+        Err(failure) if failure.code == 5 => object::open(path, needed),
+        other => other,
+    }
 }
 
 fn set(file: &OwnedHandle, wanted: &SecurityDescriptor) -> Result<(), Failure> {
@@ -116,7 +124,14 @@ fn add(path: &Path, wanted: &SecurityDescriptor, is_directory: bool) -> Result<(
     }
     new.access = Some(list);
     new.label = label;
-    set(&file, &new)
+    // A new list is a change to the file, and to whoever compares times it is one that has to be read anew. What a
+    // step is given to work with is none: the time goes back to what it was.
+    let times = Times::of_open(&file);
+    set(&file, &new)?;
+    if let Ok(times) = times {
+        times.restore_change(&file);
+    }
+    Ok(())
 }
 
 /// A file's list with the entries that are wanted. What steps of other roots had, where the tree is a copy of theirs,
@@ -173,6 +188,25 @@ mod tests {
         // What an image's layer says of a container of its own is the image's.
         let own = AccessList(vec![Entry::allow(&other, FILE_ALL, 0)]);
         assert_eq!(merged(own, &wanted, 0).expect("short").allowed(&other), FILE_ALL);
+    }
+
+    #[test]
+    fn a_tree_that_is_made_ready_is_not_changed() {
+        use crate::windows::identity::{Calls, Windows};
+        let root = tempfile::tempdir().expect("a directory");
+        let path = root.path().join("file");
+        fs::write(&path, "x").expect("written");
+        let before = format!("{:?}", Times::of(&path).expect("times"));
+        let user = Windows.own_token().expect("our own token").user;
+        let wanted = tree(&[Sid::system(), Sid::administrators(), user], &Sid::new(9, [1]), true);
+        protect_tree(root.path(), &wanted).expect("set");
+        // Wine keeps no lists for files, and no time of change that could be set.
+        if Windows.system().wine.is_none() {
+            let file = object::open(&path, READ_CONTROL).expect("open");
+            let list = object::security(file.as_raw_handle()).expect("read").access.unwrap_or_default();
+            assert_eq!(list.allowed(&Sid::new(9, [1])), FILE_ALL, "{list}");
+            assert_eq!(format!("{:?}", Times::of(&path).expect("times")), before);
+        }
     }
 
     #[test]
