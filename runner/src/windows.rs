@@ -21,6 +21,7 @@ mod junction;
 mod library;
 mod limits;
 mod marks;
+mod memory;
 mod mitigation;
 mod network;
 mod pipes;

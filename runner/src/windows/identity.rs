@@ -32,6 +32,7 @@ pub(super) mod container;
 mod effect;
 mod files;
 mod letter;
+mod null_device;
 pub(super) mod object;
 pub(super) mod plan;
 #[cfg(test)]
@@ -41,6 +42,8 @@ mod system;
 #[cfg(test)]
 mod tests;
 mod token;
+#[cfg(test)]
+mod tokens_only;
 
 use std::fmt;
 use std::os::windows::io::{AsHandle, BorrowedHandle, OwnedHandle, RawHandle};
@@ -64,8 +67,10 @@ const STEP: u32 = 0x4f52_4c50;
 pub(crate) struct Asked<'a> {
     /// The job's root directory.
     pub(crate) root: &'a Path,
-    /// Its private directory for temporary files, and others that only it may write to.
+    /// Its private directory for temporary files.
     pub(crate) private: Vec<PathBuf>,
+    /// Directories of others that it may write to as well, theirs before, meanwhile and afterwards.
+    pub(crate) shared: Vec<PathBuf>,
     /// What it can reach.
     pub(crate) network: Network,
     /// Whom it runs as.
@@ -111,6 +116,8 @@ pub(crate) struct Prepared {
     pub(crate) letter: Option<Result<Letter, String>>,
     /// One line for each protection, before any process exists. [`Prepared::confirm`] replaces some.
     pub(crate) lines: Vec<Confinement>,
+    /// What is no protection and does not work as usual.
+    pub(crate) notes: Vec<String>,
     plan: TokenPlan,
     mitigations: Vec<Mitigation>,
     isolation: Isolation,
@@ -177,13 +184,20 @@ impl Prepared {
         let mut kept = vec![take(&name, asked.root, calls.as_ref())?];
         let mut lines = Vec::new();
 
-        let container = choice::container(&name, asked, &system, calls.as_ref(), &mut lines)?;
+        let shared = shared(&asked.shared, calls.as_ref())?;
+        let mut container = choice::container(&name, asked, &system, calls.as_ref(), &mut lines)?;
+        if let Some(container) = &mut container {
+            container.capabilities.extend(shared.iter().map(|(_, sid)| sid.clone()));
+        }
         let step = container.as_ref().map_or(step, |container| container.sid.clone());
         let restricting = container.is_none().then_some(&step);
         // The first access check is the user's, the second one the step's.
         let default_admits = vec![Sid::system(), own.user.clone(), step.clone()];
         let base = session.as_ref().map_or(&own, |session| &session.facts);
-        let plan = plan::token(base, restricting, default_admits);
+        let mut plan = plan::token(base, restricting, default_admits);
+        if container.is_none() {
+            plan.restricting.extend(shared.iter().map(|(_, sid)| sid.clone()));
+        }
         let base = session.as_ref().map(|session| session.token.as_handle());
         let (token, got) = match calls.restrict(base, &plan) {
             Ok((token, got)) => (Some(token), got),
@@ -208,6 +222,7 @@ impl Prepared {
             mitigation: super::mitigation::value(asked.mitigations),
             sid: step,
             lines,
+            notes: Vec::new(),
             plan,
             mitigations: asked.mitigations.to_vec(),
             isolation: asked.isolation.clone(),
@@ -216,7 +231,7 @@ impl Prepared {
             container,
             letter: None,
         };
-        prepared.files(asked, &own, &system);
+        prepared.files(asked, &shared, &own, &system);
         // Only now may the step open its root.
         if let Some(session) = session {
             let letter = match &prepared.token {
@@ -237,6 +252,7 @@ impl Prepared {
         prepared.processes(&own, &got, second_check, &admitted);
         prepared.objects();
         prepared.machine(&got, second_check, &system);
+        prepared.null_device(&mut kept);
         prepared.kept = kept;
         let lines = prepared.lines.clone();
         prepared.refuse(&lines)?;
@@ -364,6 +380,21 @@ fn names(root: &Path, calls: &dyn Calls) -> Result<(String, Sid), RunError> {
     Ok((format!("{PREFIX}{volume:x}.{id:x}"), Sid::new(9, [&[STEP, volume][..], &parts].concat())))
 }
 
+/// The SIDs of directories that are shared: each its own, the same for every step that is given it. So its files need
+/// one entry, once, however many steps there were and are at a time. An AppContainer has it as a capability, a
+/// restricted token among its restricting SIDs.
+fn shared<'a>(paths: &'a [PathBuf], calls: &dyn Calls) -> Result<Vec<(&'a Path, Sid)>, RunError> {
+    let one = |path: &'a PathBuf| {
+        let id = calls.directory_id(path);
+        let (volume, id) = id.map_err(|failure| {
+            setup(&format!("find out which directory `{}` is", path.display()), failure)
+        })?;
+        let parts = [id as u32, (id >> 32) as u32, (id >> 64) as u32, (id >> 96) as u32];
+        Ok((path.as_path(), Sid::new(15, [&[3, STEP, volume][..], &parts].concat())))
+    };
+    paths.iter().map(one).collect()
+}
+
 fn take(name: &str, root: &Path, calls: &dyn Calls) -> Result<Kept, RunError> {
     match calls.take_name(name) {
         Ok(Some(lock)) => Ok(lock),
@@ -393,6 +424,16 @@ fn admitted(own: &TokenFacts, got: &TokenFacts, step: &Sid, second_check: bool) 
     Admitted { own: list, apart: second_check || ours_alone, owner: ours_alone.then_some(administrators) }
 }
 
+/// Whether a SID can be that of a step: an AppContainer's, or one of orlop's own making.
+fn is_step(sid: &Sid) -> bool {
+    match (sid.authority(), sid.parts()) {
+        // `S-1-15-2-1` and `-2` are all packages.
+        (15, [2, rest @ ..]) => rest.len() > 1,
+        (9, [STEP, ..]) => true,
+        _ => false,
+    }
+}
+
 /// Whether what reads back admits whom it was meant to, all of them and nobody else, with the same integrity.
 fn same_access(wanted: &SecurityDescriptor, got: &SecurityDescriptor) -> bool {
     let (Some(list), Some(read)) = (&wanted.access, &got.access) else { return false };
@@ -401,7 +442,8 @@ fn same_access(wanted: &SecurityDescriptor, got: &SecurityDescriptor) -> bool {
         entry.sid.as_ref().is_none_or(|sid| match generic {
             // The system maps it to what the object's type has.
             true => read.admitted().contains(sid),
-            false => read.allows(sid, entry.mask),
+            // No more either: a step of another account may have had this directory before.
+            false => read.allowed(sid) == list.allowed(sid),
         })
     });
     let label = wanted.label.as_ref().and_then(|label| label.sid.as_ref());

@@ -1,5 +1,7 @@
 //! What is closed to a step besides its token: files, network, desktop, processes, named objects. One line each.
 
+use std::path::Path;
+
 use super::calls::{Kept, System, TokenFacts};
 use super::{Admitted, Asked, PROCESS_ASKED, Prepared, same_access};
 use crate::windows::security::{AccessList, Entry, INHERIT, LOW_INTEGRITY, SecurityDescriptor, Sid};
@@ -15,7 +17,13 @@ const PROCESS_HARMLESS: u32 = 0x0010_1000;
 
 impl Prepared {
     /// The boundary in the file system.
-    pub(super) fn files(&mut self, asked: &Asked<'_>, own: &TokenFacts, system: &System) {
+    pub(super) fn files(
+        &mut self,
+        asked: &Asked<'_>,
+        shared: &[(&Path, Sid)],
+        own: &TokenFacts,
+        system: &System,
+    ) {
         let wanted = "an access list on the root that admits the step, the user and administrators";
         let everyone_else = [Sid::system(), Sid::administrators(), own.user.clone()];
         let mut missing = None;
@@ -30,6 +38,22 @@ impl Prepared {
             let descriptor = tree(&everyone_else, &self.sid, writable);
             match self.calls.protect_tree(path, &descriptor) {
                 Ok(got) if same_access(&descriptor, &got) => {}
+                Ok(got) => missing = Some(format!("the file system kept another access list: {got}")),
+                Err(failure) => missing = Some(failure.to_string()),
+            }
+        }
+        for (path, sid) in shared {
+            // Low integrity is no hindrance to a container that the list admits, and a label would make whatever is
+            // started from there by others run with low integrity too.
+            let label = self.container.is_none();
+            let entry = Entry::allow(sid, FILE_ALL, INHERIT);
+            let descriptor = SecurityDescriptor {
+                access: Some(AccessList(vec![entry])),
+                label: label.then(|| Entry::label(LOW_INTEGRITY, INHERIT)),
+                ..SecurityDescriptor::default()
+            };
+            match self.calls.admit_tree(path, &descriptor) {
+                Ok(got) if got.access.as_ref().is_none_or(|list| list.allows(sid, FILE_ALL)) => {}
                 Ok(got) => missing = Some(format!("the file system kept another access list: {got}")),
                 Err(failure) => missing = Some(failure.to_string()),
             }
@@ -100,7 +124,10 @@ impl Prepared {
         admitted: &Admitted,
         kept: &mut Vec<Kept>,
     ) {
-        let asked = "a window station and a desktop that admit the step only";
+        // What a step can do to others through a station (clipboard, atoms) is the job's limits' to keep, and a
+        // station with a name is an administrator's to make.
+        let asked =
+            "a desktop that admits the step only, in a window station of its own where that can be had";
         // A step that has a second access check opens them by name, as the user and as itself. One that has not
         // cannot be told from another of the same user: it gets open handles, and its name opens nothing.
         let by_handle = !second_check && admitted.apart;
@@ -129,6 +156,10 @@ impl Prepared {
         } else if !admitted.apart {
             let got = "a window station and a desktop of its own that every process of the user can open";
             Confinement::lesser("window-station", asked, got, "the step's token is as good as the builder's")
+        } else if !station.own_station && second_check {
+            let got =
+                "a desktop of its own in the caller's window station: only an administrator can name one";
+            Confinement { got: got.into(), ..Confinement::full("window-station", asked) }
         } else if !station.own_station {
             let got = "a desktop of its own in the caller's window station";
             let why = "only an administrator can make a window station with a name";
@@ -208,6 +239,20 @@ impl Prepared {
         }
     }
 
+    /// `NUL`, which no AppContainer can open by itself. Not having it is no lack of protection.
+    pub(super) fn null_device(&mut self, kept: &mut Vec<Kept>) {
+        if self.container.is_none() {
+            return;
+        }
+        match self.calls.admit_to_null(&self.sid) {
+            Ok(entry) => kept.push(entry),
+            Err(failure) => self.notes.push(format!(
+                "the step cannot open `NUL` ({failure}): this Windows admits no AppContainer there, and only an \
+                 administrator can change that"
+            )),
+        }
+    }
+
     /// Shared memory, events and other objects with names.
     pub(super) fn objects(&mut self) {
         let asked = "a directory of its own for named objects";
@@ -222,7 +267,7 @@ impl Prepared {
     }
 }
 
-/// A directory's access list for a step.
+/// A directory's access list for a step, whose entry is the last.
 pub(super) fn tree(others: &[Sid], step: &Sid, writable: bool) -> SecurityDescriptor {
     let mut entries: Vec<Entry> = others.iter().map(|sid| Entry::allow(sid, FILE_ALL, INHERIT)).collect();
     entries.push(Entry::allow(step, if writable { FILE_ALL } else { FILE_READ_EXECUTE }, INHERIT));

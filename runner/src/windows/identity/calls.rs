@@ -226,9 +226,15 @@ pub(crate) trait Calls: fmt::Debug + Send + Sync {
     /// Sets who may use a directory and what is in it, and reads back the directory's own.
     fn protect_tree(&self, path: &Path, wanted: &SecurityDescriptor) -> Result<SecurityDescriptor, Failure>;
 
+    /// Adds entries to those of a directory and of what is in it, where they are missing, and reads back the directory's.
+    fn admit_tree(&self, path: &Path, added: &SecurityDescriptor) -> Result<SecurityDescriptor, Failure>;
+
     /// Makes a window station and a desktop in it, or where only an administrator may do that a desktop in the
     /// caller's own, and reads back who may use them.
     fn create_station(&self, name: &str, wanted: &SecurityDescriptor) -> Result<Station, Failure>;
+
+    /// Lets a step in an AppContainer open the null device, as long as the result is kept.
+    fn admit_to_null(&self, step: &Sid) -> Result<Kept, Failure>;
 
     /// Cuts off the network for what runs as `user` restricted to `step`, as long as the result is kept.
     fn block_network(&self, user: &Sid, step: &Sid) -> Result<Kept, Failure>;

@@ -28,6 +28,8 @@ pub(super) struct Recorded {
     pub(super) files: Option<SecurityDescriptor>,
     /// What making a station gives: whether the station is a new one.
     pub(super) station: Result<bool, Failure>,
+    /// What changing the null device's access list gives.
+    pub(super) null_device: Result<(), Failure>,
     /// What the filter engine gives.
     pub(super) filters: Result<(), Failure>,
     /// Whether the name is another's.
@@ -102,6 +104,10 @@ impl Recorded {
             honours: true,
             files: None,
             station: Ok(administrator),
+            null_device: match administrator {
+                true => Ok(()),
+                false => Err(Failure { call: "CreateFileW", code: 5 }),
+            },
             filters: if administrator { Ok(()) } else { Err(denied) },
             taken: false,
             started_without_container: false,
@@ -255,6 +261,11 @@ impl Calls for Recorded {
         Ok(self.files.clone().unwrap_or_else(|| wanted.clone()))
     }
 
+    fn admit_tree(&self, path: &Path, added: &SecurityDescriptor) -> Result<SecurityDescriptor, Failure> {
+        self.did(format!("admit {} {added}", path.display()));
+        Ok(self.files.clone().unwrap_or_else(|| added.clone()))
+    }
+
     fn create_station(&self, name: &str, wanted: &SecurityDescriptor) -> Result<Station, Failure> {
         let own_station = self.station.clone()?;
         let kept = Box::new(Told(self.clone(), "station"));
@@ -265,6 +276,12 @@ impl Calls for Recorded {
             own_station,
             security: wanted.clone(),
         })
+    }
+
+    fn admit_to_null(&self, _: &Sid) -> Result<Kept, Failure> {
+        self.did("null device");
+        self.null_device.clone()?;
+        Ok(Box::new(Told(self.clone(), "null device")))
     }
 
     fn block_network(&self, _: &Sid, _: &Sid) -> Result<Kept, Failure> {

@@ -8,7 +8,7 @@ use windows_sys::Win32::System::SystemInformation::OSVERSIONINFOEXW;
 use windows_sys::Win32::System::SystemServices::VER_NT_WORKSTATION;
 
 use super::calls::{Calls, Failure, Kept, ProcessFacts, Station, System, TokenFacts, TokenPlan};
-use super::{container, files, object, session, token};
+use super::{container, files, null_device, object, session, token};
 use crate::windows::library::{function, wine_version};
 use crate::windows::security::{SecurityDescriptor, Sid};
 use crate::windows::{desktop, mitigation, network};
@@ -91,8 +91,16 @@ impl Calls for Windows {
         files::protect_tree(path, wanted)
     }
 
+    fn admit_tree(&self, path: &Path, added: &SecurityDescriptor) -> Result<SecurityDescriptor, Failure> {
+        files::admit_tree(path, added)
+    }
+
     fn create_station(&self, name: &str, wanted: &SecurityDescriptor) -> Result<Station, Failure> {
         desktop::create(name, wanted)
+    }
+
+    fn admit_to_null(&self, step: &Sid) -> Result<Kept, Failure> {
+        null_device::admit(step)
     }
 
     fn block_network(&self, user: &Sid, step: &Sid) -> Result<Kept, Failure> {

@@ -110,6 +110,14 @@ impl Calls for Boasting {
         Windows.protect_tree(path, wanted)
     }
 
+    fn admit_tree(&self, path: &Path, added: &SecurityDescriptor) -> Result<SecurityDescriptor, Failure> {
+        Windows.admit_tree(path, added)
+    }
+
+    fn admit_to_null(&self, step: &Sid) -> Result<Kept, Failure> {
+        Windows.admit_to_null(step)
+    }
+
     fn create_station(&self, name: &str, wanted: &SecurityDescriptor) -> Result<Station, Failure> {
         Windows.create_station(name, wanted)
     }
