@@ -7,6 +7,8 @@
 //! | network `none` | no capability for it | Windows Filtering Platform, for administrators |
 //! | named objects | a directory of its own | the session's |
 //!
+//! The caller may name one of them (`--isolation=job,identity=…`): not every program runs in an AppContainer.
+//!
 //! Both start from the caller's token with every privilege but `SeChangeNotifyPrivilege` deleted by name and every
 //! group that gives power made deny-only. The two accounts of Windows images are the caller's own identity in both
 //! cases: `ContainerAdministrator` may write everywhere in its root, `ContainerUser` only in its profile and in
@@ -24,15 +26,18 @@
 
 mod boundary;
 pub(super) mod calls;
+mod choice;
 pub(super) mod container;
 #[cfg(test)]
 mod effect;
 mod files;
+mod letter;
 mod null_device;
 pub(super) mod object;
 pub(super) mod plan;
 #[cfg(test)]
 mod recorded;
+pub(super) mod session;
 mod system;
 #[cfg(test)]
 mod tests;
@@ -46,10 +51,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub(crate) use calls::{Calls, Failure, Kept, Station, System, TokenFacts, TokenPlan};
+pub(crate) use letter::Letter;
 pub(crate) use system::Windows;
 
 use super::security::{GENERIC_ALL, SecurityDescriptor, Sid};
-use crate::{Account, Confinement, Isolation, Mitigation, Network, RunError};
+use crate::{Account, Confinement, Isolation, Missing, Mitigation, Network, RunError};
 
 /// What AppContainer profiles and window stations of orlop are called.
 pub(crate) const PREFIX: &str = "orlop.";
@@ -73,6 +79,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) mitigations: &'a [Mitigation],
     /// What may be missing.
     pub(crate) isolation: &'a Isolation,
+    /// Whether the root is to be on a drive letter of the step's own, where it can be.
+    pub(crate) letter: bool,
 }
 
 /// An AppContainer, as `PROC_THREAD_ATTRIBUTE_SECURITY_CAPABILITIES` wants it.
@@ -104,6 +112,8 @@ pub(crate) struct Prepared {
     pub(crate) mitigation: u64,
     /// The SID that only this step has: the container's or the restricting one.
     pub(crate) sid: Sid,
+    /// The root on a letter of the step's own, or why not; `None` where nobody asked.
+    pub(crate) letter: Option<Result<Letter, String>>,
     /// One line for each protection, before any process exists. [`Prepared::confirm`] replaces some.
     pub(crate) lines: Vec<Confinement>,
     /// What is no protection and does not work as usual.
@@ -140,6 +150,34 @@ impl Prepared {
     /// [`RunError::Unconfined`] with everything that cannot be had and is not allowed to be missing;
     /// [`RunError::Setup`] where the root is another job's, or the caller cannot read its own token.
     pub(crate) fn new(asked: &Asked<'_>, calls: Arc<dyn Calls>) -> Result<Self, RunError> {
+        if !asked.letter {
+            return Self::make(asked, calls, None);
+        }
+        let why = match letter::session(calls.as_ref()) {
+            Ok(session) => match Self::make(asked, Arc::clone(&calls), Some(session)) {
+                Ok(mut prepared) => match prepared.letter.take() {
+                    Some(Err(why)) => why,
+                    letter => {
+                        prepared.letter = letter;
+                        return Ok(prepared);
+                    }
+                },
+                Err(error) => format!("not in a logon session of its own: {error}"),
+            },
+            Err(why) => why,
+        };
+        // As if nobody had asked: the identity is then the caller's own session's.
+        let mut prepared = Self::make(asked, calls, None)?;
+        prepared.letter = Some(Err(why));
+        Ok(prepared)
+    }
+
+    /// The same, in the logon session that is given or in the caller's own.
+    fn make(
+        asked: &Asked<'_>,
+        calls: Arc<dyn Calls>,
+        session: Option<letter::Session>,
+    ) -> Result<Self, RunError> {
         let system = calls.system();
         let own = calls.own_token().map_err(|failure| setup("read the builder's own token", failure))?;
         let (name, step) = names(asked.root, calls.as_ref())?;
@@ -147,7 +185,7 @@ impl Prepared {
         let mut lines = Vec::new();
 
         let shared = shared(&asked.shared, calls.as_ref())?;
-        let mut container = container(&name, asked.network, &system, calls.as_ref(), &mut lines);
+        let mut container = choice::container(&name, asked, &system, calls.as_ref(), &mut lines)?;
         if let Some(container) = &mut container {
             container.capabilities.extend(shared.iter().map(|(_, sid)| sid.clone()));
         }
@@ -155,11 +193,13 @@ impl Prepared {
         let restricting = container.is_none().then_some(&step);
         // The first access check is the user's, the second one the step's.
         let default_admits = vec![Sid::system(), own.user.clone(), step.clone()];
-        let mut plan = plan::token(&own, restricting, default_admits);
+        let base = session.as_ref().map_or(&own, |session| &session.facts);
+        let mut plan = plan::token(base, restricting, default_admits);
         if container.is_none() {
             plan.restricting.extend(shared.iter().map(|(_, sid)| sid.clone()));
         }
-        let (token, got) = match calls.restrict(&plan) {
+        let base = session.as_ref().map(|session| session.token.as_handle());
+        let (token, got) = match calls.restrict(base, &plan) {
             Ok((token, got)) => (Some(token), got),
             Err(failure) => {
                 let (asked, got) = ("a token with less in it", "the builder's own token");
@@ -189,8 +229,24 @@ impl Prepared {
             calls,
             kept: Vec::new(),
             container,
+            letter: None,
         };
         prepared.files(asked, &shared, &own, &system);
+        // Only now may the step open its root.
+        if let Some(session) = session {
+            let letter = match &prepared.token {
+                Some(token) => {
+                    letter::define(session.token, token.as_handle(), asked.root, prepared.calls.as_ref())
+                }
+                None => Err("the step has the builder's own token".into()),
+            };
+            let failed = letter.is_err();
+            prepared.letter = Some(letter);
+            if failed {
+                prepared.kept = kept;
+                return Ok(prepared);
+            }
+        }
         prepared.network(asked.network, &own, second_check, &system, &mut kept);
         prepared.station(&name, &own, second_check, &admitted, &mut kept);
         prepared.processes(&own, &got, second_check, &admitted);
@@ -225,7 +281,7 @@ impl Prepared {
         let mut lines = self.lines.clone();
         let mut again = plan::lines(&self.plan, &facts.token, &system);
         if let Some(container) = &self.container {
-            again.push(confirm_container(container, &facts.token));
+            again.push(choice::confirm(container, &facts.token));
         }
         let full = self.lines.iter().any(|line| line.what == "process-access" && line.is_full());
         if full
@@ -243,6 +299,21 @@ impl Prepared {
         }
         self.refuse(&lines)?;
         Ok(lines)
+    }
+
+    /// The letter that the root has for the step.
+    pub(crate) fn letter(&self) -> Option<&Letter> {
+        self.letter.as_ref()?.as_ref().ok()
+    }
+
+    /// Whether the first process, which has not run yet, finds the root on its letter, where it has one.
+    ///
+    /// # Errors
+    /// Why not: then it is to be ended, and another made without a letter.
+    pub(crate) fn confirm_letter(&self, process: BorrowedHandle<'_>) -> Result<(), String> {
+        let Some(letter) = self.letter() else { return Ok(()) };
+        let token = self.calls.token_of(process).map_err(|failure| failure.to_string())?;
+        letter.leads_to_root(token.as_handle(), self.calls.as_ref())
     }
 
     /// Gives a process of the job that another of its processes started the access list of the first, for systems
@@ -265,12 +336,13 @@ impl Prepared {
         if missing.is_empty() {
             return Ok(());
         }
-        Err(RunError::Unconfined { missing, isolation: self.isolation.clone() })
+        Err(RunError::Unconfined { missing: Missing(missing), isolation: self.isolation.clone() })
     }
 }
 
 impl Drop for Prepared {
     fn drop(&mut self) {
+        self.letter = None;
         // What is kept is closed first: a profile in use is not deleted. A failure leaves a profile that the next
         // command sweeps.
         self.kept.truncate(1);
@@ -332,55 +404,6 @@ fn take(name: &str, root: &Path, calls: &dyn Calls) -> Result<Kept, RunError> {
             hint: Some("wait until the other `orlop` that runs a step there has ended".into()),
         }),
         Err(failure) => Err(setup(&format!("take `{}` for one job", root.display()), failure)),
-    }
-}
-
-/// The AppContainer, where the system has them.
-fn container(
-    name: &str,
-    network: Network,
-    system: &System,
-    calls: &dyn Calls,
-    lines: &mut Vec<Confinement>,
-) -> Option<Container> {
-    let asked = "an AppContainer, or a restricted token where the system has none";
-    let made = match &system.wine {
-        // It lacks them; a version that exports the calls would still not start anything in one.
-        Some(version) => Err(format!("Wine {version} has no AppContainers")),
-        None => calls.create_container(name).map_err(|failure| failure.to_string()),
-    };
-    match made {
-        Ok(sid) => {
-            // internetClient and privateNetworkClientServer.
-            let capabilities = match network {
-                Network::Host => vec![Sid::capability(1), Sid::capability(3)],
-                Network::None => Vec::new(),
-            };
-            lines.push(Confinement {
-                got: format!("AppContainer {sid}"),
-                ..Confinement::full("identity", asked)
-            });
-            Some(Container { name: name.to_owned(), sid, capabilities })
-        }
-        Err(why) => {
-            lines.push(Confinement {
-                got: format!("a restricted token ({why})"),
-                ..Confinement::full("identity", asked)
-            });
-            None
-        }
-    }
-}
-
-fn confirm_container(container: &Container, got: &TokenFacts) -> Confinement {
-    let asked = format!("the AppContainer {}", container.sid);
-    match &got.container {
-        Some(sid) if *sid == container.sid => Confinement::full("app-container", asked),
-        Some(other) => {
-            let got = format!("the AppContainer {other}");
-            Confinement::lesser("app-container", asked, got, "the system put the step into another one")
-        }
-        None => Confinement::lesser("app-container", asked, "none", "the system ignored the attribute"),
     }
 }
 

@@ -100,7 +100,7 @@ fn drive(arguments: &[&str]) -> Result<(), Error> {
 
 fn isolation(wine: bool) -> Isolation {
     let without = if wine { WITHOUT_UNDER_WINE } else { &[] };
-    Isolation { allow: without.iter().map(|name| (*name).to_owned()).collect() }
+    Isolation { allow: without.iter().map(|name| (*name).to_owned()).collect(), ..Isolation::default() }
 }
 
 fn bench(wine: bool) -> io::Result<Bench> {

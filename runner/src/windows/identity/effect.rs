@@ -233,7 +233,8 @@ fn prepare() -> Ready {
     let root = tempfile::tempdir().expect("a directory");
     let program = std::env::current_exe().expect("the program's own path");
     std::fs::copy(program, root.path().join(PROGRAM)).expect("copied");
-    let isolation = Isolation { allow: ALLOWED.iter().map(ToString::to_string).collect() };
+    let isolation =
+        Isolation { allow: ALLOWED.iter().map(ToString::to_string).collect(), ..Isolation::default() };
     let asked = Asked {
         root: root.path(),
         private: Vec::new(),
@@ -242,6 +243,7 @@ fn prepare() -> Ready {
         account: Account::default(),
         mitigations: &[],
         isolation: &isolation,
+        letter: false,
     };
     let prepared = Prepared::new(&asked, Arc::new(TokensOnly)).expect("prepared");
     Ready { prepared, root }

@@ -3,13 +3,16 @@ use std::fs::File;
 use super::boundary::{FILE_ALL, FILE_READ_EXECUTE, tree};
 use super::recorded::{Recorded, container_sid, user};
 use super::*;
+use crate::Identity;
 
-struct Case {
-    network: Network,
-    account: Account,
-    mitigations: Vec<Mitigation>,
-    allow: Vec<&'static str>,
-    shared: Vec<&'static str>,
+pub(super) struct Case {
+    pub(super) network: Network,
+    pub(super) account: Account,
+    pub(super) mitigations: Vec<Mitigation>,
+    pub(super) allow: Vec<&'static str>,
+    pub(super) letter: bool,
+    pub(super) identity: Option<Identity>,
+    pub(super) shared: Vec<&'static str>,
 }
 
 impl Default for Case {
@@ -19,14 +22,17 @@ impl Default for Case {
             account: Account::default(),
             mitigations: Vec::new(),
             allow: Vec::new(),
+            letter: false,
+            identity: None,
             shared: Vec::new(),
         }
     }
 }
 
 impl Case {
-    fn prepare(&self, system: &Recorded) -> Result<Prepared, RunError> {
-        let isolation = Isolation { allow: self.allow.iter().map(ToString::to_string).collect() };
+    pub(super) fn prepare(&self, system: &Recorded) -> Result<Prepared, RunError> {
+        let allow = self.allow.iter().map(ToString::to_string).collect();
+        let isolation = Isolation { allow, identity: self.identity };
         let asked = Asked {
             root: Path::new(r"C:\root"),
             private: vec![PathBuf::from(r"C:\temp")],
@@ -35,17 +41,18 @@ impl Case {
             account: self.account,
             mitigations: &self.mitigations,
             isolation: &isolation,
+            letter: self.letter,
         };
         Prepared::new(&asked, Arc::new(system.clone()))
     }
 
     /// What is missing, by name, and the hint.
-    fn refusal(&self, system: &Recorded) -> (Vec<String>, String) {
+    pub(super) fn refusal(&self, system: &Recorded) -> (Vec<String>, String) {
         let error = self.prepare(system).expect_err("a refusal");
         let hint = error.hint().expect("a hint");
         match error {
             RunError::Unconfined { missing, .. } => {
-                (missing.into_iter().map(|line| line.what).collect(), hint)
+                (missing.0.into_iter().map(|line| line.what).collect(), hint)
             }
             other => panic!("{other}"),
         }
@@ -81,7 +88,7 @@ fn without_containers(administrator: bool) -> Recorded {
     system
 }
 
-fn stand_in() -> File {
+pub(super) fn stand_in() -> File {
     File::open("NUL").expect("the null device")
 }
 
@@ -228,7 +235,8 @@ fn network_none_is_refused_where_nothing_can_block_it() {
     let case = Case { allow: vec!["named-objects"], ..none() };
     let error = case.prepare(&without_containers(false)).expect_err("not without a network filter");
     let why = "the system has no AppContainers here, and filters need an administrator";
-    assert!(error.to_string().contains(why), "{error}");
+    let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+    assert!(cause.contains(why), "{error}: {cause}");
 }
 
 #[test]
@@ -393,7 +401,8 @@ mod here {
     ];
 
     fn prepare(root: &Path) -> Prepared {
-        let isolation = Isolation { allow: EVERYTHING.iter().map(ToString::to_string).collect() };
+        let isolation =
+            Isolation { allow: EVERYTHING.iter().map(ToString::to_string).collect(), ..Isolation::default() };
         let asked = Asked {
             root,
             private: Vec::new(),
@@ -402,6 +411,7 @@ mod here {
             account: Account::default(),
             mitigations: &[],
             isolation: &isolation,
+            letter: false,
         };
         Prepared::new(&asked, Arc::new(Windows)).expect("prepared")
     }
@@ -425,7 +435,8 @@ mod here {
             (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
         let first = prepare(one.path());
         assert_ne!(first.sid, prepare(two.path()).sid);
-        let isolation = Isolation { allow: EVERYTHING.iter().map(ToString::to_string).collect() };
+        let isolation =
+            Isolation { allow: EVERYTHING.iter().map(ToString::to_string).collect(), ..Isolation::default() };
         let asked = Asked {
             root: one.path(),
             private: Vec::new(),
@@ -434,6 +445,7 @@ mod here {
             account: Account::default(),
             mitigations: &[],
             isolation: &isolation,
+            letter: false,
         };
         assert!(Prepared::new(&asked, Arc::new(Windows)).is_err(), "it is taken");
         let sid = first.sid.clone();

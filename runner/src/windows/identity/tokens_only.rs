@@ -39,8 +39,32 @@ impl Calls for TokensOnly {
         Windows.containers(prefix)
     }
 
-    fn restrict(&self, plan: &TokenPlan) -> Result<(OwnedHandle, TokenFacts), Failure> {
-        Windows.restrict(plan)
+    fn new_session(&self) -> Result<(OwnedHandle, TokenFacts), Failure> {
+        Windows.new_session()
+    }
+
+    fn restrict(
+        &self,
+        base: Option<BorrowedHandle<'_>>,
+        plan: &TokenPlan,
+    ) -> Result<(OwnedHandle, TokenFacts), Failure> {
+        Windows.restrict(base, plan)
+    }
+
+    fn has_letter(&self, token: Option<BorrowedHandle<'_>>, letter: char) -> Result<bool, Failure> {
+        Windows.has_letter(token, letter)
+    }
+
+    fn define_letter(&self, session: BorrowedHandle<'_>, letter: char, root: &Path) -> Result<Kept, Failure> {
+        Windows.define_letter(session, letter, root)
+    }
+
+    fn directory_id_for(&self, token: BorrowedHandle<'_>, path: &Path) -> Result<(u32, u128), Failure> {
+        Windows.directory_id_for(token, path)
+    }
+
+    fn token_of(&self, process: BorrowedHandle<'_>) -> Result<OwnedHandle, Failure> {
+        Windows.token_of(process)
     }
 
     fn protect_tree(&self, path: &Path, wanted: &SecurityDescriptor) -> Result<SecurityDescriptor, Failure> {

@@ -192,8 +192,11 @@ fn refused(bench: &Bench) {
         Err(error) => error,
     };
     let RunError::Unconfined { missing, .. } = &error else { panic!("{error}") };
-    assert!(!missing.iter().any(|line| line.what.contains("letter")), "no letter is no confinement: {error}");
-    assert!(!system::is_wine() || missing.iter().any(|line| line.what == "file-access"), "{error}");
+    assert!(
+        !missing.0.iter().any(|line| line.what.contains("letter")),
+        "no letter is no confinement: {error}"
+    );
+    assert!(!system::is_wine() || missing.0.iter().any(|line| line.what == "file-access"), "{error}");
     let hint = error.hint().expect("the flag");
     let flag = hint.split('`').nth(1).and_then(|flag| flag.strip_prefix("--isolation=")).expect("a flag");
     assert!(!ran(), "nothing was started");
