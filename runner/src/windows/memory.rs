@@ -40,7 +40,7 @@ pub(super) fn set_environment(process: BorrowedHandle<'_>, block: &[u16]) -> Res
         return Ok(());
     }
     // It is the size of what is there, or the layout is another: an environment ends with two zeros.
-    if size < 4 || size % 2 != 0 || size > LARGEST {
+    if size < 4 || !size.is_multiple_of(2) || size > LARGEST {
         return Err(UNKNOWN);
     }
     let mut last = [1; 4];
@@ -132,6 +132,7 @@ fn read(process: BorrowedHandle<'_>, at: usize, buffer: &mut [u8]) -> usize {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "starts a program to look at what it sees")]
 mod tests {
     use std::io::Read;
     use std::os::windows::io::AsHandle;

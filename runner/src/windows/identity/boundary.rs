@@ -85,10 +85,7 @@ impl Prepared {
                 got: "the host's, without what listens on its loopback addresses".into(),
                 ..Confinement::full("network", "the host's")
             },
-            (Network::None, Some(_)) => Confinement {
-                got: "none: the AppContainer has no capability for it".into(),
-                ..Confinement::full("network", "none")
-            },
+            (Network::None, Some(container)) => self.no_network(&container.sid.clone(), kept),
             (Network::None, None) if !second_check => {
                 let why = match &system.wine {
                     Some(version) => format!(
@@ -116,6 +113,25 @@ impl Prepared {
             },
         };
         self.lines.push(line);
+    }
+
+    /// Network `none` of an AppContainer: what it has no capability for the firewall's filters keep it from.
+    fn no_network(&self, container: &Sid, kept: &mut Vec<Kept>) -> Confinement {
+        let full = |got: &str| Confinement { got: got.into(), ..Confinement::full("network", "none") };
+        if let Ok(filters) = self.calls.block_container(container) {
+            kept.push(filters);
+            return full(
+                "none: the AppContainer has no capability for it, and filters that end with orlop block it",
+            );
+        }
+        let why = match self.calls.firewall_runs() {
+            Ok(true) => return full("none: the AppContainer has no capability for it"),
+            Ok(false) => {
+                "the Windows Firewall's service does not run, and nothing else holds an AppContainer".into()
+            }
+            Err(failure) => format!("whether the Windows Firewall's service runs is not known: {failure}"),
+        };
+        Confinement::lesser("network", "none", "the host's", why)
     }
 
     /// A window station and a desktop of the step's own.

@@ -239,6 +239,12 @@ pub(crate) trait Calls: fmt::Debug + Send + Sync {
     /// Cuts off the network for what runs as `user` restricted to `step`, as long as the result is kept.
     fn block_network(&self, user: &Sid, step: &Sid) -> Result<Kept, Failure>;
 
+    /// Cuts off the network for what is in an AppContainer, as long as the result is kept.
+    fn block_container(&self, container: &Sid) -> Result<Kept, Failure>;
+
+    /// Whether the service runs whose filters keep an AppContainer from what it has no capability for.
+    fn firewall_runs(&self) -> Result<bool, Failure>;
+
     /// Sets who may open this process, and reads it back.
     fn protect_builder(&self, wanted: &SecurityDescriptor) -> Result<SecurityDescriptor, Failure>;
 

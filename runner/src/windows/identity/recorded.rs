@@ -34,6 +34,8 @@ pub(super) struct Recorded {
     pub(super) null_device: Result<(), Failure>,
     /// What the filter engine gives.
     pub(super) filters: Result<(), Failure>,
+    /// Whether the firewall's service runs.
+    pub(super) firewall: Result<bool, Failure>,
     /// Whether the name is another's.
     pub(super) taken: bool,
     /// What the first process turns out to be in place of what was asked for.
@@ -112,6 +114,7 @@ impl Recorded {
                 false => Err(Failure { call: "CreateFileW", code: 5 }),
             },
             filters: if administrator { Ok(()) } else { Err(denied) },
+            firewall: Ok(true),
             taken: false,
             started_without_container: false,
             mitigations: Mitigation::ALL.iter().map(|(one, _)| *one).collect(),
@@ -291,6 +294,16 @@ impl Calls for Recorded {
         self.did("filters");
         self.filters.clone()?;
         Ok(Box::new(Told(self.clone(), "filters")))
+    }
+
+    fn block_container(&self, container: &Sid) -> Result<Kept, Failure> {
+        self.did(format!("filters for {container}"));
+        self.filters.clone()?;
+        Ok(Box::new(Told(self.clone(), "filters")))
+    }
+
+    fn firewall_runs(&self) -> Result<bool, Failure> {
+        self.firewall.clone()
     }
 
     fn protect_builder(&self, wanted: &SecurityDescriptor) -> Result<SecurityDescriptor, Failure> {

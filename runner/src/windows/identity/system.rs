@@ -108,6 +108,14 @@ impl Calls for Windows {
         network::block(user, step)
     }
 
+    fn block_container(&self, container: &Sid) -> Result<Kept, Failure> {
+        network::block_container(container)
+    }
+
+    fn firewall_runs(&self) -> Result<bool, Failure> {
+        network::firewall_runs()
+    }
+
     fn protect_builder(&self, wanted: &SecurityDescriptor) -> Result<SecurityDescriptor, Failure> {
         let own = object::own_process();
         object::protect(own, wanted)?;

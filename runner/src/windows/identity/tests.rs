@@ -108,8 +108,9 @@ fn an_appcontainer_where_the_system_has_them() {
             system.system
         );
         assert_eq!(prepared.sid, container_sid());
-        assert_eq!(line(&prepared.lines, "network").got, "none: the AppContainer has no capability for it");
-        assert!(!system.done.lock().unwrap().iter().any(|done| done == "filters"), "no filter is needed");
+        let network = &line(&prepared.lines, "network").got;
+        assert!(network.starts_with("none: the AppContainer has no capability for it"), "{network}");
+        assert_eq!(network.ends_with("block it"), system.filters.is_ok(), "{network}");
         let lines = prepared.confirm(stand_in().as_handle()).expect("it reads back");
         assert!(line(&lines, "app-container").is_full());
         for line in &lines {
@@ -210,6 +211,23 @@ fn a_restricted_token_where_no_profile_can_be_made() {
         Some("close name"),
         "the name goes last"
     );
+    assert!(system.done.lock().unwrap().iter().any(|done| done == "close filters"));
+}
+
+#[test]
+fn a_container_is_no_wall_where_the_firewall_does_not_run() {
+    let mut system = Recorded::windows((10, 0, 22631), false, false);
+    for answer in [Ok(false), Err(Failure { call: "OpenServiceW", code: 5 })] {
+        system.firewall = answer;
+        assert_eq!(none().refusal(&system).0, ["network"]);
+        assert!(Case::default().prepare(&system).is_ok(), "who asks for a network has one");
+    }
+    // An administrator's own filters do without it.
+    let mut system = Recorded::windows((10, 0, 20348), true, true);
+    system.firewall = Ok(false);
+    let prepared = none().prepare(&system).expect("filters block it");
+    assert!(line(&prepared.lines, "network").is_full());
+    drop(prepared);
     assert!(system.done.lock().unwrap().iter().any(|done| done == "close filters"));
 }
 

@@ -127,6 +127,14 @@ impl Calls for Boasting {
         Windows.block_network(user, step)
     }
 
+    fn block_container(&self, container: &Sid) -> Result<Kept, Failure> {
+        Windows.block_container(container)
+    }
+
+    fn firewall_runs(&self) -> Result<bool, Failure> {
+        Windows.firewall_runs()
+    }
+
     fn protect_builder(&self, wanted: &SecurityDescriptor) -> Result<SecurityDescriptor, Failure> {
         Windows.protect_builder(wanted)
     }
