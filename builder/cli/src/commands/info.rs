@@ -76,7 +76,7 @@ fn store_facts(store: &Store) -> Result<Vec<Fact>, Failure> {
         Some(note) => driver.with_hint(note),
         None => driver,
     };
-    Ok(vec![Fact::new("store", store.root().display().to_string()), machine::volume(store.root()), driver])
+    Ok(vec![Fact::new("store", machine::shown(store.root())), machine::volume(store.root()), driver])
 }
 
 /// For people: each with what it would take below it.

@@ -28,6 +28,11 @@ pub(crate) fn user(host: &Host) -> Fact {
     }
 }
 
+/// A path as people write it.
+pub(crate) fn shown(path: &Path) -> String {
+    path.display().to_string()
+}
+
 /// The store's file system, and whether files can share their content there.
 pub(crate) fn volume(root: &Path) -> Fact {
     let kind = match rustix::fs::statfs(root) {

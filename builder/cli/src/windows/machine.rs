@@ -50,6 +50,18 @@ pub(crate) fn user(host: &Host) -> Fact {
     }
 }
 
+/// A path as people write it: without the `\\?\` that lets it be of any length.
+pub(crate) fn shown(path: &Path) -> String {
+    let text = path.display().to_string();
+    match text.strip_prefix(r"\\?\") {
+        Some(plain) if plain.as_bytes().get(1) == Some(&b':') => plain.to_owned(),
+        Some(share) => {
+            share.strip_prefix(r"UNC\").map_or_else(|| text.clone(), |share| format!(r"\\{share}"))
+        }
+        None => text,
+    }
+}
+
 /// The store's file system, and whether files can share their content there.
 pub(crate) fn volume(root: &Path) -> Fact {
     match nt::Dir::open(root).and_then(|dir| dir.volume()) {
