@@ -239,7 +239,7 @@ impl StageRun<'_, '_> {
         let report =
             self.exec.engine.runner.run(&spec, &mut output, self.exec.engine.cancel).map_err(|e| {
                 let hint = e.hint();
-                let error = match e {
+                let error = match &e {
                     orlop_runner::RunError::Cancelled => BuildError::interrupted(),
                     orlop_runner::RunError::Spec(_)
                     | orlop_runner::RunError::LimitUnavailable { .. }
@@ -247,10 +247,13 @@ impl StageRun<'_, '_> {
                     | orlop_runner::RunError::Unsupported { .. } => BuildError::user(e.to_string()),
                     _ => BuildError::internal(e.to_string()),
                 };
-                let source = std::error::Error::source(&e).map(ToString::to_string);
-                match source {
-                    Some(source) => error.because(source).with_hint(hint),
-                    None => error.with_hint(hint),
+                let error = error.with_hint(hint);
+                match e {
+                    orlop_runner::RunError::Unconfined { missing, .. } => error.because(missing),
+                    e => match std::error::Error::source(&e).map(ToString::to_string) {
+                        Some(source) => error.because(source),
+                        None => error,
+                    },
                 }
             })?;
         drop(held);

@@ -95,7 +95,7 @@ fn lines(facts: &[Fact], findings: &[Confinement]) -> Vec<String> {
         match &finding.why {
             None => line(&finding.what, &finding.got),
             Some(why) => {
-                line(&finding.what, &format!("{} instead of {}", finding.got, finding.asked));
+                line(&finding.what, &format!("{} (asked for: {})", finding.got, finding.asked));
                 line("", &format!("because {why}"));
             }
         }
@@ -122,7 +122,7 @@ mod tests {
                 "         hint: put the store on another volume",
                 "",
                 "job      a job object",
-                "filters  none instead of all",
+                "filters  none (asked for: all)",
                 "         because not here",
             ]
         );

@@ -9,8 +9,37 @@ fn less_isolation_is_refused_with_the_flag_that_accepts_it() {
     wine.context("Dockerfile", "ARG BASE\nFROM ${BASE}\nRUN echo x\n");
     let base = format!("BASE={}", wine.registry().name("base:1"));
     let run = wine.orlop(&["build", "--progress=plain", "--build-arg", &base, r"C:\context"]).run().code(1);
+    assert!(run.stderr.contains("error: this host cannot confine the job as asked for\n"), "{run}");
+    assert!(run.stderr.contains("\n3 | RUN echo x\n"), "the line that is refused: {run}");
+    let causes = run.stderr.lines().filter_map(|line| line.strip_prefix("Caused by: "));
+    let mut lacking: Vec<&str> = causes
+        .filter(|cause| cause.contains(", because "))
+        .filter_map(|cause| cause.split(": ").next())
+        .collect();
+    lacking.sort_unstable();
+    let allowed: Vec<&str> = crate::wine::ISOLATION.split(",allow=").skip(1).collect();
+    assert_eq!(lacking, allowed, "one cause each, with its reason: {run}");
     let hint = run.stderr.lines().find(|line| line.starts_with("hint: ")).unwrap_or_default();
     assert_eq!(hint, format!("hint: accept less with `--isolation={}`", crate::wine::ISOLATION), "{run}");
+    wine.assert_quiet();
+}
+
+#[test]
+fn an_identity_is_taken_by_its_name_or_refused() {
+    let wine = wine();
+    wine.fill();
+    let base = format!("BASE={}", wine.registry().name("base:1"));
+    wine.context("Dockerfile", "ARG BASE\nFROM ${BASE}\nRUN echo x\n");
+    let build = |isolation: &str| {
+        let isolation = format!("--isolation={isolation}");
+        wine.orlop(&["build", "--progress=plain", "--build-arg", &base, &isolation, r"C:\context"]).run()
+    };
+    let run = build(&format!("{},identity=app-container", crate::wine::ISOLATION)).code(1);
+    let said = "`identity=app-container` of the isolation is not possible for a job here: Wine 8.0 has no";
+    let run = run.says(said).says("hint: leave it out");
+    assert!(!run.stderr.contains("allow="), "it is not a confinement that could be missing: {run}");
+    build(&format!("{},identity=restricted-token", crate::wine::ISOLATION)).success();
+    build("job,identity=root").code(2).says("identity=app-container|restricted-token");
     wine.assert_quiet();
 }
 

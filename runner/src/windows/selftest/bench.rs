@@ -114,10 +114,10 @@ impl<'a> Bench<'a> {
                     return Ok(Ended { report, text });
                 }
                 Err(RunError::Unconfined { missing, .. })
-                    if self.may_miss(&missing, &spec.isolation, spec.network) =>
+                    if self.may_miss(&missing.0, &spec.isolation, spec.network) =>
                 {
-                    self.keep(&missing);
-                    spec.isolation.allow.extend(missing.into_iter().map(|line| line.what));
+                    self.keep(&missing.0);
+                    spec.isolation.allow.extend(missing.0.into_iter().map(|line| line.what));
                 }
                 Err(error) => return Err(error),
             }
@@ -214,7 +214,7 @@ impl<'a> Bench<'a> {
             },
             Tried::Refused(error) => {
                 let why = match &*error {
-                    RunError::Unconfined { missing, .. } => why(missing),
+                    RunError::Unconfined { missing, .. } => why(&missing.0),
                     other => Some(other.to_string()),
                 };
                 (Outcome::Unavailable, "refused before the step".into(), why)

@@ -64,9 +64,12 @@ pub(super) const ALL: &[Entry] = &[
     ("shared-memory-global", "nor in the machine's directory", &["named-objects"], |bench| {
         shared_memory(bench, "Global")
     }),
-    ("window-station", "another step's window station cannot be opened", &["window-station"], |bench| {
-        bench.against(&["station", "30"], |name| bench.attack(&["open-station", name]))
-    }),
+    (
+        "window-station",
+        "another step's window station or desktop cannot be opened",
+        &["window-station"],
+        |bench| bench.against(&["station", "30"], |name| bench.attack(&["open-station", name])),
+    ),
     ("registry", "the machine's registry cannot be written", &["registry"], |bench| {
         bench.attack(&["registry"])
     }),
