@@ -174,6 +174,20 @@ fn a_command_that_is_not_there_has_a_way_out() {
 }
 
 #[test]
+fn files_that_cannot_be_given_to_an_account_are_said_to_be_the_administrators() {
+    let wine = wine();
+    wine.context("a.txt", "a");
+    wine.context(
+        "Dockerfile",
+        "# escape=`\nFROM scratch\nUSER ContainerUser\nWORKDIR C:\\mine\nCOPY --chown=ContainerUser a.txt .\n",
+    );
+    // Wine's files keep the descriptor that Linux lets them have, and it is read back.
+    let run = wine.orlop(&["build", "--progress=plain", r"C:\context"]).run().success();
+    run.says(r"the owner of `C:\mine` could not be kept here: files belong to Administrators")
+        .says("the owner or attributes of 1 files could not be kept here");
+}
+
+#[test]
 fn an_image_of_nothing_names_the_version_of_the_machine() {
     let wine = wine();
     let version = |args: &[&str]| {
