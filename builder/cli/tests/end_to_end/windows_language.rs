@@ -233,3 +233,17 @@ fn whose_files_are_is_said_by_user_and_chown_as_docker_does() {
     let other = build(&env, &dockerfile.replace("--chown=containeruser ", "")).run().success();
     assert!(other.stderr.matches("CACHED").count() < 6, "{other}");
 }
+
+#[test]
+fn an_ignore_file_of_windows_that_means_nothing_on_linux_says_what_to_write() {
+    let env = env();
+    fs::write(env.dir("context").join(".dockerignore"), "bin\\\n").unwrap();
+    let run = build(&env, "FROM scratch\nCOPY a.txt /\n").run().code(1);
+    run.says(".dockerignore`: line 1 of the ignore file, `bin\\`")
+        .says("Caused by: ")
+        .says("hint: write `/`");
+    fs::write(env.dir("context").join(".dockerignore"), "# a\\b\r\nobj\\bin\r\n*.tmp\r\n\\!x\r\n").unwrap();
+    let run = build(&env, "FROM scratch\nCOPY a.txt /\n").run().success();
+    assert_eq!(run.stderr.matches("warning: ").count(), 1, "{run}");
+    run.says(".dockerignore:2: in `obj\\bin` a `\\` separates nothing here").says("hint: write `/`");
+}
