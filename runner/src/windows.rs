@@ -13,6 +13,7 @@ mod accounting;
 mod command_line;
 mod console;
 mod desktop;
+mod ending;
 mod environment;
 mod events;
 mod identity;

@@ -41,10 +41,12 @@ pub(super) mod session;
 mod system;
 #[cfg(test)]
 mod tests;
+mod threads;
 mod token;
 #[cfg(test)]
 mod tokens_only;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::os::windows::io::{AsHandle, BorrowedHandle, OwnedHandle, RawHandle};
 use std::path::{Path, PathBuf};
@@ -108,6 +110,8 @@ pub(crate) struct Prepared {
     pub(crate) process_security: SecurityDescriptor,
     /// Security of the job's threads.
     pub(crate) thread_security: SecurityDescriptor,
+    /// Security of the builder's threads, where the step could open them otherwise.
+    builder_threads: Option<SecurityDescriptor>,
     /// The value of `PROC_THREAD_ATTRIBUTE_MITIGATION_POLICY`; zero is none.
     pub(crate) mitigation: u64,
     /// The SID that only this step has: the container's or the restricting one.
@@ -219,6 +223,7 @@ impl Prepared {
             inherit: Vec::new(),
             thread_security: process_security.clone(),
             process_security,
+            builder_threads: None,
             mitigation: super::mitigation::value(asked.mitigations),
             sid: step,
             lines,
@@ -328,6 +333,20 @@ impl Prepared {
             // It may be ending; then there is nothing left to open.
             let _ = self.calls.protect_process(process.as_handle(), &self.process_security);
         }
+    }
+
+    /// Closes the builder's threads to the step, and those of the job's processes to other steps, where lists that
+    /// threads are born with do not. New ones come all the time, so that it is done again and again; `done` are the
+    /// job's threads that had their turn.
+    ///
+    /// # Errors
+    /// What failed for a thread of the builder.
+    pub(crate) fn claim_threads(&self, members: &[u32], done: &mut BTreeSet<u32>) -> Result<(), Failure> {
+        let Some(builder) = &self.builder_threads else { return Ok(()) };
+        let mut owners: BTreeMap<u32, &SecurityDescriptor> =
+            members.iter().map(|pid| (*pid, &self.thread_security)).collect();
+        owners.insert(std::process::id(), builder);
+        self.calls.protect_threads(&owners, done)
     }
 
     fn refuse(&self, lines: &[Confinement]) -> Result<(), RunError> {

@@ -77,6 +77,11 @@ fn readable(process: BorrowedHandle<'_>) -> Option<OwnedHandle> {
     }
 }
 
+/// Whether it has got as far as to have an environment block.
+pub(super) fn has_block(process: &OwnedHandle) -> bool {
+    memory::block(process.as_handle()).is_some()
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::identity::object::own_process;

@@ -99,7 +99,7 @@ pub(super) fn environment(process: BorrowedHandle<'_>) -> Option<Vec<u16>> {
 }
 
 /// The address of its environment block.
-fn block(process: BorrowedHandle<'_>) -> Option<usize> {
+pub(super) fn block(process: BorrowedHandle<'_>) -> Option<usize> {
     type Query = unsafe extern "system" fn(*mut c_void, u32, *mut c_void, u32, *mut u32) -> i32;
     // ProcessBasicInformation: the second of six words.
     let mut words = [0usize; 6];

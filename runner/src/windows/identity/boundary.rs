@@ -1,5 +1,6 @@
 //! What is closed to a step besides its token: files, network, desktop, processes, named objects. One line each.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::calls::{Kept, System, TokenFacts};
@@ -14,6 +15,8 @@ pub(super) const FILE_READ_EXECUTE: u32 = 0x0012_00a9;
 /// What the builder's own access list leaves to its user where a job runs as the same: to wait for it, and to ask
 /// its name and times.
 const PROCESS_HARMLESS: u32 = 0x0010_1000;
+/// The same of a thread, whose rights have other numbers.
+const THREAD_HARMLESS: u32 = 0x0010_0800;
 
 impl Prepared {
     /// The boundary in the file system.
@@ -199,28 +202,27 @@ impl Prepared {
             false => Confinement::lesser("process-access", PROCESS_ASKED, "every process of the user", why),
         });
 
-        let asked = "this process cannot be opened, nor named as a parent, by the step";
-        let mut wanted = SecurityDescriptor::only(admitted.own.iter().filter(|sid| **sid != self.sid));
-        wanted.owner = admitted.owner.clone();
-        if let Some(access) = wanted.access.as_mut().filter(|_| !second_check) {
-            access.0.push(Entry::allow(&own.user, PROCESS_HARMLESS, 0));
+        let asked = "this process and its threads cannot be opened, nor named as a parent, by the step";
+        let wanted = builder(own, &self.sid, second_check, admitted, PROCESS_HARMLESS);
+        if admitted.apart && !second_check {
+            self.builder_threads = Some(builder(own, &self.sid, second_check, admitted, THREAD_HARMLESS));
         }
-        // Whoever owns an object may change its access list, unless an entry for owners says otherwise.
-        if let Some(access) = &mut wanted.access {
-            access.0.push(Entry::allow(&Sid::owner_rights(), PROCESS_HARMLESS, 0));
-        }
+        let open =
+            |why: String| Confinement::lesser("builder-access", asked, "open to the user's processes", why);
         self.lines.push(match admitted.apart {
-            false => Confinement::lesser("builder-access", asked, "open to the user's processes", why),
+            false => open(why.into()),
             true => match self.calls.protect_builder(&wanted) {
-                Ok(got) if same_access(&wanted, &got) => Confinement::full("builder-access", asked),
-                Ok(got) => {
-                    let why = format!("another access list reads back: {got}");
-                    Confinement::lesser("builder-access", asked, "open to the user's processes", why)
+                Ok(got) if same_access(&wanted, &got) => {
+                    match self.claim_threads(&[], &mut BTreeSet::new()) {
+                        Ok(()) => Confinement::full("builder-access", asked),
+                        Err(failure) => {
+                            self.builder_threads = None;
+                            open(format!("its threads keep another access list: {failure}"))
+                        }
+                    }
                 }
-                Err(failure) => {
-                    let got = "open to the user's processes";
-                    Confinement::lesser("builder-access", asked, got, failure.to_string())
-                }
+                Ok(got) => open(format!("another access list reads back: {got}")),
+                Err(failure) => open(failure.to_string()),
             },
         });
 
@@ -281,6 +283,27 @@ impl Prepared {
             }
         });
     }
+}
+
+/// Who may open the builder and its threads: all whom the job admits but the step; its own user for `harmless` only
+/// where the step is the same user.
+fn builder(
+    own: &TokenFacts,
+    step: &Sid,
+    second_check: bool,
+    admitted: &Admitted,
+    harmless: u32,
+) -> SecurityDescriptor {
+    let mut wanted = SecurityDescriptor::only(admitted.own.iter().filter(|sid| *sid != step));
+    wanted.owner = admitted.owner.clone();
+    if let Some(access) = &mut wanted.access {
+        if !second_check {
+            access.0.push(Entry::allow(&own.user, harmless, 0));
+        }
+        // Whoever owns an object may change its access list, unless an entry for owners says otherwise.
+        access.0.push(Entry::allow(&Sid::owner_rights(), harmless, 0));
+    }
+    wanted
 }
 
 /// A directory's access list for a step, whose entry is the last.

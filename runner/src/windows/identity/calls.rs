@@ -4,7 +4,7 @@
 //! What Wine cannot do is decided on recorded answers in the tests; it is never called tested.
 
 use std::any::Any;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::os::windows::io::{BorrowedHandle, OwnedHandle};
@@ -253,6 +253,14 @@ pub(crate) trait Calls: fmt::Debug + Send + Sync {
         &self,
         process: BorrowedHandle<'_>,
         wanted: &SecurityDescriptor,
+    ) -> Result<(), Failure>;
+
+    /// Sets who may open the threads of some processes, by their ids, and reads it back; those in `done` had their
+    /// turn. An error is about a thread of this process.
+    fn protect_threads(
+        &self,
+        owners: &BTreeMap<u32, &SecurityDescriptor>,
+        done: &mut BTreeSet<u32>,
     ) -> Result<(), Failure>;
 
     /// Reads what a process is.

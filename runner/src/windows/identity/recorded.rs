@@ -3,7 +3,7 @@
 //! Wine's are what Wine 8 was measured to do. Those of Windows are what Microsoft's documentation says; nothing was
 //! recorded on a real one.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::os::windows::io::{BorrowedHandle, OwnedHandle};
 use std::path::Path;
@@ -20,6 +20,8 @@ pub(super) struct Recorded {
     pub(super) own: TokenFacts,
     /// What `CreateAppContainerProfile` gives.
     pub(super) container: Result<Sid, Failure>,
+    /// What comes of closing the builder's threads.
+    pub(super) threads: Result<(), Failure>,
     /// What `CreateRestrictedToken` gives, beside what is done with it.
     pub(super) restrict: Result<(), Failure>,
     /// Whether restricting SIDs and low integrity take effect.
@@ -102,6 +104,7 @@ impl Recorded {
                 default_admits: vec![user(), Sid::system()],
             },
             container: Ok(container_sid()),
+            threads: Ok(()),
             restrict: Ok(()),
             honours: true,
             files: None,
@@ -311,6 +314,15 @@ impl Calls for Recorded {
     fn protect_process(&self, _: BorrowedHandle<'_>, wanted: &SecurityDescriptor) -> Result<(), Failure> {
         self.did(format!("process {wanted}"));
         Ok(())
+    }
+
+    fn protect_threads(
+        &self,
+        owners: &BTreeMap<u32, &SecurityDescriptor>,
+        _: &mut BTreeSet<u32>,
+    ) -> Result<(), Failure> {
+        owners.values().for_each(|wanted| self.did(format!("threads {wanted}")));
+        self.threads.clone()
     }
 
     fn process(&self, _: BorrowedHandle<'_>) -> Result<ProcessFacts, Failure> {

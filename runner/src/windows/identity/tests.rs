@@ -59,6 +59,10 @@ impl Case {
     }
 }
 
+/// What a step with the host's network lacks there.
+const WITHOUT_UNDER_WINE: [&str; 7] =
+    ["step-sid", "low-integrity", "file-access", "parent-process", "named-objects", "registry", "services"];
+
 fn none() -> Case {
     Case { network: Network::None, ..Case::default() }
 }
@@ -286,6 +290,37 @@ fn a_builder_that_is_system_cannot_be_told_from_a_step_with_one_check() {
     for what in ["process-access", "builder-access", "window-station"] {
         assert!(missing.iter().any(|name| name == what), "{what} in {missing:?}");
     }
+}
+
+#[test]
+fn the_builders_threads_are_closed_where_lists_that_they_are_born_with_do_not() {
+    let all = |system: &Recorded| system.done.lock().expect("not poisoned").join("\n");
+    let wine = Recorded::wine();
+    let allow = WITHOUT_UNDER_WINE.to_vec();
+    let case = Case { allow: allow.clone(), ..Case::default() };
+    let prepared = case.prepare(&wine).expect("what is missing is allowed");
+    assert!(line(&prepared.lines, "builder-access").is_full());
+    // To wait for it and to ask its name: 0x1000 would be to let it run.
+    assert!(
+        all(&wine).contains("threads ") && all(&wine).contains(";0x100800;S-1-5-21-7-8-9-1001)"),
+        "{}",
+        all(&wine)
+    );
+    prepared.claim_threads(&[7], &mut BTreeSet::new()).expect("recorded");
+    assert_eq!(all(&wine).matches("threads ").count(), 3, "the builder's twice, the job's once");
+
+    let mut refused = Recorded::wine();
+    refused.threads = Err(Failure { call: "OpenThread", code: 5 });
+    let (missing, _) = case.refusal(&refused);
+    assert_eq!(missing, ["builder-access"]);
+    let mut allow = allow;
+    allow.push("builder-access");
+    let prepared = Case { allow, ..Case::default() }.prepare(&refused).expect("allowed");
+    assert_eq!(prepared.claim_threads(&[7], &mut BTreeSet::new()), Ok(()), "not tried again");
+
+    let windows = without_containers(true);
+    Case { allow: vec!["named-objects"], ..Case::default() }.prepare(&windows).expect("had");
+    assert!(!all(&windows).contains("threads "), "a second access check keeps the step out");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The system at hand, as if it had no AppContainers: what takes their place is then tried on newer Windows as well.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::windows::io::{BorrowedHandle, OwnedHandle};
 use std::path::Path;
 
@@ -105,6 +106,14 @@ impl Calls for TokensOnly {
         wanted: &SecurityDescriptor,
     ) -> Result<(), Failure> {
         Windows.protect_process(process, wanted)
+    }
+
+    fn protect_threads(
+        &self,
+        owners: &BTreeMap<u32, &SecurityDescriptor>,
+        done: &mut BTreeSet<u32>,
+    ) -> Result<(), Failure> {
+        Windows.protect_threads(owners, done)
     }
 
     fn process(&self, process: BorrowedHandle<'_>) -> Result<ProcessFacts, Failure> {

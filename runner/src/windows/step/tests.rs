@@ -1,6 +1,7 @@
 //! What becomes of a job whose letter is not what it was said to be, by effect: the system of this machine, but for
 //! what it says of letters.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::windows::io::BorrowedHandle;
 use std::sync::Mutex;
 
@@ -144,6 +145,14 @@ impl Calls for Boasting {
         wanted: &SecurityDescriptor,
     ) -> Result<(), Failure> {
         Windows.protect_process(process, wanted)
+    }
+
+    fn protect_threads(
+        &self,
+        owners: &BTreeMap<u32, &SecurityDescriptor>,
+        done: &mut BTreeSet<u32>,
+    ) -> Result<(), Failure> {
+        Windows.protect_threads(owners, done)
     }
 
     fn process(&self, process: BorrowedHandle<'_>) -> Result<ProcessFacts, Failure> {
