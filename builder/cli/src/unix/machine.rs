@@ -16,6 +16,11 @@ pub(crate) fn system() -> String {
     format!("{} {} ({})", text(name.sysname()), text(name.release()), text(name.machine()))
 }
 
+/// How steps see their root: as `/`.
+pub(crate) fn view() -> Option<Fact> {
+    None
+}
+
 /// Who we are.
 pub(crate) fn user(host: &Host) -> Fact {
     if host.root {

@@ -20,7 +20,7 @@ use super::calls::{Calls, Kept, TokenFacts};
 pub(super) const NEEDED: [&str; 2] = ["SeAssignPrimaryTokenPrivilege", "SeIncreaseQuotaPrivilege"];
 
 /// A logon session beside the caller's.
-pub(super) struct Session {
+pub(in crate::windows) struct Session {
     /// A token of it.
     pub(super) token: OwnedHandle,
     /// What that reads as.
@@ -46,7 +46,7 @@ impl fmt::Debug for Letter {
 ///
 /// # Errors
 /// Why there is none, in words for the report.
-pub(super) fn session(calls: &dyn Calls) -> Result<Session, String> {
+pub(in crate::windows) fn session(calls: &dyn Calls) -> Result<Session, String> {
     if let Some(version) = calls.system().wine {
         return Err(format!("Wine {version} has the same letters for everybody"));
     }
