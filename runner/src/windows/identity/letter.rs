@@ -53,9 +53,7 @@ pub(in crate::windows) fn session(calls: &dyn Calls) -> Result<Session, String> 
     let own = calls.own_token().map_err(|failure| failure.to_string())?;
     let lacks = |name: &&str| !own.privileges.iter().any(|privilege| privilege.name == *name);
     if let Some(name) = NEEDED.iter().copied().find(lacks) {
-        return Err(format!(
-            "it takes a logon session of the step's own, and with it `{name}`, which services have"
-        ));
+        return Err(format!("only services can give a step one of its own (`{name}`)"));
     }
     let (token, facts) = calls.new_session().map_err(|failure| failure.to_string())?;
     if facts.session == own.session {
