@@ -54,13 +54,13 @@ pub fn build(engine: &Engine<'_>, request: &BuildRequest) -> Result<BuildReport,
     let engine = &Engine { cancel: &cancel, ..*engine };
     let progress = Progress::new(engine.observer);
     for warning in &dockerfile.warnings {
-        progress.warn(&warning.message, Some(warning.span));
+        progress.warn_at(&dockerfile.source, warning.span, &warning.message, warning.hint.clone());
     }
     warn_about_continued_paths(&progress, &dockerfile);
     let platform = request.platform.clone().unwrap_or_else(default_platform);
     let plan = Plan::new(Arc::clone(&dockerfile), &request.build_args, request.target.as_deref(), &platform)?;
     for (text, span) in &plan.warnings {
-        progress.warn(text, Some(*span));
+        progress.warn_at(&plan.dockerfile.source, *span, text, None);
     }
     let execution = Execution {
         engine: *engine,

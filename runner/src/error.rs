@@ -207,7 +207,7 @@ mod tests {
         let cause = std::error::Error::source(&error).expect("a cause").to_string();
         assert_eq!(
             cause,
-            "step-sid: nothing instead of all, because it is old\nfile-access: nothing instead of all, because it is old"
+            "step-sid: nothing (asked for: all), because it is old\nfile-access: nothing (asked for: all), because it is old"
         );
         let hint = error.hint().expect("a hint");
         assert_eq!(

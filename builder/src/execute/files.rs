@@ -67,7 +67,9 @@ impl StageRun<'_, '_> {
         for word in &words.sources {
             let mut source = self.expand(word)?;
             if !super::remote::is_remote(&source) {
-                source = dialect.source(&source).map_err(|e| self.bad_path(&e, word.span))?;
+                let path = dialect.source(&source).map_err(|e| self.bad_path(&e, word.span))?;
+                self.warn_of_escapes(&source, word);
+                source = path;
             }
             request.sources.push(Source::Path(source));
         }
@@ -146,7 +148,8 @@ impl StageRun<'_, '_> {
         let cache = StoreDigests { files: self.exec.engine.store.files() };
         let selection = select(&request, tree, &cache).map_err(|e| self.copy_error(e, words))?;
         for word in selection.unmatched().iter().filter_map(|&n| words.sources.get(n)) {
-            self.exec.progress.warn(format!("`{}` matches nothing", word.value), Some(word.span));
+            let text = format!("`{}` matches nothing", word.value);
+            self.exec.progress.warn_at(&self.exec.dockerfile().source, word.span, &text, None);
         }
         let mut parts = vec![KeyPart::new("instruction", "", keyword)];
         parts.extend(selection.key_parts().into_iter().map(|(path, what)| KeyPart::new("file", path, what)));

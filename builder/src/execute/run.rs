@@ -104,6 +104,10 @@ impl StageRun<'_, '_> {
         let dialect = self.dialect();
         self.runs_here(instruction)?;
         if dialect.is_windows() {
+            account(self.image.config().user().unwrap_or_default())
+                .map_err(|e| self.meaningless(&e.to_string(), &e.hint(), instruction.span))?;
+        }
+        if dialect.is_windows() {
             self.look_through(instruction, run);
         }
         let env = self.image.config().env();
@@ -290,6 +294,11 @@ impl StageRun<'_, '_> {
                 BuildError::user(format!("process `{shown}` was ended by signal {signal}"))
             }
         };
+        if let (Exit::Code(code), true) = (report.exit, job.dialect.is_windows()) {
+            let path = self.image.config().env();
+            let path = path.iter().find(|(name, _)| same(name, "PATH")).map(|(_, value)| value.as_str());
+            error = error.with_hint(windows::not_found(&job.command.args, code, &output.tail, path));
+        }
         error.step = Some(Box::new(FailedStep { tail: output.tail, usage: report.usage }));
         Err(error)
     }

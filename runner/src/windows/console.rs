@@ -6,7 +6,7 @@
 //! descends from a process of the job. Comparing two lists finds false strangers, since a process may be born
 //! between the two: so each suspect is opened, asked whether it is in the job, and only then put into it or ended.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -32,12 +32,19 @@ pub(crate) struct Asked {
     pub(crate) created: Moment,
     /// Whether it is in the job.
     pub(crate) inside: bool,
-    /// Whether its token carries the step's SID; `None` where no token can.
-    pub(crate) carries_sid: Option<bool>,
-    /// Whether it is too young to be known by what it bears.
-    pub(crate) young: bool,
     /// Whether it has ended.
     pub(crate) ended: bool,
+}
+
+/// Whose a process outside the job is, by what it bears. Takes far longer to find out than the rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bears {
+    /// The step's SID in its token, or where no token can have one another mark of the step.
+    Ours,
+    /// Nothing of the step's.
+    Nothing,
+    /// It is too young to say.
+    TooYoung,
 }
 
 /// The calls: one open process is one value, so that what was asked and what is done concern the same process.
@@ -46,10 +53,14 @@ pub(crate) trait Processes: fmt::Debug {
     type Opened;
     /// All processes.
     fn list(&self) -> Vec<Listed>;
+    /// The ids of those in the job.
+    fn members(&self) -> Vec<u32>;
     /// Opens one; `None` where it is gone or is not ours to open.
     fn open(&self, pid: u32) -> Option<Self::Opened>;
     /// Asks it.
     fn ask(&self, process: &Self::Opened) -> Option<Asked>;
+    /// Asks a process outside the job whose it is.
+    fn bears(&self, process: &Self::Opened, created: Moment) -> Bears;
     /// Puts it into the job.
     fn adopt(&self, process: &Self::Opened) -> bool;
     /// Ends it and waits until it has.
@@ -139,8 +150,14 @@ impl<P: Processes> Guard<P> {
         // A stray's own children are found in the next round.
         for _ in 0..8 {
             let mut more = false;
+            // Asked first: an id that is another's by the time of the list is looked at in the next sweep, and
+            // in the last one the job has no members.
+            let inside: BTreeSet<u32> = self.processes.members().into_iter().collect();
+            let known = |guard: &Self, pid| {
+                inside.contains(&pid) && guard.members.get(&pid).is_some_and(|member| member.ended.is_none())
+            };
             for listed in self.processes.list() {
-                if listed.pid == self.own || listed.pid == 0 {
+                if listed.pid == self.own || listed.pid == 0 || known(self, listed.pid) {
                     continue;
                 }
                 match self.look(&listed, finish) {
@@ -177,13 +194,18 @@ impl<P: Processes> Guard<P> {
             let end = parent.ended.map_or(Moment::MAX, |end| end.saturating_add(SLACK));
             asked.created.saturating_add(SLACK) >= parent.created && asked.created <= end
         });
-        if !(descends || asked.carries_sid == Some(true)) {
-            if asked.young {
-                self.undecided = true;
-                return Seen::Nothing;
+        if !descends {
+            match self.processes.bears(&process, asked.created) {
+                Bears::Ours => {}
+                Bears::TooYoung => {
+                    self.undecided = true;
+                    return Seen::Nothing;
+                }
+                Bears::Nothing => {
+                    self.others.insert(listed.pid, asked.created);
+                    return Seen::Nothing;
+                }
             }
-            self.others.insert(listed.pid, asked.created);
-            return Seen::Nothing;
         }
         let what = format!("`{}` (process {})", listed.name, listed.pid);
         if !finish && self.processes.adopt(&process) {

@@ -32,6 +32,7 @@ pub(super) mod container;
 mod effect;
 mod files;
 pub(super) mod letter;
+mod null_device;
 pub(super) mod object;
 pub(super) mod plan;
 #[cfg(test)]
@@ -40,8 +41,12 @@ pub(super) mod session;
 mod system;
 #[cfg(test)]
 mod tests;
+mod threads;
 mod token;
+#[cfg(test)]
+mod tokens_only;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::os::windows::io::{AsHandle, BorrowedHandle, OwnedHandle, RawHandle};
 use std::path::{Path, PathBuf};
@@ -64,8 +69,10 @@ const STEP: u32 = 0x4f52_4c50;
 pub(crate) struct Asked<'a> {
     /// The job's root directory.
     pub(crate) root: &'a Path,
-    /// Its private directory for temporary files, and others that only it may write to.
+    /// Its private directory for temporary files.
     pub(crate) private: Vec<PathBuf>,
+    /// Directories of others that it may write to as well, theirs before, meanwhile and afterwards.
+    pub(crate) shared: Vec<PathBuf>,
     /// What it can reach.
     pub(crate) network: Network,
     /// Whom it runs as.
@@ -103,6 +110,8 @@ pub(crate) struct Prepared {
     pub(crate) process_security: SecurityDescriptor,
     /// Security of the job's threads.
     pub(crate) thread_security: SecurityDescriptor,
+    /// Security of the builder's threads, where the step could open them otherwise.
+    builder_threads: Option<SecurityDescriptor>,
     /// The value of `PROC_THREAD_ATTRIBUTE_MITIGATION_POLICY`; zero is none.
     pub(crate) mitigation: u64,
     /// The SID that only this step has: the container's or the restricting one.
@@ -111,6 +120,8 @@ pub(crate) struct Prepared {
     pub(crate) letter: Option<Result<Letter, String>>,
     /// One line for each protection, before any process exists. [`Prepared::confirm`] replaces some.
     pub(crate) lines: Vec<Confinement>,
+    /// What is no protection and does not work as usual.
+    pub(crate) notes: Vec<String>,
     plan: TokenPlan,
     mitigations: Vec<Mitigation>,
     isolation: Isolation,
@@ -177,13 +188,20 @@ impl Prepared {
         let mut kept = vec![take(&name, asked.root, calls.as_ref())?];
         let mut lines = Vec::new();
 
-        let container = choice::container(&name, asked, &system, calls.as_ref(), &mut lines)?;
+        let shared = shared(&asked.shared, calls.as_ref())?;
+        let mut container = choice::container(&name, asked, &system, calls.as_ref(), &mut lines)?;
+        if let Some(container) = &mut container {
+            container.capabilities.extend(shared.iter().map(|(_, sid)| sid.clone()));
+        }
         let step = container.as_ref().map_or(step, |container| container.sid.clone());
         let restricting = container.is_none().then_some(&step);
         // The first access check is the user's, the second one the step's.
         let default_admits = vec![Sid::system(), own.user.clone(), step.clone()];
         let base = session.as_ref().map_or(&own, |session| &session.facts);
-        let plan = plan::token(base, restricting, default_admits);
+        let mut plan = plan::token(base, restricting, default_admits);
+        if container.is_none() {
+            plan.restricting.extend(shared.iter().map(|(_, sid)| sid.clone()));
+        }
         let base = session.as_ref().map(|session| session.token.as_handle());
         let (token, got) = match calls.restrict(base, &plan) {
             Ok((token, got)) => (Some(token), got),
@@ -205,9 +223,11 @@ impl Prepared {
             inherit: Vec::new(),
             thread_security: process_security.clone(),
             process_security,
+            builder_threads: None,
             mitigation: super::mitigation::value(asked.mitigations),
             sid: step,
             lines,
+            notes: Vec::new(),
             plan,
             mitigations: asked.mitigations.to_vec(),
             isolation: asked.isolation.clone(),
@@ -216,7 +236,7 @@ impl Prepared {
             container,
             letter: None,
         };
-        prepared.files(asked, &own, &system);
+        prepared.files(asked, &shared, &own, &system);
         // Only now may the step open its root.
         if let Some(session) = session {
             let letter = match &prepared.token {
@@ -237,6 +257,7 @@ impl Prepared {
         prepared.processes(&own, &got, second_check, &admitted);
         prepared.objects();
         prepared.machine(&got, second_check, &system);
+        prepared.null_device(&mut kept);
         prepared.kept = kept;
         let lines = prepared.lines.clone();
         prepared.refuse(&lines)?;
@@ -314,6 +335,20 @@ impl Prepared {
         }
     }
 
+    /// Closes the builder's threads to the step, and those of the job's processes to other steps, where lists that
+    /// threads are born with do not. New ones come all the time, so that it is done again and again; `done` are the
+    /// job's threads that had their turn.
+    ///
+    /// # Errors
+    /// What failed for a thread of the builder.
+    pub(crate) fn claim_threads(&self, members: &[u32], done: &mut BTreeSet<u32>) -> Result<(), Failure> {
+        let Some(builder) = &self.builder_threads else { return Ok(()) };
+        let mut owners: BTreeMap<u32, &SecurityDescriptor> =
+            members.iter().map(|pid| (*pid, &self.thread_security)).collect();
+        owners.insert(std::process::id(), builder);
+        self.calls.protect_threads(&owners, done)
+    }
+
     fn refuse(&self, lines: &[Confinement]) -> Result<(), RunError> {
         let missing = lines.iter().filter(|line| !line.is_full() && !self.isolation.allows(&line.what));
         let missing: Vec<Confinement> = missing.cloned().collect();
@@ -364,6 +399,21 @@ fn names(root: &Path, calls: &dyn Calls) -> Result<(String, Sid), RunError> {
     Ok((format!("{PREFIX}{volume:x}.{id:x}"), Sid::new(9, [&[STEP, volume][..], &parts].concat())))
 }
 
+/// The SIDs of directories that are shared: each its own, the same for every step that is given it. So its files need
+/// one entry, once, however many steps there were and are at a time. An AppContainer has it as a capability, a
+/// restricted token among its restricting SIDs.
+fn shared<'a>(paths: &'a [PathBuf], calls: &dyn Calls) -> Result<Vec<(&'a Path, Sid)>, RunError> {
+    let one = |path: &'a PathBuf| {
+        let id = calls.directory_id(path);
+        let (volume, id) = id.map_err(|failure| {
+            setup(&format!("find out which directory `{}` is", path.display()), failure)
+        })?;
+        let parts = [id as u32, (id >> 32) as u32, (id >> 64) as u32, (id >> 96) as u32];
+        Ok((path.as_path(), Sid::new(15, [&[3, STEP, volume][..], &parts].concat())))
+    };
+    paths.iter().map(one).collect()
+}
+
 fn take(name: &str, root: &Path, calls: &dyn Calls) -> Result<Kept, RunError> {
     match calls.take_name(name) {
         Ok(Some(lock)) => Ok(lock),
@@ -393,6 +443,16 @@ fn admitted(own: &TokenFacts, got: &TokenFacts, step: &Sid, second_check: bool) 
     Admitted { own: list, apart: second_check || ours_alone, owner: ours_alone.then_some(administrators) }
 }
 
+/// Whether a SID can be that of a step: an AppContainer's, or one of orlop's own making.
+fn is_step(sid: &Sid) -> bool {
+    match (sid.authority(), sid.parts()) {
+        // `S-1-15-2-1` and `-2` are all packages.
+        (15, [2, rest @ ..]) => rest.len() > 1,
+        (9, [STEP, ..]) => true,
+        _ => false,
+    }
+}
+
 /// Whether what reads back admits whom it was meant to, all of them and nobody else, with the same integrity.
 fn same_access(wanted: &SecurityDescriptor, got: &SecurityDescriptor) -> bool {
     let (Some(list), Some(read)) = (&wanted.access, &got.access) else { return false };
@@ -401,7 +461,8 @@ fn same_access(wanted: &SecurityDescriptor, got: &SecurityDescriptor) -> bool {
         entry.sid.as_ref().is_none_or(|sid| match generic {
             // The system maps it to what the object's type has.
             true => read.admitted().contains(sid),
-            false => read.allows(sid, entry.mask),
+            // No more either: a step of another account may have had this directory before.
+            false => read.allowed(sid) == list.allowed(sid),
         })
     });
     let label = wanted.label.as_ref().and_then(|label| label.sid.as_ref());

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use windows_sys::Win32::Storage::FileSystem::{
-    FILE_ATTRIBUTE_READONLY, FILE_ATTRIBUTE_REPARSE_POINT, FILE_FLAG_DELETE_ON_CLOSE,
+    DELETE, FILE_ATTRIBUTE_READONLY, FILE_ATTRIBUTE_REPARSE_POINT, FILE_FLAG_DELETE_ON_CLOSE,
 };
 
 const PREFIX: &str = "orlop-step-";
@@ -77,10 +77,17 @@ pub(super) fn sweep(scratch: &Path) -> usize {
         let name = name.to_str()?;
         let ours = name.strip_prefix(PREFIX)?.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
         let lock = scratch.join(format!("{name}{LOCK}"));
-        (ours && !lock.exists()).then(|| scratch.join(name))
+        (ours && is_free(&lock)).then(|| scratch.join(name))
     };
     let stale: Vec<PathBuf> = entries.flatten().filter_map(|entry| stale(&entry.file_name())).collect();
     stale.iter().filter(|path| remove_tree(path).is_ok()).count()
+}
+
+/// Whether nobody has a lock. One that is left over from a machine that lost its power goes.
+fn is_free(lock: &Path) -> bool {
+    let mut options = OpenOptions::new();
+    options.access_mode(DELETE).share_mode(0).custom_flags(FILE_FLAG_DELETE_ON_CLOSE);
+    options.open(lock).map_or_else(|error| error.kind() == io::ErrorKind::NotFound, |_| true)
 }
 
 /// Removes a directory and everything in it, read-only files too. A link or junction is removed and not followed.
@@ -133,8 +140,11 @@ mod tests {
         let left = scratch.path().join("orlop-step-1-2");
         fs::create_dir_all(left.join("x")).expect("mkdir");
         fs::create_dir(scratch.path().join("orlop-step-other")).expect("mkdir");
-        assert_eq!(sweep(scratch.path()), 1, "the one without a lock");
-        assert!(own.path().is_dir() && !left.exists());
+        let outage = scratch.path().join("orlop-step-3-4");
+        fs::create_dir(&outage).expect("mkdir");
+        fs::write(scratch.path().join("orlop-step-3-4.lock"), "").expect("write");
+        assert_eq!(sweep(scratch.path()), 2, "the one without a lock, and the one whose lock is nobody's");
+        assert!(own.path().is_dir() && !left.exists() && !outage.exists());
         own.remove().expect("removed");
         let names: Vec<OsString> =
             fs::read_dir(scratch.path()).expect("there").flatten().map(|entry| entry.file_name()).collect();

@@ -339,6 +339,11 @@ impl Process {
         }
     }
 
+    /// Gives it exactly that environment. Only before it is resumed.
+    pub(super) fn set_environment(&self, block: &[u16]) -> Result<(), Failure> {
+        super::memory::set_environment(self.as_handle(), block)
+    }
+
     /// Ends it, where it is not to run at all.
     pub(super) fn terminate(&self) {
         // SAFETY: an open process; it may have ended meanwhile.

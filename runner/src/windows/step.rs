@@ -187,9 +187,8 @@ impl Parts<'_> {
         let mut lines = applied.lines.clone();
         let asked = identity::Asked {
             root,
-            private: std::iter::once(self.private.path().to_owned())
-                .chain(self.placements.writable.iter().cloned())
-                .collect(),
+            private: vec![self.private.path().to_owned()],
+            shared: self.placements.writable.clone(),
             network: spec.network,
             account: spec.windows.account,
             mitigations: &spec.windows.mitigations,
@@ -201,7 +200,8 @@ impl Parts<'_> {
         let stdin = pipes::stdin(&spec.stdin)?;
         let (stdout, their_stdout) = pipes::pipe().map_err(setup("make a pipe"))?;
         let (stderr, their_stderr) = pipes::pipe().map_err(setup("make a pipe"))?;
-        let places = std::iter::once(root.to_path_buf()).chain(asked.private.iter().cloned()).collect();
+        // Not what is shared with others: their programs may run from there.
+        let places = vec![root.to_path_buf(), self.private.path().to_owned()];
         let sid = Some(prepared.sid.clone());
         let machine = Machine { job: Arc::clone(&job), calls: Arc::clone(calls), sid, places };
         let guard = Guard::new(machine, std::process::id());
@@ -241,11 +241,20 @@ impl Parts<'_> {
             ..Confinement::full("job", "every process in it from birth")
         });
         lines.extend(confined(prepared.confirm(process.as_handle()), spec, &lines)?);
+        let mut notes = prepared.notes.clone();
+        if prepared.container.is_some()
+            && let Err(failure) = process.set_environment(&environment::block(&seen.environment))
+        {
+            notes.push(format!(
+                "`%LOCALAPPDATA%` and `%TEMP%` are the AppContainer's and go with it: {failure}"
+            ));
+        }
         let started = Instant::now();
         let (Applied { watch, .. }, wall, prepared) = (applied, spec.limits.wall, &prepared);
         let running =
             Running { job: &job, process, port, stdout, stderr, guard, watch, wall, started, prepared };
-        let end = running.supervise(sink, cancel)?;
+        let mut end = running.supervise(sink, cancel)?;
+        end.notes.splice(0..0, notes);
         let report = report(spec, end, &job, started.elapsed(), lines);
         Ok(Ok(RunReport { view: Some(seen.told), ..report }))
     }

@@ -15,9 +15,9 @@ use windows_sys::Win32::System::Threading::{
     PROCESS_SET_QUOTA, PROCESS_SYNCHRONIZE, PROCESS_TERMINATE, TerminateProcess,
 };
 
-use super::console::{Asked, Listed, Moment, Processes};
+use super::console::{Asked, Bears, Listed, Moment, Processes};
 use super::identity::Calls;
-use super::job::Job;
+use super::job::{Job, JobCalls};
 use super::marks;
 use super::process::wait;
 use super::security::Sid;
@@ -54,15 +54,6 @@ fn moment(time: FILETIME) -> Moment {
 /// How old a process is that has an environment, if it ever gets one.
 const GROWN: Moment = 20_000_000;
 
-impl Machine {
-    /// `None` where it is too early to say: it is asked again then.
-    fn bears_marks(&self, process: &Opened, created: Moment) -> Option<bool> {
-        let Some(root) = self.places.first() else { return Some(false) };
-        let told = marks::bears(process.0.as_handle(), &self.places, root);
-        told.or_else(|| (created.saturating_add(GROWN) < self.now()).then_some(false))
-    }
-}
-
 impl Processes for Machine {
     type Opened = Opened;
 
@@ -93,6 +84,10 @@ impl Processes for Machine {
         all
     }
 
+    fn members(&self) -> Vec<u32> {
+        self.job.ids().unwrap_or_default()
+    }
+
     fn open(&self, pid: u32) -> Option<Opened> {
         let ask = PROCESS_QUERY_LIMITED_INFORMATION | PROCESS_SYNCHRONIZE;
         let act = ask | PROCESS_QUERY_INFORMATION | PROCESS_SET_QUOTA | PROCESS_TERMINATE;
@@ -108,22 +103,26 @@ impl Processes for Machine {
             return None;
         }
         let inside = self.job.holds(process.0.as_handle()).ok()?;
-        let carries_sid = match &self.sid {
-            Some(sid) if !inside => self.calls.process(process.0.as_handle()).ok().map(|facts| {
-                facts.token.restricting.contains(sid) || facts.token.container.as_ref() == Some(sid)
-            }),
-            _ => None,
-        };
         let ended = wait(process.0.as_handle(), Some(std::time::Duration::ZERO)).unwrap_or(false);
-        // A token may be another's that was named as the parent: then the program and its environment tell.
-        let (carries_sid, young) = match carries_sid {
-            Some(false) | None if !inside && !ended => {
-                let told = self.bears_marks(process, moment(created));
-                (told.filter(|told| *told).or(carries_sid), told.is_none())
-            }
-            known => (known, false),
+        Some(Asked { created: moment(created), inside, ended })
+    }
+
+    fn bears(&self, process: &Opened, created: Moment) -> Bears {
+        let carries = |sid: &Sid| {
+            self.calls.process(process.0.as_handle()).is_ok_and(|facts| {
+                facts.token.restricting.contains(sid) || facts.token.container.as_ref() == Some(sid)
+            })
         };
-        Some(Asked { created: moment(created), inside, carries_sid, young, ended })
+        if self.sid.as_ref().is_some_and(carries) {
+            return Bears::Ours;
+        }
+        // A token may be another's that was named as the parent: then the program and its environment tell.
+        let Some(root) = self.places.first() else { return Bears::Nothing };
+        match marks::bears(process.0.as_handle(), &self.places, root) {
+            Some(true) => Bears::Ours,
+            None if created.saturating_add(GROWN) >= self.now() => Bears::TooYoung,
+            _ => Bears::Nothing,
+        }
     }
 
     fn adopt(&self, process: &Opened) -> bool {
@@ -132,7 +131,7 @@ impl Processes for Machine {
 
     fn kill(&self, process: &Opened) -> bool {
         // SAFETY: an open process.
-        unsafe { TerminateProcess(process.0.as_raw_handle(), super::supervise::KILLED) };
+        unsafe { TerminateProcess(process.0.as_raw_handle(), super::ending::KILLED) };
         wait(process.0.as_handle(), Some(std::time::Duration::from_secs(5))).unwrap_or(false)
     }
 

@@ -3,12 +3,14 @@
 //! The job ends when its first process does. Then it is terminated until it is empty, what may have left it is
 //! looked for once more, and its pipes have to close: only then may anybody look at its root.
 
+use std::collections::BTreeSet;
 use std::os::windows::io::{AsHandle, OwnedHandle};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use super::console::{Guard, INTERVAL, Stray};
+use super::ending;
 use super::events::{Events, Message, Port};
 use super::identity::{Failure, Prepared};
 use super::job::{Job, JobCalls};
@@ -18,8 +20,6 @@ use super::process::{Process, wait};
 use super::strangers::Machine;
 use crate::{CancelToken, JobEventKind, LimitHit, OutputSink, RunError, Stream};
 
-/// The exit code of what is ended from outside: what a shell shows for a killed command.
-pub(super) const KILLED: u32 = 137;
 /// How long a job may take to be empty once it is terminated, and its pipes to close after that.
 const DEADLINE: Duration = Duration::from_secs(10);
 /// How long the end of a job waits for processes of the machine that are too young to be told from the job's.
@@ -104,6 +104,9 @@ impl Running<'_> {
         // Where the channel is full the loop is awake and asks the token itself.
         let _subscription = cancel.subscribe(move || drop(wake.try_send(Happened::Cancelled)));
         drop(to);
+        // With those that were started for this job.
+        (self.prepared.claim_threads(&[], &mut BTreeSet::new()))
+            .map_err(|failure| failed("close orlop's threads to the job", &failure))?;
         self.process.resume().map_err(|failure| failed("run the job's first process", &failure))?;
         let (job, prepared) = (Arc::clone(self.job), self.prepared);
         let mut follow = Follow { events, sink, open: 2, empty: false, ended: false, job, prepared };
@@ -127,6 +130,7 @@ impl Running<'_> {
         let mut look = Instant::now();
         let mut killed: Option<Instant> = None;
         let mut cancelled = false;
+        let mut threads = BTreeSet::new();
         while !follow.ended {
             let now = Instant::now();
             if killed.is_none() {
@@ -145,7 +149,7 @@ impl Running<'_> {
             }
             if let Some(since) = killed {
                 // Again at each turn: a process that is being made may have been missed.
-                let _ = self.job.terminate(KILLED);
+                let _ = ending::turn(self.job, since);
                 if since.elapsed() > DEADLINE {
                     return Err(RunError::Survived { what: "its first process cannot be ended".into() });
                 }
@@ -153,10 +157,12 @@ impl Running<'_> {
             if look <= now {
                 // What cannot be had now is tried again, and an error at the end.
                 let _ = self.guard.sweep(false);
-                look = now + INTERVAL;
+                let _ = self.prepared.claim_threads(&self.job.ids().unwrap_or_default(), &mut threads);
+                // Where there are many processes a look takes long: what happens meanwhile has to be taken too.
+                look = Instant::now() + INTERVAL.max(now.elapsed() * 4);
             }
             let watched = self.watch.cpu_time.is_some() || self.watch.processes.is_some() || killed.is_some();
-            let mut time = (look - now).min(if watched { WATCH } else { LONG });
+            let mut time = look.saturating_duration_since(now).min(if watched { WATCH } else { LONG });
             if let Some(deadline) = deadline.filter(|_| killed.is_none()) {
                 time = time.min(deadline.saturating_duration_since(now));
             }
@@ -207,7 +213,7 @@ impl Running<'_> {
     ) -> Result<(), RunError> {
         let mut unlisted = None;
         loop {
-            let ended = self.job.terminate(KILLED);
+            let ended = ending::turn(self.job, since);
             let counters =
                 self.job.counters().map_err(|failure| failed("ask whether the job is empty", &failure))?;
             if counters.active == 0 {

@@ -80,8 +80,8 @@ fn what_a_host_lacks_is_one_cause_each() {
     let error = orlop_runner::RunError::Unconfined { missing, isolation };
     let said = "\
 error: this host cannot confine the job as asked for
-Caused by: step-sid: none instead of all, because step-sid is too new
-Caused by: registry: none instead of all, because registry is too new
+Caused by: step-sid: none (asked for: all), because step-sid is too new
+Caused by: registry: none (asked for: all), because registry is too new
 hint: accept less with `--isolation=job,allow=registry,allow=step-sid`
 ";
     let failure = Failure::from(error);

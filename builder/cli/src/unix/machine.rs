@@ -21,6 +21,11 @@ pub(crate) fn view() -> Option<Fact> {
     None
 }
 
+/// The version of Windows, which this is not.
+pub(crate) fn version() -> Option<String> {
+    None
+}
+
 /// Who we are.
 pub(crate) fn user(host: &Host) -> Fact {
     if host.root {
@@ -31,11 +36,6 @@ pub(crate) fn user(host: &Host) -> Fact {
         Some(note) => fact.with_hint(note.clone()),
         None => fact,
     }
-}
-
-/// A path as people write it.
-pub(crate) fn shown(path: &Path) -> String {
-    path.display().to_string()
 }
 
 /// The store's file system, and whether files can share their content there.

@@ -1,13 +1,21 @@
 //! What `orlop info` says of a Windows machine, and its self-test.
 
+#![expect(unsafe_code, reason = "asks for the system's version")]
+
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::Path;
+use std::ptr::null_mut;
 use std::sync::Arc;
 
 use orlop_runner::CancelToken;
 use orlop_runner::windows::selftest::{self, Check, Outcome, SelfTest};
 use orlop_store::{StoreOptions, nt};
+use windows_sys::Wdk::System::SystemServices::RtlGetVersion;
+use windows_sys::Win32::Foundation::ERROR_SUCCESS;
+use windows_sys::Win32::System::Registry::{HKEY_LOCAL_MACHINE, RRF_RT_REG_DWORD, RegGetValueW};
+use windows_sys::Win32::System::SystemInformation::OSVERSIONINFOW;
+use windows_sys::w;
 
 use super::HostRunner;
 use super::roots::StoreRoots;
@@ -24,7 +32,7 @@ pub(crate) const CHILD: &str = "self-test-step";
 
 /// Name, version and build.
 pub(crate) fn system() -> String {
-    format!("{}, {}", HostRunner::new().system(), std::env::consts::ARCH)
+    format!("Windows {} ({})", version().as_deref().unwrap_or("unknown"), std::env::consts::ARCH)
 }
 
 /// How steps see their root.
@@ -34,6 +42,45 @@ pub(crate) fn view() -> Option<Fact> {
         Err(why) => Fact::new("step's root", format!("a directory, on no drive letter: {why}")),
     };
     Some(fact)
+}
+
+/// The version as images name it: `10.0.20348.587`. The last number is that of the updates, which only the registry
+/// knows, and no Windows before 8.1; without it there are three.
+pub(crate) fn version() -> Option<String> {
+    // SAFETY: a plain structure that says its size.
+    let (failed, version) = unsafe {
+        let mut version: OSVERSIONINFOW = std::mem::zeroed();
+        version.dwOSVersionInfoSize = size_of::<OSVERSIONINFOW>() as u32;
+        (RtlGetVersion(&mut version), version)
+    };
+    let numbers = (version.dwMajorVersion, version.dwMinorVersion, version.dwBuildNumber);
+    (failed == 0).then(|| shown(numbers, revision()))
+}
+
+fn shown((major, minor, build): (u32, u32, u32), revision: Option<u32>) -> String {
+    match revision {
+        Some(revision) => format!("{major}.{minor}.{build}.{revision}"),
+        None => format!("{major}.{minor}.{build}"),
+    }
+}
+
+/// The revision of updates (UBR).
+fn revision() -> Option<u32> {
+    let mut value = 0_u32;
+    let mut size = size_of::<u32>() as u32;
+    // SAFETY: both names end with a zero, and the value has room for the one type that is asked for.
+    let status = unsafe {
+        RegGetValueW(
+            HKEY_LOCAL_MACHINE,
+            w!(r"SOFTWARE\Microsoft\Windows NT\CurrentVersion"),
+            w!("UBR"),
+            RRF_RT_REG_DWORD,
+            null_mut(),
+            (&raw mut value).cast(),
+            &mut size,
+        )
+    };
+    (status == ERROR_SUCCESS).then_some(value)
 }
 
 /// Who we are.
@@ -46,18 +93,6 @@ pub(crate) fn user(host: &Host) -> Fact {
                 "from an elevated prompt steps can have no network by filters, and a desktop of their own",
             )
         }
-    }
-}
-
-/// A path as people write it: without the `\\?\` that lets it be of any length.
-pub(crate) fn shown(path: &Path) -> String {
-    let text = path.display().to_string();
-    match text.strip_prefix(r"\\?\") {
-        Some(plain) if plain.as_bytes().get(1) == Some(&b':') => plain.to_owned(),
-        Some(share) => {
-            share.strip_prefix(r"UNC\").map_or_else(|| text.clone(), |share| format!(r"\\{share}"))
-        }
-        None => text,
     }
 }
 
@@ -95,7 +130,8 @@ pub(crate) fn self_test(app: &App, json: bool) -> Result<(), Failure> {
         filter: None,
         roots: Some(Arc::new(roots)),
     };
-    let about = format!("orlop {} on {}; {}", env!("CARGO_PKG_VERSION"), system(), user(&app.host).value);
+    let (system, user) = (HostRunner::new().system(), user(&app.host).value);
+    let about = format!("orlop {} on {system}; {user}", env!("CARGO_PKG_VERSION"));
     if !json {
         table::lines([about.clone()])?;
     }
@@ -141,4 +177,18 @@ pub(crate) fn as_step() -> Option<i32> {
     let words: Vec<OsString> = std::env::args_os().skip(1).collect();
     let (first, rest) = words.split_first()?;
     (first == CHILD).then(|| selftest::child(rest, &HostRunner::new(), &mut std::io::stdout()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_is_the_one_that_images_name() {
+        assert_eq!(shown((10, 0, 20348), Some(587)), "10.0.20348.587");
+        assert_eq!(shown((6, 3, 9600), None), "6.3.9600");
+        let version = version().unwrap();
+        assert!(matches!(version.split('.').count(), 3 | 4), "{version}");
+        assert!(version.split('.').all(|number| number.parse::<u32>().is_ok()), "{version}");
+    }
 }

@@ -15,10 +15,12 @@ use windows_sys::Win32::System::Threading::{GetCurrentProcess, OpenProcessToken}
 use crate::diagnostics::Failure;
 use crate::startup::Host;
 
-/// Finds out what this process may do. Nothing has to be changed before threads start.
+/// Finds out what this process may do, and removes what killed ones left outside the store. Nothing has to be
+/// changed before threads start.
 pub(crate) fn enter() -> Result<Host, Failure> {
     let root = is_elevated()
         .map_err(|error| Failure::internal(format!("this process's own token cannot be read: {error}")))?;
+    super::HostRunner::new().sweep_stale();
     // Owners and modes of Unix have no place in this file system: layers keep those of Windows.
     Ok(Host { root, xattrs: XattrForm::User, ownership: Ownership::Ignore, note: None })
 }

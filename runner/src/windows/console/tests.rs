@@ -8,6 +8,7 @@ use super::*;
 struct Fake {
     listed: Listed,
     asked: Asked,
+    bears: Bears,
     adoptable: bool,
     killable: bool,
 }
@@ -16,13 +17,22 @@ struct Fake {
 struct Machine {
     all: Rc<RefCell<Vec<Fake>>>,
     clock: Rc<Cell<Moment>>,
+    /// How many processes were opened, and how many asked whose they are.
+    opened: Rc<Cell<u32>>,
+    asked: Rc<Cell<u32>>,
 }
 
 impl Machine {
     fn add(&self, pid: u32, parent: u32, created: Moment, inside: bool) {
         let listed = Listed { pid, parent, name: format!("p{pid}.exe"), threads: 1 };
-        let asked = Asked { created, inside, carries_sid: None, young: false, ended: false };
-        self.all.borrow_mut().push(Fake { listed, asked, adoptable: true, killable: true });
+        let asked = Asked { created, inside, ended: false };
+        self.all.borrow_mut().push(Fake {
+            listed,
+            asked,
+            bears: Bears::Nothing,
+            adoptable: true,
+            killable: true,
+        });
     }
 
     fn change(&self, pid: u32, change: impl Fn(&mut Fake)) {
@@ -40,10 +50,19 @@ impl Processes for Machine {
         self.all.borrow().iter().map(|fake| fake.listed.clone()).collect()
     }
     fn open(&self, pid: u32) -> Option<u32> {
+        self.opened.set(self.opened.get() + 1);
         self.pids().contains(&pid).then_some(pid)
     }
     fn ask(&self, process: &u32) -> Option<Asked> {
         self.all.borrow().iter().find(|fake| fake.listed.pid == *process).map(|fake| fake.asked)
+    }
+    fn members(&self) -> Vec<u32> {
+        self.all.borrow().iter().filter(|fake| fake.asked.inside).map(|fake| fake.listed.pid).collect()
+    }
+    fn bears(&self, process: &u32, _created: Moment) -> Bears {
+        self.asked.set(self.asked.get() + 1);
+        let all = self.all.borrow();
+        all.iter().find(|fake| fake.listed.pid == *process).map_or(Bears::Nothing, |fake| fake.bears)
     }
     fn adopt(&self, process: &u32) -> bool {
         let adoptable = self.all.borrow().iter().any(|fake| fake.listed.pid == *process && fake.adoptable);
@@ -137,9 +156,9 @@ fn a_sid_tells_more_than_a_parent() {
     let (machine, mut guard) = job();
     // Its parent is not of the job: a console host of Server 2012, a process that named its parent.
     machine.add(30, 2, START + SECOND, false);
-    machine.change(30, |fake| fake.asked.carries_sid = Some(true));
+    machine.change(30, |fake| fake.bears = Bears::Ours);
     machine.add(31, 2, START + SECOND, false);
-    machine.change(31, |fake| fake.asked.carries_sid = Some(false));
+    machine.change(31, |fake| fake.bears = Bears::Nothing);
     assert_eq!(guard.sweep(true), Ok(()));
     assert_eq!(machine.pids(), [1, 2, 10, 31]);
 }
@@ -177,15 +196,31 @@ fn what_is_too_young_is_looked_at_again() {
     let (machine, mut guard) = job();
     // Under another parent, and without anything yet to know it by.
     machine.add(70, 2, START + SECOND, false);
-    machine.change(70, |fake| fake.asked.young = true);
+    machine.change(70, |fake| fake.bears = Bears::TooYoung);
     // A descendant is known whatever its age.
     machine.add(71, 10, START + SECOND, false);
-    machine.change(71, |fake| fake.asked.young = true);
+    machine.change(71, |fake| fake.bears = Bears::TooYoung);
     assert_eq!(guard.sweep(true), Ok(()));
     assert!(guard.undecided);
     assert_eq!(machine.pids(), [1, 2, 10, 70]);
-    machine.change(70, |fake| (fake.asked.young, fake.asked.carries_sid) = (false, Some(true)));
+    machine.change(70, |fake| fake.bears = Bears::Ours);
     assert_eq!(guard.sweep(true), Ok(()));
     assert!(!guard.undecided);
     assert_eq!(machine.pids(), [1, 2, 10]);
+}
+
+#[test]
+fn a_thousand_processes_are_asked_once() {
+    let (machine, mut guard) = job();
+    for pid in 100..1100 {
+        machine.add(pid, 10, START + SECOND, true);
+        machine.add(pid + 10_000, 2, START + SECOND, false);
+    }
+    assert_eq!(guard.sweep(false), Ok(()));
+    assert_eq!(machine.asked.get(), 1000, "those outside the job, and no older than it");
+    let opened = machine.opened.get();
+    assert_eq!(guard.sweep(false), Ok(()));
+    assert_eq!(machine.asked.get(), 1000, "what they are does not change");
+    // An id alone may be another's by now, unless the job itself says that it is its own.
+    assert_eq!(machine.opened.get() - opened, 1001);
 }

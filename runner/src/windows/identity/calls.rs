@@ -4,7 +4,7 @@
 //! What Wine cannot do is decided on recorded answers in the tests; it is never called tested.
 
 use std::any::Any;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::os::windows::io::{BorrowedHandle, OwnedHandle};
@@ -226,12 +226,24 @@ pub(crate) trait Calls: fmt::Debug + Send + Sync {
     /// Sets who may use a directory and what is in it, and reads back the directory's own.
     fn protect_tree(&self, path: &Path, wanted: &SecurityDescriptor) -> Result<SecurityDescriptor, Failure>;
 
+    /// Adds entries to those of a directory and of what is in it, where they are missing, and reads back the directory's.
+    fn admit_tree(&self, path: &Path, added: &SecurityDescriptor) -> Result<SecurityDescriptor, Failure>;
+
     /// Makes a window station and a desktop in it, or where only an administrator may do that a desktop in the
     /// caller's own, and reads back who may use them.
     fn create_station(&self, name: &str, wanted: &SecurityDescriptor) -> Result<Station, Failure>;
 
+    /// Lets a step in an AppContainer open the null device, as long as the result is kept.
+    fn admit_to_null(&self, step: &Sid) -> Result<Kept, Failure>;
+
     /// Cuts off the network for what runs as `user` restricted to `step`, as long as the result is kept.
     fn block_network(&self, user: &Sid, step: &Sid) -> Result<Kept, Failure>;
+
+    /// Cuts off the network for what is in an AppContainer, as long as the result is kept.
+    fn block_container(&self, container: &Sid) -> Result<Kept, Failure>;
+
+    /// Whether the service runs whose filters keep an AppContainer from what it has no capability for.
+    fn firewall_runs(&self) -> Result<bool, Failure>;
 
     /// Sets who may open this process, and reads it back.
     fn protect_builder(&self, wanted: &SecurityDescriptor) -> Result<SecurityDescriptor, Failure>;
@@ -241,6 +253,14 @@ pub(crate) trait Calls: fmt::Debug + Send + Sync {
         &self,
         process: BorrowedHandle<'_>,
         wanted: &SecurityDescriptor,
+    ) -> Result<(), Failure>;
+
+    /// Sets who may open the threads of some processes, by their ids, and reads it back; those in `done` had their
+    /// turn. An error is about a thread of this process.
+    fn protect_threads(
+        &self,
+        owners: &BTreeMap<u32, &SecurityDescriptor>,
+        done: &mut BTreeSet<u32>,
     ) -> Result<(), Failure>;
 
     /// Reads what a process is.

@@ -93,13 +93,18 @@ pub(crate) fn set_security(
     }
 }
 
-/// A process's: the owner too, where one is named, since an owner may change the access list.
+/// A process's.
 pub(super) fn protect(process: BorrowedHandle<'_>, wanted: &SecurityDescriptor) -> Result<(), Failure> {
+    set_both(process.as_raw_handle(), wanted)
+}
+
+/// The access list and, where one is named, the owner too, since an owner may change the list.
+pub(super) fn set_both(object: HANDLE, wanted: &SecurityDescriptor) -> Result<(), Failure> {
     let both: &[Part] = match wanted.owner {
         Some(_) => &[Part::Owner, Part::Access],
         None => &[Part::Access],
     };
-    set_security(process.as_raw_handle(), both, wanted)
+    set_security(object, both, wanted)
 }
 
 /// Opens a process to ask which job it is in and to change its security.

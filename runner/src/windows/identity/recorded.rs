@@ -3,7 +3,7 @@
 //! Wine's are what Wine 8 was measured to do. Those of Windows are what Microsoft's documentation says; nothing was
 //! recorded on a real one.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::os::windows::io::{BorrowedHandle, OwnedHandle};
 use std::path::Path;
@@ -20,6 +20,8 @@ pub(super) struct Recorded {
     pub(super) own: TokenFacts,
     /// What `CreateAppContainerProfile` gives.
     pub(super) container: Result<Sid, Failure>,
+    /// What comes of closing the builder's threads.
+    pub(super) threads: Result<(), Failure>,
     /// What `CreateRestrictedToken` gives, beside what is done with it.
     pub(super) restrict: Result<(), Failure>,
     /// Whether restricting SIDs and low integrity take effect.
@@ -28,8 +30,12 @@ pub(super) struct Recorded {
     pub(super) files: Option<SecurityDescriptor>,
     /// What making a station gives: whether the station is a new one.
     pub(super) station: Result<bool, Failure>,
+    /// What changing the null device's access list gives.
+    pub(super) null_device: Result<(), Failure>,
     /// What the filter engine gives.
     pub(super) filters: Result<(), Failure>,
+    /// Whether the firewall's service runs.
+    pub(super) firewall: Result<bool, Failure>,
     /// Whether the name is another's.
     pub(super) taken: bool,
     /// What the first process turns out to be in place of what was asked for.
@@ -98,11 +104,17 @@ impl Recorded {
                 default_admits: vec![user(), Sid::system()],
             },
             container: Ok(container_sid()),
+            threads: Ok(()),
             restrict: Ok(()),
             honours: true,
             files: None,
             station: Ok(administrator),
+            null_device: match administrator {
+                true => Ok(()),
+                false => Err(Failure { call: "CreateFileW", code: 5 }),
+            },
             filters: if administrator { Ok(()) } else { Err(denied) },
+            firewall: Ok(true),
             taken: false,
             started_without_container: false,
             mitigations: Mitigation::ALL.iter().map(|(one, _)| *one).collect(),
@@ -255,6 +267,11 @@ impl Calls for Recorded {
         Ok(self.files.clone().unwrap_or_else(|| wanted.clone()))
     }
 
+    fn admit_tree(&self, path: &Path, added: &SecurityDescriptor) -> Result<SecurityDescriptor, Failure> {
+        self.did(format!("admit {} {added}", path.display()));
+        Ok(self.files.clone().unwrap_or_else(|| added.clone()))
+    }
+
     fn create_station(&self, name: &str, wanted: &SecurityDescriptor) -> Result<Station, Failure> {
         let own_station = self.station.clone()?;
         let kept = Box::new(Told(self.clone(), "station"));
@@ -267,10 +284,26 @@ impl Calls for Recorded {
         })
     }
 
+    fn admit_to_null(&self, _: &Sid) -> Result<Kept, Failure> {
+        self.did("null device");
+        self.null_device.clone()?;
+        Ok(Box::new(Told(self.clone(), "null device")))
+    }
+
     fn block_network(&self, _: &Sid, _: &Sid) -> Result<Kept, Failure> {
         self.did("filters");
         self.filters.clone()?;
         Ok(Box::new(Told(self.clone(), "filters")))
+    }
+
+    fn block_container(&self, container: &Sid) -> Result<Kept, Failure> {
+        self.did(format!("filters for {container}"));
+        self.filters.clone()?;
+        Ok(Box::new(Told(self.clone(), "filters")))
+    }
+
+    fn firewall_runs(&self) -> Result<bool, Failure> {
+        self.firewall.clone()
     }
 
     fn protect_builder(&self, wanted: &SecurityDescriptor) -> Result<SecurityDescriptor, Failure> {
@@ -281,6 +314,15 @@ impl Calls for Recorded {
     fn protect_process(&self, _: BorrowedHandle<'_>, wanted: &SecurityDescriptor) -> Result<(), Failure> {
         self.did(format!("process {wanted}"));
         Ok(())
+    }
+
+    fn protect_threads(
+        &self,
+        owners: &BTreeMap<u32, &SecurityDescriptor>,
+        _: &mut BTreeSet<u32>,
+    ) -> Result<(), Failure> {
+        owners.values().for_each(|wanted| self.did(format!("threads {wanted}")));
+        self.threads.clone()
     }
 
     fn process(&self, _: BorrowedHandle<'_>) -> Result<ProcessFacts, Failure> {

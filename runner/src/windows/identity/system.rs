@@ -1,6 +1,7 @@
 //! The real system behind [`Calls`].
 #![expect(unsafe_code, reason = "the version is asked of ntdll by name")]
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::windows::io::{AsRawHandle, BorrowedHandle, OwnedHandle};
 use std::path::Path;
 
@@ -8,7 +9,7 @@ use windows_sys::Win32::System::SystemInformation::OSVERSIONINFOEXW;
 use windows_sys::Win32::System::SystemServices::VER_NT_WORKSTATION;
 
 use super::calls::{Calls, Failure, Kept, ProcessFacts, Station, System, TokenFacts, TokenPlan};
-use super::{container, files, object, session, token};
+use super::{container, files, null_device, object, session, threads, token};
 use crate::windows::library::{function, wine_version};
 use crate::windows::security::{SecurityDescriptor, Sid};
 use crate::windows::{desktop, mitigation, network};
@@ -91,12 +92,28 @@ impl Calls for Windows {
         files::protect_tree(path, wanted)
     }
 
+    fn admit_tree(&self, path: &Path, added: &SecurityDescriptor) -> Result<SecurityDescriptor, Failure> {
+        files::admit_tree(path, added)
+    }
+
     fn create_station(&self, name: &str, wanted: &SecurityDescriptor) -> Result<Station, Failure> {
         desktop::create(name, wanted)
     }
 
+    fn admit_to_null(&self, step: &Sid) -> Result<Kept, Failure> {
+        null_device::admit(step)
+    }
+
     fn block_network(&self, user: &Sid, step: &Sid) -> Result<Kept, Failure> {
         network::block(user, step)
+    }
+
+    fn block_container(&self, container: &Sid) -> Result<Kept, Failure> {
+        network::block_container(container)
+    }
+
+    fn firewall_runs(&self) -> Result<bool, Failure> {
+        network::firewall_runs()
     }
 
     fn protect_builder(&self, wanted: &SecurityDescriptor) -> Result<SecurityDescriptor, Failure> {
@@ -111,6 +128,14 @@ impl Calls for Windows {
         wanted: &SecurityDescriptor,
     ) -> Result<(), Failure> {
         object::protect(process, wanted)
+    }
+
+    fn protect_threads(
+        &self,
+        owners: &BTreeMap<u32, &SecurityDescriptor>,
+        done: &mut BTreeSet<u32>,
+    ) -> Result<(), Failure> {
+        threads::protect(owners, done)
     }
 
     fn process(&self, process: BorrowedHandle<'_>) -> Result<ProcessFacts, Failure> {

@@ -12,6 +12,7 @@ pub(super) struct Case {
     pub(super) allow: Vec<&'static str>,
     pub(super) letter: bool,
     pub(super) identity: Option<Identity>,
+    pub(super) shared: Vec<&'static str>,
 }
 
 impl Default for Case {
@@ -23,6 +24,7 @@ impl Default for Case {
             allow: Vec::new(),
             letter: false,
             identity: None,
+            shared: Vec::new(),
         }
     }
 }
@@ -34,6 +36,7 @@ impl Case {
         let asked = Asked {
             root: Path::new(r"C:\root"),
             private: vec![PathBuf::from(r"C:\temp")],
+            shared: self.shared.iter().map(PathBuf::from).collect(),
             network: self.network,
             account: self.account,
             mitigations: &self.mitigations,
@@ -55,6 +58,10 @@ impl Case {
         }
     }
 }
+
+/// What a step with the host's network lacks there.
+const WITHOUT_UNDER_WINE: [&str; 7] =
+    ["step-sid", "low-integrity", "file-access", "parent-process", "named-objects", "registry", "services"];
 
 fn none() -> Case {
     Case { network: Network::None, ..Case::default() }
@@ -92,8 +99,7 @@ pub(super) fn stand_in() -> File {
 #[test]
 fn an_appcontainer_where_the_system_has_them() {
     for system in with_containers() {
-        let case = Case { allow: vec!["window-station"], ..none() };
-        let prepared = case.prepare(&system).expect("all is there");
+        let prepared = none().prepare(&system).expect("all is there");
         let container = prepared.container.as_ref().expect("a container");
         assert_eq!(
             (&container.sid, &container.capabilities[..]),
@@ -102,14 +108,53 @@ fn an_appcontainer_where_the_system_has_them() {
             system.system
         );
         assert_eq!(prepared.sid, container_sid());
-        assert_eq!(line(&prepared.lines, "network").got, "none: the AppContainer has no capability for it");
-        assert!(!system.done.lock().unwrap().iter().any(|done| done == "filters"), "no filter is needed");
+        let network = &line(&prepared.lines, "network").got;
+        assert!(network.starts_with("none: the AppContainer has no capability for it"), "{network}");
+        assert_eq!(network.ends_with("block it"), system.filters.is_ok(), "{network}");
         let lines = prepared.confirm(stand_in().as_handle()).expect("it reads back");
         assert!(line(&lines, "app-container").is_full());
-        for line in lines.iter().filter(|line| line.what != "window-station") {
+        for line in &lines {
             assert!(line.is_full(), "{}: {line}", system.system);
         }
     }
+}
+
+#[test]
+fn a_container_is_let_into_the_null_device_for_its_time() {
+    let system = Recorded::windows((10, 0, 20348), true, true);
+    let prepared = Case::default().prepare(&system).expect("all is there");
+    assert!(prepared.notes.is_empty(), "{:?}", prepared.notes);
+    drop(prepared);
+    assert!(system.done.lock().unwrap().iter().any(|done| done == "close null device"));
+    // Who is no administrator cannot: that is said, and no reason to refuse.
+    let system = Recorded::windows((10, 0, 22631), false, false);
+    let prepared = Case::default().prepare(&system);
+    let notes = prepared.expect("all is there").notes.clone();
+    assert!(notes.len() == 1 && notes[0].starts_with("the step cannot open `NUL`"), "{notes:?}");
+    // Restricted tokens are admitted as they are.
+    let system = without_containers(true);
+    drop(Case { allow: vec!["named-objects"], ..Case::default() }.prepare(&system).expect("prepared"));
+    assert!(!system.done.lock().unwrap().iter().any(|done| done == "null device"));
+}
+
+#[test]
+fn a_directory_that_is_shared_is_the_same_to_every_step() {
+    let capability = "S-1-15-3-1330793552-43981-2-1-0-0";
+    let system = Recorded::windows((10, 0, 20348), true, true);
+    let case = Case { shared: vec![r"C:\cache"], allow: vec!["named-objects"], ..none() };
+    let prepared = case.prepare(&system).expect("all is there");
+    let capabilities = prepared.container.iter().flat_map(|container| &container.capabilities);
+    assert_eq!(capabilities.map(Sid::to_string).collect::<Vec<_>>(), [capability]);
+    let admit = |system: &Recorded| {
+        let done = system.done.lock().unwrap().clone();
+        done.into_iter().find(|done| done.starts_with("admit")).expect("it is admitted")
+    };
+    // Without a label: others start programs from there.
+    assert_eq!(admit(&system), format!("admit C:\\cache D:(A;3;0x1f01ff;{capability})"));
+    let system = without_containers(true);
+    let prepared = case.prepare(&system).expect("all but the names");
+    assert!(prepared.plan.restricting.iter().any(|sid| sid.to_string() == capability));
+    assert!(admit(&system).ends_with("S:(ML;3;0x1;S-1-16-4096)"), "{}", admit(&system));
 }
 
 #[test]
@@ -124,10 +169,16 @@ fn capabilities_only_where_the_network_was_asked_for() {
 #[test]
 fn who_is_no_administrator_has_no_station_of_its_own() {
     for system in with_containers().into_iter().step_by(2) {
-        let (missing, hint) = Case::default().refusal(&system);
-        assert_eq!(missing, ["window-station"]);
-        assert_eq!(hint, "accept less with `--isolation=job,allow=window-station`");
+        // Ordinary builds of ordinary users run: what a station shows to others is closed by other means.
+        let prepared = Case::default().prepare(&system).expect("nothing is missing");
+        let station = line(&prepared.lines, "window-station");
+        assert!(station.is_full() && station.got.contains("in the caller's window station"), "{station}");
+        assert!(prepared.desktop.is_some());
     }
+    // Whose step cannot be told from itself needs more than a name.
+    let mut wine = Recorded::wine();
+    wine.station = Ok(false);
+    assert!(none().refusal(&wine).0.iter().any(|name| name == "window-station"));
 }
 
 #[test]
@@ -164,12 +215,28 @@ fn a_restricted_token_where_no_profile_can_be_made() {
 }
 
 #[test]
+fn a_container_is_no_wall_where_the_firewall_does_not_run() {
+    let mut system = Recorded::windows((10, 0, 22631), false, false);
+    for answer in [Ok(false), Err(Failure { call: "OpenServiceW", code: 5 })] {
+        system.firewall = answer;
+        assert_eq!(none().refusal(&system).0, ["network"]);
+        assert!(Case::default().prepare(&system).is_ok(), "who asks for a network has one");
+    }
+    // An administrator's own filters do without it.
+    let mut system = Recorded::windows((10, 0, 20348), true, true);
+    system.firewall = Ok(false);
+    let prepared = none().prepare(&system).expect("filters block it");
+    assert!(line(&prepared.lines, "network").is_full());
+    drop(prepared);
+    assert!(system.done.lock().unwrap().iter().any(|done| done == "close filters"));
+}
+
+#[test]
 fn network_none_is_refused_where_nothing_can_block_it() {
     let (missing, hint) = none().refusal(&without_containers(false));
-    assert_eq!(missing, ["network", "window-station", "named-objects"]);
-    let names = "allow=named-objects,allow=network,allow=window-station";
-    assert_eq!(hint, format!("accept less with `--isolation=job,{names}`"));
-    let case = Case { allow: vec!["named-objects", "window-station"], ..none() };
+    assert_eq!(missing, ["network", "named-objects"]);
+    assert_eq!(hint, "accept less with `--isolation=job,allow=named-objects,allow=network`");
+    let case = Case { allow: vec!["named-objects"], ..none() };
     let error = case.prepare(&without_containers(false)).expect_err("not without a network filter");
     let why = "the system has no AppContainers here, and filters need an administrator";
     let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
@@ -223,6 +290,37 @@ fn a_builder_that_is_system_cannot_be_told_from_a_step_with_one_check() {
     for what in ["process-access", "builder-access", "window-station"] {
         assert!(missing.iter().any(|name| name == what), "{what} in {missing:?}");
     }
+}
+
+#[test]
+fn the_builders_threads_are_closed_where_lists_that_they_are_born_with_do_not() {
+    let all = |system: &Recorded| system.done.lock().expect("not poisoned").join("\n");
+    let wine = Recorded::wine();
+    let allow = WITHOUT_UNDER_WINE.to_vec();
+    let case = Case { allow: allow.clone(), ..Case::default() };
+    let prepared = case.prepare(&wine).expect("what is missing is allowed");
+    assert!(line(&prepared.lines, "builder-access").is_full());
+    // To wait for it and to ask its name: 0x1000 would be to let it run.
+    assert!(
+        all(&wine).contains("threads ") && all(&wine).contains(";0x100800;S-1-5-21-7-8-9-1001)"),
+        "{}",
+        all(&wine)
+    );
+    prepared.claim_threads(&[7], &mut BTreeSet::new()).expect("recorded");
+    assert_eq!(all(&wine).matches("threads ").count(), 3, "the builder's twice, the job's once");
+
+    let mut refused = Recorded::wine();
+    refused.threads = Err(Failure { call: "OpenThread", code: 5 });
+    let (missing, _) = case.refusal(&refused);
+    assert_eq!(missing, ["builder-access"]);
+    let mut allow = allow;
+    allow.push("builder-access");
+    let prepared = Case { allow, ..Case::default() }.prepare(&refused).expect("allowed");
+    assert_eq!(prepared.claim_threads(&[7], &mut BTreeSet::new()), Ok(()), "not tried again");
+
+    let windows = without_containers(true);
+    Case { allow: vec!["named-objects"], ..Case::default() }.prepare(&windows).expect("had");
+    assert!(!all(&windows).contains("threads "), "a second access check keeps the step out");
 }
 
 #[test]
@@ -343,6 +441,7 @@ mod here {
         let asked = Asked {
             root,
             private: Vec::new(),
+            shared: Vec::new(),
             network: Network::Host,
             account: Account::default(),
             mitigations: &[],
@@ -376,6 +475,7 @@ mod here {
         let asked = Asked {
             root: one.path(),
             private: Vec::new(),
+            shared: Vec::new(),
             network: Network::Host,
             account: Account::default(),
             mitigations: &[],

@@ -21,7 +21,10 @@ use windows_sys::Win32::System::SystemServices::{
 use windows_sys::Win32::System::Threading::{GetCurrentProcess, OpenProcessToken};
 
 use super::calls::{Failure, Group, Privilege, TokenFacts, TokenPlan};
-use crate::windows::security::{AccessList, Entry, GENERIC_ALL, LOW_INTEGRITY, Sid};
+use super::object::{self, Part};
+use crate::windows::security::{AccessList, Entry, GENERIC_ALL, LOW_INTEGRITY, SecurityDescriptor, Sid};
+
+const WRITE_DAC: u32 = 0x4_0000;
 
 /// The token of a process.
 pub(super) fn of(process: BorrowedHandle<'_>) -> Result<OwnedHandle, Failure> {
@@ -44,7 +47,9 @@ pub(super) fn adjustable() -> Result<OwnedHandle, Failure> {
 fn own() -> Result<OwnedHandle, Failure> {
     // SAFETY: gives a constant.
     let process = unsafe { GetCurrentProcess() };
-    open(process, TOKEN_QUERY | TOKEN_DUPLICATE | TOKEN_ASSIGN_PRIMARY | TOKEN_ADJUST_DEFAULT)
+    let needed = TOKEN_QUERY | TOKEN_DUPLICATE | TOKEN_ASSIGN_PRIMARY | TOKEN_ADJUST_DEFAULT;
+    // What is made of it can be used in the same ways.
+    open(process, needed | WRITE_DAC).or_else(|_| open(process, needed))
 }
 
 /// What the caller's own token reads as.
@@ -253,6 +258,10 @@ pub(super) fn restrict(
         let entries = plan.default_admits.iter().map(|sid| Entry::allow(sid, GENERIC_ALL, 0)).collect();
         let list = words(&AccessList(entries).to_bytes());
         set(&token, TokenDefaultDacl, &TOKEN_DEFAULT_DACL { DefaultDacl: list.as_ptr().cast_mut().cast() })?;
+        // The token is an object of its own as well, whose list is that of the builder's default: where that admits what
+        // the step has no more (SYSTEM, Administrators), no program of the step could read what it runs as.
+        let admits = SecurityDescriptor::only(&plan.default_admits);
+        let _ = object::set_security(token.as_raw_handle(), &[Part::Access], &admits);
     }
     let facts = facts(&token)?;
     Ok((token, facts))

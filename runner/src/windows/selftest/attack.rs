@@ -7,6 +7,7 @@ mod planted;
 mod processes;
 mod services;
 
+use std::ffi::c_void;
 use std::fs::{self, File};
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
@@ -27,13 +28,14 @@ use windows_sys::Win32::System::Registry::{
     HKEY_LOCAL_MACHINE, KEY_WRITE, REG_OPTION_VOLATILE, RegCloseKey, RegCreateKeyExW, RegDeleteKeyW,
 };
 use windows_sys::Win32::System::StationsAndDesktops::{
-    CloseWindowStation, GetProcessWindowStation, GetUserObjectInformationW, OpenWindowStationW, UOI_NAME,
+    CloseDesktop, CloseWindowStation, GetProcessWindowStation, GetThreadDesktop, GetUserObjectInformationW,
+    OpenWindowStationW, UOI_NAME,
 };
-use windows_sys::Win32::System::Threading::{GetCurrentProcess, GetProcessTimes};
+use windows_sys::Win32::System::Threading::{GetCurrentProcess, GetCurrentThreadId, GetProcessTimes};
 
 use super::bench::{ABSENT, CLOSED, OPEN};
 use crate::windows::identity::{Calls, Windows};
-use crate::windows::library::wide;
+use crate::windows::library::{function, wide};
 
 pub(super) use devices::remove_letter;
 pub(super) use planted::{NAMES, STREAM};
@@ -191,24 +193,33 @@ fn open_section(name: &str) -> Seen {
     (OPEN, "another step's shared memory opens".into())
 }
 
-/// The name of this process's window station.
+/// The names of this process's window station and of this thread's desktop.
 fn station() -> String {
-    let mut name = [0u16; 256];
-    let (size, mut needed) = (size_of_val(&name) as u32, 0);
-    // SAFETY: the buffer has as many bytes as is said.
-    unsafe {
-        let own = GetProcessWindowStation();
-        GetUserObjectInformationW(own, UOI_NAME, name.as_mut_ptr().cast(), size, &mut needed);
-    }
-    let length = name.iter().position(|&unit| unit == 0).unwrap_or(0);
-    String::from_utf16_lossy(&name[..length])
+    let name_of = |object| {
+        let mut name = [0u16; 256];
+        let (size, mut needed) = (size_of_val(&name) as u32, 0);
+        // SAFETY: the buffer has as many bytes as is said.
+        unsafe {
+            GetUserObjectInformationW(object, UOI_NAME, name.as_mut_ptr().cast(), size, &mut needed);
+        }
+        let length = name.iter().position(|&unit| unit == 0).unwrap_or(0);
+        String::from_utf16_lossy(&name[..length])
+    };
+    // SAFETY: both are this process's own and are not closed.
+    let own: [*mut c_void; 2] =
+        unsafe { [GetProcessWindowStation(), GetThreadDesktop(GetCurrentThreadId())] };
+    own.map(name_of).join("\\")
 }
 
+/// Opens another step's window station; where steps share their builder's, its desktop there.
 fn open_station(name: &str) -> Seen {
-    if name == station() {
-        return (OPEN, "both steps are on one window station".into());
+    let own = station();
+    let (own, _) = own.split_once('\\').unwrap_or_default();
+    let (station, desktop) = name.split_once('\\').unwrap_or_default();
+    if own == station {
+        return open_desktop(desktop);
     }
-    let name = wide(name);
+    let name = wide(station);
     // SAFETY: the name ends with a zero; the station is ours to close.
     unsafe {
         // WINSTA_READATTRIBUTES.
@@ -219,6 +230,24 @@ fn open_station(name: &str) -> Seen {
         CloseWindowStation(station);
     }
     (OPEN, "another step's window station opens".into())
+}
+
+fn open_desktop(name: &str) -> Seen {
+    type Open = unsafe extern "system" fn(*const u16, u32, i32, u32) -> *mut c_void;
+    let name = wide(name);
+    // SAFETY: the function's published type; the name ends with a zero.
+    unsafe {
+        let Some(open) = function::<Open>("user32.dll", c"OpenDesktopW") else {
+            return (BROKEN, "no OpenDesktopW".into());
+        };
+        // DESKTOP_READOBJECTS.
+        let desktop = open(name.as_ptr(), 0, 0, 0x1);
+        if desktop.is_null() {
+            return (CLOSED, format!("OpenDesktop: error {}", last_error()));
+        }
+        CloseDesktop(desktop);
+    }
+    (OPEN, "another step's desktop opens".into())
 }
 
 fn registry() -> Seen {

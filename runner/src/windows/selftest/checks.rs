@@ -65,9 +65,12 @@ pub(super) const ALL: &[Entry] = &[
         shared_memory(bench, "Global")
     }),
     ("named-pipe", "another step's named pipe cannot be opened", &["step-sid", "app-container"], named_pipe),
-    ("window-station", "another step's window station cannot be opened", &["window-station"], |bench| {
-        bench.against(&["station", "30"], |name| bench.attack(&["open-station", name]))
-    }),
+    (
+        "window-station",
+        "another step's window station or desktop cannot be opened",
+        &["window-station"],
+        |bench| bench.against(&["station", "30"], |name| bench.attack(&["open-station", name])),
+    ),
     ("registry", "the machine's registry cannot be written", &["registry"], |bench| {
         bench.attack(&["registry"])
     }),

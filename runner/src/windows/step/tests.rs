@@ -1,6 +1,7 @@
 //! What becomes of a job whose letter is not what it was said to be, by effect: the system of this machine, but for
 //! what it says of letters.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::windows::io::BorrowedHandle;
 use std::sync::Mutex;
 
@@ -110,12 +111,28 @@ impl Calls for Boasting {
         Windows.protect_tree(path, wanted)
     }
 
+    fn admit_tree(&self, path: &Path, added: &SecurityDescriptor) -> Result<SecurityDescriptor, Failure> {
+        Windows.admit_tree(path, added)
+    }
+
+    fn admit_to_null(&self, step: &Sid) -> Result<Kept, Failure> {
+        Windows.admit_to_null(step)
+    }
+
     fn create_station(&self, name: &str, wanted: &SecurityDescriptor) -> Result<Station, Failure> {
         Windows.create_station(name, wanted)
     }
 
     fn block_network(&self, user: &Sid, step: &Sid) -> Result<Kept, Failure> {
         Windows.block_network(user, step)
+    }
+
+    fn block_container(&self, container: &Sid) -> Result<Kept, Failure> {
+        Windows.block_container(container)
+    }
+
+    fn firewall_runs(&self) -> Result<bool, Failure> {
+        Windows.firewall_runs()
     }
 
     fn protect_builder(&self, wanted: &SecurityDescriptor) -> Result<SecurityDescriptor, Failure> {
@@ -128,6 +145,14 @@ impl Calls for Boasting {
         wanted: &SecurityDescriptor,
     ) -> Result<(), Failure> {
         Windows.protect_process(process, wanted)
+    }
+
+    fn protect_threads(
+        &self,
+        owners: &BTreeMap<u32, &SecurityDescriptor>,
+        done: &mut BTreeSet<u32>,
+    ) -> Result<(), Failure> {
+        Windows.protect_threads(owners, done)
     }
 
     fn process(&self, process: BorrowedHandle<'_>) -> Result<ProcessFacts, Failure> {
