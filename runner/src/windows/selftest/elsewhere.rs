@@ -11,10 +11,12 @@ use crate::{CancelToken, RunError};
 /// A process that a service starts for the step: it writes its own id beside its program, and stays.
 pub(super) fn started(bench: &Bench<'_>, service: &str) -> Tried {
     let name = attack::entry_name();
-    let spec = match bench.spec(&[service, &name]) {
+    let mut spec = match bench.spec(&[service, &name]) {
         Ok(spec) => spec,
         Err(why) => return Tried::Broken(why),
     };
+    // Several tools one after the other, and some are slow when they start for the first time.
+    spec.limits.wall = Some(Duration::from_secs(90));
     let mark = spec.root.join(attack::MARK);
     let tried = bench.attack_with(spec);
     attack::clear(service, &name);

@@ -17,7 +17,7 @@ const DELETE: u32 = 0x1_0000;
 /// What a process that was started elsewhere writes its id into, beside its program.
 pub(in super::super) const MARK: &str = "mark.txt";
 /// How long one tool may take.
-const TOOL: Duration = Duration::from_secs(8);
+const TOOL: Duration = Duration::from_secs(18);
 /// How long a process that was promised may take to come.
 const COMES: Duration = Duration::from_secs(4);
 
