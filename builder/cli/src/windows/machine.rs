@@ -90,7 +90,7 @@ pub(crate) fn user(host: &Host) -> Fact {
         (false, true) => Fact::new("user", "an administrator, with the rights switched on"),
         (false, false) => {
             Fact::new("user", "an ordinary user, or an administrator with the rights switched off").with_hint(
-                "from an elevated prompt steps can have no network by filters, and a desktop of their own",
+                "from an elevated prompt steps can open `NUL`, have no network by filters, and a window station of their own",
             )
         }
     }
