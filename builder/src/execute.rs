@@ -30,6 +30,7 @@ mod stages;
 mod step;
 mod words;
 
+pub(crate) use metadata::ESCAPE_HINT;
 use stage::StageResult;
 use stages::{Stages, Unavailable};
 

@@ -501,7 +501,12 @@ pub fn pull(
 /// When there is none of that name and platform, or something in it is not what it should be.
 pub fn load_layout(engine: &Engine<'_>, layout: &str, platform: &Platform) -> Result<Image, BuildError> {
     let (path, name) = split_layout(layout);
-    std::fs::metadata(path).map_err(|e| BuildError::user(format!("cannot open `{path}`")).because(e))?;
+    std::fs::metadata(path).map_err(|e| {
+        // What is left of `C:\images` where the backslash escapes.
+        let drive = matches!(path.as_bytes(), [letter] if letter.is_ascii_alphabetic()) && name.is_some();
+        let hint = drive.then(|| crate::execute::ESCAPE_HINT.to_owned());
+        BuildError::user(format!("cannot open `{path}`")).because(e).with_hint(hint)
+    })?;
     let options =
         LoadOptions { name: name.map(str::to_owned), platform: Some(platform.clone()), layers_only: true };
     let loaded = engine.store.load(std::path::Path::new(path), &options)?;

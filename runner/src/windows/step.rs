@@ -313,6 +313,7 @@ fn report(spec: &RunSpec, end: End, job: &Job, wall: Duration, confinement: Vec<
     if end.events.near_memory() && end.events.limit().is_none() {
         notes.push("it came within 5 % of its memory limit".into());
     }
+    notes.extend(program::died(end.code));
     // The system ends a job for its user time without a word.
     let used_up = spec.limits.cpu_time.is_some_and(|most| usage.cpu().is_some_and(|used| used >= most));
     let limit_hit = end.events.limit().or(used_up.then_some(LimitHit::CpuTime));

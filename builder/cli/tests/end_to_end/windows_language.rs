@@ -4,6 +4,7 @@ use std::fs;
 
 use orlop_fixtures::layout;
 use orlop_fixtures::test_env::{Invocation, Run, TestEnv};
+use orlop_fixtures::windows_layer::{self, Place};
 use serde_json::{Value, json};
 
 use crate::env;
@@ -104,11 +105,9 @@ fn what_no_windows_image_can_have_is_refused_with_a_way_out() {
         ("# escape=`\nFROM scratch\nCOPY [\"a b\", \"C:\\x y\\\"]\n", "no end", "written twice"),
         ("# escape=`\nFROM scratch\nCOPY a.txt \"C:\\Program Files\\x\"\n", "no end", "JSON"),
         ("FROM scratch\nENV B=\"C:\\x\\\"\n", "no end", "escape=`"),
-        (
-            "FROM scratch\nCOPY --chown=ContainerUser a.txt C:/\n",
-            "`--chown` has no meaning",
-            "remove the flag",
-        ),
+        ("FROM scratch\nCOPY --chown=app a.txt C:/\n", "user `app` is not known", "--chown=ContainerUser"),
+        ("FROM scratch\nCOPY --chown=1:2 a.txt C:/\n", "names a group", "--chown=ContainerUser"),
+        ("FROM scratch\nADD --chown=ContainerUser a.txt C:/\n", "`ADD --chown`", "COPY --from="),
         ("FROM scratch\nADD --chmod=755 a.txt C:/\n", "`--chmod` has no meaning", "remove the flag"),
         ("FROM scratch\nSTOPSIGNAL SIGTERM\n", "Windows has no signals", "delete the line"),
         ("FROM scratch\nUSER 1000\n", "no numbers for users", "ContainerUser"),
@@ -190,4 +189,47 @@ fn triggers_of_a_windows_base_are_read_as_its_child_is_written() {
     warned.says("Dockerfile:2: in an ONBUILD trigger of the base image: `%PATH%` means nothing");
     let refused = build(&env, "FROM base\n").run().code(1);
     refused.says("ONBUILD trigger `WORKDIR C:\\ob` of the base image: `C:ob` has no").says("escape=`");
+}
+
+#[test]
+fn whose_files_are_is_said_by_user_and_chown_as_docker_does() {
+    // `S-1-5-93-2-2`, ContainerUser, by [MS-DTYP] 2.4.2.2.
+    const USER: [u8; 20] = [1, 3, 0, 0, 0, 0, 0, 5, 93, 0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0];
+    let env = env();
+    let dest = env.path("image");
+    let out = format!("type=oci,dest={},tar=false", dest.display());
+    let dockerfile = "# escape=`\nFROM scratch\nWORKDIR C:\\before\nUSER ContainerUser\nWORKDIR C:\\mine\\deep\n\
+                      COPY a.txt .\nCOPY --chown=containeruser sub new\\sub\nWORKDIR C:\\before\n\
+                      COPY --chown=ContainerAdministrator a.txt admin.txt\n";
+    build(&env, dockerfile).args(["-o", &out]).run().success();
+    let mut own = Vec::new();
+    let mut all = Vec::new();
+    for (i, tar) in layout::layers(&dest).iter().enumerate() {
+        let records = windows_layer::read(tar);
+        windows_layer::check(&records, if i == 0 { Place::Base } else { Place::Upper });
+        for record in records {
+            let security = record.security();
+            // The owner stands at the place that the descriptor says, and the list holds it once more.
+            let owner = usize::from(security[4]);
+            if security[owner..].starts_with(&USER) {
+                assert_eq!(security.windows(20).filter(|part| *part == USER).count(), 2, "`{}`", record.name);
+                own.push(record.name.clone());
+            }
+            all.push(record.name);
+        }
+    }
+    own.dedup();
+    let names = ["mine", "mine/deep", "mine/deep/new", "mine/deep/new/sub", "mine/deep/new/sub/c.txt"];
+    let expected: std::collections::BTreeSet<_> = names.iter().map(|name| format!("Files/{name}")).collect();
+    assert_eq!(own.into_iter().collect::<std::collections::BTreeSet<_>>(), expected);
+    assert!(
+        ["Files/before", "Files/before/admin.txt", "Files/mine/deep/a.txt"]
+            .iter()
+            .all(|name| all.contains(&(*name).to_owned()))
+    );
+    // Another owner is another step; the same one again is known.
+    let again = build(&env, dockerfile).run().success();
+    assert_eq!(again.stderr.matches("CACHED").count(), 6, "{again}");
+    let other = build(&env, &dockerfile.replace("--chown=containeruser ", "")).run().success();
+    assert!(other.stderr.matches("CACHED").count() < 6, "{other}");
 }
