@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::super::recorded::{Recorded, user};
+use super::super::recorded::{Recorded, logon_elsewhere, user};
 use super::super::tests::{Case, stand_in};
 use super::*;
 use crate::windows::identity::{Failure, Prepared};
@@ -61,6 +61,17 @@ fn a_service_gives_the_root_the_last_free_letter() {
         let at = |what: &str| done(&system).iter().position(|done| done == what);
         assert!(at("take back") < at("close name"), "while nobody else has the root");
     }
+}
+
+#[test]
+fn what_the_step_is_comes_of_the_new_sessions_token() {
+    let prepared = prepare(&without_containers());
+    let logons: Vec<_> = prepared.plan.restricting.iter().filter(|sid| sid.is_logon()).collect();
+    assert_eq!(logons, [&logon_elsewhere()]);
+    let failure = Failure { call: "CreateRestrictedToken", code: 87 };
+    let system = Recorded { restrict_session: Err(failure), ..without_containers() };
+    assert_eq!(why_none(&system), "the step has the builder's own token");
+    assert!(!did(&system, "define Z"));
 }
 
 #[test]
