@@ -116,7 +116,7 @@ fn a_file_of_windows_with_heredocs_triggers_and_mounts() {
     // No file system of Wine takes a junction, and what is written through one cannot be had otherwise.
     let cache =
         wine.build(&format!("{FROM}RUN --mount=type=cache,target=C:\\cache dir\n"), "x:1").run().code(1);
-    cache.says("writable mount on `C:\\cache`").says("Dockerfile:4").says("hint: ");
+    cache.says("writable mount on `C:\\cache`").says("Dockerfile:4").says("hint: do without the cache mount");
     wine.assert_quiet();
 }
 
@@ -145,6 +145,9 @@ fn what_does_not_get_into_the_image_is_said_at_its_line_and_where_to_put_it() {
         ("9: `C:\\app\\app.ini` in RUN is the host's", "`app.ini` relative to WORKDIR"),
     ];
     assert_eq!(warnings.len(), expected.len(), "{warnings:#?}");
+    // And in the report of the step itself.
+    let note = "note: `setx /M PATH \"%PATH%;C:\\app\"` is for a registry";
+    assert_eq!(run.stderr.matches(note).count(), 1, "{run}");
     for ((line, hint), (text, instead)) in warnings.iter().zip(expected) {
         assert!(line.starts_with(text) && hint.contains(instead), "{text}: {line}\n{hint}");
     }

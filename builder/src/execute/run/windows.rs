@@ -135,8 +135,9 @@ pub(super) fn own_system(root: &Path, accepted: bool) -> Result<(), BuildError> 
 }
 
 impl StageRun<'_, '_> {
-    /// Warns of what a RUN most likely does not mean, of each kind once a line.
-    pub(super) fn look_through(&self, instruction: &Instruction, run: &Run) {
+    /// Warns of what a RUN most likely does not mean, of each kind once a line. Gives the commands that would write
+    /// to the registry.
+    pub(super) fn look_through(&self, instruction: &Instruction, run: &Run) -> Vec<String> {
         let workdir = self.image.config().working_dir().unwrap_or(Dialect::Windows.root()).to_owned();
         let (texts, shell) = match &run.command {
             // The program itself is found in the image by its path there.
@@ -167,6 +168,7 @@ impl StageRun<'_, '_> {
         // By line and rule: the first of them, and how many more there are.
         let mut lines: BTreeMap<(usize, bool), (Span, Finding, usize)> = BTreeMap::new();
         let mut from = 0;
+        let mut asked = Vec::new();
         for text in texts {
             let paths =
                 check::literal_paths(&text, &workdir, shell).into_iter().map(|finding| (false, finding));
@@ -179,6 +181,9 @@ impl StageRun<'_, '_> {
                 paths.filter(|(_, path)| apart(path)).chain(writes.iter().cloned()).collect();
             found.sort_by_key(|(_, finding)| finding.range.start);
             for (rule, finding) in found {
+                if rule {
+                    asked.push(text[finding.range.clone()].to_owned());
+                }
                 let span = place(source, &mut from, &text[finding.range.clone()])
                     .map_or(instruction.span, |at| {
                         Span::new(instruction.span.start + at.start, instruction.span.start + at.end)
@@ -194,6 +199,7 @@ impl StageRun<'_, '_> {
             };
             self.warn(span, &message, &hint);
         }
+        asked
     }
 }
 
