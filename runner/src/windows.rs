@@ -70,6 +70,19 @@ impl WindowsRunner {
         Self { scratch: scratch.into(), calls: Arc::new(identity::Windows) }
     }
 
+    /// What this system is, by name and number; as Wine plays it, where it is that.
+    pub fn system(&self) -> String {
+        self.calls.system().to_string()
+    }
+
+    /// Whether a job's root can be had on a drive letter of its own.
+    ///
+    /// # Errors
+    /// Why not, in words.
+    pub fn letter(&self) -> Result<(), String> {
+        identity::letter::session(self.calls.as_ref()).map(drop)
+    }
+
     /// Removes what commands left behind that were killed: directories for temporary files and AppContainer
     /// profiles. Called once at the start of a command. Returns how many.
     pub fn sweep_stale(&self) -> usize {

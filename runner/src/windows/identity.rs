@@ -31,7 +31,7 @@ pub(super) mod container;
 #[cfg(test)]
 mod effect;
 mod files;
-mod letter;
+pub(super) mod letter;
 mod null_device;
 pub(super) mod object;
 pub(super) mod plan;

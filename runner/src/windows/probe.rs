@@ -66,7 +66,7 @@ fn identity(calls: &dyn Calls, system: &System) -> Vec<Confinement> {
     };
     let mut lines = Vec::new();
     let administrator = own.has_group(&Sid::administrators());
-    let asked = "an administrator, for window stations and network filters";
+    let asked = "an administrator, for window stations, network filters and `NUL` in an AppContainer";
     lines.push(match administrator {
         true => Confinement { got: "yes".into(), ..Confinement::full("administrator", asked) },
         false => {

@@ -112,7 +112,7 @@ pub(super) fn start(
             .collect();
         SECURITY_CAPABILITIES {
             AppContainerSid: sid.as_ptr().cast_mut().cast(),
-            Capabilities: granted.as_mut_ptr(),
+            Capabilities: if granted.is_empty() { null_mut() } else { granted.as_mut_ptr() },
             CapabilityCount: granted.len() as u32,
             Reserved: 0,
         }

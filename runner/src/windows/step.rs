@@ -23,7 +23,7 @@ use super::process::{self, Process, Start, Way};
 use super::program::{self, Program, Refused};
 use super::strangers::Machine;
 use super::supervise::{End, Running};
-use super::view::{self, Seen, View};
+use super::view::{self, View};
 use super::{accounting, pipes};
 use crate::{
     CancelToken, Confinement, Exit, Hostname, LimitHit, Missing, OutputSink, RunError, RunReport, RunSpec,
@@ -48,7 +48,10 @@ pub(super) fn run(
     placements.place(&spec.mounts)?;
     let view = View::new(spec, &root, private.path(), &mut placements)?;
     let outcome = match program::find(spec, &view.search(&root))? {
-        Ok(program) => start(spec, &root, &private, &placements, &view, program, calls, sink, cancel),
+        Ok(program) => {
+            let (root, private, placements, view, program) = (&*root, &private, &placements, &view, &program);
+            Parts { spec, root, private, placements, view, program, calls }.start(sink, cancel)
+        }
         Err(refused) => Ok(not_run(&refused, Vec::new(), sink)),
     };
     // Whatever came of it: the root is the caller's again, or an error says that it is not.
@@ -144,105 +147,120 @@ fn open_root(spec: &RunSpec) -> Result<PathBuf, RunError> {
     Ok(root)
 }
 
-#[expect(clippy::too_many_arguments, reason = "each is one of the parts that a job is made of")]
-fn start(
-    spec: &RunSpec,
-    root: &Path,
-    private: &Private,
-    placements: &Placements,
-    view: &View,
-    program: Program,
-    calls: &Arc<dyn Calls>,
-    sink: &mut dyn OutputSink,
-    cancel: &CancelToken,
-) -> Result<RunReport, RunError> {
-    let job = Arc::new(Job::new().map_err(called("make the job"))?);
-    let port = Port::new(&job).map_err(called("listen to the job"))?;
-    let host = Host { processors: view.processors, nested: job::nested() };
-    let applied =
-        limits::apply(job.as_ref(), &spec.limits, host).map_err(called("make the job end with orlop"))?;
-    let mut lines = applied.lines.clone();
-    let asked = identity::Asked {
-        root,
-        private: vec![private.path().to_owned()],
-        shared: placements.writable.clone(),
-        network: spec.network,
-        account: spec.windows.account,
-        mitigations: &spec.windows.mitigations,
-        isolation: &spec.isolation,
-        letter: spec.windows.drive_letter,
-    };
-    let mut prepared = confined(Prepared::new(&asked, Arc::clone(calls)), spec, &lines)?;
-    let stdin = pipes::stdin(&spec.stdin)?;
-    let (stdout, their_stdout) = pipes::pipe().map_err(setup("make a pipe"))?;
-    let (stderr, their_stderr) = pipes::pipe().map_err(setup("make a pipe"))?;
-    // Not what is shared with others: their programs may run from there.
-    let places = vec![root.to_owned(), private.path().to_owned()];
-    let sid = Some(prepared.sid.clone());
-    let machine = Machine { job: Arc::clone(&job), calls: Arc::clone(calls), sid, places };
-    let guard = Guard::new(machine, std::process::id());
-    if cancel.is_cancelled() {
-        return Err(RunError::Cancelled);
+/// What a job is made of.
+struct Parts<'a> {
+    spec: &'a RunSpec,
+    root: &'a Path,
+    private: &'a Private,
+    placements: &'a Placements,
+    view: &'a View,
+    program: &'a Program,
+    calls: &'a Arc<dyn Calls>,
+}
+
+impl Parts<'_> {
+    fn start(&self, sink: &mut dyn OutputSink, cancel: &CancelToken) -> Result<RunReport, RunError> {
+        let mut lost = None;
+        loop {
+            match self.once(lost.take(), sink, cancel)? {
+                Ok(report) => return Ok(report),
+                // Everything anew: a job that has no letter can lose none.
+                Err(why) => lost = Some(why),
+            }
+        }
     }
-    let line = program.line;
-    let first = |prepared: &Prepared, seen: &Seen| {
+
+    /// Runs the job; or says why it has to be made without a letter, when nothing of it has run yet. `lost` is that
+    /// of the time before.
+    fn once(
+        &self,
+        lost: Option<String>,
+        sink: &mut dyn OutputSink,
+        cancel: &CancelToken,
+    ) -> Result<Result<RunReport, String>, RunError> {
+        let Self { spec, root, view, calls, .. } = self;
+        let job = Arc::new(Job::new().map_err(called("make the job"))?);
+        let port = Port::new(&job).map_err(called("listen to the job"))?;
+        let host = Host { processors: view.processors, nested: job::nested() };
+        let applied =
+            limits::apply(job.as_ref(), &spec.limits, host).map_err(called("make the job end with orlop"))?;
+        let mut lines = applied.lines.clone();
+        let asked = identity::Asked {
+            root,
+            private: vec![self.private.path().to_owned()],
+            shared: self.placements.writable.clone(),
+            network: spec.network,
+            account: spec.windows.account,
+            mitigations: &spec.windows.mitigations,
+            isolation: &spec.isolation,
+            letter: spec.windows.drive_letter && lost.is_none(),
+        };
+        let mut prepared = confined(Prepared::new(&asked, Arc::clone(calls)), spec, &lines)?;
+        prepared.letter = lost.map(Err).or(prepared.letter.take());
+        let stdin = pipes::stdin(&spec.stdin)?;
+        let (stdout, their_stdout) = pipes::pipe().map_err(setup("make a pipe"))?;
+        let (stderr, their_stderr) = pipes::pipe().map_err(setup("make a pipe"))?;
+        // Not what is shared with others: their programs may run from there.
+        let places = vec![root.to_path_buf(), self.private.path().to_owned()];
+        let sid = Some(prepared.sid.clone());
+        let machine = Machine { job: Arc::clone(&job), calls: Arc::clone(calls), sid, places };
+        let guard = Guard::new(machine, std::process::id());
+        if cancel.is_cancelled() {
+            return Err(RunError::Cancelled);
+        }
+        let seen = view.seen(root, &prepared);
         let mut first = Start {
-            program: wide(&program.path),
-            line: line.clone(),
+            program: wide(&self.program.path),
+            line: self.program.line.clone(),
             environment: environment::block(&seen.environment),
             cwd: wide(&seen.cwd),
             stdio: [&stdin, &their_stdout, &their_stderr],
         };
-        process::start(&mut first, &job, prepared)
-    };
-    let mut seen = view.seen(root, &prepared);
-    let mut started = first(&prepared, &seen);
-    if let Some(why) = lost_letter(&prepared, &started) {
-        // What its letter does not show it must not start where nobody asked for.
-        if let Ok((process, _)) = started {
-            process.terminate();
+        let started = process::start(&mut first, &job, &prepared);
+        if let Some(why) = lost_letter(&prepared, &started) {
+            // It must not start where nobody asked for.
+            if let Ok((process, _)) = started {
+                process.terminate();
+            }
+            return Ok(Err(why));
         }
-        let without = identity::Asked { letter: false, ..asked };
-        drop(prepared);
-        prepared = confined(Prepared::new(&without, Arc::clone(calls)), spec, &lines)?;
-        prepared.letter = Some(Err(why));
-        seen = view.seen(root, &prepared);
-        started = first(&prepared, &seen);
-    }
-    let name = spec.args.first().cloned().unwrap_or_default();
-    let (process, way) = match started {
-        Ok(started) => started,
-        Err(failure) if failure.call.starts_with("CreateProcess") => {
-            return match program::refusal(failure.code, &name) {
-                Some(refused) => Ok(not_run(&refused, lines, sink)),
-                None => Err(called("start the job's first process")(failure)),
-            };
+        let (process, way) = match started {
+            Ok(started) => started,
+            Err(failure) if failure.call.starts_with("CreateProcess") => {
+                let name = spec.args.first().cloned().unwrap_or_default();
+                return match program::refusal(failure.code, &name) {
+                    Some(refused) => Ok(Ok(not_run(&refused, lines, sink))),
+                    None => Err(called("start the job's first process")(failure)),
+                };
+            }
+            Err(failure) => return Err(called("put the job's first process into it")(failure)),
+        };
+        close([stdin, their_stdout, their_stderr]);
+        lines.push(Confinement {
+            got: way.told().into(),
+            ..Confinement::full("job", "every process in it from birth")
+        });
+        lines.extend(confined(prepared.confirm(process.as_handle()), spec, &lines)?);
+        let mut notes = prepared.notes.clone();
+        if prepared.container.is_some()
+            && let Err(failure) = process.set_environment(&environment::block(&seen.environment))
+        {
+            notes.push(format!(
+                "`%LOCALAPPDATA%` and `%TEMP%` are the AppContainer's and go with it: {failure}"
+            ));
         }
-        Err(failure) => return Err(called("put the job's first process into it")(failure)),
-    };
-    close([stdin, their_stdout, their_stderr]);
-    lines.push(Confinement {
-        got: way.told().into(),
-        ..Confinement::full("job", "every process in it from birth")
-    });
-    lines.extend(confined(prepared.confirm(process.as_handle()), spec, &lines)?);
-    let mut notes = prepared.notes.clone();
-    if prepared.container.is_some()
-        && let Err(failure) = process.set_environment(&environment::block(&seen.environment))
-    {
-        notes.push(format!("`%LOCALAPPDATA%` and `%TEMP%` are the AppContainer's and go with it: {failure}"));
+        let started = Instant::now();
+        let (Applied { watch, .. }, wall, prepared) = (applied, spec.limits.wall, &prepared);
+        let running =
+            Running { job: &job, process, port, stdout, stderr, guard, watch, wall, started, prepared };
+        let mut end = running.supervise(sink, cancel)?;
+        end.notes.splice(0..0, notes);
+        let report = report(spec, end, &job, started.elapsed(), lines);
+        Ok(Ok(RunReport { view: Some(seen.told), ..report }))
     }
-    let started = Instant::now();
-    let Applied { watch, .. } = applied;
-    let wall = spec.limits.wall;
-    let prepared = &prepared;
-    let running = Running { job: &job, process, port, stdout, stderr, guard, watch, wall, started, prepared };
-    let mut end = running.supervise(sink, cancel)?;
-    end.notes.splice(0..0, notes);
-    Ok(RunReport { view: Some(seen.told), ..report(spec, end, &job, started.elapsed(), lines) })
 }
 
-/// Why a job that was to have a letter has to be started again without.
+/// Why a job that was to have a letter has to be made again without.
 fn lost_letter(prepared: &Prepared, started: &Result<(Process, Way), Failure>) -> Option<String> {
     prepared.letter()?;
     match started {
@@ -295,6 +313,7 @@ fn report(spec: &RunSpec, end: End, job: &Job, wall: Duration, confinement: Vec<
     if end.events.near_memory() && end.events.limit().is_none() {
         notes.push("it came within 5 % of its memory limit".into());
     }
+    notes.extend(program::died(end.code));
     // The system ends a job for its user time without a word.
     let used_up = spec.limits.cpu_time.is_some_and(|most| usage.cpu().is_some_and(|used| used >= most));
     let limit_hit = end.events.limit().or(used_up.then_some(LimitHit::CpuTime));

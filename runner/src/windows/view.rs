@@ -79,7 +79,7 @@ impl View {
         let letter = match letter {
             Ok(letter) => *letter,
             Err(why) => {
-                let told = format!("{}; the root is on no drive letter: {why}", self.told);
+                let told = format!("{}; on no drive letter: {why}", self.told);
                 return Seen { cwd: self.cwd.clone(), environment: self.environment.clone(), told };
             }
         };

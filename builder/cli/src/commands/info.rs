@@ -59,6 +59,7 @@ pub(crate) fn run(app: &App, args: &InfoArgs) -> Result<(), Failure> {
     let mut facts =
         vec![Fact::new("orlop", env!("CARGO_PKG_VERSION")), Fact::new("system", machine::system())];
     facts.push(machine::user(&app.host));
+    facts.extend(machine::view());
     facts.extend(store_facts(&app.store()?)?);
     let findings = HostRunner::new().probe().findings;
     if args.format == ListFormat::Json {

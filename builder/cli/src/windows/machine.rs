@@ -6,10 +6,11 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::path::Path;
 use std::ptr::null_mut;
+use std::sync::Arc;
 
 use orlop_runner::CancelToken;
 use orlop_runner::windows::selftest::{self, Check, Outcome, SelfTest};
-use orlop_store::nt;
+use orlop_store::{StoreOptions, nt};
 use windows_sys::Wdk::System::SystemServices::RtlGetVersion;
 use windows_sys::Win32::Foundation::ERROR_SUCCESS;
 use windows_sys::Win32::System::Registry::{HKEY_LOCAL_MACHINE, RRF_RT_REG_DWORD, RegGetValueW};
@@ -17,6 +18,7 @@ use windows_sys::Win32::System::SystemInformation::OSVERSIONINFOW;
 use windows_sys::w;
 
 use super::HostRunner;
+use super::roots::StoreRoots;
 use super::startup::is_system;
 use crate::commands::info::Fact;
 use crate::diagnostics::Failure;
@@ -28,9 +30,18 @@ use crate::table;
 /// The word that makes this program a step of its own self-test. It names no command that people call.
 pub(crate) const CHILD: &str = "self-test-step";
 
-/// Version and build.
+/// Name, version and build.
 pub(crate) fn system() -> String {
     format!("Windows {} ({})", version().as_deref().unwrap_or("unknown"), std::env::consts::ARCH)
+}
+
+/// How steps see their root.
+pub(crate) fn view() -> Option<Fact> {
+    let fact = match HostRunner::new().letter() {
+        Ok(()) => Fact::new("step's root", "a directory, on a drive letter that only the step sees"),
+        Err(why) => Fact::new("step's root", format!("a directory, on no drive letter: {why}")),
+    };
+    Some(fact)
 }
 
 /// The version as images name it: `10.0.20348.587`. The last number is that of the updates, which only the registry
@@ -79,7 +90,7 @@ pub(crate) fn user(host: &Host) -> Fact {
         (false, true) => Fact::new("user", "an administrator, with the rights switched on"),
         (false, false) => {
             Fact::new("user", "an ordinary user, or an administrator with the rights switched off").with_hint(
-                "from an elevated prompt steps can have no network by filters, and a desktop of their own",
+                "from an elevated prompt steps can open `NUL`, have no network by filters, and a window station of their own",
             )
         }
     }
@@ -110,9 +121,19 @@ pub(crate) fn self_test(app: &App, json: bool) -> Result<(), Failure> {
     let work = store.work().create("self-test").map_err(orlop_store::Error::from)?;
     let program = std::env::current_exe()
         .map_err(|error| Failure::internal(format!("this program's own file cannot be found: {error}")))?;
-    let test = SelfTest { program, prefix: vec![CHILD.into()], work: work.path().to_owned(), filter: None };
+    // A store of the test's own: nothing of it stays in the user's.
+    let roots = StoreRoots::new(&work.path().join("store"), &StoreOptions::default())?;
+    let test = SelfTest {
+        program,
+        prefix: vec![CHILD.into()],
+        work: work.path().to_owned(),
+        filter: None,
+        roots: Some(Arc::new(roots)),
+    };
+    let (system, user) = (HostRunner::new().system(), user(&app.host).value);
+    let about = format!("orlop {} on {system}; {user}", env!("CARGO_PKG_VERSION"));
     if !json {
-        table::lines([format!("orlop {} on {}", env!("CARGO_PKG_VERSION"), system())])?;
+        table::lines([about.clone()])?;
     }
     let mut told = |check: &Check| {
         if !json {
@@ -121,13 +142,26 @@ pub(crate) fn self_test(app: &App, json: bool) -> Result<(), Failure> {
         }
     };
     let checks = test.run(&HostRunner::new(), &cancel, &mut told);
+    drop(test);
+    let removed = work.remove();
     if cancel.is_cancelled() {
         return Err(Failure::interrupted());
     }
-    if json {
-        table::lines([serde_json::to_string_pretty(&checks).expect("text is JSON")])?;
+    let count = |outcome| checks.iter().filter(|check| check.outcome == outcome).count();
+    let failed = count(Outcome::Failed);
+    match json {
+        true => {
+            let document = serde_json::json!({ "about": about, "checks": checks });
+            table::lines([serde_json::to_string_pretty(&document).expect("text is JSON")])?;
+        }
+        false => table::lines([format!(
+            "{} held, {failed} failed, {} unavailable, {} not tried",
+            count(Outcome::Held),
+            count(Outcome::Unavailable),
+            count(Outcome::NotTried)
+        )])?,
     }
-    let failed = checks.iter().filter(|check| check.outcome == Outcome::Failed).count();
+    removed.map_err(orlop_store::Error::from)?;
     if failed == 0 {
         return Ok(());
     }

@@ -20,7 +20,7 @@ use super::calls::{Calls, Kept, TokenFacts};
 pub(super) const NEEDED: [&str; 2] = ["SeAssignPrimaryTokenPrivilege", "SeIncreaseQuotaPrivilege"];
 
 /// A logon session beside the caller's.
-pub(super) struct Session {
+pub(in crate::windows) struct Session {
     /// A token of it.
     pub(super) token: OwnedHandle,
     /// What that reads as.
@@ -46,16 +46,14 @@ impl fmt::Debug for Letter {
 ///
 /// # Errors
 /// Why there is none, in words for the report.
-pub(super) fn session(calls: &dyn Calls) -> Result<Session, String> {
+pub(in crate::windows) fn session(calls: &dyn Calls) -> Result<Session, String> {
     if let Some(version) = calls.system().wine {
         return Err(format!("Wine {version} has the same letters for everybody"));
     }
     let own = calls.own_token().map_err(|failure| failure.to_string())?;
     let lacks = |name: &&str| !own.privileges.iter().any(|privilege| privilege.name == *name);
     if let Some(name) = NEEDED.iter().copied().find(lacks) {
-        return Err(format!(
-            "it takes a logon session of the step's own, and with it `{name}`, which services have"
-        ));
+        return Err(format!("only services can give a step one of its own (`{name}`)"));
     }
     let (token, facts) = calls.new_session().map_err(|failure| failure.to_string())?;
     if facts.session == own.session {

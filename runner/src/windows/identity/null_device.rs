@@ -14,6 +14,7 @@ use windows_sys::Win32::System::Threading::{CreateMutexW, ReleaseMutex, WaitForS
 
 use super::calls::{Failure, Kept};
 use super::object::{self, Part};
+use super::{session, token};
 use crate::windows::library::wide;
 use crate::windows::security::{AccessList, Entry, SecurityDescriptor, Sid};
 
@@ -70,7 +71,14 @@ fn without(mut list: AccessList, step: &Sid) -> AccessList {
 /// Reads the list, changes it, and writes it: one process at a time.
 fn change(how: impl FnOnce(AccessList) -> AccessList) -> Result<(), Failure> {
     let _turn = Turn::take()?;
-    let device = open(READ_CONTROL | WRITE_DAC)?;
+    let device = open(READ_CONTROL | WRITE_DAC).or_else(|failure| match failure.code {
+        // The system's device need not be the administrators' own: then it takes the privilege to restore.
+        5 => {
+            session::enable(&token::adjustable()?, "SeRestorePrivilege").map_err(|_| failure)?;
+            open(READ_CONTROL | WRITE_DAC)
+        }
+        _ => Err(failure),
+    })?;
     let mut now = object::security(device.as_raw_handle())?;
     let Some(list) = now.access.take() else { return Ok(()) };
     now.access = Some(how(list));

@@ -44,6 +44,8 @@ pub(super) struct Recorded {
     pub(super) mitigations: BTreeSet<Mitigation>,
     /// What a new logon session's number and user are.
     pub(super) session: Result<(u64, Sid), Failure>,
+    /// What `CreateRestrictedToken` gives of a token of that session.
+    pub(super) restrict_session: Result<(), Failure>,
     /// Letters of drives that everybody sees.
     pub(super) drives: &'static str,
     /// Whether a letter that is defined in one session is seen in the others.
@@ -63,6 +65,11 @@ pub(super) struct Recorded {
 
 pub(super) fn user() -> Sid {
     Sid::new(5, [21, 7, 8, 9, 1001])
+}
+
+/// The SID of the logon that [`Calls::new_session`] makes.
+pub(super) fn logon_elsewhere() -> Sid {
+    Sid::new(5, [5, 0, 888])
 }
 
 pub(super) fn container_sid() -> Sid {
@@ -119,6 +126,7 @@ impl Recorded {
             started_without_container: false,
             mitigations: Mitigation::ALL.iter().map(|(one, _)| *one).collect(),
             session: Ok((0x1_0000_0007, user())),
+            restrict_session: Ok(()),
             drives: "CDX",
             one_list: false,
             sticks: false,
@@ -229,7 +237,11 @@ impl Calls for Recorded {
     fn new_session(&self) -> Result<(OwnedHandle, TokenFacts), Failure> {
         self.did("session");
         let (session, user) = self.session.clone()?;
-        Ok((stand_in(), TokenFacts { session, user, ..self.own.clone() }))
+        let mut facts = TokenFacts { session, user, ..self.own.clone() };
+        // A logon has a SID of its own among its groups.
+        facts.groups.retain(|group| !group.sid.is_logon());
+        facts.groups.push(group(logon_elsewhere()));
+        Ok((stand_in(), facts))
     }
 
     fn has_letter(&self, token: Option<BorrowedHandle<'_>>, letter: char) -> Result<bool, Failure> {
@@ -258,6 +270,9 @@ impl Calls for Recorded {
         plan: &TokenPlan,
     ) -> Result<(OwnedHandle, TokenFacts), Failure> {
         self.restrict.clone()?;
+        if base.is_some() {
+            self.restrict_session.clone()?;
+        }
         self.did(if base.is_some() { "restrict the new session's" } else { "restrict our own" });
         plan.clone_into(&mut self.plan.lock().expect("not poisoned"));
         Ok((stand_in(), self.apply(plan)))

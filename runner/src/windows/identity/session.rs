@@ -49,7 +49,7 @@ pub(super) fn new() -> Result<(OwnedHandle, TokenFacts), Failure> {
 }
 
 /// Switches a privilege on that a token has.
-fn enable(token: &OwnedHandle, name: &str) -> Result<(), Failure> {
+pub(super) fn enable(token: &OwnedHandle, name: &str) -> Result<(), Failure> {
     let name = wide(name);
     let mut luid = LUID::default();
     // SAFETY: the name ends with a zero; the structure holds the one privilege that it says.

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::super::recorded::{Recorded, user};
+use super::super::recorded::{Recorded, logon_elsewhere, user};
 use super::super::tests::{Case, stand_in};
 use super::*;
 use crate::windows::identity::{Failure, Prepared};
@@ -64,6 +64,17 @@ fn a_service_gives_the_root_the_last_free_letter() {
 }
 
 #[test]
+fn what_the_step_is_comes_of_the_new_sessions_token() {
+    let prepared = prepare(&without_containers());
+    let logons: Vec<_> = prepared.plan.restricting.iter().filter(|sid| sid.is_logon()).collect();
+    assert_eq!(logons, [&logon_elsewhere()]);
+    let failure = Failure { call: "CreateRestrictedToken", code: 87 };
+    let system = Recorded { restrict_session: Err(failure), ..without_containers() };
+    assert_eq!(why_none(&system), "the step has the builder's own token");
+    assert!(!did(&system, "define Z"));
+}
+
+#[test]
 fn nobody_asked_and_nothing_is_tried() {
     let system = service();
     let prepared = Case::default().prepare(&system).expect("prepared");
@@ -77,7 +88,7 @@ fn who_may_not_start_processes_elsewhere_has_no_letter() {
         // Who is no administrator has no window station either, and that is another matter.
         system.station = Ok(true);
         let why = why_none(&system);
-        assert!(why.contains("`SeAssignPrimaryTokenPrivilege`, which services have"), "{why}");
+        assert!(why.contains("only services") && why.contains("`SeAssignPrimaryTokenPrivilege`"), "{why}");
         assert!(!did(&system, "session"));
     }
     for name in NEEDED {
