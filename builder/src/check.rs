@@ -4,11 +4,14 @@ use std::ops::Range;
 
 use crate::dialect::{Dialect, ImagePath, windows};
 
+mod command;
 mod escape;
 mod registry;
+mod variable;
 
-pub use escape::{continued_paths, lost_backslash};
+pub use escape::{continued_paths, lost_backslash, single_backslash};
 pub use registry::registry;
+pub use variable::{Reference, refers_to, shell_variable};
 
 /// Something to warn of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +61,9 @@ pub fn literal_paths(text: &str, workdir: &str, shell: Shell) -> Vec<Finding> {
     let mut out = Vec::new();
     for range in paths_in(text) {
         let written = &text[range.clone()];
+        if command::only_said(text, range.start, shell) {
+            continue;
+        }
         let drive = written.as_bytes()[0].to_ascii_uppercase();
         if drive != b'C' {
             let message =
@@ -72,11 +78,19 @@ pub fn literal_paths(text: &str, workdir: &str, shell: Shell) -> Vec<Finding> {
             written.chars().map(|ch| if matches!(ch, '*' | '?') { '_' } else { ch }).collect();
         let Ok(path) = Dialect::Windows.path("", &plain) else { continue };
         if windows::is_system(&path) {
+            if command::written(text, &range, shell) {
+                let message = format!("`{written}` in RUN is the host's, and no step can write there");
+                let hint = "files of the image's own `C:\\Windows` are brought with COPY or ADD".to_owned();
+                out.push(Finding { range, message, hint });
+            }
             continue;
         }
         let tail = written[2..].replace('/', r"\");
+        let single = text[..range.start].ends_with('\'');
         let mut hint = match shell {
             Shell::None => "the program is not given a shell that could find the root".to_owned(),
+            // In single quotes nothing is expanded.
+            Shell::PowerShell if single => format!("write `({} + '{tail}')`", shell.root()),
             _ => format!("write `{}{tail}`", shell.root()),
         };
         if let Some(relative) = relative(&path, workdir) {

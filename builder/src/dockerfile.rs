@@ -33,6 +33,7 @@ pub mod variables;
 mod words;
 
 pub use error::ParseError;
+pub(crate) use grammar::KEYWORDS;
 pub use heredoc::Heredoc;
 pub use instruction::{
     Add, ArgDecl, Copy, Device, Directives, Dockerfile, From, Healthcheck, Instruction, Invocation, Kind,

@@ -11,12 +11,15 @@ use std::time::Instant;
 use orlop_runner::CancelToken;
 use orlop_store::{Image, Platform};
 
+use crate::check;
 use crate::context::{Ignore, SourceTree};
+use crate::dialect::Dialect;
 use crate::dockerfile::{self, Dockerfile};
 use crate::error::{BuildError, ErrorKind};
 use crate::event::Progress;
 use crate::plan::Plan;
 use crate::request::{BuildReport, BuildRequest, ContextSource, Engine};
+use crate::source::SourceFile;
 
 pub mod copy;
 mod files;
@@ -30,6 +33,7 @@ mod stages;
 mod step;
 mod words;
 
+pub(crate) use metadata::ESCAPE_HINT;
 use stage::StageResult;
 use stages::{Stages, Unavailable};
 
@@ -54,13 +58,13 @@ pub fn build(engine: &Engine<'_>, request: &BuildRequest) -> Result<BuildReport,
     let engine = &Engine { cancel: &cancel, ..*engine };
     let progress = Progress::new(engine.observer);
     for warning in &dockerfile.warnings {
-        progress.warn(&warning.message, Some(warning.span));
+        progress.warn_at(&dockerfile.source, warning.span, &warning.message, warning.hint.clone());
     }
     warn_about_continued_paths(&progress, &dockerfile);
     let platform = request.platform.clone().unwrap_or_else(default_platform);
     let plan = Plan::new(Arc::clone(&dockerfile), &request.build_args, request.target.as_deref(), &platform)?;
     for (text, span) in &plan.warnings {
-        progress.warn(text, Some(*span));
+        progress.warn_at(&plan.dockerfile.source, *span, text, None);
     }
     let execution = Execution {
         engine: *engine,
@@ -95,7 +99,7 @@ fn warn_about_continued_paths(progress: &Progress<'_>, dockerfile: &Dockerfile) 
         return;
     }
     let spans: Vec<_> = dockerfile.stages.iter().flat_map(|s| &s.instructions).map(|i| i.span).collect();
-    for (span, word) in crate::check::continued_paths(&dockerfile.source, &spans) {
+    for (span, word) in check::continued_paths(&dockerfile.source, &spans) {
         let text = format!("the `\\` at the end of `{word}` continues the line: the next one is part of it");
         let hint = format!(
             "begin the Dockerfile with ``# escape=` ``, or write `{}`",
@@ -211,9 +215,23 @@ impl Execution<'_> {
                 return Err(BuildError::user("this build has no context")
                     .with_hint("name a directory as the last argument: `orlop build .`".to_owned()));
             };
+            if let Some((text, name)) = &self.request.ignore {
+                self.warn_of_separators(text, name);
+            }
             let ignore = match &self.request.ignore {
                 Some((text, name)) => Ignore::parse(text).map_err(|e| {
-                    BuildError::user(format!("cannot read `{name}`: {e}")).with_hint(e.hint())
+                    let line = e.line.checked_sub(1).and_then(|line| text.lines().nth(line));
+                    // Windows takes both, and only there is the backslash a separator.
+                    let separates =
+                        line.is_some_and(|line| line.ends_with('\\') || check::single_backslash(line));
+                    let hint = match separates {
+                        true => Some("write `/` between names: it separates on every system".to_owned()),
+                        false => e.hint(),
+                    };
+                    let place = line.map(|line| format!(", `{}`", line.trim())).unwrap_or_default();
+                    BuildError::user(format!("cannot read `{name}`: {e}{place}"))
+                        .because(e.source)
+                        .with_hint(hint)
                 })?,
                 None => Ignore::nothing(),
             };
@@ -223,6 +241,24 @@ impl Execution<'_> {
             })
         });
         opened.as_ref()
+    }
+
+    /// `obj\bin` in an ignore file that was written on Windows: elsewhere it is `objbin`.
+    fn warn_of_separators(&self, text: &str, name: &str) {
+        if Dialect::host().is_windows() {
+            return;
+        }
+        let file = SourceFile::new(name, text);
+        let lines = (1..=file.line_count()).filter_map(|line| file.line_span(line));
+        for span in lines.filter(|span| !file.slice(*span).starts_with('#')) {
+            let line = file.slice(span).trim();
+            if check::single_backslash(line) {
+                let said =
+                    format!("in `{line}` a `\\` separates nothing here, it makes the next character plain");
+                let hint = "write `/` between names: it separates on every system".to_owned();
+                self.progress.warn_at(&file, span, &said, Some(hint));
+            }
+        }
     }
 
     /// `--build-arg` names that no ARG took: a typing mistake more often than not.

@@ -97,6 +97,9 @@ pub struct BuildRequest {
     pub labels: Vec<(String, String)>,
     /// `--platform`; this machine's where none is given.
     pub platform: Option<Platform>,
+    /// The version of this machine's Windows, which an image of nothing names where `platform` names none. None
+    /// where this is no Windows.
+    pub host_version: Option<String>,
     /// `--no-cache`: every step runs.
     pub no_cache: bool,
     /// `--pull`.

@@ -86,6 +86,12 @@ pub enum SourceError {
         /// The byte itself.
         byte: u8,
     },
+    /// The bytes are UTF-16, as PowerShell's `>` writes them.
+    #[error("`{name}` is UTF-16 and not UTF-8")]
+    Utf16 {
+        /// The name of the file.
+        name: String,
+    },
     /// There are too many bytes.
     #[error("`{name}` has {size} bytes, more than the {limit} that a Dockerfile may have")]
     TooLarge {
@@ -103,8 +109,24 @@ impl SourceError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NotUtf8 { .. } => Some("save the file as UTF-8".to_owned()),
+            Self::Utf16 { name } => Some(format!(
+                "PowerShell's `>` writes UTF-16: save the file as UTF-8, or in PowerShell type \
+                 `(Get-Content {name}) | Set-Content -Encoding utf8 {name}`"
+            )),
             Self::TooLarge { .. } => Some("is this really a Dockerfile? COPY large data instead".to_owned()),
         }
+    }
+}
+
+/// Whether bytes begin as UTF-16 does: with its mark, or with characters of which every other byte is zero.
+fn is_utf16(bytes: &[u8]) -> bool {
+    match bytes {
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => true,
+        [a, b, c, d, ..] => matches!(
+            [*a == 0, *b == 0, *c == 0, *d == 0],
+            [false, true, false, true] | [true, false, true, false]
+        ),
+        _ => false,
     }
 }
 
@@ -143,6 +165,9 @@ impl SourceFile {
         let name = name.into();
         if bytes.len() > Self::MAX_BYTES {
             return Err(SourceError::TooLarge { name, size: bytes.len(), limit: Self::MAX_BYTES });
+        }
+        if is_utf16(&bytes) {
+            return Err(SourceError::Utf16 { name });
         }
         match String::from_utf8(bytes) {
             Ok(text) => Ok(Self::new(name, text)),
@@ -240,5 +265,22 @@ mod tests {
     fn bytes_that_are_not_utf8_are_refused_with_their_place() {
         let error = SourceFile::from_bytes("D", b"FROM a\nRUN \xff".to_vec()).unwrap_err();
         assert_eq!(error.to_string(), "`D` is not UTF-8: byte 11 on line 2 is 0xff");
+    }
+
+    #[test]
+    fn what_powershell_redirects_is_known_as_utf16() {
+        let units = |text: &str, big: bool| -> Vec<u8> {
+            text.encode_utf16().flat_map(|u| if big { u.to_be_bytes() } else { u.to_le_bytes() }).collect()
+        };
+        for text in ["\u{feff}FROM a\r\n", "FROM a\r\n", "# é\n"] {
+            for big in [false, true] {
+                let error = SourceFile::from_bytes("D", units(text, big)).unwrap_err();
+                assert_eq!(error.to_string(), "`D` is UTF-16 and not UTF-8", "{text:?}");
+                assert!(error.hint().is_some_and(|hint| hint.contains("Set-Content -Encoding utf8 D")));
+            }
+        }
+        for text in ["\u{feff}FROM a", "FROM a", "", "F", "FRO\0"] {
+            assert!(SourceFile::from_bytes("D", text.as_bytes().to_vec()).is_ok(), "{text:?}");
+        }
     }
 }

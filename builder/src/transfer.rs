@@ -501,6 +501,12 @@ pub fn pull(
 /// When there is none of that name and platform, or something in it is not what it should be.
 pub fn load_layout(engine: &Engine<'_>, layout: &str, platform: &Platform) -> Result<Image, BuildError> {
     let (path, name) = split_layout(layout);
+    std::fs::metadata(path).map_err(|e| {
+        // What is left of `C:\images` where the backslash escapes.
+        let drive = matches!(path.as_bytes(), [letter] if letter.is_ascii_alphabetic()) && name.is_some();
+        let hint = drive.then(|| crate::execute::ESCAPE_HINT.to_owned());
+        BuildError::user(format!("cannot open `{path}`")).because(e).with_hint(hint)
+    })?;
     let options =
         LoadOptions { name: name.map(str::to_owned), platform: Some(platform.clone()), layers_only: true };
     let loaded = engine.store.load(std::path::Path::new(path), &options)?;
@@ -511,19 +517,20 @@ pub fn load_layout(engine: &Engine<'_>, layout: &str, platform: &Platform) -> Re
     }
 }
 
-/// A path, and the tag or digest behind it. A colon belongs to the path when what follows has a slash.
+/// A path, and the tag or digest behind it. A colon belongs to the path when what follows has a separator, of
+/// whichever system: `C:\images` is a path.
 fn split_layout(layout: &str) -> (&str, Option<&str>) {
+    let tagged = |text| {
+        let (path, tag) = str::rsplit_once(text, ':')?;
+        (!path.is_empty() && !tag.contains(['/', '\\'])).then_some((path, tag))
+    };
     if let Some((path, digest)) = layout.rsplit_once('@')
         && digest.starts_with("sha256:")
     {
-        let path = match path.rsplit_once(':') {
-            Some((bare, tag)) if !tag.contains('/') => bare,
-            _ => path,
-        };
-        return (path, Some(digest));
+        return (tagged(path).map_or(path, |(path, _)| path), Some(digest));
     }
-    match layout.rsplit_once(':') {
-        Some((path, tag)) if !path.is_empty() && !tag.is_empty() && !tag.contains('/') => (path, Some(tag)),
+    match tagged(layout) {
+        Some((path, tag)) if !tag.is_empty() => (path, Some(tag)),
         _ => (layout, None),
     }
 }

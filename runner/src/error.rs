@@ -1,5 +1,6 @@
 //! Why a job could not be run.
 
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
@@ -69,7 +70,13 @@ impl SpecError {
             Self::AddHost(_) => {
                 Some("write `--add-host name:192.0.2.1`, `name=2001:db8::1` or `name:host-gateway`".into())
             }
-            Self::Isolation(_) => Some("write `--isolation=job` or `--isolation=job,allow=NAME,NAME`".into()),
+            Self::Isolation(_) => {
+                let identities: Vec<&str> = crate::Identity::ALL.iter().map(|(_, name)| *name).collect();
+                Some(format!(
+                    "write `--isolation=job`, with `,allow=NAME,NAME` or `,identity={}` behind it",
+                    identities.join("|")
+                ))
+            }
             Self::Mitigation(_) => {
                 let names: Vec<&str> = crate::Mitigation::ALL.iter().map(|(_, name)| *name).collect();
                 Some(format!("one of {}", names.join(", ")))
@@ -103,10 +110,11 @@ pub enum RunError {
         hint: Option<String>,
     },
     /// Isolation that was asked for, or is usual, and that this host cannot give. Nothing was started.
-    #[error("this host cannot confine the job as asked for: {}", lines(.missing))]
+    #[error("this host cannot confine the job as asked for")]
     Unconfined {
-        /// What is missing and was not allowed to be, each with its reason.
-        missing: Vec<Confinement>,
+        /// What is missing and was not allowed to be.
+        #[source]
+        missing: Missing,
         /// What was asked for and accepted, for the hint.
         isolation: Isolation,
     },
@@ -157,7 +165,7 @@ impl RunError {
             | Self::Setup { hint, .. } => hint.clone(),
             Self::Unconfined { missing, isolation } => {
                 let mut isolation = isolation.clone();
-                isolation.allow.extend(missing.iter().map(|line| line.what.clone()));
+                isolation.allow.extend(missing.0.iter().map(|line| line.what.clone()));
                 Some(format!("accept less with `--isolation={isolation}`"))
             }
             Self::Survived { .. } => {
@@ -168,6 +176,43 @@ impl RunError {
     }
 }
 
-fn lines(missing: &[Confinement]) -> String {
-    missing.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+/// Confinements that a host does not give, each with its reason: one to a line.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Missing(pub Vec<Confinement>);
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, line) in self.0.iter().enumerate() {
+            let end = if number == 0 { "" } else { "\n" };
+            write!(f, "{end}{line}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Missing {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_one_line_each_and_one_flag() {
+        let line = |name: &str| Confinement::lesser(name, "all", "nothing", "it is old");
+        let error = RunError::Unconfined {
+            missing: Missing(vec![line("step-sid"), line("file-access")]),
+            isolation: "job,allow=services".parse().expect("an isolation"),
+        };
+        assert_eq!(error.to_string(), "this host cannot confine the job as asked for");
+        let cause = std::error::Error::source(&error).expect("a cause").to_string();
+        assert_eq!(
+            cause,
+            "step-sid: nothing (asked for: all), because it is old\nfile-access: nothing (asked for: all), because it is old"
+        );
+        let hint = error.hint().expect("a hint");
+        assert_eq!(
+            hint,
+            "accept less with `--isolation=job,allow=file-access,allow=services,allow=step-sid`"
+        );
+    }
 }

@@ -38,11 +38,11 @@ pub mod windows;
 
 pub use cancel::{CancelToken, Subscription};
 pub use capability::{Capabilities, Capability};
-pub use error::{RunError, SpecError};
+pub use error::{Missing, RunError, SpecError};
 pub use report::{Confinement, Exit, HostReport, JobEvent, JobEventKind, LimitHit, RunReport, Usage};
 pub use spec::{
-    Account, HostAddress, HostEntry, Hostname, Isolation, Limits, Mitigation, Mount, MountKind, Network,
-    RunSpec, Security, Stdin, Terminal, Ulimit, UlimitKind, User, WindowsOptions,
+    Account, HostAddress, HostEntry, Hostname, Identity, Isolation, Limits, Mitigation, Mount, MountKind,
+    Network, RunSpec, Security, Stdin, Terminal, Ulimit, UlimitKind, User, WindowsOptions,
 };
 
 /// Which of a job's two output streams some bytes came from.

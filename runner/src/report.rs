@@ -181,7 +181,7 @@ impl fmt::Display for Confinement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.why {
             None => write!(f, "{}: {}", self.what, self.got),
-            Some(why) => write!(f, "{}: {} instead of {}, because {why}", self.what, self.got, self.asked),
+            Some(why) => write!(f, "{}: {} (asked for: {}), because {why}", self.what, self.got, self.asked),
         }
     }
 }

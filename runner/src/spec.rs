@@ -12,7 +12,7 @@ use crate::{Capabilities, SpecError};
 mod parse;
 mod windows;
 
-pub use windows::{Account, Isolation, Mitigation, WindowsOptions};
+pub use windows::{Account, Identity, Isolation, Mitigation, WindowsOptions};
 
 /// One job: what to run, over which root, with what in sight and within which limits.
 ///

@@ -23,6 +23,7 @@ mod keeper;
 mod library;
 mod limits;
 mod marks;
+mod memory;
 mod mitigation;
 mod network;
 mod pipes;
@@ -78,6 +79,19 @@ impl WindowsRunner {
     #[must_use]
     pub fn with_keeper(self, program: PathBuf, arguments: Vec<OsString>) -> Self {
         Self { keepers: keeper::Keepers::new(program, arguments), ..self }
+    }
+
+    /// What this system is, by name and number; as Wine plays it, where it is that.
+    pub fn system(&self) -> String {
+        self.calls.system().to_string()
+    }
+
+    /// Whether a job's root can be had on a drive letter of its own.
+    ///
+    /// # Errors
+    /// Why not, in words.
+    pub fn letter(&self) -> Result<(), String> {
+        identity::letter::session(self.calls.as_ref()).map(drop)
     }
 
     /// Removes what commands left behind that were killed: directories for temporary files and AppContainer

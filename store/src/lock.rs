@@ -4,7 +4,9 @@
 //! for ever. Whoever holds one exclusively writes its process number into it, for the message of those who
 //! wait in vain.
 
-use std::fs::{File, OpenOptions, TryLockError};
+#[cfg(unix)]
+use std::fs::TryLockError;
+use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -53,22 +55,21 @@ impl Lock {
         let begun = Instant::now();
         let mut pause = Duration::from_millis(1);
         loop {
-            let file = OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .open(path)
-                .map_err(Error::io("open lock", path))?;
-            let tried = if exclusive { file.try_lock() } else { file.try_lock_shared() };
-            match tried {
+            let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
+            let file = match opened {
+                Err(e) if is_going(path, &e) && begun.elapsed() < patience => {
+                    std::thread::sleep(LONGEST_PAUSE);
+                    continue;
+                }
+                other => other.map_err(Error::io("open lock", path))?,
+            };
+            match try_lock(&file, exclusive).map_err(Error::io("lock", path))? {
                 // Whoever held it before may have removed the file: then this is a lock on nothing.
-                Ok(()) if is_linked(&file, path) => {
+                true if is_linked(&file, path) => {
                     return Ok(Self { file, path: path.to_owned(), exclusive });
                 }
-                Ok(()) => continue,
-                Err(TryLockError::WouldBlock) => {}
-                Err(TryLockError::Error(e)) => return Err(Error::io("lock", path)(e)),
+                true => continue,
+                false => {}
             }
             if begun.elapsed() >= patience {
                 return Err(Error::Locked {
@@ -100,7 +101,7 @@ impl Drop for Lock {
             let _ = self.file.set_len(0);
         }
         // Closing lets go as well, unless a child process inherited the file in the meantime.
-        let _ = self.file.unlock();
+        let _ = let_go(&self.file);
     }
 }
 
@@ -117,6 +118,41 @@ fn holder(file: &File) -> Option<u32> {
     let mut text = String::new();
     file.take(16).read_to_string(&mut text).ok()?;
     text.trim().parse().ok()
+}
+
+#[cfg(unix)]
+fn try_lock(file: &File, exclusive: bool) -> std::io::Result<bool> {
+    match if exclusive { file.try_lock() } else { file.try_lock_shared() } {
+        Ok(()) => Ok(true),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(e)) => Err(e),
+    }
+}
+
+/// The standard library's locks keep everybody else on Windows from reading who holds them.
+#[cfg(windows)]
+fn try_lock(file: &File, exclusive: bool) -> std::io::Result<bool> {
+    crate::nt::lock(file, exclusive)
+}
+
+#[cfg(unix)]
+fn let_go(file: &File) -> std::io::Result<()> {
+    file.unlock()
+}
+
+#[cfg(windows)]
+fn let_go(file: &File) -> std::io::Result<()> {
+    crate::nt::unlock(file)
+}
+
+#[cfg(unix)]
+fn is_going(_: &Path, _: &std::io::Error) -> bool {
+    false
+}
+
+#[cfg(windows)]
+fn is_going(path: &Path, error: &std::io::Error) -> bool {
+    crate::nt::is_going(path, error)
 }
 
 #[cfg(unix)]

@@ -101,6 +101,26 @@ pub(crate) fn is_linked(file: &std::fs::File) -> std::io::Result<bool> {
     Ok(standard.u32_at(16) > 0 && standard.at::<1>(20) == [0])
 }
 
+/// Locks a file, with others or alone; says whether that could be had at once. Its content can be read meanwhile.
+pub(crate) fn lock(file: &std::fs::File, exclusive: bool) -> std::io::Result<bool> {
+    use std::os::windows::io::AsHandle;
+    call::lock(file.as_handle(), exclusive)
+}
+
+/// Lets go of it.
+pub(crate) fn unlock(file: &std::fs::File) -> std::io::Result<()> {
+    use std::os::windows::io::AsHandle;
+    call::unlock(file.as_handle())
+}
+
+/// Whether opening `path` failed because its file was removed while somebody has it open. Before Windows 10 1809 the
+/// name stays taken until then, and the system says nothing else of it than "access denied".
+pub(crate) fn is_going(path: &std::path::Path, error: &std::io::Error) -> bool {
+    let denied = |e: &std::io::Error| e.kind() == std::io::ErrorKind::PermissionDenied;
+    error.raw_os_error() == Some(303)
+        || (denied(error) && std::fs::symlink_metadata(path).is_err_and(|e| denied(&e)))
+}
+
 /// Volume and number of an open file.
 pub(crate) fn identity(file: &std::fs::File) -> std::io::Result<(u64, FileId)> {
     use std::os::windows::io::AsHandle;

@@ -16,6 +16,7 @@ mod store;
 mod tag;
 mod version;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{Parser, Subcommand};
 
 use crate::diagnostics::Failure;
@@ -63,6 +64,22 @@ pub(crate) enum Command {
     Version(version::VersionArgs),
     #[command(hide = true)]
     Completions(completions::CompletionsArgs),
+}
+
+/// What to do instead of a command that people know from elsewhere and that is not here.
+pub(crate) fn instead(error: &clap::Error) -> Option<&'static str> {
+    let Some(ContextValue::String(name)) = error.get(ContextKind::InvalidSubcommand) else { return None };
+    match name.as_str() {
+        "login" | "logout" => Some(
+            "logins are those of `docker login` and `podman login`, or of a file that `--authfile` or the variable \
+             `REGISTRY_AUTH_FILE` names: `{\"auths\": {\"HOST\": {\"auth\": \"BASE64 OF USER:PASSWORD\"}}}`",
+        ),
+        "buildx" | "builder" => Some("write `orlop build`: its flags are those of `docker buildx build`"),
+        "ps" | "exec" | "stop" | "kill" | "logs" | "start" => {
+            Some("there is no daemon, and no container that outlives its command")
+        }
+        _ => None,
+    }
 }
 
 impl Command {

@@ -123,6 +123,11 @@ impl Failure {
     pub(crate) fn because(mut self, error: &dyn Error) -> Self {
         let mut source = error.source();
         while let Some(cause) = source {
+            if let Some(missing) = cause.downcast_ref::<orlop_runner::Missing>() {
+                // Side by side, and not each because of the next.
+                self.0.causes.extend(missing.0.iter().map(ToString::to_string));
+                return self;
+            }
             let text = cause.to_string();
             // A wrapper that repeats its inside says it once.
             if text != self.0.message && self.0.causes.last() != Some(&text) {

@@ -45,7 +45,8 @@ pub(crate) struct LimitArgs {
     #[arg(long, value_name = "DURATION", value_parser = quantity::parse_duration)]
     timeout: Option<Duration>,
 
-    /// How commands are confined: `job`, or `job,allow=NAME,…` where less is accepted than the usual [Windows]
+    /// How commands are confined: `job`, with `,allow=NAME,…` where less is accepted than the usual [Windows], and
+    /// with `,identity=restricted-token` where programs do not run in the usual `app-container` [Windows]
     #[arg(long, value_name = "ISOLATION", value_parser = isolation)]
     isolation: Option<Isolation>,
 
@@ -130,6 +131,8 @@ impl Asked {
     fn refuse_what_only_windows_has(&self) -> Result<(), Failure> {
         let what = if let Some(name) = self.isolation.allow.first() {
             format!("`allow={name}` in the isolation names a confinement of jobs on Windows")
+        } else if let Some(identity) = self.isolation.identity {
+            format!("`identity={}` in the isolation is an identity of jobs on Windows", identity.name())
         } else if let Some(mitigation) = self.mitigations.first() {
             format!("`{}` is a mitigation of processes on Windows", mitigation.name())
         } else if self.host_system_files {
@@ -195,6 +198,18 @@ mod tests {
     }
 
     #[test]
+    fn an_identity_is_read_from_files_too() {
+        let file = settings("[limits]\nisolation = \"job,identity=restricted-token,allow=named-objects\"\n");
+        let asked = LimitArgs::default().over(&file, None).unwrap();
+        assert_eq!(asked.isolation.identity, Some(orlop_runner::Identity::RestrictedToken));
+        assert!(asked.isolation.allows("named-objects"));
+        let file = settings("[limits]\nisolation = \"job,identity=root\"\n");
+        let error = LimitArgs::default().over(&file, None).unwrap_err().to_string();
+        assert!(error.contains("`job,identity=root` is not an isolation"), "{error}");
+        assert!(error.contains("identity=app-container|restricted-token"), "{error}");
+    }
+
+    #[test]
     fn flags_win_over_the_variable_and_the_variable_over_files() {
         let file =
             settings("[limits]\nmemory = \"1g\"\ncpus = 2\npids-limit = 9\nisolation = \"job,allow=file\"\n");
@@ -249,6 +264,12 @@ mod tests {
         assert!(
             asked.refuse_what_only_windows_has().unwrap_err().to_string().contains("--host-system-files")
         );
+        for (_, name) in orlop_runner::Identity::ALL {
+            let text = format!("job,identity={name}");
+            let asked = LimitArgs::default().over(&Settings::default(), Some(&text)).unwrap();
+            let error = asked.refuse_what_only_windows_has().unwrap_err().to_string();
+            assert!(error.contains(&format!("`identity={name}`")), "{error}");
+        }
         let asked = LimitArgs::default().over(&Settings::default(), Some("job")).unwrap();
         assert!(asked.refuse_what_only_windows_has().is_ok());
     }

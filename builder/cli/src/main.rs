@@ -25,6 +25,7 @@ mod unix;
 #[cfg(windows)]
 mod windows;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -44,6 +45,9 @@ fn main() -> ExitCode {
         Err(error) => {
             // Help goes to standard output, which may be gone, as may standard error.
             let _ = error.print();
+            if let Some(hint) = commands::instead(&error) {
+                let _ = writeln!(std::io::stderr(), "\nhint: {hint}");
+            }
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
     };

@@ -4,12 +4,13 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::Finding;
+use super::{Finding, Shell, command};
 
 /// What writes to the registry of the machine, and what to write instead.
 static RULES: LazyLock<Vec<(Regex, &'static str, &'static str)>> = LazyLock::new(|| {
     const ENV: &str = "write `ENV NAME=value` in the Dockerfile: that is where an image keeps variables";
-    const HIVE: &str = "change the hive where there is a registry to change, and bring it in the context as a layer's `Hives`";
+    const HIVE: &str =
+        "make the change where the image starts, in CMD or ENTRYPOINT, or take a base whose `Hives` have it";
     let rule = |pattern: &str, what, hint| Regex::new(pattern).ok().map(|regex| (regex, what, hint));
     [
         rule(r"(?i)\bsetx(?:\.exe)?\s+(?:/|[A-Za-z_])[^&|\r\n]*", "`setx` writes variables to the registry", ENV),
@@ -32,7 +33,7 @@ static RULES: LazyLock<Vec<(Regex, &'static str, &'static str)>> = LazyLock::new
 });
 
 /// Commands in the text of a RUN on Windows that would write to the machine's registry.
-pub fn registry(text: &str) -> Vec<Finding> {
+pub fn registry(text: &str, shell: Shell) -> Vec<Finding> {
     let mut out: Vec<Finding> = RULES
         .iter()
         .flat_map(|(regex, what, hint)| {
@@ -45,6 +46,7 @@ pub fn registry(text: &str) -> Vec<Finding> {
             })
         })
         .collect();
+    out.retain(|finding| !command::only_said(text, finding.range.start, shell));
     out.sort_by_key(|finding| finding.range.start);
     out
 }

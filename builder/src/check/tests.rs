@@ -29,6 +29,21 @@ fn paths_that_are_not_the_images_are_found() {
     ] {
         assert_eq!(found(nothing, Shell::Cmd), [], "{nothing}");
     }
+    for nothing in [
+        r"echo path=C:\data> app.ini",
+        r"rem C:\x",
+        r"type C:\Windows\win.ini",
+        r"copy C:\Windows\win.ini .",
+        r"echo %ORLOP_ROOT%\C:\x",
+    ] {
+        assert_eq!(found(nothing, Shell::Cmd), [], "{nothing}");
+    }
+    for host in [r"copy a.dll C:\Windows\System32\", r"del C:\Windows\Temp\x", r"echo x> c:\windows\x"] {
+        let found = literal_paths(host, "", Shell::Cmd);
+        assert!(found.len() == 1 && found[0].message.contains("no step can write"), "{host}: {found:?}");
+    }
+    let single = found(r"Copy-Item 'C:\x y' .", Shell::PowerShell);
+    assert_eq!(single, [(r"C:\x y".to_owned(), r"write `($env:ORLOP_ROOT + '\x y')`".to_owned())]);
     assert_eq!(found(r"del C:\x, D:\y", Shell::PowerShell).len(), 2);
     assert!(found(r"del C:\x", Shell::PowerShell)[0].1.contains(r"$env:ORLOP_ROOT\x"));
     assert!(found(r"C:\app\x.exe", Shell::None)[0].1.ends_with("write `x.exe` relative to WORKDIR"));
@@ -38,7 +53,7 @@ fn paths_that_are_not_the_images_are_found() {
 fn any_text_is_looked_through() {
     for text in ["C:\\", "C:", "é:\\x", "C:\\é\u{3000}x", "\"C:\\", "aC:\\x", "C:\\é"] {
         let _ = literal_paths(text, "", Shell::Cmd);
-        let _ = registry(text);
+        let _ = registry(text, Shell::Cmd);
     }
     assert_eq!(found("C:\\é\u{3000}x", Shell::Cmd)[0].0, "C:\\é");
 }
@@ -65,19 +80,21 @@ fn writes_to_the_registry_are_found() {
         (r"Set-ItemProperty -Path 'HKLM:\System\X' -Name A -Value 1", "Hives"),
         (r"New-Item -Path HKCU:\X", "Hives"),
     ] {
-        let found = registry(text);
+        let found = registry(text, Shell::Cmd);
         assert_eq!(found.len(), 1, "{text}: {found:?}");
         assert!(found[0].hint.contains(hint), "{text}: {found:?}");
     }
     for nothing in [
         "reg query HKLM",
         "echo setx",
+        "echo setx A b",
+        r"rem reg add HKLM\Software\X /v a",
         "set X=1",
         "New-Item -Path x; Get-ItemProperty HKLM:\\X",
         "regsvr32 x",
         "$env:A = 'b'",
         "[Environment]::SetEnvironmentVariable('A', 'b')",
     ] {
-        assert_eq!(registry(nothing), [], "{nothing}");
+        assert_eq!(registry(nothing, Shell::Cmd), [], "{nothing}");
     }
 }

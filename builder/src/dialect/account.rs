@@ -28,7 +28,9 @@ impl AccountError {
 /// shows.
 ///
 /// Both are accounts of the container and not of the machine. A RUN has the step's own identity in either case:
-/// what they say is how much of it is taken away.
+/// what they say is how much of it is taken away. For files it is as with Docker on Windows: WORKDIR makes directories
+/// that belong to ContainerUser where that is the USER, COPY gives to it with `--chown` alone, and all else belongs to
+/// Administrators, in which ContainerAdministrator is.
 ///
 /// # Errors
 /// For any other name.

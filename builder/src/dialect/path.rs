@@ -109,6 +109,22 @@ impl PathError {
         Self { path: path.to_owned(), fault }
     }
 
+    /// What to type instead, in a Dockerfile with that escape character.
+    pub fn hint_in(&self, escape: char) -> Option<String> {
+        match &self.fault {
+            PathFault::DriveRelative { rest } if escape != '\\' && !rest.is_empty() => {
+                Some(format!(r"write `C:\{rest}`"))
+            }
+            PathFault::Relative | PathFault::Character('"') if self.path.starts_with('[') => {
+                Some(r#"in a JSON array each `\` is written twice: `["C:\\data"]`"#.to_owned())
+            }
+            PathFault::Character('"') => Some(
+                r#"a name with blanks is written as JSON: `["source", "C:\\Program Files\\app"]`"#.to_owned(),
+            ),
+            _ => self.hint(),
+        }
+    }
+
     /// What to type instead.
     pub fn hint(&self) -> Option<String> {
         match &self.fault {

@@ -156,7 +156,7 @@ proptest::proptest! {
         let _ = Dialect::Windows.source(&text);
         let _ = windows::volume(&text);
         let _ = crate::check::literal_paths(&text, &workdir, crate::check::Shell::Cmd);
-        let _ = crate::check::registry(&text);
+        let _ = crate::check::registry(&text, crate::check::Shell::PowerShell);
         let _ = view::View::new(&workdir).variables(&mut [("A".to_owned(), text)]);
     }
 }

@@ -19,7 +19,7 @@ use super::words::{self, Json};
 use crate::source::{Span, Spanned};
 
 /// Every keyword, for "did you mean".
-pub(super) const KEYWORDS: [&str; 18] = [
+pub(crate) const KEYWORDS: [&str; 18] = [
     "FROM",
     "RUN",
     "COPY",
@@ -242,12 +242,16 @@ impl Reader<'_, '_> {
         let inner = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
         if inner.is_some_and(|inner| inner.trim_start().starts_with(['"', '\''])) {
             let message = format!("`{}` is no JSON array and is taken as plain text", clip(text));
-            self.warn(self.line.locate(range), WarningKind::JsonFallback, message);
+            let hint = match words::with_doubled_backslashes(text) {
+                Some(json) => format!("in JSON each `\\` is written twice: `{}`", clip(&json)),
+                None => "put double quotes around each word, and commas between them".to_owned(),
+            };
+            self.warn(self.line.locate(range), WarningKind::JsonFallback, message, Some(hint));
         }
     }
 
-    fn warn(&mut self, span: Span, kind: WarningKind, message: String) {
-        self.lines.warnings.push(Warning { span, kind, message });
+    fn warn(&mut self, span: Span, kind: WarningKind, message: String, hint: Option<String>) {
+        self.lines.warnings.push(Warning { span, kind, message, hint });
     }
 
     fn fault(&self, flag: &str, word: &Word, Fault(message, hint): Fault) -> ParseError {

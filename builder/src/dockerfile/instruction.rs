@@ -53,6 +53,8 @@ pub struct Warning {
     pub kind: WarningKind,
     /// What, in one sentence.
     pub message: String,
+    /// What to write instead.
+    pub hint: Option<String>,
 }
 
 /// The kinds of [`Warning`].

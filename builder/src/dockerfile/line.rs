@@ -138,6 +138,7 @@ impl<'a> Lines<'a> {
                 span: Span::new(start + body.len(), start + text.len()),
                 kind: WarningKind::SpaceAfterEscape,
                 message: format!("white space after the line continuation `{escape}`"),
+                hint: None,
             });
         }
         true
@@ -164,6 +165,7 @@ impl<'a> Lines<'a> {
                 span,
                 kind: WarningKind::EmptyContinuation,
                 message: format!("empty continuation line in `{}`", clip(line.text.trim())),
+                hint: None,
             });
         }
     }

@@ -56,12 +56,15 @@ pub fn parse(source: Arc<SourceFile>) -> Result<Dockerfile, ParseError> {
     Ok(Dockerfile { directives, warnings, global_args, stages, source })
 }
 
-/// Parses a trigger from a base image's config, which `source` holds as its only instruction.
+/// Parses a trigger from a base image's config, which `source` holds as its only instruction. A config does not
+/// say with which escape character it was written: `escape` is that of the Dockerfile that builds on it, by which
+/// its variables are expanded too.
 ///
 /// # Errors
 /// When it is not exactly one instruction that may be a trigger.
-pub fn parse_onbuild(source: &Arc<SourceFile>) -> Result<Instruction, ParseError> {
+pub fn parse_onbuild(source: &Arc<SourceFile>, escape: char) -> Result<Instruction, ParseError> {
     let mut lines = Lines::new(source);
+    lines.directives.escape = escape;
     let Some(line) = lines.logical()? else {
         return Err(lines.error(Span::default(), "the ONBUILD trigger is empty"));
     };
@@ -80,7 +83,8 @@ pub fn parse_onbuild(source: &Arc<SourceFile>) -> Result<Instruction, ParseError
 }
 
 fn statement(lines: &mut Lines<'_>, mut line: Line) -> Result<Parsed, ParseError> {
-    let outer = Statement::split(&line, &(0..line.text.len()));
+    let escape = lines.directives.escape;
+    let outer = Statement::split(&line, &(0..line.text.len()), escape);
     if outer.range.is_empty() {
         return Err(lines
             .error(line.span, "a line continuation with nothing to continue")
@@ -99,7 +103,7 @@ fn statement(lines: &mut Lines<'_>, mut line: Line) -> Result<Parsed, ParseError
             comments: line.comments,
         }));
     }
-    let inner = (outer.name == "ONBUILD").then(|| Statement::split(&line, &outer.args));
+    let inner = (outer.name == "ONBUILD").then(|| Statement::split(&line, &outer.args, escape));
     let heredocs = heredocs(lines, &mut line, inner.as_ref().unwrap_or(&outer))?;
     let mut reader = Reader { lines, line: &line, statement: &outer };
     let kind = match &inner {

@@ -21,10 +21,10 @@ pub(super) struct Statement {
 }
 
 impl Statement {
-    pub(super) fn split(line: &Line, range: &Range<usize>) -> Self {
+    pub(super) fn split(line: &Line, range: &Range<usize>, escape: char) -> Self {
         let range = words::trim(line, range);
         let (keyword, rest) = words::first(line, &range);
-        let (flags, args) = words::flags(line, &rest);
+        let (flags, args) = words::flags(line, &rest, escape);
         let name = line.slice(&keyword).to_ascii_uppercase();
         Self { keyword, name, flags, args: words::trim(line, &args), range }
     }

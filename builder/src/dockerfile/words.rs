@@ -99,6 +99,21 @@ pub(super) fn json(line: &Line, range: &Range<usize>) -> Json {
     Json::Strings(strings)
 }
 
+/// A text that is no JSON array of strings, made one by writing each single backslash twice: what was meant by
+/// `["C:\app\"]`.
+pub(super) fn with_doubled_backslashes(text: &str) -> Option<String> {
+    let mut out = String::with_capacity(text.len() + 8);
+    let mut chars = text.chars().peekable();
+    while let Some(ch) = chars.next() {
+        out.push(ch);
+        if ch == '\\' {
+            out.push('\\');
+            chars.next_if_eq(&'\\');
+        }
+    }
+    (out != text && serde_json::from_str::<Vec<String>>(&out).is_ok()).then_some(out)
+}
+
 /// The ranges of the string literals, quotes included, of valid JSON without nested strings.
 fn string_places(text: &str) -> impl Iterator<Item = Range<usize>> {
     let mut bytes = text.bytes().enumerate();
@@ -130,8 +145,9 @@ pub(super) struct RawFlag {
 /// The `--flags` at the start of the range, and the rest of it.
 ///
 /// Quotes of either kind group, and a backslash (never the escape directive's character) escapes in and out
-/// of them. `--` alone ends the flags.
-pub(super) fn flags(line: &Line, range: &Range<usize>) -> (Vec<RawFlag>, Range<usize>) {
+/// of them. Where that directive makes the backslash a plain character, here it escapes only quotes and
+/// itself, so that `target=C:\cache` is what it says. `--` alone ends the flags.
+pub(super) fn flags(line: &Line, range: &Range<usize>, escape: char) -> (Vec<RawFlag>, Range<usize>) {
     let mut found = Vec::new();
     let mut at = range.start;
     loop {
@@ -143,14 +159,17 @@ pub(super) fn flags(line: &Line, range: &Range<usize>) -> (Vec<RawFlag>, Range<u
         }
         let mut text = String::new();
         let mut quote = None;
-        let mut chars = word.char_indices();
+        let mut chars = word.char_indices().peekable();
         let end = loop {
             let Some((position, ch)) = chars.next() else { break word.len() };
+            let next = chars.peek().map(|&(_, next)| next);
             match quote {
                 None if ch.is_whitespace() => break position,
                 None if ch == '\'' || ch == '"' => quote = Some(ch),
                 Some(open) if open == ch => quote = None,
-                _ if ch == '\\' => text.extend(chars.next().map(|(_, escaped)| escaped)),
+                _ if ch == '\\' && (escape == '\\' || matches!(next, Some('\\' | '"' | '\''))) => {
+                    text.extend(chars.next().map(|(_, escaped)| escaped))
+                }
                 _ => text.push(ch),
             }
         };

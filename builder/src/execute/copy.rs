@@ -19,6 +19,8 @@ mod windows;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
+use orlop_runner::Account;
+
 use crate::dialect::Dialect;
 
 pub use apply::{CopyStats, Owners, apply};
@@ -39,6 +41,8 @@ pub struct CopyRequest {
     pub workdir: String,
     /// `--chown=user[:group]`, names or numbers.
     pub chown: Option<String>,
+    /// `--chown` of a Windows image: the account that gets what is written; none is the administrators.
+    pub account: Option<Account>,
     /// `--chmod`.
     pub chmod: Option<Chmod>,
     /// `--exclude`, in order: patterns as in `.dockerignore`, relative to a source that is a directory,

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::SystemTime;
 
-use orlop_runner::User;
+use orlop_runner::{Account, User};
 use orlop_store::Digest;
 use orlop_store::files::FileStat as StoredStat;
 use orlop_store::steps::KeyPart;
@@ -12,9 +12,17 @@ use super::copy::{AddOptions, Chmod, CopyError, CopyRequest, Source, apply, sele
 use super::stage::StageRun;
 use super::step::StepSpec;
 use crate::context::{DigestCache, FileStat, SourceTree};
-use crate::dialect::Dialect;
+use crate::dialect::{Dialect, account};
 use crate::dockerfile::{Add, Copy, Heredoc, Instruction, Word};
 use crate::error::BuildError;
+
+/// What an owner of files in a Windows image may be.
+const CHOWN_HINT: &str =
+    "write `--chown=ContainerUser` for what that account may write; without the flag it is read and executed";
+
+/// Of files that are to be an account's.
+const NOT_GIVEN: &str =
+    "could not be kept here: files belong to Administrators, and Users read and execute them";
 
 /// The words of a COPY or an ADD that the copy rules know by number, to point errors at.
 pub(crate) struct Words<'i> {
@@ -44,6 +52,15 @@ impl StageRun<'_, '_> {
         let words = Words { sources: add.sources.iter().collect(), heredocs: &add.heredocs };
         let mut request =
             self.copy_request(&words, &add.dest, add.chown.as_ref(), add.chmod.as_ref(), &add.exclude)?;
+        if let (Some(Account::User), Some(word)) = (request.account, &add.chown) {
+            let hint =
+                "unpack it in a stage before, and take the files with `COPY --from=… --chown=ContainerUser`";
+            return Err(self.meaningless(
+                "`ADD --chown` of an account is not possible here",
+                hint,
+                word.span,
+            ));
+        }
         request.link = add.link;
         request.add = Some(AddOptions { unpack: add.unpack });
         let checksum = add.checksum.as_ref().map(|word| self.expand(word)).transpose()?;
@@ -67,7 +84,9 @@ impl StageRun<'_, '_> {
         for word in &words.sources {
             let mut source = self.expand(word)?;
             if !super::remote::is_remote(&source) {
-                source = dialect.source(&source).map_err(|e| self.bad_path(&e, word.span))?;
+                let path = dialect.source(&source).map_err(|e| self.bad_path(&e, word.span))?;
+                self.warn_of_escapes(&source, word);
+                source = path;
             }
             request.sources.push(Source::Path(source));
         }
@@ -85,10 +104,18 @@ impl StageRun<'_, '_> {
             }
             Dialect::Windows => {
                 request.dest = self.path(&request.dest, dest)?.with_slashes();
-                self.refuse_owners(chown, chmod)?;
+                self.refuse_modes(chmod)?;
             }
         }
-        request.chown = chown.map(|word| self.expand(word)).transpose()?.filter(|text| !text.is_empty());
+        let owner = chown.map(|word| self.expand(word)).transpose()?.filter(|text| !text.is_empty());
+        match (dialect, chown) {
+            (Dialect::Windows, Some(word)) => {
+                let account = owner.as_deref().map(account).transpose();
+                request.account =
+                    account.map_err(|e| self.meaningless(&e.to_string(), CHOWN_HINT, word.span))?;
+            }
+            _ => request.chown = owner,
+        }
         if let Some(word) = chmod {
             let text = self.expand(word)?;
             if !text.is_empty() {
@@ -108,19 +135,14 @@ impl StageRun<'_, '_> {
         Ok(request)
     }
 
-    /// Owners and permission bits of Linux, which files of a Windows image do not have.
-    fn refuse_owners(&self, chown: Option<&Word>, chmod: Option<&Word>) -> Result<(), BuildError> {
-        let hint = "remove the flag: the files get the rights that their directory hands down";
-        if let Some(word) = chown {
-            let message =
-                "`--chown` has no meaning in a Windows image: its files have no owner by name or number";
-            return Err(self.meaningless(message, hint, word.span));
-        }
-        if let Some(word) = chmod {
-            let message = "`--chmod` has no meaning in a Windows image: its files have no permission bits";
-            return Err(self.meaningless(message, hint, word.span));
-        }
-        Ok(())
+    /// Permission bits of Linux, which files of a Windows image do not have.
+    fn refuse_modes(&self, chmod: Option<&Word>) -> Result<(), BuildError> {
+        let Some(word) = chmod else { return Ok(()) };
+        Err(self.meaningless(
+            "`--chmod` has no meaning in a Windows image: its files have no permission bits",
+            "remove the flag: Users read and execute what is copied, and `--chown=ContainerUser` lets that account write",
+            word.span,
+        ))
     }
 
     fn copy_from(
@@ -146,18 +168,26 @@ impl StageRun<'_, '_> {
         let cache = StoreDigests { files: self.exec.engine.store.files() };
         let selection = select(&request, tree, &cache).map_err(|e| self.copy_error(e, words))?;
         for word in selection.unmatched().iter().filter_map(|&n| words.sources.get(n)) {
-            self.exec.progress.warn(format!("`{}` matches nothing", word.value), Some(word.span));
+            let text = format!("`{}` matches nothing", word.value);
+            self.exec.progress.warn_at(&self.exec.dockerfile().source, word.span, &text, None);
         }
         let mut parts = vec![KeyPart::new("instruction", "", keyword)];
         parts.extend(selection.key_parts().into_iter().map(|(path, what)| KeyPart::new("file", path, what)));
         parts.push(KeyPart::new("workdir", "", &request.workdir));
+        let dialect = self.dialect();
         let spec =
             StepSpec { text: instruction.original.clone(), created_by: instruction.original.clone(), parts };
         self.step(spec, |stage, active, task| {
             let owner = |text: &str| resolve_owner(active.path(), text);
             let stats = apply(&selection, active.path(), &owner).map_err(|e| stage.copy_error(e, words))?;
-            if stats.attributes_lost > 0 {
-                task.note(format!("{} extended attributes could not be kept here", stats.attributes_lost));
+            match (stats.attributes_lost, dialect) {
+                (0, _) => {}
+                (lost, Dialect::Linux) => {
+                    task.note(format!("{lost} extended attributes could not be kept here"))
+                }
+                (lost, Dialect::Windows) => {
+                    task.note(format!("the owner or attributes of {lost} files {NOT_GIVEN}"))
+                }
             }
             Ok(None)
         })
@@ -194,18 +224,27 @@ impl StageRun<'_, '_> {
         self.image = self.image.with_config(|config| config.set_working_dir(Some(&dir)));
         let user = self.image.config().user().unwrap_or_default().to_owned();
         let mut parts = vec![KeyPart::new("instruction", "", "WORKDIR"), KeyPart::new("path", "", &dir)];
-        if !dialect.is_windows() {
+        // That of a base image may be one of its own, which nobody knows here.
+        let account = match dialect {
+            Dialect::Linux => None,
+            Dialect::Windows => account(&user).ok().filter(|account| *account == Account::User),
+        };
+        if !dialect.is_windows() || account.is_some() {
             parts.push(KeyPart::new("user", "", &user));
         }
         let spec =
             StepSpec { text: instruction.original.clone(), created_by: format!("WORKDIR {dir}"), parts };
-        self.step(spec, |_, active, _| {
+        self.step(spec, |_, active, task| {
             let owner = match dialect {
                 Dialect::Linux => resolve_user(active.path(), &user)?,
                 Dialect::Windows => User::default(),
             };
-            super::copy::make_directory(active.path(), &path, (owner.uid, owner.gid), dialect)
-                .map_err(|e| BuildError::user(e.to_string()).with_hint(e.hint()))?;
+            let given =
+                super::copy::make_directory(active.path(), &path, (owner.uid, owner.gid), account, dialect)
+                    .map_err(|e| BuildError::user(e.to_string()).with_hint(e.hint()))?;
+            if !given {
+                task.note(format!("the owner of `{dir}` {NOT_GIVEN}"));
+            }
             Ok(None)
         })
     }

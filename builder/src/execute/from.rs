@@ -55,7 +55,12 @@ pub(crate) fn resolve(exec: &Execution<'_>, index: usize, total: usize) -> Resul
         }
         Base::Unknown(why) => return Err(BuildError::user(why.as_str())),
         Base::Scratch => {
-            let image = Image::scratch(&planned.platform).with_config(|config| {
+            let mut platform = planned.platform.clone();
+            if platform.os == "windows" && platform.os_version.is_none() {
+                // As Docker does: what is built here runs here.
+                platform.os_version.clone_from(&exec.request.host_version);
+            }
+            let image = Image::scratch(&platform).with_config(|config| {
                 let dialect = Dialect::of(&planned.platform);
                 // On Windows that is left to whoever runs the image.
                 if !dialect.is_windows() {
@@ -63,12 +68,13 @@ pub(crate) fn resolve(exec: &Execution<'_>, index: usize, total: usize) -> Resul
                 }
                 config.set_working_dir(Some(dialect.root()));
             });
-            if planned.platform.os == "windows" && planned.platform.os_version.is_none() {
+            if platform.os == "windows" && platform.os_version.is_none() {
                 let span = exec.dockerfile().stages[index].from.span;
-                exec.progress.warn(
-                    "an image of nothing names no version of Windows, and Windows hosts look for one: name it with \
-                     `--platform 'windows(10.0.20348.0)/amd64'` or the like",
-                    Some(span),
+                exec.progress.warn_at(
+                    &exec.dockerfile().source,
+                    span,
+                    "an image of nothing names no version of Windows, and Windows hosts look for one",
+                    Some("name it with `--platform 'windows(10.0.20348.0)/amd64'` or the like".to_owned()),
                 );
             }
             (image, None)
@@ -91,8 +97,19 @@ pub(crate) fn resolve(exec: &Execution<'_>, index: usize, total: usize) -> Resul
         return Err(BuildError::user(format!("the base image is for {own}, and the stage is for {wanted}"))
             .with_hint(format!("give the stage the platform of its base: `FROM --platform={own} …`")));
     }
+    let image = with_version(image, wanted);
     let snapshot = Committed::new(image.diff_ids()).for_os(LayerOs::of(&wanted.os));
     Ok(Start { image, snapshot, scope: StageScope::default(), origin })
+}
+
+/// A base that names no version of Windows is of the one that was asked for: Windows hosts look for one.
+fn with_version(image: Image, wanted: &Platform) -> Image {
+    let own = image.platform();
+    if own.os != "windows" || own.os_version.is_some() || wanted.os_version.is_none() {
+        return image;
+    }
+    let named = Platform { os_version: wanted.os_version.clone(), ..own };
+    image.with_config(|config| config.set_platform(&named))
 }
 
 /// The files that `COPY --from=name` means when `name` is no stage.

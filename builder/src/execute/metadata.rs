@@ -5,12 +5,14 @@ use serde_json::json;
 
 use super::stage::StageRun;
 use super::words::check_signal;
-use crate::dialect::{Dialect, account, windows};
+use crate::check;
+use crate::dialect::{AccountError, Dialect, account, windows};
 use crate::dockerfile::{ExposedPorts, Healthcheck, Onbuild, ShellOrExec, Word};
 use crate::error::BuildError;
+use crate::source::Span;
 
 /// What to do where a backslash was meant and an escape was read.
-const ESCAPE_HINT: &str =
+pub(crate) const ESCAPE_HINT: &str =
     "begin the Dockerfile with ``# escape=` ``, or write `/` or `\\\\` between the names";
 
 impl StageRun<'_, '_> {
@@ -41,13 +43,9 @@ impl StageRun<'_, '_> {
             return Err(BuildError::user(format!("`{name}` cannot be the name of a variable")));
         }
         let dialect = self.dialect();
-        if dialect.is_windows() && self.exec.dockerfile().directives.escape == '\\' {
+        if dialect.is_windows() {
             for ((_, word), (name, value)) in pairs.iter().zip(&set) {
-                if crate::check::lost_backslash(&word.value, value) {
-                    let file = &self.exec.dockerfile().source;
-                    let text = format!("`{name}` is `{value}`: a single `\\` is the escape character");
-                    self.exec.progress.warn_at(file, word.span, &text, Some(ESCAPE_HINT.to_owned()));
-                }
+                self.look_at_variable(name, value, word);
             }
         }
         let shown: Vec<_> = set.iter().map(|(n, v)| format!("{n}={v}")).collect();
@@ -57,6 +55,29 @@ impl StageRun<'_, '_> {
             }
         });
         self.note(&format!("ENV {}", shown.join(" ")))
+    }
+
+    /// Warns of what people write into variables of a Windows image and Windows does not make of it.
+    fn look_at_variable(&self, name: &str, value: &str, word: &Word) {
+        if self.exec.dockerfile().directives.escape == '\\' && check::lost_backslash(&word.value, value) {
+            let text = format!("`{name}` is `{value}`: a single `\\` is the escape character");
+            self.warn(word.span, &text, ESCAPE_HINT);
+        }
+        if let Some(reference) = check::shell_variable(&word.value) {
+            let text = format!("`{}` means nothing in ENV: only a shell expands it", reference.written);
+            self.warn(word.span, &text, &format!("write `${{{}}}`", reference.name));
+        }
+        let env = self.image.config().env();
+        let unset = self.scope.lookup(&env, Dialect::Windows, "PATH").is_none();
+        if unset && windows::same_name(name, "PATH") && check::refers_to(&word.value, "PATH") {
+            self.warn(
+                word.span,
+                &format!(
+                    "the base sets no `PATH`, so `{name}` is `{value}` without the system's own directories"
+                ),
+                &format!("write them in full: `{};…`", Dialect::Windows.default_path()),
+            );
+        }
     }
 
     pub(crate) fn label(&mut self, pairs: &[(Word, Word)]) -> Result<(), BuildError> {
@@ -75,8 +96,15 @@ impl StageRun<'_, '_> {
 
     pub(crate) fn user(&mut self, word: &Word) -> Result<(), BuildError> {
         let user = self.expand(word)?;
-        if self.dialect().is_windows() {
-            account(&user).map_err(|e| self.meaningless(&e.to_string(), &e.hint(), word.span))?;
+        if self.dialect().is_windows()
+            && let Err(error) = account(&user)
+        {
+            // The image's own accounts are in its hives: whoever runs the image knows them, and no RUN here does.
+            if !matches!(error, AccountError::Unknown(_)) {
+                return Err(self.meaningless(&error.to_string(), &error.hint(), word.span));
+            }
+            let text = format!("{error}; the image names it all the same, and no RUN can be that user");
+            self.warn(word.span, &text, &error.hint());
         }
         // `USER $APP_UID` with no such variable is in many files: like in BuildKit, the user is root then.
         self.image = self
@@ -85,11 +113,20 @@ impl StageRun<'_, '_> {
         self.note(&format!("USER {user}"))
     }
 
-    pub(crate) fn cmd(&mut self, command: &ShellOrExec) -> Result<(), BuildError> {
+    pub(crate) fn cmd(&mut self, command: &ShellOrExec, span: Span) -> Result<(), BuildError> {
         let (args, shown) = self.command_line(command);
         let escaped = self.dialect().is_windows() && matches!(command, ShellOrExec::Shell(_));
         // The mark is about the first word of all, which an ENTRYPOINT has where there is one.
         let entrypoint = self.image.config().entrypoint().is_some_and(|words| !words.is_empty());
+        if entrypoint && self.dialect().is_windows() && self.image.config().args_escaped() != escaped {
+            let text =
+                "the ENTRYPOINT and the CMD are in two forms, and Windows joins both to one command line";
+            self.warn(
+                span,
+                text,
+                "write both as JSON arrays: `ENTRYPOINT [\"app.exe\"]`, `CMD [\"--flag\"]`",
+            );
+        }
         self.image = self.image.with_config(|config| {
             config.set_cmd(Some(args));
             if !entrypoint {
@@ -165,6 +202,7 @@ impl StageRun<'_, '_> {
                 return Err(BuildError::user("VOLUME has an empty path")
                     .at(&self.exec.dockerfile().source, word.span));
             }
+            self.warn_of_escapes(&volume, word);
             volumes.push(match self.dialect() {
                 Dialect::Linux => volume,
                 Dialect::Windows => windows::volume(&volume).map_err(|e| self.bad_path(&e, word.span))?,

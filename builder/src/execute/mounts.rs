@@ -34,6 +34,11 @@ enum Origin {
 }
 
 impl JobMount {
+    /// Whether it keeps what steps write there.
+    pub(crate) fn is_cache(&self) -> bool {
+        self.mount.kind == MountKind::Cache
+    }
+
     /// What of it the step's result depends on: never a secret's value, never a cache's content.
     pub(crate) fn key_parts(&self) -> Vec<KeyPart> {
         let m = &self.mount;

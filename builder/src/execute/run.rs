@@ -47,6 +47,8 @@ struct Job {
     user: String,
     cwd: String,
     dialect: Dialect,
+    /// What of the command is for the machine's registry.
+    registry: Vec<String>,
 }
 
 impl Job {
@@ -104,8 +106,10 @@ impl StageRun<'_, '_> {
         let dialect = self.dialect();
         self.runs_here(instruction)?;
         if dialect.is_windows() {
-            self.look_through(instruction, run);
+            account(self.image.config().user().unwrap_or_default())
+                .map_err(|e| self.meaningless(&e.to_string(), &e.hint(), instruction.span))?;
         }
+        let registry = if dialect.is_windows() { self.look_through(instruction, run) } else { Vec::new() };
         let env = self.image.config().env();
         let network = match run.network.as_ref().map(|n| n.value) {
             Some(RunNetwork::None) => Network::None,
@@ -121,6 +125,7 @@ impl StageRun<'_, '_> {
             cwd: self.working_dir(instruction)?,
             env,
             dialect,
+            registry,
         };
         let spec = StepSpec {
             text: instruction.original.clone(),
@@ -222,6 +227,7 @@ impl StageRun<'_, '_> {
         if let Some((path, content)) = &job.command.script {
             spec.mounts.push(orlop_runner::Mount::file(path, content.as_bytes(), 0o755, 0, 0));
         }
+        let cache = job.mounts.iter().any(JobMount::is_cache);
         // Whatever the mounts stand on lives until the job has ended.
         let mut held = Vec::new();
         for mount in job.mounts {
@@ -234,8 +240,14 @@ impl StageRun<'_, '_> {
         let mut output = Collect { task, tail: Vec::new() };
         let report =
             self.exec.engine.runner.run(&spec, &mut output, self.exec.engine.cancel).map_err(|e| {
-                let hint = e.hint();
-                let error = match e {
+                let hint = match &e {
+                    orlop_runner::RunError::Unsupported { .. } if cache => Some(
+                        "do without the cache mount: it only saves time, and nothing of it is in the image"
+                            .to_owned(),
+                    ),
+                    e => e.hint(),
+                };
+                let error = match &e {
                     orlop_runner::RunError::Cancelled => BuildError::interrupted(),
                     orlop_runner::RunError::Spec(_)
                     | orlop_runner::RunError::LimitUnavailable { .. }
@@ -243,16 +255,24 @@ impl StageRun<'_, '_> {
                     | orlop_runner::RunError::Unsupported { .. } => BuildError::user(e.to_string()),
                     _ => BuildError::internal(e.to_string()),
                 };
-                let source = std::error::Error::source(&e).map(ToString::to_string);
-                match source {
-                    Some(source) => error.because(source).with_hint(hint),
-                    None => error.with_hint(hint),
+                let error = error.with_hint(hint);
+                match e {
+                    orlop_runner::RunError::Unconfined { missing, .. } => error.because(missing),
+                    e => match std::error::Error::source(&e).map(ToString::to_string) {
+                        Some(source) => error.because(source),
+                        None => error,
+                    },
                 }
             })?;
         drop(held);
         task.job(&report);
         for note in report.view.iter().chain(&report.notes) {
             task.note(note.as_str());
+        }
+        for command in &job.registry {
+            task.note(format!(
+                "`{command}` is for a registry, and none is the step's: the image's hives are as they were"
+            ));
         }
         for text in lesser(&report.confinement) {
             // The host is the same for every step: once is enough.
@@ -287,6 +307,11 @@ impl StageRun<'_, '_> {
                 BuildError::user(format!("process `{shown}` was ended by signal {signal}"))
             }
         };
+        if let (Exit::Code(code), true) = (report.exit, job.dialect.is_windows()) {
+            let path = self.image.config().env();
+            let path = path.iter().find(|(name, _)| same(name, "PATH")).map(|(_, value)| value.as_str());
+            error = error.with_hint(windows::not_found(&job.command.args, code, &output.tail, path));
+        }
         error.step = Some(Box::new(FailedStep { tail: output.tail, usage: report.usage }));
         Err(error)
     }

@@ -6,9 +6,11 @@ use orlop_store::Image;
 use orlop_store::snapshot::Committed;
 
 use super::Execution;
+use super::metadata::ESCAPE_HINT;
+use crate::check;
 use crate::dialect::{Dialect, ImagePath, PathError};
 use crate::dockerfile::suggest::nearest;
-use crate::dockerfile::variables::{Expander, expand, expand_words};
+use crate::dockerfile::variables::{ExpandError, Expander, expand, expand_words};
 use crate::dockerfile::{ArgDecl, Instruction, Kind, Word, parse_onbuild};
 use crate::error::BuildError;
 use crate::scope::StageScope;
@@ -34,6 +36,8 @@ pub(crate) struct StageRun<'e, 'a> {
     pub(crate) origin: Option<super::from::Origin>,
     /// A CMD stands in this very stage; else ENTRYPOINT drops the base's.
     cmd_set: bool,
+    /// A trigger of the base is being run: places in it are none of this Dockerfile's, where its FROM is.
+    pub(crate) trigger: bool,
     /// Steps begun, and steps in all, for titles.
     position: usize,
     total: usize,
@@ -54,6 +58,7 @@ pub(crate) fn build(exec: &Execution<'_>, index: usize) -> Result<StageResult, B
         scope: base.scope,
         origin: base.origin,
         cmd_set: false,
+        trigger: false,
         position: 1,
         total,
     };
@@ -63,6 +68,18 @@ pub(crate) fn build(exec: &Execution<'_>, index: usize) -> Result<StageResult, B
         run.dispatch(instruction).map_err(|e| e.at(file, instruction.span))?;
     }
     Ok(StageResult { image: run.image, snapshot: run.snapshot, scope: run.scope, origin: run.origin })
+}
+
+/// What to write instead of a word with a quote that has no end.
+fn open_quote(word: &str, escape: char) -> String {
+    if escape == '\\' && word.contains("\\\"") {
+        return "`\\\"` is a quote of the text and ends nothing: begin the Dockerfile with ``# escape=` `` where a `\\` is meant"
+            .to_owned();
+    }
+    if word.starts_with('[') {
+        return "in a JSON array each `\\` is written twice, and words are in double quotes".to_owned();
+    }
+    "close it; where a name holds blanks, quotes do not join it: write all names as JSON, `[\"a b\", \"c d\"]`".to_owned()
 }
 
 /// Whether an instruction may change files, and so is counted and shown.
@@ -82,10 +99,14 @@ impl StageRun<'_, '_> {
             let wrong = |message: String| {
                 BuildError::user(format!("ONBUILD trigger `{trigger}` of the base image: {message}"))
             };
-            let instruction = parse_onbuild(&Arc::new(SourceFile::new("ONBUILD", trigger.as_str())))
-                .map_err(|e| wrong(e.message.clone()))?;
+            let escape = self.exec.dockerfile().directives.escape;
+            let source = Arc::new(SourceFile::new("ONBUILD", trigger.as_str()));
+            let instruction = parse_onbuild(&source, escape).map_err(|e| wrong(e.message.clone()))?;
             self.total += usize::from(is_step(&instruction.kind));
-            self.dispatch(&instruction).map_err(|mut e| {
+            self.trigger = true;
+            let done = self.dispatch(&instruction);
+            self.trigger = false;
+            done.map_err(|mut e| {
                 // Its place is in the trigger, not in this Dockerfile.
                 e.place = None;
                 e.message = format!("ONBUILD trigger `{trigger}` of the base image: {}", e.message);
@@ -113,7 +134,7 @@ impl StageRun<'_, '_> {
             Kind::User(user) => self.user(user),
             Kind::Cmd(command) => {
                 self.cmd_set = true;
-                self.cmd(command)
+                self.cmd(command, instruction.span)
             }
             Kind::Entrypoint(command) => self.entrypoint(command, self.cmd_set),
             Kind::Label(pairs) => self.label(pairs),
@@ -150,14 +171,45 @@ impl StageRun<'_, '_> {
     /// A path of an instruction from WORKDIR on.
     pub(crate) fn path(&self, text: &str, word: &Word) -> Result<ImagePath, BuildError> {
         let config = self.image.config();
-        self.dialect()
+        let path = self
+            .dialect()
             .path(config.working_dir().unwrap_or_default(), text)
-            .map_err(|e| self.bad_path(&e, word.span))
+            .map_err(|e| self.bad_path(&e, word.span))?;
+        self.warn_of_escapes(text, word);
+        Ok(path)
     }
 
     /// A path that the image cannot have, at the place that names it.
     pub(crate) fn bad_path(&self, error: &PathError, span: Span) -> BuildError {
-        BuildError::user(error.to_string()).with_hint(error.hint()).at(&self.exec.dockerfile().source, span)
+        let escape = self.exec.dockerfile().directives.escape;
+        BuildError::user(error.to_string())
+            .with_hint(error.hint_in(escape))
+            .at(&self.exec.dockerfile().source, span)
+    }
+
+    /// Something to warn of at a place of the Dockerfile, or at FROM where the instruction came with the base.
+    pub(crate) fn warn(&self, span: Span, text: &str, hint: &str) {
+        let file = &self.exec.dockerfile().source;
+        if !self.trigger {
+            return self.exec.progress.warn_at(file, span, text, Some(hint.to_owned()));
+        }
+        let span = self.exec.dockerfile().stages[self.index].from.span;
+        let text = format!("in an ONBUILD trigger of the base image: {text}");
+        self.exec.progress.warn_at(file, span, &text, Some(hint.to_owned()));
+    }
+
+    /// Warns of a path of a Windows image whose backslashes were taken for the escape character: `sub\file`.
+    pub(crate) fn warn_of_escapes(&self, value: &str, word: &Word) {
+        let escapes = self.exec.dockerfile().directives.escape == '\\' && !word.value.starts_with('[');
+        if self.dialect().is_windows()
+            && escapes
+            && check::single_backslash(&word.value)
+            && !value.contains('\\')
+        {
+            let text =
+                format!("`{}` is read as `{value}`: a single `\\` is the escape character", word.value);
+            self.warn(word.span, &text, ESCAPE_HINT);
+        }
     }
 
     /// Something that has no meaning in an image of this system, at the word that asks for it.
@@ -190,8 +242,11 @@ impl StageRun<'_, '_> {
             .map_err(|e| BuildError::user(e.to_string()).at(&self.exec.dockerfile().source, span))
     }
 
-    fn bad_word(&self, error: impl std::fmt::Display, word: &Word) -> BuildError {
-        BuildError::user(error.to_string()).at(&self.exec.dockerfile().source, word.span)
+    fn bad_word(&self, error: ExpandError, word: &Word) -> BuildError {
+        let escape = self.exec.dockerfile().directives.escape;
+        let hint =
+            matches!(error, ExpandError::UnterminatedQuote(_)).then(|| open_quote(&word.value, escape));
+        BuildError::user(error.to_string()).with_hint(hint).at(&self.exec.dockerfile().source, word.span)
     }
 
     /// What `--from` means: a stage, else an image; and the system that its files are of.

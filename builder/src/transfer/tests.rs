@@ -6,6 +6,9 @@ fn a_layout_is_a_path_with_perhaps_a_tag_or_a_digest() {
     assert_eq!(split_layout("/a/b"), ("/a/b", None));
     assert_eq!(split_layout("dir:tag"), ("dir", Some("tag")));
     assert_eq!(split_layout("/a:b/c"), ("/a:b/c", None));
+    assert_eq!(split_layout(r"C:\images"), (r"C:\images", None));
+    assert_eq!(split_layout(r"C:\images:1"), (r"C:\images", Some("1")));
+    assert_eq!(split_layout(&format!(r"C:\images@{digest}")), (r"C:\images", Some(digest.as_str())));
     assert_eq!(split_layout(&format!("/a@{digest}")), ("/a", Some(digest.as_str())));
     assert_eq!(split_layout(&format!("/a:t@{digest}")), ("/a", Some(digest.as_str())));
 }

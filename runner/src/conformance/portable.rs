@@ -251,8 +251,13 @@ fn side_by_side(bench: &Bench) {
 fn enforced(bench: &Bench, spec: &RunSpec) -> Option<super::Outcome> {
     match bench.try_run(spec) {
         Ok(outcome) => Some(outcome),
-        Err(error @ (RunError::LimitUnavailable { .. } | RunError::Unconfined { .. })) => {
+        Err(error @ RunError::LimitUnavailable { .. }) => {
             assert!(error.hint().is_some() && error.to_string().contains("limit"), "{error}");
+            None
+        }
+        Err(error @ RunError::Unconfined { .. }) => {
+            let why = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+            assert!(error.hint().is_some() && why.contains("limit"), "{error}: {why}");
             None
         }
         Err(error) => panic!("{error}"),

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use crate::SpecError;
 
-/// How much less than the usual isolation the caller accepts.
+/// How a job is isolated: how much less than usual the caller accepts, and which identity it wants.
 ///
 /// By default nothing may be missing: a job whose confinement cannot be set, or does not read back, is refused with
 /// [`RunError::Unconfined`](crate::RunError::Unconfined), which names what is missing.
@@ -15,6 +15,29 @@ pub struct Isolation {
     /// Names of confinements that may be missing, such as `memory-limit`: those that
     /// [`Confinement::what`](crate::Confinement::what) shows.
     pub allow: BTreeSet<String>,
+    /// Whom the job's processes are, where the caller does not leave that to the runner: then it is the strongest
+    /// that the system has. One that cannot be had is refused.
+    pub identity: Option<Identity>,
+}
+
+/// What keeps a job on Windows apart from others of the same user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Identity {
+    /// An AppContainer: the strongest, and not every program runs in one.
+    AppContainer,
+    /// A token with a restricting SID of the job's own.
+    RestrictedToken,
+}
+
+impl Identity {
+    /// All of them with their names.
+    pub const ALL: &[(Identity, &str)] =
+        &[(Identity::AppContainer, "app-container"), (Identity::RestrictedToken, "restricted-token")];
+
+    /// The name, as on the command line.
+    pub fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(identity, _)| *identity == self).map_or("", |(_, name)| name)
+    }
 }
 
 impl Isolation {
@@ -27,6 +50,7 @@ impl Isolation {
 impl fmt::Display for Isolation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("job")?;
+        self.identity.iter().try_for_each(|identity| write!(f, ",identity={}", identity.name()))?;
         self.allow.iter().try_for_each(|name| write!(f, ",allow={name}"))
     }
 }
@@ -34,7 +58,7 @@ impl fmt::Display for Isolation {
 impl FromStr for Isolation {
     type Err = SpecError;
 
-    /// Reads `job[,allow=NAME[,NAME…]…]`.
+    /// Reads `job` with `,identity=NAME` and any number of `,allow=NAME[,NAME…]` behind it.
     fn from_str(text: &str) -> Result<Self, SpecError> {
         let error = || SpecError::Isolation(text.to_owned());
         let mut words = text.split(',');
@@ -42,20 +66,32 @@ impl FromStr for Isolation {
             return Err(error());
         }
         let mut allow = BTreeSet::new();
+        let mut identity = None;
+        let mut names = false;
         for word in words {
+            if let Some(name) = word.strip_prefix("identity=") {
+                let known = Identity::ALL.iter().find(|(_, known)| *known == name);
+                let known = known.map(|(identity, _)| *identity);
+                if known.is_none() || identity.is_some() {
+                    return Err(error());
+                }
+                (identity, names) = (known, false);
+                continue;
+            }
             let name = match word.strip_prefix("allow=") {
                 Some(name) => name,
                 // A further name after `allow=NAME`.
-                None if !allow.is_empty() => word,
+                None if names => word,
                 None => return Err(error()),
             };
+            names = true;
             let good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
             if name.is_empty() || !name.bytes().all(good) {
                 return Err(error());
             }
             allow.insert(name.to_owned());
         }
-        Ok(Self { allow })
+        Ok(Self { allow, identity })
     }
 }
 
@@ -65,7 +101,8 @@ pub struct WindowsOptions {
     /// Whom the command runs as.
     pub account: Account,
     /// Whether the root is to be shown on a drive letter of the step's own, where the session can have one that
-    /// nobody else sees.
+    /// nobody else sees. A matter of the view and not of confinement: without one the job runs all the same, and
+    /// [`RunReport::view`](crate::RunReport::view) says why.
     pub drive_letter: bool,
     /// Process mitigation policies to start with; one that the system does not have is missing confinement.
     pub mitigations: Vec<Mitigation>,
@@ -141,6 +178,12 @@ mod tests {
         let both = Ok("job,allow=low-integrity,allow=memory-limit".to_owned());
         assert_eq!(parse("job,allow=memory-limit,low-integrity"), both);
         assert_eq!(parse("job,allow=memory-limit,allow=low-integrity"), both);
+        for (_, name) in Identity::ALL {
+            assert_eq!(parse(&format!("job,identity={name}")), Ok(format!("job,identity={name}")));
+            let all = Ok(format!("job,identity={name},allow=a,allow=b"));
+            assert_eq!(parse(&format!("job,allow=b,a,identity={name}")), all);
+            assert_eq!(parse(&format!("job,identity={name},allow=b,a")), all);
+        }
         for bad in [
             "",
             "hyperv",
@@ -150,6 +193,13 @@ mod tests {
             "job,allow=A",
             "job,allow=a,",
             "job,allow=a b",
+            "identity=app-container",
+            "job,identity=",
+            "job,identity=user",
+            "job,identity=App-Container",
+            "job,identity=app-container,identity=restricted-token",
+            "job,identity=app-container,memory-limit",
+            "job,allow=a,identity=app-container,b",
         ] {
             assert_eq!(parse(bad), Err(SpecError::Isolation(bad.into())), "{bad}");
         }

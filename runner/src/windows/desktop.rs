@@ -100,7 +100,9 @@ pub(crate) fn create(name: &str, wanted: &SecurityDescriptor) -> Result<Station,
     for object in [made.station, made.desktop].into_iter().filter(|object| !object.is_null()) {
         object::set_security(object, &[Part::Access], wanted)?;
         let got = object::security(object)?;
-        if weaker.is_none() || got.access != wanted.access {
+        // What reads back names its own rights in place of the general ones: whom it admits is what counts.
+        let all = wanted.access.as_ref().map(|list| list.admitted()).unwrap_or_default();
+        if weaker.is_none() || !got.admits_only(&all) {
             weaker = Some(got);
         }
     }

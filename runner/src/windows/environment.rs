@@ -24,8 +24,11 @@ pub(super) struct Places<'a> {
     pub(super) processors: u32,
 }
 
+/// The letter that the root is on, where it is on one.
+pub(super) const DRIVE: &str = "ORLOP_DRIVE";
+
 /// Names that the image cannot choose, because they say where things are on this host.
-const FIXED: &[&str] = &["ORLOP_ROOT", "SystemRoot", "windir", "SystemDrive", "OS"];
+const FIXED: &[&str] = &["ORLOP_ROOT", DRIVE, "SystemRoot", "windir", "SystemDrive", "OS"];
 /// Names that the image can choose as long as they lead into the root: anywhere else the job cannot write.
 const INSIDE: &[&str] = &["TEMP", "TMP"];
 
@@ -45,6 +48,14 @@ pub(super) fn merge(places: &Places<'_>, image: &[(OsString, OsString)]) -> Vec<
     }
     merged.sort_by(|(one, _), (other, _)| order(one, other));
     merged
+}
+
+/// The same with the letter that the root is on.
+pub(super) fn with_letter(all: &[(OsString, OsString)], letter: char) -> Vec<(OsString, OsString)> {
+    let mut all = all.to_vec();
+    all.push((DRIVE.into(), format!("{letter}:").into()));
+    all.sort_by(|(one, _), (other, _)| order(one, other));
+    all
 }
 
 fn base(places: &Places<'_>) -> Vec<(OsString, OsString)> {
@@ -175,6 +186,16 @@ mod tests {
         assert_eq!(value(&merged, "SystemRoot"), Some(OsStr::new(r"C:\Windows")));
         assert_eq!(value(&merged, "ORLOP_ROOT"), Some(OsStr::new(r"D:\work\root")));
         assert_eq!(value(&merged, "comspec"), Some(OsStr::new(r"D:\c.exe")));
+    }
+
+    #[test]
+    fn the_letter_is_not_the_images_to_say_either() {
+        let merged = merge(&places(), &image(&[("orlop_drive", "Q:"), ("ORLOP_DRIV", "1"), ("OS2", "1")]));
+        assert_eq!(value(&merged, "ORLOP_DRIVE"), None);
+        let lettered = with_letter(&merged, 'Z');
+        assert_eq!(value(&lettered, "orlop_drive"), Some(OsStr::new("Z:")));
+        let at = |name: &str| lettered.iter().position(|(known, _)| same(known, OsStr::new(name)));
+        assert!(at("ORLOP_DRIV") < at("ORLOP_DRIVE") && at("ORLOP_DRIVE") < at("ORLOP_ROOT"));
     }
 
     #[test]

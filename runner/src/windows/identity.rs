@@ -7,6 +7,8 @@
 //! | network `none` | no capability for it | Windows Filtering Platform, for administrators |
 //! | named objects | a directory of its own | the session's |
 //!
+//! The caller may name one of them (`--isolation=job,identity=…`): not every program runs in an AppContainer.
+//!
 //! Both start from the caller's token with every privilege but `SeChangeNotifyPrivilege` deleted by name and every
 //! group that gives power made deny-only. The two accounts of Windows images are the caller's own identity in both
 //! cases: `ContainerAdministrator` may write everywhere in its root, `ContainerUser` only in its profile and in
@@ -24,19 +26,25 @@
 
 mod boundary;
 pub(super) mod calls;
+mod choice;
 pub(super) mod container;
 #[cfg(test)]
 mod effect;
 mod files;
+pub(super) mod letter;
+mod null_device;
 pub(super) mod object;
 pub(super) mod plan;
 #[cfg(test)]
 mod recorded;
+pub(super) mod session;
 mod system;
 #[cfg(test)]
 mod tests;
 mod threads;
 mod token;
+#[cfg(test)]
+mod tokens_only;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -45,11 +53,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub(crate) use calls::{Calls, Failure, Kept, Station, System, TokenFacts, TokenPlan};
+pub(crate) use letter::Letter;
 pub(crate) use system::Windows;
 
 use super::keeper;
 use super::security::{GENERIC_ALL, SecurityDescriptor, Sid};
-use crate::{Account, Confinement, Isolation, Mitigation, Network, RunError};
+use crate::{Account, Confinement, Isolation, Missing, Mitigation, Network, RunError};
 
 /// What AppContainer profiles and window stations of orlop are called.
 pub(crate) const PREFIX: &str = "orlop.";
@@ -61,8 +70,10 @@ const STEP: u32 = 0x4f52_4c50;
 pub(crate) struct Asked<'a> {
     /// The job's root directory.
     pub(crate) root: &'a Path,
-    /// Its private directory for temporary files, and others that only it may write to.
+    /// Its private directory for temporary files.
     pub(crate) private: Vec<PathBuf>,
+    /// Directories of others that it may write to as well, theirs before, meanwhile and afterwards.
+    pub(crate) shared: Vec<PathBuf>,
     /// What it can reach.
     pub(crate) network: Network,
     /// Whom it runs as.
@@ -71,6 +82,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) mitigations: &'a [Mitigation],
     /// What may be missing.
     pub(crate) isolation: &'a Isolation,
+    /// Whether the root is to be on a drive letter of the step's own, where it can be.
+    pub(crate) letter: bool,
 }
 
 /// An AppContainer, as `PROC_THREAD_ATTRIBUTE_SECURITY_CAPABILITIES` wants it.
@@ -106,8 +119,12 @@ pub(crate) struct Prepared {
     pub(crate) mitigation: u64,
     /// The SID that only this step has: the container's or the restricting one.
     pub(crate) sid: Sid,
+    /// The root on a letter of the step's own, or why not; `None` where nobody asked.
+    pub(crate) letter: Option<Result<Letter, String>>,
     /// One line for each protection, before any process exists. [`Prepared::confirm`] replaces some.
     pub(crate) lines: Vec<Confinement>,
+    /// What is no protection and does not work as usual.
+    pub(crate) notes: Vec<String>,
     plan: TokenPlan,
     mitigations: Vec<Mitigation>,
     isolation: Isolation,
@@ -140,19 +157,56 @@ impl Prepared {
     /// [`RunError::Unconfined`] with everything that cannot be had and is not allowed to be missing;
     /// [`RunError::Setup`] where the root is another job's, or the caller cannot read its own token.
     pub(crate) fn new(asked: &Asked<'_>, calls: Arc<dyn Calls>) -> Result<Self, RunError> {
+        if !asked.letter {
+            return Self::make(asked, calls, None);
+        }
+        let why = match letter::session(calls.as_ref()) {
+            Ok(session) => match Self::make(asked, Arc::clone(&calls), Some(session)) {
+                Ok(mut prepared) => match prepared.letter.take() {
+                    Some(Err(why)) => why,
+                    letter => {
+                        prepared.letter = letter;
+                        return Ok(prepared);
+                    }
+                },
+                Err(error) => format!("not in a logon session of its own: {error}"),
+            },
+            Err(why) => why,
+        };
+        // As if nobody had asked: the identity is then the caller's own session's.
+        let mut prepared = Self::make(asked, calls, None)?;
+        prepared.letter = Some(Err(why));
+        Ok(prepared)
+    }
+
+    /// The same, in the logon session that is given or in the caller's own.
+    fn make(
+        asked: &Asked<'_>,
+        calls: Arc<dyn Calls>,
+        session: Option<letter::Session>,
+    ) -> Result<Self, RunError> {
         let system = calls.system();
         let own = calls.own_token().map_err(|failure| setup("read the builder's own token", failure))?;
         let (name, step) = names(asked.root, calls.as_ref())?;
         let mut kept = vec![take(&name, asked.root, calls.as_ref())?];
         let mut lines = Vec::new();
 
-        let container = container(&name, asked.network, &system, calls.as_ref(), &mut lines);
+        let shared = shared(&asked.shared, calls.as_ref())?;
+        let mut container = choice::container(&name, asked, &system, calls.as_ref(), &mut lines)?;
+        if let Some(container) = &mut container {
+            container.capabilities.extend(shared.iter().map(|(_, sid)| sid.clone()));
+        }
         let step = container.as_ref().map_or(step, |container| container.sid.clone());
         let restricting = container.is_none().then_some(&step);
         // The first access check is the user's, the second one the step's.
         let default_admits = vec![Sid::system(), own.user.clone(), step.clone()];
-        let plan = plan::token(&own, restricting, default_admits);
-        let (token, got) = match calls.restrict(&plan) {
+        let base = session.as_ref().map_or(&own, |session| &session.facts);
+        let mut plan = plan::token(base, restricting, default_admits);
+        if container.is_none() {
+            plan.restricting.extend(shared.iter().map(|(_, sid)| sid.clone()));
+        }
+        let base = session.as_ref().map(|session| session.token.as_handle());
+        let (token, got) = match calls.restrict(base, &plan) {
             Ok((token, got)) => (Some(token), got),
             Err(failure) => {
                 let (asked, got) = ("a token with less in it", "the builder's own token");
@@ -177,19 +231,37 @@ impl Prepared {
             mitigation: super::mitigation::value(asked.mitigations),
             sid: step,
             lines,
+            notes: Vec::new(),
             plan,
             mitigations: asked.mitigations.to_vec(),
             isolation: asked.isolation.clone(),
             calls,
             kept: Vec::new(),
             container,
+            letter: None,
         };
-        prepared.files(asked, &own, &system);
+        prepared.files(asked, &shared, &own, &system);
+        // Only now may the step open its root.
+        if let Some(session) = session {
+            let letter = match &prepared.token {
+                Some(token) => {
+                    letter::define(session.token, token.as_handle(), asked.root, prepared.calls.as_ref())
+                }
+                None => Err("the step has the builder's own token".into()),
+            };
+            let failed = letter.is_err();
+            prepared.letter = Some(letter);
+            if failed {
+                prepared.kept = kept;
+                return Ok(prepared);
+            }
+        }
         prepared.network(asked.network, &own, second_check, &system, &mut kept);
         prepared.station(&name, &own, second_check, &admitted, &mut kept);
         prepared.processes(&own, &got, second_check, &admitted);
         prepared.objects();
         prepared.machine(&got, second_check, &system);
+        prepared.null_device(&mut kept);
         prepared.kept = kept;
         let lines = prepared.lines.clone();
         prepared.refuse(&lines)?;
@@ -218,7 +290,7 @@ impl Prepared {
         let mut lines = self.lines.clone();
         let mut again = plan::lines(&self.plan, &facts.token, &system);
         if let Some(container) = &self.container {
-            again.push(confirm_container(container, &facts.token));
+            again.push(choice::confirm(container, &facts.token));
         }
         let full = self.lines.iter().any(|line| line.what == "process-access" && line.is_full());
         if full
@@ -236,6 +308,21 @@ impl Prepared {
         }
         self.refuse(&lines)?;
         Ok(lines)
+    }
+
+    /// The letter that the root has for the step.
+    pub(crate) fn letter(&self) -> Option<&Letter> {
+        self.letter.as_ref()?.as_ref().ok()
+    }
+
+    /// Whether the first process, which has not run yet, finds the root on its letter, where it has one.
+    ///
+    /// # Errors
+    /// Why not: then it is to be ended, and another made without a letter.
+    pub(crate) fn confirm_letter(&self, process: BorrowedHandle<'_>) -> Result<(), String> {
+        let Some(letter) = self.letter() else { return Ok(()) };
+        let token = self.calls.token_of(process).map_err(|failure| failure.to_string())?;
+        letter.leads_to_root(token.as_handle(), self.calls.as_ref())
     }
 
     /// Gives a process of the job that another of its processes started the access list of the first, for systems
@@ -280,12 +367,13 @@ impl Prepared {
         if missing.is_empty() {
             return Ok(());
         }
-        Err(RunError::Unconfined { missing, isolation: self.isolation.clone() })
+        Err(RunError::Unconfined { missing: Missing(missing), isolation: self.isolation.clone() })
     }
 }
 
 impl Drop for Prepared {
     fn drop(&mut self) {
+        self.letter = None;
         // What is kept is closed first: a profile in use is not deleted. A failure leaves a profile that the next
         // command sweeps.
         self.kept.truncate(1);
@@ -323,6 +411,21 @@ fn names(root: &Path, calls: &dyn Calls) -> Result<(String, Sid), RunError> {
     Ok((format!("{PREFIX}{volume:x}.{id:x}"), Sid::new(9, [&[STEP, volume][..], &parts].concat())))
 }
 
+/// The SIDs of directories that are shared: each its own, the same for every step that is given it. So its files need
+/// one entry, once, however many steps there were and are at a time. An AppContainer has it as a capability, a
+/// restricted token among its restricting SIDs.
+fn shared<'a>(paths: &'a [PathBuf], calls: &dyn Calls) -> Result<Vec<(&'a Path, Sid)>, RunError> {
+    let one = |path: &'a PathBuf| {
+        let id = calls.directory_id(path);
+        let (volume, id) = id.map_err(|failure| {
+            setup(&format!("find out which directory `{}` is", path.display()), failure)
+        })?;
+        let parts = [id as u32, (id >> 32) as u32, (id >> 64) as u32, (id >> 96) as u32];
+        Ok((path.as_path(), Sid::new(15, [&[3, STEP, volume][..], &parts].concat())))
+    };
+    paths.iter().map(one).collect()
+}
+
 fn take(name: &str, root: &Path, calls: &dyn Calls) -> Result<Kept, RunError> {
     match calls.take_name(name) {
         Ok(Some(lock)) => Ok(lock),
@@ -332,55 +435,6 @@ fn take(name: &str, root: &Path, calls: &dyn Calls) -> Result<Kept, RunError> {
             hint: Some("wait until the other `orlop` that runs a step there has ended".into()),
         }),
         Err(failure) => Err(setup(&format!("take `{}` for one job", root.display()), failure)),
-    }
-}
-
-/// The AppContainer, where the system has them.
-fn container(
-    name: &str,
-    network: Network,
-    system: &System,
-    calls: &dyn Calls,
-    lines: &mut Vec<Confinement>,
-) -> Option<Container> {
-    let asked = "an AppContainer, or a restricted token where the system has none";
-    let made = match &system.wine {
-        // It lacks them; a version that exports the calls would still not start anything in one.
-        Some(version) => Err(format!("Wine {version} has no AppContainers")),
-        None => calls.create_container(name).map_err(|failure| failure.to_string()),
-    };
-    match made {
-        Ok(sid) => {
-            // internetClient and privateNetworkClientServer.
-            let capabilities = match network {
-                Network::Host => vec![Sid::capability(1), Sid::capability(3)],
-                Network::None => Vec::new(),
-            };
-            lines.push(Confinement {
-                got: format!("AppContainer {sid}"),
-                ..Confinement::full("identity", asked)
-            });
-            Some(Container { name: name.to_owned(), sid, capabilities })
-        }
-        Err(why) => {
-            lines.push(Confinement {
-                got: format!("a restricted token ({why})"),
-                ..Confinement::full("identity", asked)
-            });
-            None
-        }
-    }
-}
-
-fn confirm_container(container: &Container, got: &TokenFacts) -> Confinement {
-    let asked = format!("the AppContainer {}", container.sid);
-    match &got.container {
-        Some(sid) if *sid == container.sid => Confinement::full("app-container", asked),
-        Some(other) => {
-            let got = format!("the AppContainer {other}");
-            Confinement::lesser("app-container", asked, got, "the system put the step into another one")
-        }
-        None => Confinement::lesser("app-container", asked, "none", "the system ignored the attribute"),
     }
 }
 
@@ -401,6 +455,16 @@ fn admitted(own: &TokenFacts, got: &TokenFacts, step: &Sid, second_check: bool) 
     Admitted { own: list, apart: second_check || ours_alone, owner: ours_alone.then_some(administrators) }
 }
 
+/// Whether a SID can be that of a step: an AppContainer's, or one of orlop's own making.
+fn is_step(sid: &Sid) -> bool {
+    match (sid.authority(), sid.parts()) {
+        // `S-1-15-2-1` and `-2` are all packages.
+        (15, [2, rest @ ..]) => rest.len() > 1,
+        (9, [STEP, ..]) => true,
+        _ => false,
+    }
+}
+
 /// Whether what reads back admits whom it was meant to, all of them and nobody else, with the same integrity.
 fn same_access(wanted: &SecurityDescriptor, got: &SecurityDescriptor) -> bool {
     let (Some(list), Some(read)) = (&wanted.access, &got.access) else { return false };
@@ -409,7 +473,8 @@ fn same_access(wanted: &SecurityDescriptor, got: &SecurityDescriptor) -> bool {
         entry.sid.as_ref().is_none_or(|sid| match generic {
             // The system maps it to what the object's type has.
             true => read.admitted().contains(sid),
-            false => read.allows(sid, entry.mask),
+            // No more either: a step of another account may have had this directory before.
+            false => read.allowed(sid) == list.allowed(sid),
         })
     });
     let label = wanted.label.as_ref().and_then(|label| label.sid.as_ref());

@@ -120,7 +120,7 @@ impl Keeper {
             let (read, write) = pipes::pipe()?;
             (read, File::from(write))
         };
-        let handles = [theirs.as_raw_handle()];
+        let handles = [theirs.as_raw_handle() as usize];
         // Until it runs: who is started and not yet let run would wait for ever for a builder that died meanwhile.
         let cradle = Job::new()?;
         cradle.set_basics(&Basics { flags: JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE, ..Basics::default() })?;

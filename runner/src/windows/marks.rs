@@ -5,27 +5,18 @@
 //! system cannot keep a step from doing so (see `HOLES.md`), these two are left: a program inside the step's own
 //! directories, and `ORLOP_ROOT`, which is inherited from whoever really started it. A program that hides both on
 //! purpose is not found so.
-#![expect(unsafe_code, reason = "reads another process's memory by the system's published layout")]
+#![expect(unsafe_code, reason = "asks what another process runs, and opens it")]
 
-use std::ffi::c_void;
 use std::os::windows::ffi::OsStrExt;
-use std::os::windows::io::{AsRawHandle, BorrowedHandle, FromRawHandle, OwnedHandle};
+use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, FromRawHandle, OwnedHandle};
 use std::path::{Path, PathBuf};
-use std::ptr::null_mut;
 
 use windows_sys::Win32::System::Threading::{
     GetProcessId, OpenProcess, PROCESS_NAME_WIN32, PROCESS_QUERY_INFORMATION, PROCESS_VM_READ,
     QueryFullProcessImageNameW,
 };
 
-use super::library::function;
-
-/// Offsets in the process environment block and the process's parameters, of 64-bit processes.
-const PARAMETERS: usize = 0x20;
-const ENVIRONMENT: usize = 0x80;
-const PAGE: usize = 4096;
-/// As much of an environment as is looked at.
-const MOST: usize = 32 * PAGE;
+use super::memory;
 
 /// Whether a process bears a step's marks. `None` where it is too young to have any.
 pub(super) fn bears(process: BorrowedHandle<'_>, places: &[PathBuf], root: &Path) -> Option<bool> {
@@ -34,7 +25,7 @@ pub(super) fn bears(process: BorrowedHandle<'_>, places: &[PathBuf], root: &Path
     }
     // Whom we may not read is no process of ours that was started under another parent.
     let Some(process) = readable(process) else { return Some(false) };
-    let environment = environment(&process)?;
+    let environment = memory::environment(process.as_handle())?;
     let mark: Vec<u16> =
         "ORLOP_ROOT=".encode_utf16().chain(root.as_os_str().encode_wide()).chain([0]).collect();
     Some(holds(&environment, &mark))
@@ -86,60 +77,9 @@ fn readable(process: BorrowedHandle<'_>) -> Option<OwnedHandle> {
     }
 }
 
-/// A process's environment as it is now; what is there may be anything.
-fn environment(process: &OwnedHandle) -> Option<Vec<u16>> {
-    let parameters = pointer(process, block(process)?.checked_add(PARAMETERS)?)?;
-    let start = pointer(process, parameters.checked_add(ENVIRONMENT)?)?;
-    let mut bytes = Vec::new();
-    while bytes.len() < MOST {
-        let at = start.checked_add(bytes.len())?;
-        let mut part = vec![0u8; PAGE - at % PAGE];
-        let got = read(process, at, &mut part);
-        bytes.extend_from_slice(&part[..got]);
-        if got < part.len() {
-            break;
-        }
-    }
-    let units: Vec<u16> = bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect();
-    (units.len() > 1).then_some(units)
-}
-
 /// Whether it has got as far as to have an environment block.
 pub(super) fn has_block(process: &OwnedHandle) -> bool {
-    block(process).is_some()
-}
-
-/// The address of its environment block.
-fn block(process: &OwnedHandle) -> Option<usize> {
-    type Query = unsafe extern "system" fn(*mut c_void, u32, *mut c_void, u32, *mut u32) -> i32;
-    // ProcessBasicInformation: the second of six words.
-    let mut words = [0usize; 6];
-    let size = size_of_val(&words) as u32;
-    // SAFETY: the function's published type; the buffer has as many bytes as is said.
-    let status = unsafe {
-        let query = function::<Query>("ntdll.dll", c"NtQueryInformationProcess")?;
-        query(process.as_raw_handle(), 0, words.as_mut_ptr().cast(), size, null_mut())
-    };
-    (status == 0 && words[1] != 0).then_some(words[1])
-}
-
-fn pointer(process: &OwnedHandle, at: usize) -> Option<usize> {
-    let mut bytes = [0u8; size_of::<usize>()];
-    let whole = read(process, at, &mut bytes) == bytes.len();
-    Some(usize::from_le_bytes(bytes)).filter(|value| whole && *value != 0)
-}
-
-/// How many bytes could be read.
-fn read(process: &OwnedHandle, at: usize, buffer: &mut [u8]) -> usize {
-    type Read = unsafe extern "system" fn(*mut c_void, *const c_void, *mut c_void, usize, *mut usize) -> i32;
-    let mut got = 0;
-    // SAFETY: the function's published type.
-    let Some(read) = (unsafe { function::<Read>("kernel32.dll", c"ReadProcessMemory") }) else { return 0 };
-    // SAFETY: an address in the other process, which the call checks; a buffer of ours and its size.
-    let done = unsafe {
-        read(process.as_raw_handle(), at as *const c_void, buffer.as_mut_ptr().cast(), buffer.len(), &mut got)
-    };
-    if done == 0 { 0 } else { got.min(buffer.len()) }
+    memory::block(process.as_handle()).is_some()
 }
 
 #[cfg(test)]

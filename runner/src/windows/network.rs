@@ -1,6 +1,9 @@
-//! Network `none` without an AppContainer: filters of the Windows Filtering Platform for one step.
+//! Network `none`: filters of the Windows Filtering Platform for one step.
 //!
-//! A step's token passes an access check only where both the user and the step's own SID are admitted. A filter's
+//! An AppContainer without a capability for the network is kept from it by the Windows Firewall's own filters, which
+//! are there while its service runs; ours block its SID besides, where an administrator can add them.
+//!
+//! Without an AppContainer they are all there is. A step's token passes an access check only where both the user and the step's own SID are admitted. A filter's
 //! condition is such a check, so that three filters on each layer tell a step from everything else of its user:
 //! what the user alone passes, which no step does, is let on its way; what passes with both is blocked.
 //! Microsoft's documentation is all that stands behind this: Wine has no filter engine.
@@ -12,11 +15,11 @@ use std::ptr::{null, null_mut};
 use windows_sys::Win32::Foundation::HANDLE;
 use windows_sys::Win32::NetworkManagement::WindowsFilteringPlatform::{
     FWP_ACTION_BLOCK, FWP_ACTION_PERMIT, FWP_ACTION_TYPE, FWP_ACTRL_MATCH_FILTER, FWP_BYTE_BLOB,
-    FWP_CONDITION_VALUE0, FWP_CONDITION_VALUE0_0, FWP_MATCH_EQUAL, FWP_SECURITY_DESCRIPTOR_TYPE, FWP_UINT8,
-    FWP_VALUE0, FWP_VALUE0_0, FWPM_ACTION0, FWPM_CONDITION_ALE_USER_ID, FWPM_DISPLAY_DATA0,
-    FWPM_FILTER_CONDITION0, FWPM_FILTER0, FWPM_LAYER_ALE_AUTH_CONNECT_V4, FWPM_LAYER_ALE_AUTH_CONNECT_V6,
-    FWPM_LAYER_ALE_AUTH_RECV_ACCEPT_V4, FWPM_LAYER_ALE_AUTH_RECV_ACCEPT_V6, FWPM_SESSION_FLAG_DYNAMIC,
-    FWPM_SESSION0, FWPM_SUBLAYER0,
+    FWP_CONDITION_VALUE0, FWP_CONDITION_VALUE0_0, FWP_MATCH_EQUAL, FWP_SECURITY_DESCRIPTOR_TYPE, FWP_SID,
+    FWP_UINT8, FWP_VALUE0, FWP_VALUE0_0, FWPM_ACTION0, FWPM_CONDITION_ALE_PACKAGE_ID,
+    FWPM_CONDITION_ALE_USER_ID, FWPM_DISPLAY_DATA0, FWPM_FILTER_CONDITION0, FWPM_FILTER0,
+    FWPM_LAYER_ALE_AUTH_CONNECT_V4, FWPM_LAYER_ALE_AUTH_CONNECT_V6, FWPM_LAYER_ALE_AUTH_RECV_ACCEPT_V4,
+    FWPM_LAYER_ALE_AUTH_RECV_ACCEPT_V6, FWPM_SESSION_FLAG_DYNAMIC, FWPM_SESSION0, FWPM_SUBLAYER0,
 };
 use windows_sys::core::GUID;
 
@@ -45,7 +48,16 @@ type AddFilter = unsafe extern "system" fn(HANDLE, *const FWPM_FILTER0, *const c
 struct Filter {
     action: FWP_ACTION_TYPE,
     weight: u8,
-    matches: SecurityDescriptor,
+    matches: Matches,
+}
+
+/// Whom a filter is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Matches {
+    /// Who passes an access check.
+    Users(SecurityDescriptor),
+    /// What is in an AppContainer.
+    Container(Sid),
 }
 
 /// The filters of a step, for each layer.
@@ -60,8 +72,8 @@ fn filters(user: &Sid, step: &Sid) -> [Filter; 2] {
         label: None,
     };
     [
-        Filter { action: FWP_ACTION_PERMIT, weight: 15, matches: admits(&[user]) },
-        Filter { action: FWP_ACTION_BLOCK, weight: 1, matches: admits(&[user, step]) },
+        Filter { action: FWP_ACTION_PERMIT, weight: 15, matches: Matches::Users(admits(&[user])) },
+        Filter { action: FWP_ACTION_BLOCK, weight: 1, matches: Matches::Users(admits(&[user, step])) },
     ]
 }
 
@@ -112,6 +124,16 @@ pub(crate) fn available() -> Result<(), Failure> {
 
 /// Cuts off the network for what runs as `user` restricted to `step`, as long as the result is kept.
 pub(crate) fn block(user: &Sid, step: &Sid) -> Result<Kept, Failure> {
+    add_all(step, &filters(user, step))
+}
+
+/// Cuts off the network for what is in an AppContainer, as long as the result is kept.
+pub(crate) fn block_container(container: &Sid) -> Result<Kept, Failure> {
+    let matches = Matches::Container(container.clone());
+    add_all(container, &[Filter { action: FWP_ACTION_BLOCK, weight: 15, matches }])
+}
+
+fn add_all(step: &Sid, filters: &[Filter]) -> Result<Kept, Failure> {
     let session = open()?;
     let mut name = wide("orlop: a step without network");
     let shown = FWPM_DISPLAY_DATA0 { name: name.as_mut_ptr(), description: null_mut() };
@@ -127,9 +149,9 @@ pub(crate) fn block(user: &Sid, step: &Sid) -> Result<Kept, Failure> {
             code => return Err(Failure { call: "FwpmSubLayerAdd0", code }),
         }
     }
-    for filter in filters(user, step) {
+    for filter in filters {
         for layer in LAYERS {
-            add(&session, key, shown, layer, &filter)?;
+            add(&session, key, shown, layer, filter)?;
         }
     }
     Ok(Box::new(session))
@@ -143,15 +165,29 @@ fn add(
     filter: &Filter,
 ) -> Result<(), Failure> {
     const ADD: &str = "FwpmFilterAdd0";
-    let mut words = filter.matches.to_words();
+    let (mut words, field, kind) = match &filter.matches {
+        Matches::Users(descriptor) => {
+            (descriptor.to_words(), FWPM_CONDITION_ALE_USER_ID, FWP_SECURITY_DESCRIPTOR_TYPE)
+        }
+        // Every SID is whole words.
+        Matches::Container(sid) => {
+            let words = sid
+                .to_bytes()
+                .chunks_exact(4)
+                .map(|word| u32::from_le_bytes([word[0], word[1], word[2], word[3]]))
+                .collect::<Vec<_>>();
+            (words, FWPM_CONDITION_ALE_PACKAGE_ID, FWP_SID)
+        }
+    };
     let mut blob = FWP_BYTE_BLOB { size: size_of_val(&words[..]) as u32, data: words.as_mut_ptr().cast() };
+    let value = match filter.matches {
+        Matches::Users(_) => FWP_CONDITION_VALUE0_0 { sd: &mut blob },
+        Matches::Container(_) => FWP_CONDITION_VALUE0_0 { sid: words.as_mut_ptr().cast() },
+    };
     let mut condition = FWPM_FILTER_CONDITION0 {
-        fieldKey: FWPM_CONDITION_ALE_USER_ID,
+        fieldKey: field,
         matchType: FWP_MATCH_EQUAL,
-        conditionValue: FWP_CONDITION_VALUE0 {
-            r#type: FWP_SECURITY_DESCRIPTOR_TYPE,
-            Anonymous: FWP_CONDITION_VALUE0_0 { sd: &mut blob },
-        },
+        conditionValue: FWP_CONDITION_VALUE0 { r#type: kind, Anonymous: value },
     };
     let filter = FWPM_FILTER0 {
         displayData: shown,
@@ -173,6 +209,47 @@ fn add(
     }
 }
 
+/// Whether the Windows Firewall's service runs. Without it nothing keeps an AppContainer from the network.
+pub(crate) fn firewall_runs() -> Result<bool, Failure> {
+    type OpenManager = unsafe extern "system" fn(*const u16, *const u16, u32) -> HANDLE;
+    type OpenService = unsafe extern "system" fn(HANDLE, *const u16, u32) -> HANDLE;
+    type Query = unsafe extern "system" fn(HANDLE, *mut u32) -> i32;
+    type CloseService = unsafe extern "system" fn(HANDLE) -> i32;
+    // SERVICE_QUERY_STATUS, and the state of a service that runs.
+    const QUERY: u32 = 0x4;
+    const RUNNING: u32 = 4;
+    let name = wide("MpsSvc");
+    // SAFETY: the functions' published types; the name ends with a zero; `SERVICE_STATUS` is seven numbers, of which
+    // the second is the state; both handles are ours and closed once.
+    unsafe {
+        let get = |missing| move || Failure::missing(missing);
+        let open =
+            function::<OpenManager>("advapi32.dll", c"OpenSCManagerW").ok_or_else(get("OpenSCManagerW"))?;
+        let service =
+            function::<OpenService>("advapi32.dll", c"OpenServiceW").ok_or_else(get("OpenServiceW"))?;
+        let query =
+            function::<Query>("advapi32.dll", c"QueryServiceStatus").ok_or_else(get("QueryServiceStatus"))?;
+        let close = function::<CloseService>("advapi32.dll", c"CloseServiceHandle")
+            .ok_or_else(get("CloseServiceHandle"))?;
+        // SC_MANAGER_CONNECT.
+        let manager = open(null(), null(), 0x1);
+        if manager.is_null() {
+            return Err(Failure::last("OpenSCManagerW"));
+        }
+        let firewall = service(manager, name.as_ptr(), QUERY);
+        let failure = Failure::last("OpenServiceW");
+        close(manager);
+        if firewall.is_null() {
+            return Err(failure);
+        }
+        let mut status = [0u32; 7];
+        let done = query(firewall, status.as_mut_ptr());
+        let failure = Failure::last("QueryServiceStatus");
+        close(firewall);
+        if done == 0 { Err(failure) } else { Ok(status[1] == RUNNING) }
+    }
+}
+
 /// A sublayer of the step's own, so that its filters meet no other's.
 fn sublayer_key(step: &Sid) -> GUID {
     let parts = step.parts().iter().fold(0u128, |key, part| key.rotate_left(32) ^ u128::from(*part));
@@ -188,9 +265,19 @@ mod tests {
         let (user, step) = (Sid::new(5, [21, 1, 2, 3, 1000]), Sid::new(9, [1, 2]));
         let [permit, block] = filters(&user, &step);
         assert!(permit.weight > block.weight, "what is the user's alone is asked first");
-        let admitted = |filter: &Filter| filter.matches.access.clone().unwrap_or_default().admitted();
+        let admitted = |filter: &Filter| match &filter.matches {
+            Matches::Users(descriptor) => descriptor.access.clone().unwrap_or_default().admitted(),
+            Matches::Container(sid) => panic!("a filter for {sid}"),
+        };
         assert_eq!((permit.action, admitted(&permit)), (FWP_ACTION_PERMIT, vec![user.clone()]));
         assert_eq!((block.action, admitted(&block)), (FWP_ACTION_BLOCK, vec![user, step]));
+    }
+
+    #[test]
+    fn the_firewall_is_asked_for() {
+        let wine = crate::windows::library::wine_version().is_some();
+        // Wine has no such service; Windows always has it, running or not, and tells everybody.
+        assert_eq!(firewall_runs().is_err(), wine, "{:?}", firewall_runs());
     }
 
     #[test]

@@ -66,7 +66,7 @@ fn identity(calls: &dyn Calls, system: &System) -> Vec<Confinement> {
     };
     let mut lines = Vec::new();
     let administrator = own.has_group(&Sid::administrators());
-    let asked = "an administrator, for window stations and network filters";
+    let asked = "an administrator, for window stations, network filters and `NUL` in an AppContainer";
     lines.push(match administrator {
         true => Confinement { got: "yes".into(), ..Confinement::full("administrator", asked) },
         false => {
@@ -93,7 +93,7 @@ fn identity(calls: &dyn Calls, system: &System) -> Vec<Confinement> {
     });
     let step = Sid::new(9, [1]);
     let plan = plan::token(&own, (!contained).then_some(&step), Vec::new());
-    match calls.restrict(&plan) {
+    match calls.restrict(None, &plan) {
         Ok((_, got)) => lines.extend(plan::lines(&plan, &got, system)),
         Err(failure) => {
             let asked = "a token with less in it";

@@ -22,7 +22,7 @@ use windows_sys::Win32::System::Threading::{
     STARTUPINFOEXW, TerminateProcess, UpdateProcThreadAttribute, WaitForSingleObject,
 };
 
-use super::identity::{Failure, Prepared, object};
+use super::identity::{Failure, Prepared, object, session};
 use super::job::Job;
 
 /// What the first process is, ready for the system.
@@ -89,8 +89,10 @@ pub(super) fn start(
     job: &Job,
     prepared: &Prepared,
 ) -> Result<(Process, Way), Failure> {
-    let mut handles: Vec<HANDLE> = start.stdio.map(AsRawHandle::as_raw_handle).to_vec();
-    handles.extend(prepared.inherited());
+    let stdio = start.stdio.map(AsRawHandle::as_raw_handle);
+    // As numbers, which another thread may be given.
+    let handles: Vec<usize> =
+        stdio.into_iter().chain(prepared.inherited()).map(|handle| handle as usize).collect();
     let job_handle = job.as_handle().as_raw_handle();
     let mitigation = prepared.mitigation;
     let container = prepared.container.as_ref().map(|container| {
@@ -110,7 +112,7 @@ pub(super) fn start(
             .collect();
         SECURITY_CAPABILITIES {
             AppContainerSid: sid.as_ptr().cast_mut().cast(),
-            Capabilities: granted.as_mut_ptr(),
+            Capabilities: if granted.is_empty() { null_mut() } else { granted.as_mut_ptr() },
             CapabilityCount: granted.len() as u32,
             Reserved: 0,
         }
@@ -127,7 +129,15 @@ pub(super) fn start(
         }
         Way::of(&attributes.add(PROC_THREAD_ATTRIBUTE_JOB_LIST, &job_handle))
     };
-    let process = create(start, &attributes, prepared, &handles)?;
+    let process = match prepared.letter() {
+        None => create(start, &attributes, prepared, &handles),
+        // The working directory is looked at before there is a process, and on a letter only who is in its logon
+        // session finds it.
+        Some(letter) => {
+            session::impersonating(letter.session(), || create(start, &attributes, prepared, &handles))
+                .flatten()
+        }
+    }?;
     drop(attributes);
     let placed = match way {
         Way::Attribute => Ok(()),
@@ -147,7 +157,7 @@ fn create(
     start: &mut Start<'_>,
     attributes: &Attributes,
     prepared: &Prepared,
-    handles: &[HANDLE],
+    handles: &[usize],
 ) -> Result<Process, Failure> {
     let mut info = STARTUPINFOEXW::default();
     info.StartupInfo.cb = size_of::<STARTUPINFOEXW>() as u32;
@@ -234,14 +244,16 @@ fn words(bytes: &[u8]) -> Vec<u32> {
 
 /// Handles that are inherited while this lives.
 #[derive(Debug)]
-pub(super) struct Inheritable<'a>(&'a [HANDLE]);
+pub(super) struct Inheritable<'a>(&'a [usize]);
 
 impl<'a> Inheritable<'a> {
-    pub(super) fn new(handles: &'a [HANDLE]) -> Result<Self, Failure> {
+    pub(super) fn new(handles: &'a [usize]) -> Result<Self, Failure> {
         let inheritable = Self(handles);
         for handle in handles {
             // SAFETY: an open handle.
-            if unsafe { SetHandleInformation(*handle, HANDLE_FLAG_INHERIT, HANDLE_FLAG_INHERIT) } == 0 {
+            if unsafe { SetHandleInformation(*handle as HANDLE, HANDLE_FLAG_INHERIT, HANDLE_FLAG_INHERIT) }
+                == 0
+            {
                 return Err(Failure::last("SetHandleInformation"));
             }
         }
@@ -253,7 +265,7 @@ impl Drop for Inheritable<'_> {
     fn drop(&mut self) {
         for handle in self.0 {
             // SAFETY: an open handle.
-            unsafe { SetHandleInformation(*handle, HANDLE_FLAG_INHERIT, 0) };
+            unsafe { SetHandleInformation(*handle as HANDLE, HANDLE_FLAG_INHERIT, 0) };
         }
     }
 }
@@ -327,7 +339,13 @@ impl Process {
         }
     }
 
-    fn terminate(&self) {
+    /// Gives it exactly that environment. Only before it is resumed.
+    pub(super) fn set_environment(&self, block: &[u16]) -> Result<(), Failure> {
+        super::memory::set_environment(self.as_handle(), block)
+    }
+
+    /// Ends it, where it is not to run at all.
+    pub(super) fn terminate(&self) {
         // SAFETY: an open process; it may have ended meanwhile.
         unsafe { TerminateProcess(self.process.as_raw_handle(), 1) };
     }

@@ -87,6 +87,24 @@ pub(super) fn refusal(code: u32, name: &OsStr) -> Option<Refused> {
     Some(Refused::new(126, name, why))
 }
 
+/// What an exit code says that the system itself gave, in words: nobody knows these by heart.
+pub(super) fn died(code: u32) -> Option<String> {
+    let why = match code {
+        0xc000_0005 => "it used memory that is not its own",
+        0xc000_001d => "it has an instruction that this processor does not know",
+        0xc000_0022 => "a library that it needs is closed to the step",
+        0xc000_007b => "a library that it needs is for another processor",
+        0xc000_00fd => "its stack was full",
+        0xc000_0135 => "a library that it needs is not there",
+        0xc000_0139 => "a library that it needs is another version's",
+        0xc000_0142 => "a library that it needs did not start, as where it finds no desktop that it may use",
+        0xc000_0374 => "its heap was damaged",
+        0xc000_0409 => "it ended itself because it found itself damaged",
+        _ => return None,
+    };
+    Some(format!("exit code {code:#x}: {why}"))
+}
+
 fn locate(name: &OsStr, search: &Search<'_>) -> Result<PathBuf, Refused> {
     let path = Path::new(name);
     let bare = path.components().count() == 1
@@ -194,6 +212,13 @@ mod tests {
     use std::fs;
 
     use super::*;
+
+    #[test]
+    fn codes_of_the_system_are_told_in_words() {
+        let told = died(0xc000_0135).expect("a code of the system's");
+        assert_eq!(told, "exit code 0xc0000135: a library that it needs is not there");
+        assert!([0, 1, 137, u32::MAX].iter().all(|code| died(*code).is_none()));
+    }
 
     #[test]
     fn commands_are_found_as_the_system_would() {

@@ -11,6 +11,8 @@ use std::str::FromStr;
 pub(crate) const GENERIC_ALL: u32 = 0x1000_0000;
 /// An entry that files and directories below inherit.
 pub(crate) const INHERIT: u8 = 0x01 | 0x02;
+/// An entry that is not for the object itself.
+const INHERIT_ONLY: u8 = 0x08;
 /// An entry that came from the directory above.
 pub(crate) const INHERITED: u8 = 0x10;
 /// Integrity levels, as the last part of their SIDs.
@@ -195,7 +197,9 @@ impl AccessList {
     /// As the system wants it.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let entries: Vec<u8> = self.0.iter().flat_map(Entry::to_bytes).collect();
-        let mut bytes = vec![2, 0];
+        // Entries about kinds of objects are of a later revision, and make a list of the first one invalid.
+        let objects = self.0.iter().any(|entry| matches!(entry.kind, 5..=8 | 11 | 12 | 15 | 16));
+        let mut bytes = vec![if objects { 4 } else { 2 }, 0];
         bytes.extend_from_slice(&(entries.len() as u16 + 8).to_le_bytes());
         bytes.extend_from_slice(&(self.0.len() as u16).to_le_bytes());
         bytes.extend_from_slice(&[0, 0]);
@@ -225,8 +229,14 @@ impl AccessList {
 
     /// Whether `sid` is allowed all of `mask` by entries that name it.
     pub(crate) fn allows(&self, sid: &Sid, mask: u32) -> bool {
+        self.allowed(sid) & mask == mask
+    }
+
+    /// What entries that name `sid` allow it, without those that are only for what is made below.
+    pub(crate) fn allowed(&self, sid: &Sid) -> u32 {
         let own = self.0.iter().filter(|entry| entry.kind == 0 && entry.sid.as_ref() == Some(sid));
-        own.fold(0, |sum, entry| sum | entry.mask) & mask == mask
+        let own = own.filter(|entry| entry.flags & INHERIT_ONLY == 0);
+        own.fold(0, |sum, entry| sum | entry.mask)
     }
 
     /// Every identity that an entry allows anything.
@@ -301,6 +311,11 @@ impl SecurityDescriptor {
         }
         control |= 0x4 | if self.protected { 0x1000 } else { 0 };
         if let Some(access) = &self.access {
+            // SE_DACL_AUTO_INHERIT_REQ and SE_DACL_AUTO_INHERITED: both together are what keeps the second on an
+            // object. Where a directory has not got it, what is made in it inherits entries that do not say that
+            // they are inherited.
+            control |=
+                if access.0.iter().any(|entry| entry.flags & (INHERIT | INHERITED) != 0) { 0x500 } else { 0 };
             part(3, access.to_bytes());
         }
         let mut bytes = vec![1, 0];

@@ -10,17 +10,21 @@
 mod attack;
 mod bench;
 mod checks;
+mod elsewhere;
 mod limits;
+mod planted;
+mod roots;
 
 use std::ffi::OsString;
 use std::fmt;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use crate::{CancelToken, Runner};
 
 use bench::Bench;
+pub use roots::{Root, Roots};
 
 /// How a check went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -32,6 +36,8 @@ pub enum Outcome {
     Failed,
     /// It went through, and the runner says so before each step: this system has nothing against it.
     Unavailable,
+    /// This system has nothing that could be tried, or nothing to try it with: it says neither yes nor no.
+    NotTried,
 }
 
 impl fmt::Display for Outcome {
@@ -40,6 +46,7 @@ impl fmt::Display for Outcome {
             Self::Held => "held",
             Self::Failed => "FAILED",
             Self::Unavailable => "unavailable",
+            Self::NotTried => "not tried",
         })
     }
 }
@@ -61,9 +68,10 @@ pub struct Check {
 
 impl fmt::Display for Check {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:<22} {:<11} {}", self.name, self.outcome, self.seen)?;
+        writeln!(f, "{:<22} {:<11} {}", self.name, self.outcome, self.asked)?;
+        write!(f, "{:34} seen: {}", "", self.seen)?;
         match &self.why {
-            Some(why) => write!(f, " ({why})"),
+            Some(why) => write!(f, "\n{:34} why:  {why}", ""),
             None => Ok(()),
         }
     }
@@ -80,6 +88,8 @@ pub struct SelfTest {
     pub work: PathBuf,
     /// Only checks whose name holds this text.
     pub filter: Option<String>,
+    /// Roots that are read as a build reads them; without any, the checks that need them say so.
+    pub roots: Option<Arc<dyn Roots>>,
 }
 
 impl SelfTest {

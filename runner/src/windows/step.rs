@@ -1,6 +1,8 @@
 //! One job from its description to its report.
 
-use std::ffi::OsString;
+#[cfg(test)]
+mod tests;
+
 use std::io;
 use std::os::windows::ffi::OsStrExt;
 use std::os::windows::io::{AsHandle, OwnedHandle};
@@ -9,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::console::Guard;
-use super::environment::{self, Places};
+use super::environment;
 use super::events::Port;
 use super::identity::{self, Calls, Failure, Prepared};
 use super::job::{self, Job};
@@ -18,18 +20,16 @@ use super::library::wide;
 use super::limits::{self, Applied, Host};
 use super::placements::Placements;
 use super::private::Private;
-use super::process::{self, Start};
-use super::program::{self, Program, Refused, Search};
+use super::process::{self, Process, Start, Way};
+use super::program::{self, Program, Refused};
 use super::strangers::Machine;
 use super::supervise::{End, Running};
-use super::{accounting, directories, pipes, view};
+use super::view::{self, View};
+use super::{accounting, pipes};
 use crate::{
-    Account, CancelToken, Confinement, Exit, Hostname, LimitHit, OutputSink, RunError, RunReport, RunSpec,
+    CancelToken, Confinement, Exit, Hostname, LimitHit, Missing, OutputSink, RunError, RunReport, RunSpec,
     SpecError, Stream, Usage,
 };
-
-/// The longest working directory that a process can be started in.
-const LONGEST_CWD: usize = 258;
 
 pub(super) fn run(
     spec: &RunSpec,
@@ -51,7 +51,8 @@ pub(super) fn run(
     let view = View::new(spec, &root, private.path(), &mut placements)?;
     let outcome = match program::find(spec, &view.search(&root))? {
         Ok(program) => {
-            start(spec, &root, &private, &placements, &view, program, calls, keepers, sink, cancel)
+            let (root, private, placements, view, program) = (&*root, &private, &placements, &view, &program);
+            Parts { spec, root, private, placements, view, program, calls, keepers }.start(sink, cancel)
         }
         Err(refused) => Ok(not_run(&refused, Vec::new(), sink)),
     };
@@ -63,11 +64,11 @@ pub(super) fn run(
     if let Err(error) = private.remove() {
         report.notes.push(format!("`{}` cannot be removed: {error}", temporary.display()));
     }
-    report.view = Some(view.told);
+    report.view.get_or_insert(view.told);
     Ok(report)
 }
 
-fn setup(step: impl Into<String>) -> impl FnOnce(io::Error) -> RunError {
+pub(super) fn setup(step: impl Into<String>) -> impl FnOnce(io::Error) -> RunError {
     let step = step.into();
     move |source| RunError::Setup { step, source, hint: None }
 }
@@ -148,159 +149,143 @@ fn open_root(spec: &RunSpec) -> Result<PathBuf, RunError> {
     Ok(root)
 }
 
-/// How the job sees its root: where it starts, and what its environment says.
-struct View {
-    cwd: PathBuf,
-    environment: Vec<(OsString, OsString)>,
-    windows: PathBuf,
-    system: PathBuf,
-    processors: u32,
-    told: String,
+/// What a job is made of.
+struct Parts<'a> {
+    spec: &'a RunSpec,
+    root: &'a Path,
+    private: &'a Private,
+    placements: &'a Placements,
+    view: &'a View,
+    program: &'a Program,
+    calls: &'a Arc<dyn Calls>,
+    keepers: &'a Keepers,
 }
 
-impl View {
-    fn new(
-        spec: &RunSpec,
-        root: &Path,
-        temporary: &Path,
-        placements: &mut Placements,
-    ) -> Result<Self, RunError> {
-        let cwd = view::inside(root, "the working directory", &spec.cwd)?;
-        let step = format!("enter the working directory `{}`", spec.cwd.display());
-        if !cwd.is_dir() {
-            let source = io::ErrorKind::NotFound.into();
-            return Err(RunError::Setup { step, source, hint: Some("create it with WORKDIR".into()) });
+impl Parts<'_> {
+    fn start(&self, sink: &mut dyn OutputSink, cancel: &CancelToken) -> Result<RunReport, RunError> {
+        let mut lost = None;
+        loop {
+            match self.once(lost.take(), sink, cancel)? {
+                Ok(report) => return Ok(report),
+                // Everything anew: a job that has no letter can lose none.
+                Err(why) => lost = Some(why),
+            }
         }
-        if cwd.as_os_str().encode_wide().count() > LONGEST_CWD {
-            let source = io::Error::other(format!("`{}` is longer than Windows takes there", cwd.display()));
-            return Err(RunError::Setup { step, source, hint: Some("choose a shorter `--root`".into()) });
-        }
-        let (windows, system) = directories().map_err(setup("find the host's Windows directory"))?;
-        let account = match spec.windows.account {
-            Account::Administrator => "ContainerAdministrator",
-            Account::User => "ContainerUser",
-        };
-        let profile = root.join("Users").join(account);
-        for part in [r"AppData\Local", r"AppData\Roaming"] {
-            placements.directory(&profile.join(part))?;
-        }
-        let processors = std::thread::available_parallelism().map_or(1, |count| count.get() as u32);
-        let places = Places {
+    }
+
+    /// Runs the job; or says why it has to be made without a letter, when nothing of it has run yet. `lost` is that
+    /// of the time before.
+    fn once(
+        &self,
+        lost: Option<String>,
+        sink: &mut dyn OutputSink,
+        cancel: &CancelToken,
+    ) -> Result<Result<RunReport, String>, RunError> {
+        let Self { spec, root, view, calls, .. } = self;
+        let job = Arc::new(Job::new().map_err(called("make the job"))?);
+        let port = Port::new(&job).map_err(called("listen to the job"))?;
+        let host = Host { processors: view.processors, nested: job::nested() };
+        let applied =
+            limits::apply(job.as_ref(), &spec.limits, host).map_err(called("make the job end with orlop"))?;
+        let mut lines = applied.lines.clone();
+        let asked = identity::Asked {
             root,
-            temporary,
-            profile: &profile,
-            account,
-            windows: &windows,
-            system: &system,
-            processors,
+            private: vec![self.private.path().to_owned()],
+            shared: self.placements.writable.clone(),
+            network: spec.network,
+            account: spec.windows.account,
+            mitigations: &spec.windows.mitigations,
+            isolation: &spec.isolation,
+            letter: spec.windows.drive_letter && lost.is_none(),
         };
-        let environment = environment::merge(&places, &spec.env);
-        let told = format!(
-            "working directory `{}`; `%ORLOP_ROOT%` is `{}`; `C:\\` is the host's",
-            cwd.display(),
-            root.display()
-        );
-        Ok(Self { cwd, environment, windows, system, processors, told })
-    }
-
-    fn search<'a>(&'a self, root: &'a Path) -> Search<'a> {
-        let (windows, system) = (&self.windows, &self.system);
-        Search { root, cwd: &self.cwd, windows, system, environment: &self.environment }
+        let mut prepared = confined(Prepared::new(&asked, Arc::clone(calls)), spec, &lines)?;
+        prepared.letter = lost.map(Err).or(prepared.letter.take());
+        let held = self.keepers.hold(&job, prepared.keeper());
+        let stdin = pipes::stdin(&spec.stdin)?;
+        let (stdout, their_stdout) = pipes::pipe().map_err(setup("make a pipe"))?;
+        let (stderr, their_stderr) = pipes::pipe().map_err(setup("make a pipe"))?;
+        // Not what is shared with others: their programs may run from there.
+        let places = vec![root.to_path_buf(), self.private.path().to_owned()];
+        let sid = Some(prepared.sid.clone());
+        let machine = Machine { job: Arc::clone(&job), calls: Arc::clone(calls), sid, places };
+        let guard = Guard::new(machine, std::process::id());
+        if cancel.is_cancelled() {
+            return Err(RunError::Cancelled);
+        }
+        let seen = view.seen(root, &prepared);
+        let mut first = Start {
+            program: wide(&self.program.path),
+            line: self.program.line.clone(),
+            environment: environment::block(&seen.environment),
+            cwd: wide(&seen.cwd),
+            stdio: [&stdin, &their_stdout, &their_stderr],
+        };
+        let started = process::start(&mut first, &job, &prepared);
+        if let Some(why) = lost_letter(&prepared, &started) {
+            // It must not start where nobody asked for.
+            if let Ok((process, _)) = started {
+                process.terminate();
+            }
+            return Ok(Err(why));
+        }
+        let (process, way) = match started {
+            Ok(started) => started,
+            Err(failure) if failure.call.starts_with("CreateProcess") => {
+                let name = spec.args.first().cloned().unwrap_or_default();
+                return match program::refusal(failure.code, &name) {
+                    Some(refused) => Ok(Ok(not_run(&refused, lines, sink))),
+                    None => Err(called("start the job's first process")(failure)),
+                };
+            }
+            Err(failure) => return Err(called("put the job's first process into it")(failure)),
+        };
+        close([stdin, their_stdout, their_stderr]);
+        lines.push(Confinement {
+            got: way.told().into(),
+            ..Confinement::full("job", "every process in it from birth")
+        });
+        lines.extend(confined(prepared.confirm(process.as_handle()), spec, &lines)?);
+        let mut notes = prepared.notes.clone();
+        if let Err(error) = &held {
+            notes.push(format!("no process could be started that ends the job should orlop die: {error}"));
+        }
+        if prepared.container.is_some()
+            && let Err(failure) = process.set_environment(&environment::block(&seen.environment))
+        {
+            notes.push(format!(
+                "`%LOCALAPPDATA%` and `%TEMP%` are the AppContainer's and go with it: {failure}"
+            ));
+        }
+        let started = Instant::now();
+        let (Applied { watch, .. }, wall, prepared) = (applied, spec.limits.wall, &prepared);
+        let running = Running {
+            job: &job,
+            process,
+            port,
+            stdout,
+            stderr,
+            guard,
+            watch,
+            wall,
+            started,
+            prepared,
+            only_counted: false,
+        };
+        let mut end = running.supervise(sink, cancel)?;
+        drop(held);
+        end.notes.splice(0..0, notes);
+        let report = report(spec, end, &job, started.elapsed(), lines);
+        Ok(Ok(RunReport { view: Some(seen.told), ..report }))
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "each is one of the parts that a job is made of")]
-fn start(
-    spec: &RunSpec,
-    root: &Path,
-    private: &Private,
-    placements: &Placements,
-    view: &View,
-    program: Program,
-    calls: &Arc<dyn Calls>,
-    keepers: &Keepers,
-    sink: &mut dyn OutputSink,
-    cancel: &CancelToken,
-) -> Result<RunReport, RunError> {
-    let job = Arc::new(Job::new().map_err(called("make the job"))?);
-    let port = Port::new(&job).map_err(called("listen to the job"))?;
-    let host = Host { processors: view.processors, nested: job::nested() };
-    let applied =
-        limits::apply(job.as_ref(), &spec.limits, host).map_err(called("make the job end with orlop"))?;
-    let mut lines = applied.lines.clone();
-    lines.extend(drive_letter(spec));
-    let asked = identity::Asked {
-        root,
-        private: std::iter::once(private.path().to_owned())
-            .chain(placements.writable.iter().cloned())
-            .collect(),
-        network: spec.network,
-        account: spec.windows.account,
-        mitigations: &spec.windows.mitigations,
-        isolation: &spec.isolation,
-    };
-    let prepared = confined(Prepared::new(&asked, Arc::clone(calls)), spec, &lines)?;
-    let (held, unheld) = match keepers.hold(&job, prepared.keeper()) {
-        Ok(held) => (Some(held), None),
-        Err(error) => {
-            (None, Some(format!("no process could be started that ends the job should orlop die: {error}")))
-        }
-    };
-    let stdin = pipes::stdin(&spec.stdin)?;
-    let (stdout, their_stdout) = pipes::pipe().map_err(setup("make a pipe"))?;
-    let (stderr, their_stderr) = pipes::pipe().map_err(setup("make a pipe"))?;
-    let places = std::iter::once(root.to_owned()).chain(asked.private.iter().cloned()).collect();
-    let (sid, calls) = (Some(prepared.sid.clone()), Arc::clone(calls));
-    let machine = Machine { job: Arc::clone(&job), calls, sid, places };
-    let guard = Guard::new(machine, std::process::id());
-    if cancel.is_cancelled() {
-        return Err(RunError::Cancelled);
+/// Why a job that was to have a letter has to be made again without.
+fn lost_letter(prepared: &Prepared, started: &Result<(Process, Way), Failure>) -> Option<String> {
+    prepared.letter()?;
+    match started {
+        Ok((process, _)) => prepared.confirm_letter(process.as_handle()).err(),
+        Err(failure) => Some(format!("nothing starts there: {failure}")),
     }
-    let mut first = Start {
-        program: wide(&program.path),
-        line: program.line,
-        environment: environment::block(&view.environment),
-        cwd: wide(&view.cwd),
-        stdio: [&stdin, &their_stdout, &their_stderr],
-    };
-    let name = spec.args.first().cloned().unwrap_or_default();
-    let (process, way) = match process::start(&mut first, &job, &prepared) {
-        Ok(started) => started,
-        Err(failure) if failure.call.starts_with("CreateProcess") => {
-            return match program::refusal(failure.code, &name) {
-                Some(refused) => Ok(not_run(&refused, lines, sink)),
-                None => Err(called("start the job's first process")(failure)),
-            };
-        }
-        Err(failure) => return Err(called("put the job's first process into it")(failure)),
-    };
-    close([stdin, their_stdout, their_stderr]);
-    lines.push(Confinement {
-        got: way.told().into(),
-        ..Confinement::full("job", "every process in it from birth")
-    });
-    lines.extend(confined(prepared.confirm(process.as_handle()), spec, &lines)?);
-    let started = Instant::now();
-    let Applied { watch, .. } = applied;
-    let wall = spec.limits.wall;
-    let prepared = &prepared;
-    let running = Running {
-        job: &job,
-        process,
-        port,
-        stdout,
-        stderr,
-        guard,
-        watch,
-        wall,
-        started,
-        prepared,
-        only_counted: false,
-    };
-    let mut end = running.supervise(sink, cancel)?;
-    drop(held);
-    end.notes.extend(unheld);
-    Ok(report(spec, end, &job, started.elapsed(), lines))
 }
 
 /// Our copies of the job's ends: its pipes end when it does.
@@ -315,25 +300,15 @@ fn confined<T>(outcome: Result<T, RunError>, spec: &RunSpec, lines: &[Confinemen
     let value = match outcome {
         Ok(value) => Some(value),
         Err(RunError::Unconfined { missing: more, .. }) => {
-            missing.extend(more);
+            missing.extend(more.0);
             None
         }
         Err(error) => return Err(error),
     };
     match value {
         Some(value) if missing.is_empty() => Ok(value),
-        _ => Err(RunError::Unconfined { missing, isolation: spec.isolation.clone() }),
+        _ => Err(RunError::Unconfined { missing: Missing(missing), isolation: spec.isolation.clone() }),
     }
-}
-
-/// The letter would have to be in a logon session of the step's own, and a step has its builder's.
-fn drive_letter(spec: &RunSpec) -> Option<Confinement> {
-    spec.windows.drive_letter.then(|| {
-        let (asked, got) = ("the root on a drive letter that only the step sees", "the root by its path");
-        let why =
-            "the step shares orlop's logon session, where every process of the user would see the letter";
-        Confinement::lesser("drive-letter", asked, got, why)
-    })
 }
 
 /// A command that could not be found or started.
@@ -357,6 +332,7 @@ fn report(spec: &RunSpec, end: End, job: &Job, wall: Duration, confinement: Vec<
     if end.events.near_memory() && end.events.limit().is_none() {
         notes.push("it came within 5 % of its memory limit".into());
     }
+    notes.extend(program::died(end.code));
     // The system ends a job for its user time without a word.
     let used_up = spec.limits.cpu_time.is_some_and(|most| usage.cpu().is_some_and(|used| used >= most));
     let limit_hit = end.events.limit().or(used_up.then_some(LimitHit::CpuTime));

@@ -1,4 +1,4 @@
-//! A directory's times, all four, to be put back as they were.
+//! The times of a file or directory, all four, to be put back as they were.
 #![expect(unsafe_code, reason = "the fourth time is not to be had from the standard library")]
 
 use std::fs::{File, OpenOptions};
@@ -28,7 +28,11 @@ impl std::fmt::Debug for Times {
 impl Times {
     /// Those of a directory now.
     pub(super) fn of(directory: &Path) -> io::Result<Self> {
-        let file = open(directory, FILE_READ_ATTRIBUTES)?;
+        Self::of_open(&open(directory, FILE_READ_ATTRIBUTES)?)
+    }
+
+    /// Those of something open.
+    pub(super) fn of_open(file: &impl AsRawHandle) -> io::Result<Self> {
         let mut info = FILE_BASIC_INFO::default();
         let (at, size) = ((&raw mut info).cast(), size_of::<FILE_BASIC_INFO>() as u32);
         // SAFETY: the structure of that class with its size.
@@ -42,11 +46,20 @@ impl Times {
     pub(super) fn restore(&self, directory: &Path) {
         let Ok(file) = open(directory, FILE_WRITE_ATTRIBUTES) else { return };
         // Attributes of zero stay as they are.
-        let info = FILE_BASIC_INFO { FileAttributes: 0, ..self.0 };
-        let (at, size) = ((&raw const info).cast(), size_of::<FILE_BASIC_INFO>() as u32);
-        // SAFETY: the structure of that class with its size. Where it fails, the next diff sees a newer time.
-        unsafe { SetFileInformationByHandle(file.as_raw_handle(), FileBasicInfo, at, size) };
+        set(&file, &FILE_BASIC_INFO { FileAttributes: 0, ..self.0 });
     }
+
+    /// Puts the time of change alone back: what was done since is no change to anybody.
+    pub(super) fn restore_change(&self, file: &impl AsRawHandle) {
+        // Times of zero stay as they are as well.
+        set(file, &FILE_BASIC_INFO { ChangeTime: self.0.ChangeTime, ..Default::default() });
+    }
+}
+
+fn set(file: &impl AsRawHandle, info: &FILE_BASIC_INFO) {
+    let (at, size) = ((&raw const *info).cast(), size_of::<FILE_BASIC_INFO>() as u32);
+    // SAFETY: the structure of that class with its size. Where it fails, the next diff sees a newer time.
+    unsafe { SetFileInformationByHandle(file.as_raw_handle(), FileBasicInfo, at, size) };
 }
 
 fn open(path: &Path, access: u32) -> io::Result<File> {

@@ -100,7 +100,7 @@ fn drive(arguments: &[&str]) -> Result<(), Error> {
 
 fn isolation(wine: bool) -> Isolation {
     let without = if wine { WITHOUT_UNDER_WINE } else { &[] };
-    Isolation { allow: without.iter().map(|name| (*name).to_owned()).collect() }
+    Isolation { allow: without.iter().map(|name| (*name).to_owned()).collect(), ..Isolation::default() }
 }
 
 fn bench(wine: bool) -> io::Result<Bench> {
@@ -111,8 +111,11 @@ fn bench(wine: bool) -> io::Result<Bench> {
     let temporary = directory.path().join("temporary");
     std::fs::create_dir(&temporary)?;
     let own = std::env::current_exe()?;
-    std::fs::hard_link(&own, root.join("actor.exe"))
-        .or_else(|_| std::fs::copy(&own, root.join("actor.exe")).map(drop))?;
+    // Two names are one file with one access list: where there are such lists, each root has a program of its own.
+    match wine {
+        true => std::fs::hard_link(&own, root.join("actor.exe"))?,
+        false => drop(std::fs::copy(&own, root.join("actor.exe"))?),
+    }
     Ok(Bench {
         runner: Box::new(WindowsRunner::with_scratch(temporary)),
         root,

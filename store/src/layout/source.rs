@@ -56,17 +56,20 @@ fn clean(name: &str) -> Option<String> {
 /// A directory.
 pub(super) struct DirectorySource {
     root: PathBuf,
+    /// As it was named: what is canonical has another form on Windows, which nobody writes.
+    given: PathBuf,
 }
 
 impl DirectorySource {
     pub(super) fn open(root: &Path) -> Result<Self> {
-        Ok(Self { root: std::fs::canonicalize(root).map_err(Error::io("open", root))? })
+        let given = root.to_owned();
+        Ok(Self { root: std::fs::canonicalize(root).map_err(Error::io("open", root))?, given })
     }
 }
 
 impl Source for DirectorySource {
     fn name(&self) -> String {
-        format!("directory `{}`", self.root.display())
+        format!("directory `{}`", self.given.display())
     }
 
     fn open(&self, name: &str) -> Result<Option<(Box<dyn Read + Send>, u64)>> {

@@ -10,7 +10,10 @@ use windows_sys::Wdk::Foundation::OBJECT_ATTRIBUTES;
 use windows_sys::Wdk::Storage::FileSystem as wdk;
 use windows_sys::Win32::Foundation::{HANDLE, NTSTATUS, RtlNtStatusToDosError, UNICODE_STRING};
 use windows_sys::Win32::Security::PSECURITY_DESCRIPTOR;
-use windows_sys::Win32::System::IO::{IO_STATUS_BLOCK, IO_STATUS_BLOCK_0};
+use windows_sys::Win32::Storage::FileSystem::{
+    LOCKFILE_EXCLUSIVE_LOCK, LOCKFILE_FAIL_IMMEDIATELY, LockFileEx, UnlockFileEx,
+};
+use windows_sys::Win32::System::IO::{IO_STATUS_BLOCK, IO_STATUS_BLOCK_0, OVERLAPPED};
 
 const NO_MORE_FILES: NTSTATUS = 0x8000_0006_u32.cast_signed();
 const NO_SUCH_FILE: NTSTATUS = 0xC000_000F_u32.cast_signed();
@@ -343,4 +346,36 @@ pub(crate) fn set_security(file: BorrowedHandle<'_>, which: u32, descriptor: &[u
     // SAFETY: whoever calls this has checked that the descriptor lies within its bytes.
     let result = unsafe { wdk::NtSetSecurityObject(file.as_raw_handle(), which, buffer.as_mut_ptr().cast()) };
     done(result)
+}
+
+/// Where lock files are locked: far beyond what is in them, because a lock keeps others from reading as well.
+fn locked_place() -> OVERLAPPED {
+    let mut at = OVERLAPPED::default();
+    at.Anonymous.Anonymous.OffsetHigh = 0x4000_0000;
+    at
+}
+
+/// Locks a file for its handle, with others or alone; says whether that could be had at once.
+pub(crate) fn lock(file: BorrowedHandle<'_>, exclusive: bool) -> io::Result<bool> {
+    const LOCK_VIOLATION: i32 = 33;
+    let flags = LOCKFILE_FAIL_IMMEDIATELY | if exclusive { LOCKFILE_EXCLUSIVE_LOCK } else { 0 };
+    let mut at = locked_place();
+    // SAFETY: an open file that is not asynchronous, so that the place outlives the call.
+    if unsafe { LockFileEx(file.as_raw_handle(), flags, 0, 1, 0, &raw mut at) } != 0 {
+        return Ok(true);
+    }
+    match io::Error::last_os_error() {
+        e if e.raw_os_error() == Some(LOCK_VIOLATION) => Ok(false),
+        e => Err(e),
+    }
+}
+
+/// Lets go of what [`lock`] took.
+pub(crate) fn unlock(file: BorrowedHandle<'_>) -> io::Result<()> {
+    let mut at = locked_place();
+    // SAFETY: as above.
+    match unsafe { UnlockFileEx(file.as_raw_handle(), 0, 1, 0, &raw mut at) } {
+        0 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
 }

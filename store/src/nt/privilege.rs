@@ -1,4 +1,5 @@
-//! The privileges to back up and to restore: to read and to write what access lists forbid.
+//! The privileges to back up and to restore: to read and to write what access lists forbid; and that to make
+//! symbolic links.
 
 #![expect(unsafe_code, reason = "calls of the system")]
 
@@ -28,9 +29,10 @@ static ENABLED: OnceLock<Privileges> = OnceLock::new();
 /// Turns them on where this process has them; the first [`Dir::open`](super::Dir::open) does it. They are then
 /// on in the token of this process, and whoever starts another program has to take them away from that.
 pub fn privileges() -> Privileges {
-    *ENABLED.get_or_init(|| Privileges {
-        backup: turn_on("SeBackupPrivilege"),
-        restore: turn_on("SeRestorePrivilege"),
+    *ENABLED.get_or_init(|| {
+        // A reparse point that is a symbolic link is only made with this one on, whoever has it.
+        turn_on("SeCreateSymbolicLinkPrivilege");
+        Privileges { backup: turn_on("SeBackupPrivilege"), restore: turn_on("SeRestorePrivilege") }
     })
 }
 

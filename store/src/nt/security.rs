@@ -10,7 +10,9 @@ use super::{Dir, Kind};
 
 /// Owner, group and list of access rights.
 const PARTS: u32 = 0x7;
-/// The same, and the list does not inherit from its new parent.
+/// Owner and group of it.
+const OWNERS: u32 = 0x3;
+/// All of it, and the list does not inherit from its new parent.
 const PROTECTED: u32 = 0x8000_0000;
 /// A descriptor with everything in it is smaller than this: a list has at most 64 KiB.
 const MAX: usize = 256 << 10;
@@ -41,8 +43,9 @@ impl Dir {
     /// restore.
     pub fn set_security(&self, name: &OsStr, descriptor: &[u8]) -> io::Result<()> {
         let which = parts(descriptor)?;
-        let rights = access::WRITE_DAC | access::WRITE_OWNER;
-        call::set_security(self.any(name, rights)?.as_handle(), which, descriptor)
+        // Whoever made a file may always change its list, and has not always the right to give it away.
+        let rights = access::WRITE_DAC | if which & OWNERS != 0 { access::WRITE_OWNER } else { 0 };
+        call::set_security(self.any(name, rights)?.as_handle(), which, &keeping(descriptor))
     }
 
     /// The reparse data of `name`, header included.
@@ -74,6 +77,18 @@ impl Dir {
     pub fn is_reparse(&self, name: &OsStr) -> io::Result<bool> {
         Ok(self.stat(name)?.is_some_and(|stat| matches!(stat.kind, Kind::Reparse { .. })))
     }
+}
+
+/// The same, so that its list is kept as one that hands its entries down as inherited ones: the system only takes
+/// that flag (DI) together with another one (DC), which no descriptor that was read has.
+fn keeping(descriptor: &[u8]) -> Vec<u8> {
+    const DI: u8 = 0x04;
+    const DC: u8 = 0x01;
+    let mut out = descriptor.to_vec();
+    if let Some(control) = out.get_mut(3).filter(|control| **control & DI != 0) {
+        *control |= DC;
+    }
+    out
 }
 
 /// Which parts a self-relative descriptor has, once everything in it was found to lie within its bytes.
@@ -126,6 +141,16 @@ mod tests {
         out.extend([2, 0, 28, 0, 1, 0, 0, 0, 0, 0, 20, 0, 0xFF, 0x01, 0x1F, 0x00]);
         out.extend(system);
         out
+    }
+
+    #[test]
+    fn a_list_that_was_inherited_stays_one() {
+        let mut given = descriptor();
+        assert_eq!(keeping(&given), given);
+        given[3] |= 0x04;
+        let kept = keeping(&given);
+        assert_eq!((kept[3], parts(&kept).unwrap()), (given[3] | 0x01, parts(&given).unwrap()));
+        assert!(keeping(&[]).is_empty());
     }
 
     #[test]

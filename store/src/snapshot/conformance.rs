@@ -18,6 +18,8 @@ use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 
+use orlop_fixtures::windows_layer::{self, Place};
+
 use super::{Active, Committed, Diff, LayerOs, SnapshotDriver};
 use crate::layer::Layers;
 use crate::layer::tar::{Entry, Reader};
@@ -93,6 +95,10 @@ impl Subject {
             let mut tar = Vec::new();
             self.layers.tar(below, &diff.diff_id).unwrap().read_to_end(&mut tar).unwrap();
             assert_eq!(tar.len() as u64, diff.size);
+            if parent.os() == LayerOs::Windows {
+                let place = if below.is_empty() { Place::Base } else { Place::Upper };
+                windows_layer::check(&windows_layer::read(&tar), place);
+            }
             let mut reader = Reader::new(&tar[..]);
             while let Some(entry) = reader.next_entry().unwrap() {
                 let path = String::from_utf8_lossy(&entry.path).into_owned();

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::tests::{half_made, import, layer_tar, open, pulled};
 use super::{ExportOptions, Store};
@@ -17,6 +17,9 @@ use crate::{ArchiveFormat, GcPolicy, NamedImage, SaveOptions};
 
 /// Environment variable with the store's directory, for children.
 const CHILD: &str = "ORLOP_STORE_CHILD";
+/// Files beside the store that say how far a child is.
+const OPENED: &str = "opened";
+const TAGGED: &str = "tagged";
 
 fn tag(store: &Store, name: &str, image: &Image) {
     let target = Named { id: image.id(), manifest: image.manifest().map(|m| m.digest()), index: None };
@@ -54,33 +57,45 @@ fn just_works(dir: &Path, when: &str) {
 fn child_that_writes_until_it_is_killed() {
     let Some(dir) = std::env::var_os("ORLOP_STORE_CHILD") else { return };
     let store = open(std::path::Path::new(&dir));
+    let told = |what| std::fs::write(Path::new(&dir).with_file_name(what), "").unwrap();
+    told(OPENED);
     for round in 0.. {
         let text = format!("{}-{round}", std::process::id());
         let (image, blobs) = pulled(&["one", &text]);
         import(&store, &image, &blobs);
         tag(&store, &format!("child:{text}"), &image);
+        told(TAGGED);
     }
 }
 
 #[test]
 fn a_process_killed_at_any_time_leaves_a_store_that_just_works() {
-    let dir = tempfile::tempdir().unwrap();
-    drop(open(dir.path()));
-    let words = child("child_that_writes_until_it_is_killed", dir.path());
+    let place = tempfile::tempdir().unwrap();
+    let dir = place.path().join("store");
+    drop(open(&dir));
+    let words = child("child_that_writes_until_it_is_killed", &dir);
     for round in 0..8u64 {
+        // How long a process takes until then is the machine's.
+        let after = place.path().join(if round % 2 == 0 { OPENED } else { TAGGED });
+        let _ = std::fs::remove_file(&after);
         let mut child = Command::new(&words[0])
             .args(&words[1..])
-            .env(CHILD, dir.path())
+            .env(CHILD, &dir)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        std::thread::sleep(Duration::from_millis(60 + round * 17));
+        let begun = Instant::now();
+        while !after.exists() {
+            assert!(begun.elapsed() < Duration::from_secs(60), "round {round}: the child does nothing");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        std::thread::sleep(Duration::from_millis(round * 17));
         child.kill().unwrap();
         child.wait().unwrap();
-        just_works(dir.path(), &format!("round {round}"));
+        just_works(&dir, &format!("round {round}"));
     }
-    assert!(!open(dir.path()).images().list().unwrap().is_empty(), "the children did write");
+    assert!(!open(&dir).images().list().unwrap().is_empty(), "the children did write");
 }
 
 /// Run as a child of the test below: everything that writes to a store, once.

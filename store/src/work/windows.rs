@@ -32,7 +32,7 @@ pub(crate) fn make_private(dir: &Path) -> io::Result<()> {
 }
 
 /// Full access for the system, administrators and this user, inherited by all that is made in it, and nothing
-/// inherited from above: `D:P(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)(A;OICI;FA;;;` the user `)`.
+/// inherited from above: `D:PAI(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)(A;OICI;FA;;;` the user `)`.
 fn private() -> io::Result<Vec<u8>> {
     const SYSTEM: [u8; 12] = [1, 1, 0, 0, 0, 0, 0, 5, 18, 0, 0, 0];
     const ADMINISTRATORS: [u8; 16] = [1, 2, 0, 0, 0, 0, 0, 5, 32, 0, 0, 0, 32, 2, 0, 0];
@@ -44,8 +44,9 @@ fn private() -> io::Result<Vec<u8>> {
         list.extend([0, 3, length(8 + sid.len())?, 0, 0xFF, 0x01, 0x1F, 0x00]);
         list.extend(sid);
     }
-    // Revision, control (self-relative, protected list, list present), no owner, no group, no audit list.
-    let mut out = vec![1, 0, 0x04, 0x90, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 20, 0, 0, 0];
+    // Revision, control (self-relative, protected list, list present, and what is made below it says what it has
+    // inherited), no owner, no group, no audit list.
+    let mut out = vec![1, 0, 0x04, 0x94, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 20, 0, 0, 0];
     out.extend([2, 0, length(8 + list.len())?, 0, 3, 0, 0, 0]);
     out.extend(list);
     Ok(out)

@@ -20,6 +20,7 @@ use crate::diagnostics::Failure;
 use crate::global::ProgressArgs;
 use crate::limits::LimitArgs;
 use crate::session::App;
+use crate::system::machine;
 use crate::{env, file, quantity};
 
 use refused::RefusedFlags;
@@ -251,6 +252,7 @@ fn request(app: &App, args: &BuildArgs) -> Result<BuildRequest, Failure> {
         build_args,
         labels,
         platform: args.platform.clone(),
+        host_version: machine::version(),
         no_cache: args.no_cache,
         pull: args.pull,
         network: args.network,

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::images::ListFormat;
 use crate::diagnostics::Failure;
 use crate::session::App;
-use crate::system::{HostRunner, machine};
+use crate::system::{HostRunner, machine, places};
 use crate::table;
 
 /// Show what this machine offers, found out by trying, and what is missing
@@ -59,6 +59,7 @@ pub(crate) fn run(app: &App, args: &InfoArgs) -> Result<(), Failure> {
     let mut facts =
         vec![Fact::new("orlop", env!("CARGO_PKG_VERSION")), Fact::new("system", machine::system())];
     facts.push(machine::user(&app.host));
+    facts.extend(machine::view());
     facts.extend(store_facts(&app.store()?)?);
     let findings = HostRunner::new().probe().findings;
     if args.format == ListFormat::Json {
@@ -76,7 +77,7 @@ fn store_facts(store: &Store) -> Result<Vec<Fact>, Failure> {
         Some(note) => driver.with_hint(note),
         None => driver,
     };
-    Ok(vec![Fact::new("store", store.root().display().to_string()), machine::volume(store.root()), driver])
+    Ok(vec![Fact::new("store", places::shown(store.root())), machine::volume(store.root()), driver])
 }
 
 /// For people: each with what it would take below it.
@@ -95,7 +96,7 @@ fn lines(facts: &[Fact], findings: &[Confinement]) -> Vec<String> {
         match &finding.why {
             None => line(&finding.what, &finding.got),
             Some(why) => {
-                line(&finding.what, &format!("{} instead of {}", finding.got, finding.asked));
+                line(&finding.what, &format!("{} (asked for: {})", finding.got, finding.asked));
                 line("", &format!("because {why}"));
             }
         }
@@ -122,7 +123,7 @@ mod tests {
                 "         hint: put the store on another volume",
                 "",
                 "job      a job object",
-                "filters  none instead of all",
+                "filters  none (asked for: all)",
                 "         because not here",
             ]
         );

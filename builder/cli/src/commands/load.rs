@@ -36,6 +36,9 @@ pub(crate) fn run(app: &App, args: &LoadArgs) -> Result<(), Failure> {
         return Err(Failure::usage("an archive is not read from a terminal")
             .with_hint("name the file with `-i FILE`".to_owned()));
     }
+    if let Some(path) = path {
+        std::fs::metadata(path).map_err(|error| Failure::io("open", path, &error))?;
+    }
     let session = app.session(args.progress.mode()?)?;
     let options = LoadOptions { platform: args.platform.clone(), ..LoadOptions::default() };
     let lines = session.work(|engine, progress| {

@@ -9,6 +9,7 @@ use serde_json::json;
 use super::images::ListFormat;
 use crate::diagnostics::Failure;
 use crate::session::App;
+use crate::system::places;
 use crate::{quantity, table};
 
 /// Keep the store in order
@@ -115,7 +116,7 @@ fn usage(app: &App, args: &UsageArgs) -> Result<(), Failure> {
     let usage = store.usage()?;
     if args.format == ListFormat::Json {
         let document = json!({
-            "root": store.root(),
+            "root": places::shown(store.root()),
             "images": usage.images,
             "layers": usage.layers,
             "layer_bytes": usage.layer_bytes,

@@ -84,3 +84,14 @@ fn what_follows_the_image_belongs_to_its_command() {
     let cli = parse(&["run", "image", "ls", "-l", "--root", "x"]).unwrap();
     assert_eq!(cli.global.root, None);
 }
+
+#[test]
+fn commands_of_other_programs_have_a_hint() {
+    let hint = |word: &str| super::instead(&Cli::try_parse_from(["orlop", word]).unwrap_err());
+    assert!(hint("login").is_some_and(|hint| hint.contains("--authfile")));
+    assert!(hint("buildx").is_some_and(|hint| hint.contains("orlop build")));
+    assert!(hint("ps").is_some());
+    assert_eq!(hint("bild"), None);
+    let usage = super::instead(&Cli::try_parse_from(["orlop", "build", "--nope"]).unwrap_err());
+    assert_eq!(usage, None);
+}

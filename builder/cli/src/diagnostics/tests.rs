@@ -72,6 +72,23 @@ fn causes_come_in_order_and_only_once() {
 }
 
 #[test]
+fn what_a_host_lacks_is_one_cause_each() {
+    let line =
+        |name: &str| orlop_runner::Confinement::lesser(name, "all", "none", format!("{name} is too new"));
+    let missing = orlop_runner::Missing(vec![line("step-sid"), line("registry")]);
+    let isolation = orlop_runner::Isolation::default();
+    let error = orlop_runner::RunError::Unconfined { missing, isolation };
+    let said = "\
+error: this host cannot confine the job as asked for
+Caused by: step-sid: none (asked for: all), because step-sid is too new
+Caused by: registry: none (asked for: all), because registry is too new
+hint: accept less with `--isolation=job,allow=registry,allow=step-sid`
+";
+    let failure = Failure::from(error);
+    assert_eq!((failure.code(), failure.render(false).as_str()), (1, said));
+}
+
+#[test]
 fn each_kind_has_its_code() {
     assert_eq!(Failure::usage("x").code(), 2);
     assert_eq!(Failure::from(BuildError::interrupted()).code(), 130);

@@ -16,6 +16,16 @@ pub(crate) fn system() -> String {
     format!("{} {} ({})", text(name.sysname()), text(name.release()), text(name.machine()))
 }
 
+/// How steps see their root: as `/`.
+pub(crate) fn view() -> Option<Fact> {
+    None
+}
+
+/// The version of Windows, which this is not.
+pub(crate) fn version() -> Option<String> {
+    None
+}
+
 /// Who we are.
 pub(crate) fn user(host: &Host) -> Fact {
     if host.root {

@@ -33,6 +33,11 @@ pub(crate) fn store(root: bool) -> Option<PathBuf> {
     data.or_else(|| home().map(|home| home.join(".local/share"))).map(|dir| dir.join("orlop"))
 }
 
+/// A path as people write it.
+pub(crate) fn shown(path: &Path) -> String {
+    path.display().to_string()
+}
+
 /// What is missing where [`store`] finds no place.
 pub(crate) const NO_STORE: &str = "neither XDG_DATA_HOME nor HOME is set";
 

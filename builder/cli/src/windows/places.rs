@@ -1,6 +1,6 @@
 //! Where the user and the system keep what we read and write.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::startup::is_system;
 use crate::env;
@@ -35,10 +35,33 @@ pub(crate) fn store(_root: bool) -> Option<PathBuf> {
     local.or_else(|| home().map(|home| home.join("AppData").join("Local"))).map(|dir| dir.join("orlop"))
 }
 
+/// A path as people write it: without what makes its long form, `\\?\`.
+pub(crate) fn shown(path: &Path) -> String {
+    let text = path.display().to_string();
+    match text.strip_prefix(r"\\?\") {
+        Some(plain) if plain.as_bytes().get(1) == Some(&b':') => plain.to_owned(),
+        _ => text,
+    }
+}
+
 /// What is missing where [`store`] finds no place.
 pub(crate) const NO_STORE: &str = "neither LOCALAPPDATA nor USERPROFILE is set";
 
 /// Directories beside those of the configuration in which podman keeps logins.
 pub(crate) fn podman_logins() -> Vec<PathBuf> {
     home().map(|home| home.join(".config")).into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_shown_as_they_are_written() {
+        for (path, plain) in
+            [(r"\\?\C:\s", r"C:\s"), (r"C:\s", r"C:\s"), (r"\\?\UNC\host\share", r"\\?\UNC\host\share")]
+        {
+            assert_eq!(shown(Path::new(path)), plain);
+        }
+    }
 }

@@ -10,6 +10,7 @@
 //! | `bad_input.rs`, `hostile.rs` | what users get wrong, and what strangers put into images |
 //! | `killed.rs` | the end of the program in the middle of its work |
 //! | `windows_images.rs` | images for Windows, built here from stages without RUN |
+//! | `windows_language.rs` | what is written in a Dockerfile for Windows, understood, warned of or refused |
 //! | `rootless.rs` | all of it without privileges |
 //! | `messages/` | every message with its exit code; `ORLOP_UPDATE=1` writes them anew |
 //!
@@ -31,6 +32,7 @@ mod registry;
 mod rootless;
 mod snapshot;
 mod windows_images;
+mod windows_language;
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;

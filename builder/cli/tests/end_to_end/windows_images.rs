@@ -1,7 +1,5 @@
 //! Windows images, cross-built: their stages copy and set, stages of Linux before them run.
 
-mod layer;
-
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -13,10 +11,10 @@ use orlop_fixtures::registry::{self, Registry};
 use orlop_fixtures::tarball::{self, Entry};
 use orlop_fixtures::test_env::{Invocation, TestEnv};
 use orlop_fixtures::tool::{run, tool};
+use orlop_fixtures::windows_layer::{self as layer, Place, Record};
 use serde_json::{Value, json};
 
 use crate::{base_name, env};
-use layer::Record;
 
 /// `O:S-1-5-93-2-2 G:SY D:(A;OICI;FA;;;SY)`, by [MS-DTYP] 2.4.6: a descriptor that no builder would make up.
 const OWN: &str = "AQAEgBQAAAAoAAAAAAAAADQAAAABAwAAAAAABV0AAAACAAAAAgAAAAEBAAAAAAAFEgAAAAIAHAABAAAAAAMUAP8BHwABAQAAAAAABRIAAAA=";
@@ -134,7 +132,7 @@ fn a_linux_stage_runs_and_a_windows_stage_takes_what_it_made() {
     let mut files = std::collections::BTreeMap::new();
     for (i, tar) in layers.iter().enumerate().skip(1) {
         let records = layer::read(tar);
-        layer::check(&records);
+        layer::check(&records, Place::Upper);
         for record in records {
             files.insert(record.name.clone(), (i, record));
         }
@@ -235,7 +233,7 @@ fn from_scratch_names_the_version_that_was_asked_for() {
     assert_eq!((&config["os"], &config["os.version"]), (&json!("windows"), &json!("10.0.20348.1")));
     let tars = layout::layers(&dest);
     let records = layer::read(&tars[0]);
-    layer::check(&records);
+    layer::check(&records, Place::Base);
     let names: Vec<_> = records.iter().map(|record| record.name.as_str()).collect();
     assert_eq!(names, ["Files", "Hives", "Files/app.exe"]);
     let warned = build(&env, "FROM scratch\nCOPY app.exe C:/app.exe\n", "windows/amd64").run().success();

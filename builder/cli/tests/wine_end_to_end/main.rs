@@ -10,6 +10,7 @@
 //! | `wine.rs` | the program built for Windows, a Wine prefix of its own, its processes |
 //! | `road.rs` | pull, a Dockerfile of many steps, push, everything cached, and the same image on Linux |
 //! | `ends.rs` | steps that fail, hang or leave processes; the program killed in the middle |
+//! | `language.rs` | what is written in a Dockerfile, on its way to programs, and what is said of it |
 //! | `attacks.rs` | the attacking programs of `fixtures/` as steps |
 //! | `messages.rs` | messages with their exit codes, as files in `messages/` |
 
@@ -17,6 +18,7 @@
 
 mod attacks;
 mod ends;
+mod language;
 mod messages;
 mod road;
 mod wine;

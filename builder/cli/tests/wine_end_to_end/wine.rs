@@ -16,7 +16,7 @@ const LOADER: &str = "/usr/lib/wine/wine64";
 const SERVER: &str = "/usr/lib/wine/wineserver64";
 
 /// What a job lacks under Wine 8, name by name. Nothing else may be missing.
-pub(crate) const ISOLATION: &str = "job,allow=drive-letter,allow=file-access,allow=low-integrity,allow=named-objects,\
+pub(crate) const ISOLATION: &str = "job,allow=file-access,allow=low-integrity,allow=named-objects,\
      allow=parent-process,allow=registry,allow=services,allow=step-sid,allow=ui-limits";
 
 /// One test's turn with the prefix: processes are counted, so there is one at a time.

@@ -15,6 +15,7 @@ use orlop_store::nt;
 
 use super::{Kind, Meta, Time, Xattrs, reparse};
 use crate::dialect::Dialect;
+use orlop_store::layer::windows::{CARRIER, Metadata, SecurityDescriptor};
 
 impl Meta {
     fn new(stat: &nt::Stat) -> Self {
@@ -120,9 +121,29 @@ impl Dir {
         Ok(Vec::new())
     }
 
-    /// There is no place for an attribute of Linux: the caller counts it as lost.
-    pub(crate) fn set_xattr(&self, _: &OsStr, _: &OsStr, _: &[u8]) -> io::Result<()> {
-        Err(io::ErrorKind::Unsupported.into())
+    /// There is no place for an attribute of Linux: the caller counts it as lost. What the store keeps in one, a
+    /// security descriptor, is set as itself, and lost where the system says yes and keeps another.
+    pub(crate) fn set_xattr(&self, name: &OsStr, key: &OsStr, value: &[u8]) -> io::Result<()> {
+        let lost = || io::Error::from(io::ErrorKind::Unsupported);
+        let said = (key == CARRIER).then(|| Metadata::from_carrier(value)).flatten();
+        let wanted = said.and_then(|said| said.security).ok_or_else(lost)?;
+        self.0.set_security(name, wanted.as_bytes())?;
+        let kept = SecurityDescriptor::parse(&self.0.security(name)?).map_err(io::Error::other)?;
+        let (wanted_list, kept_list) = (wanted.dacl().unwrap_or_default(), kept.dacl().unwrap_or_default());
+        let holds = wanted_list.iter().all(|one| {
+            kept_list
+                .iter()
+                .any(|other| (&one.who, one.mask, one.kind) == (&other.who, other.mask, other.kind))
+        });
+        if holds && kept.owner() == wanted.owner() { Ok(()) } else { Err(lost()) }
+    }
+
+    /// What of the attributes of a closed file is left to set, and could not be.
+    pub(crate) fn describe(&self, name: &OsStr, xattrs: &Xattrs) -> u64 {
+        xattrs
+            .iter()
+            .filter(|(key, value)| key == CARRIER && self.set_xattr(name, key, value).is_err())
+            .count() as u64
     }
 
     /// Makes a directory with the rights that this one hands down.
@@ -223,5 +244,6 @@ pub(crate) fn write_metadata(
             file.set_modified(moment)?;
         }
     }
-    Ok(xattrs.len() as u64)
+    // The descriptor comes when the file is closed.
+    Ok(xattrs.iter().filter(|(key, _)| key != CARRIER).count() as u64)
 }

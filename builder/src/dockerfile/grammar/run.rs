@@ -57,7 +57,7 @@ impl Reader<'_, '_> {
             }
             ShellOrExec::Shell(text) if text.value.is_empty() => {
                 let span = self.line.locate(&self.statement.keyword);
-                self.warn(span, WarningKind::EmptyRun, "RUN without a command".to_owned());
+                self.warn(span, WarningKind::EmptyRun, "RUN without a command".to_owned(), None);
             }
             _ => {}
         }

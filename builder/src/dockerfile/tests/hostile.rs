@@ -38,7 +38,7 @@ fn exercise(text: &str) {
             }
         }
     }
-    if let Ok(instruction) = parse_onbuild(&source) {
+    if let Ok(instruction) = parse_onbuild(&source, '\\') {
         inside(instruction.span);
     }
 }

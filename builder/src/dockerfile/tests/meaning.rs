@@ -262,7 +262,7 @@ fn triggers_are_checked_and_kept() {
     assert_eq!((onbuild.trigger.value.as_str(), onbuild.keyword), ("run  a   b", "RUN"));
     let Kind::Onbuild(onbuild) = one("ONBUILD COPY <<A <<-B /x\none\nA\n\ttwo\n\tB\n").kind else { panic!() };
     assert_eq!(onbuild.trigger.value, "COPY <<A <<-B /x\none\nA\n\ttwo\nB");
-    let trigger = parse_onbuild(&source(&onbuild.trigger.value)).unwrap();
+    let trigger = parse_onbuild(&source(&onbuild.trigger.value), '\\').unwrap();
     let Kind::Copy(copy) = trigger.kind else { panic!() };
     assert_eq!(copy.heredocs.iter().map(Heredoc::text).collect::<Vec<_>>(), ["one\n", "two\n"]);
 }
@@ -344,4 +344,40 @@ fn delimiters_of_heredocs() {
 fn only_run_copy_and_add_take_heredocs() {
     let file = file("FROM x\nUSER <<EOF\nENV a=<<EOF\nCMD <<EOF\nLABEL a <<EOF\n");
     assert_eq!(file.stages[0].instructions.len(), 4);
+}
+
+#[test]
+fn a_backslash_in_a_flag_is_one_where_it_escapes_nothing() {
+    let target = |head: &str, flag: &str| {
+        let file = parse(source(&format!("{head}FROM a\nRUN {flag} b\n"))).unwrap();
+        let Kind::Run(run) = &file.stages[0].instructions[0].kind else { panic!() };
+        run.mounts[0].raw.clone()
+    };
+    for (written, plain, escaped) in [
+        (r"--mount=target=C:\cache", r"target=C:\cache", "target=C:cache"),
+        (r"--mount=target=C:\\cache", r"target=C:\cache", r"target=C:\cache"),
+        (r#"--mount="target=C:\a b""#, r"target=C:\a b", "target=C:a b"),
+        (r#"--mount=\"target=a\""#, r#""target=a""#, r#""target=a""#),
+    ] {
+        assert_eq!(target("# escape=`\n", written), plain, "{written}");
+        assert_eq!(target("", written), escaped, "{written}");
+    }
+}
+
+#[test]
+fn a_trigger_is_read_with_the_escape_character_of_who_builds_on_it() {
+    let trigger = parse_onbuild(&source(r"COPY . C:\app\"), '`').unwrap();
+    let Kind::Copy(copy) = trigger.kind else { panic!() };
+    assert_eq!(copy.dest.value, r"C:\app\");
+}
+
+#[test]
+fn text_that_was_meant_as_json_is_shown_with_its_backslashes_doubled() {
+    let hint = |line: &str| {
+        let file = parse(source(&format!("# escape=`\nFROM a\n{line}\n"))).unwrap();
+        file.warnings[0].hint.clone().unwrap()
+    };
+    assert!(hint(r#"ENTRYPOINT ["C:\app\app.exe"]"#).ends_with(r#"`["C:\\app\\app.exe"]`"#));
+    assert!(hint(r#"COPY ["a b", "C:\x y\"]"#).ends_with(r#"`["a b", "C:\\x y\\"]`"#));
+    assert!(hint(r#"CMD ['a', 'b']"#).contains("double quotes"));
 }

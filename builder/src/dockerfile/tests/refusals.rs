@@ -103,7 +103,7 @@ fn triggers_of_a_base_image_are_single_instructions() {
         ("RUN a\nRUN b", "single instruction"),
         ("NONSENSE", "unknown instruction"),
     ] {
-        let error = parse_onbuild(&source(text)).unwrap_err();
+        let error = parse_onbuild(&source(text), '\\').unwrap_err();
         assert!(error.to_string().contains(message), "{text}: {error}");
     }
 }

@@ -1,5 +1,6 @@
 //! From a [`Selection`] to files in a snapshot.
 
+use std::cell::Cell;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Write};
@@ -45,7 +46,14 @@ pub fn apply(selection: &Selection, root: &Path, owners: &Owners<'_>) -> Result<
     };
     let root = Dir::open(root).map_err(CopyErrorKind::io("open", root))?;
     let mut writer = Writer {
-        to: Destination { root, owner, link: selection.link, dialect: selection.dialect },
+        to: Destination {
+            root,
+            owner,
+            account: selection.account,
+            link: selection.link,
+            dialect: selection.dialect,
+            lost: Cell::default(),
+        },
         stats: CopyStats::default(),
     };
     // Files of several words can only be meant to go into a directory, and the reference wants that said by a
@@ -58,6 +66,7 @@ pub fn apply(selection: &Selection, root: &Path, owners: &Owners<'_>) -> Result<
     for group in &selection.groups {
         writer.group(group, &selection.dest, several).map_err(|kind| kind.of(group.word))?;
     }
+    writer.stats.attributes_lost += writer.to.lost.get();
     Ok(writer.stats)
 }
 
@@ -127,13 +136,18 @@ impl Writer {
                 let mut file = dir.make_file(&name).map_err(self.to.io("create", path))?;
                 file.write_all(bytes).map_err(self.to.io("write", path))?;
                 self.stats.bytes += bytes.len() as u64;
-                self.file_metadata(entry, &file, path)
+                self.file_metadata(entry, &file, path)?;
+                drop(file);
+                self.stats.attributes_lost += dir.describe(&name, &entry.xattrs);
+                Ok(())
             }
             Origin::Remote(source) => {
                 let name = self.to.clear(dir, names, name, path)?;
                 let file = dir.make_file(&name).map_err(self.to.io("create", path))?;
                 let from = File::open(source).map_err(CopyErrorKind::io("open", source))?;
-                self.fill(group, entry, from, file, path)
+                self.fill(group, entry, from, file, path)?;
+                self.stats.attributes_lost += dir.describe(&name, &entry.xattrs);
+                Ok(())
             }
             Origin::Directory(..) => Ok(()),
         }
@@ -245,7 +259,9 @@ impl Writer {
             EntryKind::File { .. } | EntryKind::HardLink { .. } => {
                 let from = from.file(source).map_err(CopyErrorKind::io("open", group.source_path(entry)))?;
                 let file = dir.make_file(name).map_err(self.to.io("create", path))?;
-                return self.fill(group, entry, from, file, path);
+                self.fill(group, entry, from, file, path)?;
+                self.stats.attributes_lost += dir.describe(name, &entry.xattrs);
+                return Ok(());
             }
             EntryKind::Symlink { target } => {
                 dir.make_symlink(target, name).map_err(self.to.io("create the link", path))?;

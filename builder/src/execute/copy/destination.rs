@@ -1,9 +1,12 @@
 //! Where in the image things go: directories that are made, links that are followed or replaced.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Component, Path, PathBuf};
+
+use orlop_runner::Account;
 
 use super::error::CopyErrorKind;
 use crate::context::{Dir, Meta};
@@ -15,12 +18,16 @@ pub(super) struct Destination {
     pub(super) root: Dir,
     /// `--chown`.
     pub(super) owner: Option<(u32, u32)>,
+    /// Whose new directories are in a Windows image.
+    pub(super) account: Option<Account>,
     /// `--link`: as in a layer of its own that is laid over what is there. No link is followed, what is
     /// in the way goes, and directories on the way get the mode and owner of new ones, which is what
     /// BuildKit's merge does (the reference warns of it under `--link`).
     pub(super) link: bool,
     /// The system of the image.
     pub(super) dialect: Dialect,
+    /// What could not be given to [`account`](Self::account).
+    pub(super) lost: Cell<u64>,
 }
 
 /// The names of a directory that is written to, as far as a name may mean one that is written otherwise.
@@ -120,7 +127,18 @@ impl Destination {
         if let Some((uid, gid)) = self.owner {
             dir.set_owner(name, uid, gid).map_err(self.io("set the owner of", path))?;
         }
-        dir.set_mode(name, NEW_DIRECTORY | inherited).map_err(self.io("set the mode of", path))
+        dir.set_mode(name, NEW_DIRECTORY | inherited).map_err(self.io("set the mode of", path))?;
+        self.give(dir, name);
+        Ok(())
+    }
+
+    /// Makes a new directory the account's. One that the system does not give away stays the administrators'.
+    fn give(&self, dir: &Dir, name: &OsStr) {
+        let Some(account) = self.account else { return };
+        let mut said = Vec::new();
+        super::windows::give(&mut said, account, true);
+        let lost = said.iter().filter(|(key, value)| dir.set_xattr(name, key, value).is_err()).count();
+        self.lost.set(self.lost.get() + lost as u64);
     }
 
     fn lay_dirs(&self, path: &Path) -> Result<(PathBuf, Dir), CopyErrorKind> {
@@ -142,6 +160,7 @@ impl Destination {
             let (uid, gid) = self.owner.unwrap_or((0, 0));
             dir.set_owner(&name, uid, gid).map_err(self.io("set the owner of", path))?;
             dir.set_mode(&name, NEW_DIRECTORY).map_err(self.io("set the mode of", path))?;
+            self.give(&dir, &name);
             dir = dir.dir(&name).map_err(self.io("open", path))?;
             real.push(name);
         }

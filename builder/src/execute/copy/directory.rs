@@ -1,14 +1,17 @@
 //! Directories that no COPY makes: that of WORKDIR, and the first content of a cache mount.
 
+use std::cell::Cell;
 use std::path::Path;
+
+use orlop_runner::Account;
 
 use super::destination::Destination;
 use super::{CopyError, CopyErrorKind, CopyRequest, Source, apply, select};
 use crate::context::{Dir, NoCache, SourceTree};
 use crate::dialect::{Dialect, ImagePath};
 
-/// Makes `path` and what is missing above it inside `root`, with mode 0755 and this owner. A directory that
-/// is there stays as it is.
+/// Makes `path` and what is missing above it inside `root`, with mode 0755 and this owner, in a Windows image this
+/// account's. A directory that is there stays as it is. False where what is new could not be given to the account.
 ///
 /// # Errors
 /// When something that is no directory is in the way, or the system says no.
@@ -16,11 +19,13 @@ pub fn make_directory(
     root: &Path,
     path: &ImagePath,
     owner: (u32, u32),
+    account: Option<Account>,
     dialect: Dialect,
-) -> Result<(), CopyError> {
+) -> Result<bool, CopyError> {
     let root = Dir::open(root).map_err(CopyErrorKind::io("open", root))?;
-    Destination { root, owner: Some(owner), link: false, dialect }.make_dirs(&path.below_root())?;
-    Ok(())
+    let to = Destination { root, owner: Some(owner), account, link: false, dialect, lost: Cell::default() };
+    to.make_dirs(&path.below_root())?;
+    Ok(to.lost.get() == 0)
 }
 
 /// Gives the empty directory `dir` its first content, what is at a path of another file system, and its mode

@@ -62,13 +62,14 @@ pub fn select(
     // Here-documents come last, wherever they were written.
     groups.sort_by_key(|group| matches!(group.origin, Origin::Inline(_)));
     if request.dialect.is_windows() {
-        windows::fit(&mut groups, tree.dialect())?;
+        windows::fit(&mut groups, tree.dialect(), request.account)?;
     }
     Ok(Selection {
         groups,
         dialect: request.dialect,
         dest: destination(request),
         chown: request.chown.clone(),
+        account: request.account,
         link: request.link && request.chmod.is_none(),
         unmatched,
     })

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use orlop_runner::Account;
 use orlop_store::{Digest, Digester};
 
 use crate::context::pattern::slashed;
@@ -16,6 +17,8 @@ pub struct Selection {
     /// The destination, absolute; a directory where it ends with `/`.
     pub(super) dest: String,
     pub(super) chown: Option<String>,
+    /// Whose the files are in a Windows image.
+    pub(super) account: Option<Account>,
     pub(super) link: bool,
     /// The system of the image that it is copied into.
     pub(super) dialect: Dialect,

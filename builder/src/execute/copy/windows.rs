@@ -3,13 +3,21 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use orlop_runner::Account;
+use orlop_store::layer::windows::security::Sid;
+use orlop_store::layer::windows::{CARRIER, Metadata, SecurityDescriptor};
+
 use super::error::{CopyError, CopyErrorKind};
 use super::selection::{Entry, EntryKind, Group};
+use crate::context::Xattrs;
 use crate::dialect::{Dialect, windows};
 
 /// Takes away what has no meaning in a Windows image, owner and permission bits, and refuses what cannot be in
 /// one. Attributes are kept where the source is such an image itself.
-pub(super) fn fit(groups: &mut [Group], from: Dialect) -> Result<(), CopyError> {
+///
+/// Files that nobody is named for belong to Administrators, in which ContainerAdministrator is: see
+/// [`SecurityDescriptor::file`]. Those of ContainerUser are that account's own.
+pub(super) fn fit(groups: &mut [Group], from: Dialect, account: Option<Account>) -> Result<(), CopyError> {
     // By folded path below the destination: what was there first.
     let mut seen = HashMap::new();
     for group in groups {
@@ -27,9 +35,28 @@ pub(super) fn fit(groups: &mut [Group], from: Dialect) -> Result<(), CopyError> 
             if !from.is_windows() {
                 entry.xattrs.clear();
             }
+            if let (Some(account), false) = (account, matches!(entry.kind, EntryKind::Symlink { .. })) {
+                give(&mut entry.xattrs, account, entry.kind == EntryKind::Directory);
+            }
         }
     }
     Ok(())
+}
+
+/// Says beside a file whose it is, in the way in which the store keeps what layers say; other things that are said
+/// there stay.
+pub(super) fn give(xattrs: &mut Xattrs, account: Account, directory: bool) {
+    let user = Sid::container_user();
+    let security = match (account, directory) {
+        (Account::Administrator, true) => SecurityDescriptor::directory(),
+        (Account::Administrator, false) => SecurityDescriptor::file(),
+        (Account::User, true) => SecurityDescriptor::directory_of(&user),
+        (Account::User, false) => SecurityDescriptor::file_of(&user),
+    };
+    let before = xattrs.iter().position(|(key, _)| key == CARRIER).map(|at| xattrs.remove(at));
+    let said = before.and_then(|(_, value)| Metadata::from_carrier(&value)).unwrap_or_default();
+    let said = Metadata { security: Some(security), sddl: None, ..said };
+    xattrs.push((CARRIER.into(), said.to_carrier()));
 }
 
 /// A file below the destination, and the path that it has in the source tree.

@@ -1,5 +1,7 @@
 //! RUN in a Windows stage: its command line, its view of the root, and what is warned of before it runs.
 
+use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::Path;
 
 use super::super::stage::StageRun;
@@ -133,11 +135,13 @@ pub(super) fn own_system(root: &Path, accepted: bool) -> Result<(), BuildError> 
 }
 
 impl StageRun<'_, '_> {
-    /// Warns of what a RUN most likely does not mean.
-    pub(super) fn look_through(&self, instruction: &Instruction, run: &Run) {
+    /// Warns of what a RUN most likely does not mean, of each kind once a line. Gives the commands that would write
+    /// to the registry.
+    pub(super) fn look_through(&self, instruction: &Instruction, run: &Run) -> Vec<String> {
         let workdir = self.image.config().working_dir().unwrap_or(Dialect::Windows.root()).to_owned();
         let (texts, shell) = match &run.command {
-            ShellOrExec::Exec(args) => (args.clone(), Shell::None),
+            // The program itself is found in the image by its path there.
+            ShellOrExec::Exec(args) => (args.get(1..).unwrap_or_default().to_vec(), Shell::of(args)),
             ShellOrExec::Shell(text) => {
                 let heredocs = run.heredocs.iter().map(|heredoc| heredoc.content.clone());
                 (
@@ -146,26 +150,100 @@ impl StageRun<'_, '_> {
                 )
             }
         };
+        if let ShellOrExec::Exec(args) = &run.command
+            && shell == Shell::Cmd
+            && args.iter().skip(1).any(|arg| arg.contains('"'))
+        {
+            // The words are quoted as Windows programs take them apart, and cmd takes nothing apart.
+            let text =
+                "`cmd` reads a quote in a word of the exec form as `\\\"`, which it does not understand";
+            self.warn(
+                instruction.span,
+                text,
+                "write the shell form, without brackets: it is handed over as it stands",
+            );
+        }
         let file = &self.exec.dockerfile().source;
+        let source = file.slice(instruction.span);
+        // By line and rule: the first of them, and how many more there are.
+        let mut lines: BTreeMap<(usize, bool), (Span, Finding, usize)> = BTreeMap::new();
+        let mut from = 0;
+        let mut asked = Vec::new();
         for text in texts {
-            let findings =
-                check::literal_paths(&text, &workdir, shell).into_iter().chain(check::registry(&text));
-            for Finding { range, message, hint } in findings {
-                // Where the line was continued or comes from a trigger, the finding is in the instruction at least.
-                let written = &text[range];
-                let source = file.slice(instruction.span);
-                let place = source.find(written).or_else(|| source.find(&written.replace('\\', r"\\")));
-                let span = match place {
-                    Some(at) => {
-                        let start = instruction.span.start + at;
-                        Span::new(start, start + written.len())
-                    }
-                    None => instruction.span,
-                };
-                self.exec.progress.warn_at(file, span, &message, Some(hint));
+            let paths =
+                check::literal_paths(&text, &workdir, shell).into_iter().map(|finding| (false, finding));
+            let writes = check::registry(&text, shell).into_iter().map(|finding| (true, finding));
+            let writes: Vec<_> = writes.collect();
+            // A path in what writes to the registry has been spoken of.
+            let apart =
+                |path: &Finding| !writes.iter().any(|(_, write)| write.range.contains(&path.range.start));
+            let mut found: Vec<_> =
+                paths.filter(|(_, path)| apart(path)).chain(writes.iter().cloned()).collect();
+            found.sort_by_key(|(_, finding)| finding.range.start);
+            for (rule, finding) in found {
+                if rule {
+                    asked.push(text[finding.range.clone()].to_owned());
+                }
+                let span = place(source, &mut from, &text[finding.range.clone()])
+                    .map_or(instruction.span, |at| {
+                        Span::new(instruction.span.start + at.start, instruction.span.start + at.end)
+                    });
+                let line = if self.trigger { 0 } else { file.line(span.start) };
+                lines.entry((line, rule)).and_modify(|(.., more)| *more += 1).or_insert((span, finding, 0));
             }
         }
+        for (span, Finding { message, hint, .. }, more) in lines.into_values() {
+            let message = match more {
+                0 => message,
+                more => format!("{message} (and {more} more on this line)"),
+            };
+            self.warn(span, &message, &hint);
+        }
+        asked
     }
+}
+
+/// Where in an instruction's source what was found in its text is written, from `from` on. Where the line was
+/// continued in the middle, or the text is a trigger's, it is nowhere.
+fn place(source: &str, from: &mut usize, written: &str) -> Option<Range<usize>> {
+    let as_json = written.replace('\\', r"\\");
+    let rest = source.get(*from..)?;
+    let (at, length) = rest
+        .find(written)
+        .map(|at| (at, written.len()))
+        .or_else(|| rest.find(&as_json).map(|at| (at, as_json.len())))?;
+    let found = *from + at..*from + at + length;
+    // A path may stand in what writes to the registry: the next one may begin in this one.
+    *from = found.start + source[found.start..].chars().next().map_or(1, char::len_utf8);
+    Some(found)
+}
+
+/// What to do about a command that is not there, where the code and the output say that it is that.
+pub(super) fn not_found(args: &[String], code: i32, output: &[u8], path: Option<&str>) -> Option<String> {
+    let program = args.first()?;
+    let said = format!("orlop: {program}: ");
+    let ours = code == 127 && String::from_utf8_lossy(output).lines().any(|line| line.starts_with(&said));
+    // What `cmd` says of a name that it does not know.
+    if !ours && code != 9009 {
+        return None;
+    }
+    if ours && Shell::of(args) == Shell::PowerShell {
+        return Some(format!(
+            "`{program}` is neither this machine's nor the image's: install PowerShell, COPY it into the image and name \
+             it by its path there (`SHELL [\"C:\\\\pwsh\\\\pwsh.exe\", \"-Command\"]`), or write the step for `cmd`"
+        ));
+    }
+    if ours && program.contains(crate::dialect::windows::is_separator) {
+        return Some(
+            "a path of RUN is one of the image: COPY the program there first, or name it without a path"
+                .to_owned(),
+        );
+    }
+    let path = match path {
+        Some(path) => format!("and the image's `PATH`: `{path}`"),
+        None => "and the image sets no `PATH`".to_owned(),
+    };
+    Some(format!("a program is looked for in WORKDIR, in the machine's own `C:\\Windows\\System32`, {path}"))
 }
 
 #[cfg(test)]
@@ -223,6 +301,31 @@ mod tests {
         for bad in ["RUN <<EOF\n#!/bin/sh\nEOF", "RUN cat <<EOF\nx\nEOF"] {
             assert!(line(&CMD, bad).unwrap_err().hint.is_some(), "{bad}");
         }
+    }
+
+    #[test]
+    fn what_is_found_twice_is_placed_twice() {
+        let source = "RUN del C:\\a & del C:\\a && [\"C:\\\\b\"]";
+        let mut from = 0;
+        let mut next = |text: &str| place(source, &mut from, text).map(|at| at.start);
+        assert_eq!((next(r"C:\a"), next(r"C:\a"), next(r"C:\b")), (Some(8), Some(19), Some(29)));
+        assert_eq!(next(r"C:\a"), None);
+        assert_eq!(place("é", &mut 0, "é"), Some(0..2));
+    }
+
+    #[test]
+    fn a_command_that_is_missing_has_a_way_out() {
+        let hint = |words: &[&str], code, output: &str| {
+            let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+            not_found(&words, code, output.as_bytes(), Some(r"C:\tools"))
+        };
+        let missing = |word: &str| format!("x\norlop: {word}: command not found\n");
+        assert!(hint(&["pwsh"], 127, &missing("pwsh")).unwrap().contains("PowerShell"));
+        assert!(hint(&["tool"], 127, &missing("tool")).unwrap().contains(r"`C:\tools`"));
+        assert!(hint(&[r"C:\x.exe"], 127, &missing(r"C:\x.exe")).unwrap().contains("COPY"));
+        assert!(hint(&["cmd"], 9009, "").unwrap().contains(r"`C:\tools`"));
+        assert_eq!(hint(&["tool"], 127, "its own affair\n"), None);
+        assert_eq!(hint(&["tool"], 1, &missing("tool")), None);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What is closed to a step besides its token: files, network, desktop, processes, named objects. One line each.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use super::calls::{Kept, System, TokenFacts};
 use super::{Admitted, Asked, PROCESS_ASKED, Prepared, same_access};
@@ -19,7 +20,13 @@ const THREAD_HARMLESS: u32 = 0x0010_0800;
 
 impl Prepared {
     /// The boundary in the file system.
-    pub(super) fn files(&mut self, asked: &Asked<'_>, own: &TokenFacts, system: &System) {
+    pub(super) fn files(
+        &mut self,
+        asked: &Asked<'_>,
+        shared: &[(&Path, Sid)],
+        own: &TokenFacts,
+        system: &System,
+    ) {
         let wanted = "an access list on the root that admits the step, the user and administrators";
         let everyone_else = [Sid::system(), Sid::administrators(), own.user.clone()];
         let mut missing = None;
@@ -34,6 +41,22 @@ impl Prepared {
             let descriptor = tree(&everyone_else, &self.sid, writable);
             match self.calls.protect_tree(path, &descriptor) {
                 Ok(got) if same_access(&descriptor, &got) => {}
+                Ok(got) => missing = Some(format!("the file system kept another access list: {got}")),
+                Err(failure) => missing = Some(failure.to_string()),
+            }
+        }
+        for (path, sid) in shared {
+            // Low integrity is no hindrance to a container that the list admits, and a label would make whatever is
+            // started from there by others run with low integrity too.
+            let label = self.container.is_none();
+            let entry = Entry::allow(sid, FILE_ALL, INHERIT);
+            let descriptor = SecurityDescriptor {
+                access: Some(AccessList(vec![entry])),
+                label: label.then(|| Entry::label(LOW_INTEGRITY, INHERIT)),
+                ..SecurityDescriptor::default()
+            };
+            match self.calls.admit_tree(path, &descriptor) {
+                Ok(got) if got.access.as_ref().is_none_or(|list| list.allows(sid, FILE_ALL)) => {}
                 Ok(got) => missing = Some(format!("the file system kept another access list: {got}")),
                 Err(failure) => missing = Some(failure.to_string()),
             }
@@ -62,10 +85,7 @@ impl Prepared {
                 got: "the host's, without what listens on its loopback addresses".into(),
                 ..Confinement::full("network", "the host's")
             },
-            (Network::None, Some(_)) => Confinement {
-                got: "none: the AppContainer has no capability for it".into(),
-                ..Confinement::full("network", "none")
-            },
+            (Network::None, Some(container)) => self.no_network(&container.sid.clone(), kept),
             (Network::None, None) if !second_check => {
                 let why = match &system.wine {
                     Some(version) => format!(
@@ -95,6 +115,25 @@ impl Prepared {
         self.lines.push(line);
     }
 
+    /// Network `none` of an AppContainer: what it has no capability for the firewall's filters keep it from.
+    fn no_network(&self, container: &Sid, kept: &mut Vec<Kept>) -> Confinement {
+        let full = |got: &str| Confinement { got: got.into(), ..Confinement::full("network", "none") };
+        if let Ok(filters) = self.calls.block_container(container) {
+            kept.push(filters);
+            return full(
+                "none: the AppContainer has no capability for it, and filters that end with orlop block it",
+            );
+        }
+        let why = match self.calls.firewall_runs() {
+            Ok(true) => return full("none: the AppContainer has no capability for it"),
+            Ok(false) => {
+                "the Windows Firewall's service does not run, and nothing else holds an AppContainer".into()
+            }
+            Err(failure) => format!("whether the Windows Firewall's service runs is not known: {failure}"),
+        };
+        Confinement::lesser("network", "none", "the host's", why)
+    }
+
     /// A window station and a desktop of the step's own.
     pub(super) fn station(
         &mut self,
@@ -104,7 +143,10 @@ impl Prepared {
         admitted: &Admitted,
         kept: &mut Vec<Kept>,
     ) {
-        let asked = "a window station and a desktop that admit the step only";
+        // What a step can do to others through a station (clipboard, atoms) is the job's limits' to keep, and a
+        // station with a name is an administrator's to make.
+        let asked =
+            "a desktop that admits the step only, in a window station of its own where that can be had";
         // A step that has a second access check opens them by name, as the user and as itself. One that has not
         // cannot be told from another of the same user: it gets open handles, and its name opens nothing.
         let by_handle = !second_check && admitted.apart;
@@ -133,6 +175,10 @@ impl Prepared {
         } else if !admitted.apart {
             let got = "a window station and a desktop of its own that every process of the user can open";
             Confinement::lesser("window-station", asked, got, "the step's token is as good as the builder's")
+        } else if !station.own_station && second_check {
+            let got =
+                "a desktop of its own in the caller's window station: only an administrator can name one";
+            Confinement { got: got.into(), ..Confinement::full("window-station", asked) }
         } else if !station.own_station {
             let got = "a desktop of its own in the caller's window station";
             let why = "only an administrator can make a window station with a name";
@@ -211,6 +257,20 @@ impl Prepared {
         }
     }
 
+    /// `NUL`, which no AppContainer can open by itself. Not having it is no lack of protection.
+    pub(super) fn null_device(&mut self, kept: &mut Vec<Kept>) {
+        if self.container.is_none() {
+            return;
+        }
+        match self.calls.admit_to_null(&self.sid) {
+            Ok(entry) => kept.push(entry),
+            Err(failure) => self.notes.push(format!(
+                "the step cannot open `NUL` ({failure}): this Windows admits no AppContainer there, and only an \
+                 administrator can change that"
+            )),
+        }
+    }
+
     /// Shared memory, events and other objects with names.
     pub(super) fn objects(&mut self) {
         let asked = "a directory of its own for named objects";
@@ -246,7 +306,7 @@ fn builder(
     wanted
 }
 
-/// A directory's access list for a step.
+/// A directory's access list for a step, whose entry is the last.
 pub(super) fn tree(others: &[Sid], step: &Sid, writable: bool) -> SecurityDescriptor {
     let mut entries: Vec<Entry> = others.iter().map(|sid| Entry::allow(sid, FILE_ALL, INHERIT)).collect();
     entries.push(Entry::allow(step, if writable { FILE_ALL } else { FILE_READ_EXECUTE }, INHERIT));

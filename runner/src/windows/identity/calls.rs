@@ -131,6 +131,8 @@ pub(crate) struct TokenFacts {
     pub(crate) integrity: u32,
     /// The AppContainer that it is of.
     pub(crate) container: Option<Sid>,
+    /// The logon session's number: drive letters and network logons belong to it.
+    pub(crate) session: u64,
     /// Whom objects made without an access list admit.
     pub(crate) default_admits: Vec<Sid>,
 }
@@ -205,18 +207,49 @@ pub(crate) trait Calls: fmt::Debug + Send + Sync {
     /// The names of this user's AppContainer profiles that begin with `prefix`.
     fn containers(&self, prefix: &str) -> Vec<String>;
 
-    /// Makes a token from the caller's own and reads it back.
-    fn restrict(&self, plan: &TokenPlan) -> Result<(OwnedHandle, TokenFacts), Failure>;
+    /// A token like the caller's own in a logon session of its own, with [`letter::NEEDED`](super::letter) enabled.
+    fn new_session(&self) -> Result<(OwnedHandle, TokenFacts), Failure>;
+
+    /// Makes a token from `base`, or where there is none from the caller's own, and reads it back.
+    fn restrict(
+        &self,
+        base: Option<BorrowedHandle<'_>>,
+        plan: &TokenPlan,
+    ) -> Result<(OwnedHandle, TokenFacts), Failure>;
+
+    /// Whether a drive has a letter, for whoever has `token` or for the caller.
+    fn has_letter(&self, token: Option<BorrowedHandle<'_>>, letter: char) -> Result<bool, Failure>;
+
+    /// Gives a directory a letter in a logon session, for as long as the result is kept.
+    fn define_letter(&self, session: BorrowedHandle<'_>, letter: char, root: &Path) -> Result<Kept, Failure>;
+
+    /// Which directory a path is for whoever has `token`.
+    fn directory_id_for(&self, token: BorrowedHandle<'_>, path: &Path) -> Result<(u32, u128), Failure>;
+
+    /// The token of a process, to see with its eyes.
+    fn token_of(&self, process: BorrowedHandle<'_>) -> Result<OwnedHandle, Failure>;
 
     /// Sets who may use a directory and what is in it, and reads back the directory's own.
     fn protect_tree(&self, path: &Path, wanted: &SecurityDescriptor) -> Result<SecurityDescriptor, Failure>;
+
+    /// Adds entries to those of a directory and of what is in it, where they are missing, and reads back the directory's.
+    fn admit_tree(&self, path: &Path, added: &SecurityDescriptor) -> Result<SecurityDescriptor, Failure>;
 
     /// Makes a window station and a desktop in it, or where only an administrator may do that a desktop in the
     /// caller's own, and reads back who may use them.
     fn create_station(&self, name: &str, wanted: &SecurityDescriptor) -> Result<Station, Failure>;
 
+    /// Lets a step in an AppContainer open the null device, as long as the result is kept.
+    fn admit_to_null(&self, step: &Sid) -> Result<Kept, Failure>;
+
     /// Cuts off the network for what runs as `user` restricted to `step`, as long as the result is kept.
     fn block_network(&self, user: &Sid, step: &Sid) -> Result<Kept, Failure>;
+
+    /// Cuts off the network for what is in an AppContainer, as long as the result is kept.
+    fn block_container(&self, container: &Sid) -> Result<Kept, Failure>;
+
+    /// Whether the service runs whose filters keep an AppContainer from what it has no capability for.
+    fn firewall_runs(&self) -> Result<bool, Failure>;
 
     /// Sets who may open this process, and reads it back.
     fn protect_builder(&self, wanted: &SecurityDescriptor) -> Result<SecurityDescriptor, Failure>;

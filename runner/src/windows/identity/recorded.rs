@@ -30,23 +30,46 @@ pub(super) struct Recorded {
     pub(super) files: Option<SecurityDescriptor>,
     /// What making a station gives: whether the station is a new one.
     pub(super) station: Result<bool, Failure>,
+    /// What changing the null device's access list gives.
+    pub(super) null_device: Result<(), Failure>,
     /// What the filter engine gives.
     pub(super) filters: Result<(), Failure>,
+    /// Whether the firewall's service runs.
+    pub(super) firewall: Result<bool, Failure>,
     /// Whether the name is another's.
     pub(super) taken: bool,
     /// What the first process turns out to be in place of what was asked for.
     pub(super) started_without_container: bool,
     /// Mitigations that take effect.
     pub(super) mitigations: BTreeSet<Mitigation>,
+    /// What a new logon session's number and user are.
+    pub(super) session: Result<(u64, Sid), Failure>,
+    /// What `CreateRestrictedToken` gives of a token of that session.
+    pub(super) restrict_session: Result<(), Failure>,
+    /// Letters of drives that everybody sees.
+    pub(super) drives: &'static str,
+    /// Whether a letter that is defined in one session is seen in the others.
+    pub(super) one_list: bool,
+    /// Whether a letter that is defined stays when it is taken back.
+    pub(super) sticks: bool,
+    /// Whether a letter leads where it was to.
+    pub(super) leads: Result<bool, Failure>,
+    /// The letters that are defined.
+    pub(super) defined: Arc<Mutex<String>>,
     /// What was done, in order.
     pub(super) done: Arc<Mutex<Vec<String>>>,
     /// Names of profiles that exist already.
     pub(super) profiles: Vec<String>,
-    plan: Arc<Mutex<TokenPlan>>,
+    pub(super) plan: Arc<Mutex<TokenPlan>>,
 }
 
 pub(super) fn user() -> Sid {
     Sid::new(5, [21, 7, 8, 9, 1001])
+}
+
+/// The SID of the logon that [`Calls::new_session`] makes.
+pub(super) fn logon_elsewhere() -> Sid {
+    Sid::new(5, [5, 0, 888])
 }
 
 pub(super) fn container_sid() -> Sid {
@@ -84,6 +107,7 @@ impl Recorded {
                 restricting: Vec::new(),
                 integrity: if administrator { 0x3000 } else { 0x2000 },
                 container: None,
+                session: 0x3e5,
                 default_admits: vec![user(), Sid::system()],
             },
             container: Ok(container_sid()),
@@ -92,14 +116,35 @@ impl Recorded {
             honours: true,
             files: None,
             station: Ok(administrator),
+            null_device: match administrator {
+                true => Ok(()),
+                false => Err(Failure { call: "CreateFileW", code: 5 }),
+            },
             filters: if administrator { Ok(()) } else { Err(denied) },
+            firewall: Ok(true),
             taken: false,
             started_without_container: false,
             mitigations: Mitigation::ALL.iter().map(|(one, _)| *one).collect(),
+            session: Ok((0x1_0000_0007, user())),
+            restrict_session: Ok(()),
+            drives: "CDX",
+            one_list: false,
+            sticks: false,
+            leads: Ok(true),
+            defined: Arc::default(),
             done: Arc::default(),
             profiles: Vec::new(),
             plan: Arc::default(),
         }
+    }
+
+    /// The same as a service has it, which may start processes in other logon sessions.
+    pub(super) fn with_services_rights(mut self) -> Self {
+        let luid = |at| (100 + at, 0);
+        for (at, name) in super::letter::NEEDED.into_iter().enumerate() {
+            self.own.privileges.push(Privilege { name: name.into(), luid: luid(at as u32) });
+        }
+        self
     }
 
     /// Wine 8, as measured.
@@ -142,6 +187,22 @@ impl Drop for Told {
     }
 }
 
+/// A letter that is taken back.
+struct Defined(Recorded);
+
+impl Drop for Defined {
+    fn drop(&mut self) {
+        self.0.did("take back");
+        if !self.0.sticks {
+            self.0.defined.lock().expect("not poisoned").clear();
+        }
+    }
+}
+
+fn stand_in() -> OwnedHandle {
+    File::open("NUL").expect("the null device").into()
+}
+
 impl Calls for Recorded {
     fn system(&self) -> System {
         self.system.clone()
@@ -173,15 +234,57 @@ impl Calls for Recorded {
         self.profiles.iter().filter(|name| name.starts_with(prefix)).cloned().collect()
     }
 
-    fn restrict(&self, plan: &TokenPlan) -> Result<(OwnedHandle, TokenFacts), Failure> {
+    fn new_session(&self) -> Result<(OwnedHandle, TokenFacts), Failure> {
+        self.did("session");
+        let (session, user) = self.session.clone()?;
+        let mut facts = TokenFacts { session, user, ..self.own.clone() };
+        // A logon has a SID of its own among its groups.
+        facts.groups.retain(|group| !group.sid.is_logon());
+        facts.groups.push(group(logon_elsewhere()));
+        Ok((stand_in(), facts))
+    }
+
+    fn has_letter(&self, token: Option<BorrowedHandle<'_>>, letter: char) -> Result<bool, Failure> {
+        let defined = self.defined.lock().expect("not poisoned").contains(letter);
+        Ok(self.drives.contains(letter) || (defined && (token.is_some() || self.one_list)))
+    }
+
+    fn define_letter(&self, _: BorrowedHandle<'_>, letter: char, _: &Path) -> Result<Kept, Failure> {
+        self.did(format!("define {letter}"));
+        self.defined.lock().expect("not poisoned").push(letter);
+        Ok(Box::new(Defined(self.clone())))
+    }
+
+    fn directory_id_for(&self, _: BorrowedHandle<'_>, path: &Path) -> Result<(u32, u128), Failure> {
+        let root = self.directory_id(path)?;
+        Ok(if self.leads.clone()? { root } else { (root.0, root.1 + 1) })
+    }
+
+    fn token_of(&self, _: BorrowedHandle<'_>) -> Result<OwnedHandle, Failure> {
+        Ok(stand_in())
+    }
+
+    fn restrict(
+        &self,
+        base: Option<BorrowedHandle<'_>>,
+        plan: &TokenPlan,
+    ) -> Result<(OwnedHandle, TokenFacts), Failure> {
         self.restrict.clone()?;
+        if base.is_some() {
+            self.restrict_session.clone()?;
+        }
+        self.did(if base.is_some() { "restrict the new session's" } else { "restrict our own" });
         plan.clone_into(&mut self.plan.lock().expect("not poisoned"));
-        let stand_in = File::open("NUL").expect("the null device");
-        Ok((stand_in.into(), self.apply(plan)))
+        Ok((stand_in(), self.apply(plan)))
     }
 
     fn protect_tree(&self, _: &Path, wanted: &SecurityDescriptor) -> Result<SecurityDescriptor, Failure> {
         Ok(self.files.clone().unwrap_or_else(|| wanted.clone()))
+    }
+
+    fn admit_tree(&self, path: &Path, added: &SecurityDescriptor) -> Result<SecurityDescriptor, Failure> {
+        self.did(format!("admit {} {added}", path.display()));
+        Ok(self.files.clone().unwrap_or_else(|| added.clone()))
     }
 
     fn create_station(&self, name: &str, wanted: &SecurityDescriptor) -> Result<Station, Failure> {
@@ -196,10 +299,26 @@ impl Calls for Recorded {
         })
     }
 
+    fn admit_to_null(&self, _: &Sid) -> Result<Kept, Failure> {
+        self.did("null device");
+        self.null_device.clone()?;
+        Ok(Box::new(Told(self.clone(), "null device")))
+    }
+
     fn block_network(&self, _: &Sid, _: &Sid) -> Result<Kept, Failure> {
         self.did("filters");
         self.filters.clone()?;
         Ok(Box::new(Told(self.clone(), "filters")))
+    }
+
+    fn block_container(&self, container: &Sid) -> Result<Kept, Failure> {
+        self.did(format!("filters for {container}"));
+        self.filters.clone()?;
+        Ok(Box::new(Told(self.clone(), "filters")))
+    }
+
+    fn firewall_runs(&self) -> Result<bool, Failure> {
+        self.firewall.clone()
     }
 
     fn protect_builder(&self, wanted: &SecurityDescriptor) -> Result<SecurityDescriptor, Failure> {

@@ -9,7 +9,7 @@ use windows_sys::Win32::System::SystemInformation::OSVERSIONINFOEXW;
 use windows_sys::Win32::System::SystemServices::VER_NT_WORKSTATION;
 
 use super::calls::{Calls, Failure, Kept, ProcessFacts, Station, System, TokenFacts, TokenPlan};
-use super::{container, files, object, threads, token};
+use super::{container, files, null_device, object, session, threads, token};
 use crate::windows::library::{function, wine_version};
 use crate::windows::security::{SecurityDescriptor, Sid};
 use crate::windows::{desktop, mitigation, network};
@@ -60,20 +60,60 @@ impl Calls for Windows {
         container::names(prefix)
     }
 
-    fn restrict(&self, plan: &TokenPlan) -> Result<(OwnedHandle, TokenFacts), Failure> {
-        token::restrict(plan)
+    fn new_session(&self) -> Result<(OwnedHandle, TokenFacts), Failure> {
+        session::new()
+    }
+
+    fn restrict(
+        &self,
+        base: Option<BorrowedHandle<'_>>,
+        plan: &TokenPlan,
+    ) -> Result<(OwnedHandle, TokenFacts), Failure> {
+        token::restrict(base, plan)
+    }
+
+    fn has_letter(&self, token: Option<BorrowedHandle<'_>>, letter: char) -> Result<bool, Failure> {
+        session::has_letter(token, letter)
+    }
+
+    fn define_letter(&self, session: BorrowedHandle<'_>, letter: char, root: &Path) -> Result<Kept, Failure> {
+        session::define(session, letter, root)
+    }
+
+    fn directory_id_for(&self, token: BorrowedHandle<'_>, path: &Path) -> Result<(u32, u128), Failure> {
+        session::directory_id(token, path)
+    }
+
+    fn token_of(&self, process: BorrowedHandle<'_>) -> Result<OwnedHandle, Failure> {
+        token::to_impersonate(process)
     }
 
     fn protect_tree(&self, path: &Path, wanted: &SecurityDescriptor) -> Result<SecurityDescriptor, Failure> {
         files::protect_tree(path, wanted)
     }
 
+    fn admit_tree(&self, path: &Path, added: &SecurityDescriptor) -> Result<SecurityDescriptor, Failure> {
+        files::admit_tree(path, added)
+    }
+
     fn create_station(&self, name: &str, wanted: &SecurityDescriptor) -> Result<Station, Failure> {
         desktop::create(name, wanted)
     }
 
+    fn admit_to_null(&self, step: &Sid) -> Result<Kept, Failure> {
+        null_device::admit(step)
+    }
+
     fn block_network(&self, user: &Sid, step: &Sid) -> Result<Kept, Failure> {
         network::block(user, step)
+    }
+
+    fn block_container(&self, container: &Sid) -> Result<Kept, Failure> {
+        network::block_container(container)
+    }
+
+    fn firewall_runs(&self) -> Result<bool, Failure> {
+        network::firewall_runs()
     }
 
     fn protect_builder(&self, wanted: &SecurityDescriptor) -> Result<SecurityDescriptor, Failure> {

@@ -3,12 +3,16 @@ use std::fs::File;
 use super::boundary::{FILE_ALL, FILE_READ_EXECUTE, tree};
 use super::recorded::{Recorded, container_sid, user};
 use super::*;
+use crate::Identity;
 
-struct Case {
-    network: Network,
-    account: Account,
-    mitigations: Vec<Mitigation>,
-    allow: Vec<&'static str>,
+pub(super) struct Case {
+    pub(super) network: Network,
+    pub(super) account: Account,
+    pub(super) mitigations: Vec<Mitigation>,
+    pub(super) allow: Vec<&'static str>,
+    pub(super) letter: bool,
+    pub(super) identity: Option<Identity>,
+    pub(super) shared: Vec<&'static str>,
 }
 
 impl Default for Case {
@@ -18,31 +22,37 @@ impl Default for Case {
             account: Account::default(),
             mitigations: Vec::new(),
             allow: Vec::new(),
+            letter: false,
+            identity: None,
+            shared: Vec::new(),
         }
     }
 }
 
 impl Case {
-    fn prepare(&self, system: &Recorded) -> Result<Prepared, RunError> {
-        let isolation = Isolation { allow: self.allow.iter().map(ToString::to_string).collect() };
+    pub(super) fn prepare(&self, system: &Recorded) -> Result<Prepared, RunError> {
+        let allow = self.allow.iter().map(ToString::to_string).collect();
+        let isolation = Isolation { allow, identity: self.identity };
         let asked = Asked {
             root: Path::new(r"C:\root"),
             private: vec![PathBuf::from(r"C:\temp")],
+            shared: self.shared.iter().map(PathBuf::from).collect(),
             network: self.network,
             account: self.account,
             mitigations: &self.mitigations,
             isolation: &isolation,
+            letter: self.letter,
         };
         Prepared::new(&asked, Arc::new(system.clone()))
     }
 
     /// What is missing, by name, and the hint.
-    fn refusal(&self, system: &Recorded) -> (Vec<String>, String) {
+    pub(super) fn refusal(&self, system: &Recorded) -> (Vec<String>, String) {
         let error = self.prepare(system).expect_err("a refusal");
         let hint = error.hint().expect("a hint");
         match error {
             RunError::Unconfined { missing, .. } => {
-                (missing.into_iter().map(|line| line.what).collect(), hint)
+                (missing.0.into_iter().map(|line| line.what).collect(), hint)
             }
             other => panic!("{other}"),
         }
@@ -82,15 +92,14 @@ fn without_containers(administrator: bool) -> Recorded {
     system
 }
 
-fn stand_in() -> File {
+pub(super) fn stand_in() -> File {
     File::open("NUL").expect("the null device")
 }
 
 #[test]
 fn an_appcontainer_where_the_system_has_them() {
     for system in with_containers() {
-        let case = Case { allow: vec!["window-station"], ..none() };
-        let prepared = case.prepare(&system).expect("all is there");
+        let prepared = none().prepare(&system).expect("all is there");
         let container = prepared.container.as_ref().expect("a container");
         assert_eq!(
             (&container.sid, &container.capabilities[..]),
@@ -99,14 +108,53 @@ fn an_appcontainer_where_the_system_has_them() {
             system.system
         );
         assert_eq!(prepared.sid, container_sid());
-        assert_eq!(line(&prepared.lines, "network").got, "none: the AppContainer has no capability for it");
-        assert!(!system.done.lock().unwrap().iter().any(|done| done == "filters"), "no filter is needed");
+        let network = &line(&prepared.lines, "network").got;
+        assert!(network.starts_with("none: the AppContainer has no capability for it"), "{network}");
+        assert_eq!(network.ends_with("block it"), system.filters.is_ok(), "{network}");
         let lines = prepared.confirm(stand_in().as_handle()).expect("it reads back");
         assert!(line(&lines, "app-container").is_full());
-        for line in lines.iter().filter(|line| line.what != "window-station") {
+        for line in &lines {
             assert!(line.is_full(), "{}: {line}", system.system);
         }
     }
+}
+
+#[test]
+fn a_container_is_let_into_the_null_device_for_its_time() {
+    let system = Recorded::windows((10, 0, 20348), true, true);
+    let prepared = Case::default().prepare(&system).expect("all is there");
+    assert!(prepared.notes.is_empty(), "{:?}", prepared.notes);
+    drop(prepared);
+    assert!(system.done.lock().unwrap().iter().any(|done| done == "close null device"));
+    // Who is no administrator cannot: that is said, and no reason to refuse.
+    let system = Recorded::windows((10, 0, 22631), false, false);
+    let prepared = Case::default().prepare(&system);
+    let notes = prepared.expect("all is there").notes.clone();
+    assert!(notes.len() == 1 && notes[0].starts_with("the step cannot open `NUL`"), "{notes:?}");
+    // Restricted tokens are admitted as they are.
+    let system = without_containers(true);
+    drop(Case { allow: vec!["named-objects"], ..Case::default() }.prepare(&system).expect("prepared"));
+    assert!(!system.done.lock().unwrap().iter().any(|done| done == "null device"));
+}
+
+#[test]
+fn a_directory_that_is_shared_is_the_same_to_every_step() {
+    let capability = "S-1-15-3-1330793552-43981-2-1-0-0";
+    let system = Recorded::windows((10, 0, 20348), true, true);
+    let case = Case { shared: vec![r"C:\cache"], allow: vec!["named-objects"], ..none() };
+    let prepared = case.prepare(&system).expect("all is there");
+    let capabilities = prepared.container.iter().flat_map(|container| &container.capabilities);
+    assert_eq!(capabilities.map(Sid::to_string).collect::<Vec<_>>(), [capability]);
+    let admit = |system: &Recorded| {
+        let done = system.done.lock().unwrap().clone();
+        done.into_iter().find(|done| done.starts_with("admit")).expect("it is admitted")
+    };
+    // Without a label: others start programs from there.
+    assert_eq!(admit(&system), format!("admit C:\\cache D:(A;3;0x1f01ff;{capability})"));
+    let system = without_containers(true);
+    let prepared = case.prepare(&system).expect("all but the names");
+    assert!(prepared.plan.restricting.iter().any(|sid| sid.to_string() == capability));
+    assert!(admit(&system).ends_with("S:(ML;3;0x1;S-1-16-4096)"), "{}", admit(&system));
 }
 
 #[test]
@@ -121,10 +169,16 @@ fn capabilities_only_where_the_network_was_asked_for() {
 #[test]
 fn who_is_no_administrator_has_no_station_of_its_own() {
     for system in with_containers().into_iter().step_by(2) {
-        let (missing, hint) = Case::default().refusal(&system);
-        assert_eq!(missing, ["window-station"]);
-        assert_eq!(hint, "accept less with `--isolation=job,allow=window-station`");
+        // Ordinary builds of ordinary users run: what a station shows to others is closed by other means.
+        let prepared = Case::default().prepare(&system).expect("nothing is missing");
+        let station = line(&prepared.lines, "window-station");
+        assert!(station.is_full() && station.got.contains("in the caller's window station"), "{station}");
+        assert!(prepared.desktop.is_some());
     }
+    // Whose step cannot be told from itself needs more than a name.
+    let mut wine = Recorded::wine();
+    wine.station = Ok(false);
+    assert!(none().refusal(&wine).0.iter().any(|name| name == "window-station"));
 }
 
 #[test]
@@ -161,15 +215,32 @@ fn a_restricted_token_where_no_profile_can_be_made() {
 }
 
 #[test]
+fn a_container_is_no_wall_where_the_firewall_does_not_run() {
+    let mut system = Recorded::windows((10, 0, 22631), false, false);
+    for answer in [Ok(false), Err(Failure { call: "OpenServiceW", code: 5 })] {
+        system.firewall = answer;
+        assert_eq!(none().refusal(&system).0, ["network"]);
+        assert!(Case::default().prepare(&system).is_ok(), "who asks for a network has one");
+    }
+    // An administrator's own filters do without it.
+    let mut system = Recorded::windows((10, 0, 20348), true, true);
+    system.firewall = Ok(false);
+    let prepared = none().prepare(&system).expect("filters block it");
+    assert!(line(&prepared.lines, "network").is_full());
+    drop(prepared);
+    assert!(system.done.lock().unwrap().iter().any(|done| done == "close filters"));
+}
+
+#[test]
 fn network_none_is_refused_where_nothing_can_block_it() {
     let (missing, hint) = none().refusal(&without_containers(false));
-    assert_eq!(missing, ["network", "window-station", "named-objects"]);
-    let names = "allow=named-objects,allow=network,allow=window-station";
-    assert_eq!(hint, format!("accept less with `--isolation=job,{names}`"));
-    let case = Case { allow: vec!["named-objects", "window-station"], ..none() };
+    assert_eq!(missing, ["network", "named-objects"]);
+    assert_eq!(hint, "accept less with `--isolation=job,allow=named-objects,allow=network`");
+    let case = Case { allow: vec!["named-objects"], ..none() };
     let error = case.prepare(&without_containers(false)).expect_err("not without a network filter");
     let why = "the system has no AppContainers here, and filters need an administrator";
-    assert!(error.to_string().contains(why), "{error}");
+    let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+    assert!(cause.contains(why), "{error}: {cause}");
 }
 
 #[test]
@@ -365,14 +436,17 @@ mod here {
     ];
 
     fn prepare(root: &Path) -> Prepared {
-        let isolation = Isolation { allow: EVERYTHING.iter().map(ToString::to_string).collect() };
+        let isolation =
+            Isolation { allow: EVERYTHING.iter().map(ToString::to_string).collect(), ..Isolation::default() };
         let asked = Asked {
             root,
             private: Vec::new(),
+            shared: Vec::new(),
             network: Network::Host,
             account: Account::default(),
             mitigations: &[],
             isolation: &isolation,
+            letter: false,
         };
         Prepared::new(&asked, Arc::new(Windows)).expect("prepared")
     }
@@ -396,14 +470,17 @@ mod here {
             (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
         let first = prepare(one.path());
         assert_ne!(first.sid, prepare(two.path()).sid);
-        let isolation = Isolation { allow: EVERYTHING.iter().map(ToString::to_string).collect() };
+        let isolation =
+            Isolation { allow: EVERYTHING.iter().map(ToString::to_string).collect(), ..Isolation::default() };
         let asked = Asked {
             root: one.path(),
             private: Vec::new(),
+            shared: Vec::new(),
             network: Network::Host,
             account: Account::default(),
             mitigations: &[],
             isolation: &isolation,
+            letter: false,
         };
         assert!(Prepared::new(&asked, Arc::new(Windows)).is_err(), "it is taken");
         let sid = first.sid.clone();

@@ -3,16 +3,17 @@
 
 use std::ffi::c_void;
 use std::mem::{offset_of, size_of};
-use std::os::windows::io::{AsRawHandle, BorrowedHandle, FromRawHandle, OwnedHandle};
+use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, FromRawHandle, OwnedHandle};
 use std::ptr::{null, null_mut};
 
 use windows_sys::Win32::Foundation::{HANDLE, LUID};
 use windows_sys::Win32::Security::{
     CreateRestrictedToken, GetTokenInformation, LUID_AND_ATTRIBUTES, LookupPrivilegeNameW, PSID,
-    SID_AND_ATTRIBUTES, SetTokenInformation, TOKEN_ADJUST_DEFAULT, TOKEN_ASSIGN_PRIMARY, TOKEN_DEFAULT_DACL,
-    TOKEN_DUPLICATE, TOKEN_GROUPS, TOKEN_INFORMATION_CLASS, TOKEN_MANDATORY_LABEL, TOKEN_PRIVILEGES,
-    TOKEN_QUERY, TOKEN_USER, TokenAppContainerSid, TokenDefaultDacl, TokenGroups, TokenIntegrityLevel,
-    TokenPrivileges, TokenRestrictedSids, TokenUser,
+    SID_AND_ATTRIBUTES, SetTokenInformation, TOKEN_ADJUST_DEFAULT, TOKEN_ADJUST_PRIVILEGES,
+    TOKEN_ASSIGN_PRIMARY, TOKEN_DEFAULT_DACL, TOKEN_DUPLICATE, TOKEN_GROUPS, TOKEN_INFORMATION_CLASS,
+    TOKEN_MANDATORY_LABEL, TOKEN_PRIVILEGES, TOKEN_QUERY, TOKEN_STATISTICS, TOKEN_USER, TokenAppContainerSid,
+    TokenDefaultDacl, TokenGroups, TokenIntegrityLevel, TokenPrivileges, TokenRestrictedSids,
+    TokenStatistics, TokenUser,
 };
 use windows_sys::Win32::System::SystemServices::{
     SE_GROUP_ENABLED, SE_GROUP_INTEGRITY, SE_GROUP_USE_FOR_DENY_ONLY,
@@ -20,18 +21,35 @@ use windows_sys::Win32::System::SystemServices::{
 use windows_sys::Win32::System::Threading::{GetCurrentProcess, OpenProcessToken};
 
 use super::calls::{Failure, Group, Privilege, TokenFacts, TokenPlan};
-use crate::windows::security::{AccessList, Entry, GENERIC_ALL, LOW_INTEGRITY, Sid};
+use super::object::{self, Part};
+use crate::windows::security::{AccessList, Entry, GENERIC_ALL, LOW_INTEGRITY, SecurityDescriptor, Sid};
+
+const WRITE_DAC: u32 = 0x4_0000;
 
 /// The token of a process.
 pub(super) fn of(process: BorrowedHandle<'_>) -> Result<OwnedHandle, Failure> {
     open(process.as_raw_handle(), TOKEN_QUERY)
 }
 
+/// The token of a process, to do something as its user.
+pub(super) fn to_impersonate(process: BorrowedHandle<'_>) -> Result<OwnedHandle, Failure> {
+    open(process.as_raw_handle(), TOKEN_QUERY | TOKEN_DUPLICATE)
+}
+
+/// The caller's own token, to switch privileges on.
+pub(super) fn adjustable() -> Result<OwnedHandle, Failure> {
+    // SAFETY: gives a constant.
+    let process = unsafe { GetCurrentProcess() };
+    open(process, TOKEN_QUERY | TOKEN_DUPLICATE | TOKEN_ADJUST_PRIVILEGES)
+}
+
 /// The caller's own token, to be copied.
 fn own() -> Result<OwnedHandle, Failure> {
     // SAFETY: gives a constant.
     let process = unsafe { GetCurrentProcess() };
-    open(process, TOKEN_QUERY | TOKEN_DUPLICATE | TOKEN_ASSIGN_PRIMARY | TOKEN_ADJUST_DEFAULT)
+    let needed = TOKEN_QUERY | TOKEN_DUPLICATE | TOKEN_ASSIGN_PRIMARY | TOKEN_ADJUST_DEFAULT;
+    // What is made of it can be used in the same ways.
+    open(process, needed | WRITE_DAC).or_else(|_| open(process, needed))
 }
 
 /// What the caller's own token reads as.
@@ -143,6 +161,11 @@ pub(super) fn facts(token: &OwnedHandle) -> Result<TokenFacts, Failure> {
         let sid = read::<PSID>(&buffer, 0).filter(|sid| !sid.is_null())?;
         sid_in(&buffer, sid)
     });
+    let buffer = information(token, TokenStatistics)?;
+    let session = read::<TOKEN_STATISTICS>(&buffer, 0).map_or(0, |statistics| {
+        let LUID { LowPart: low, HighPart: high } = statistics.AuthenticationId;
+        u64::from(high.cast_unsigned()) << 32 | u64::from(low)
+    });
     // Wine does not know this class. No list is no second check: what is not told is never taken for there.
     let restricting =
         groups(token, TokenRestrictedSids).unwrap_or_default().into_iter().map(|(sid, _)| sid).collect();
@@ -153,6 +176,7 @@ pub(super) fn facts(token: &OwnedHandle) -> Result<TokenFacts, Failure> {
         restricting,
         integrity,
         container,
+        session,
         default_admits: default_admits(token),
     })
 }
@@ -186,9 +210,18 @@ impl SidList {
     }
 }
 
-/// Makes a token from the caller's own and reads it back.
-pub(super) fn restrict(plan: &TokenPlan) -> Result<(OwnedHandle, TokenFacts), Failure> {
-    let own = own()?;
+/// Makes a token from `base`, or the caller's own, and reads it back.
+pub(super) fn restrict(
+    base: Option<BorrowedHandle<'_>>,
+    plan: &TokenPlan,
+) -> Result<(OwnedHandle, TokenFacts), Failure> {
+    let own = match base {
+        Some(_) => None,
+        None => Some(own()?),
+    };
+    let base = base
+        .or(own.as_ref().map(AsHandle::as_handle))
+        .ok_or(Failure { call: "OpenProcessToken", code: 6 })?;
     let (deny, restricting) = (SidList::new(&plan.deny_only), SidList::new(&plan.restricting));
     let delete = plan.delete.iter().map(|privilege| {
         let (low, high) = privilege.luid;
@@ -199,7 +232,7 @@ pub(super) fn restrict(plan: &TokenPlan) -> Result<(OwnedHandle, TokenFacts), Fa
     // SAFETY: each list has as many entries as is said and lives until the call is over.
     let token = unsafe {
         let made = CreateRestrictedToken(
-            own.as_raw_handle(),
+            base.as_raw_handle(),
             0,
             deny.entries.len() as u32,
             deny.as_ptr(),
@@ -225,6 +258,10 @@ pub(super) fn restrict(plan: &TokenPlan) -> Result<(OwnedHandle, TokenFacts), Fa
         let entries = plan.default_admits.iter().map(|sid| Entry::allow(sid, GENERIC_ALL, 0)).collect();
         let list = words(&AccessList(entries).to_bytes());
         set(&token, TokenDefaultDacl, &TOKEN_DEFAULT_DACL { DefaultDacl: list.as_ptr().cast_mut().cast() })?;
+        // The token is an object of its own as well, whose list is that of the builder's default: where that admits what
+        // the step has no more (SYSTEM, Administrators), no program of the step could read what it runs as.
+        let admits = SecurityDescriptor::only(&plan.default_admits);
+        let _ = object::set_security(token.as_raw_handle(), &[Part::Access], &admits);
     }
     let facts = facts(&token)?;
     Ok((token, facts))

@@ -153,7 +153,7 @@ fn server_2012_has_no_network_rate() {
     let line = applied.lines.last().expect("the network's");
     assert_eq!(
         line.to_string(),
-        "network-rate: none instead of 1000000 bytes a second outgoing, because `SetInformationJobObject`: error 87"
+        "network-rate: none (asked for: 1000000 bytes a second outgoing), because `SetInformationJobObject`: error 87"
     );
 }
 

@@ -56,8 +56,21 @@ fn damaged_descriptors_do_not_panic() {
 
 #[test]
 fn unknown_entries_survive() {
-    let object = [2, 0, 24, 0, 1, 0, 0, 0, 5, 0, 16, 0, 1, 2, 3, 4, 0, 0, 0, 0, 9, 9, 9, 9];
+    let object = [4, 0, 24, 0, 1, 0, 0, 0, 5, 0, 16, 0, 1, 2, 3, 4, 0, 0, 0, 0, 9, 9, 9, 9];
     let list = AccessList::parse(&object).expect("a list");
     assert_eq!(list.to_bytes(), object);
     assert!(list.admitted().is_empty());
+}
+
+#[test]
+fn lists_that_are_inherited_say_so() {
+    let control = |flags| {
+        let entry = Entry::allow(&Sid::system(), 1, flags);
+        let descriptor =
+            SecurityDescriptor { access: Some(AccessList(vec![entry])), ..SecurityDescriptor::default() };
+        descriptor.to_words()[0] >> 16
+    };
+    assert_eq!(control(0), 0x8004);
+    // DI and DC of [MS-DTYP] 2.4.6: only both together leave DI on what they are set on.
+    assert_eq!((control(INHERIT), control(INHERITED)), (0x8504, 0x8504));
 }

@@ -2,7 +2,10 @@
 //! closed (0), open (1) or could not be tried (2), with a line of what it saw.
 #![expect(unsafe_code, reason = "attacks what the system may not give")]
 
+mod devices;
+mod planted;
 mod processes;
+mod services;
 
 use std::ffi::c_void;
 use std::fs::{self, File};
@@ -18,22 +21,26 @@ use windows_sys::Win32::Security::{
     InitializeSecurityDescriptor, SECURITY_ATTRIBUTES, SECURITY_DESCRIPTOR, SetSecurityDescriptorDacl,
 };
 use windows_sys::Win32::System::Memory::{
-    CreateFileMappingW, FILE_MAP_WRITE, MEM_COMMIT, MEM_RESERVE, OpenFileMappingW, PAGE_READWRITE,
-    VirtualAlloc,
+    CreateFileMappingW, FILE_MAP_WRITE, MEM_COMMIT, MEM_RESERVE, OpenFileMappingW, PAGE_EXECUTE_READWRITE,
+    PAGE_READWRITE, VirtualAlloc,
 };
 use windows_sys::Win32::System::Registry::{
     HKEY_LOCAL_MACHINE, KEY_WRITE, REG_OPTION_VOLATILE, RegCloseKey, RegCreateKeyExW, RegDeleteKeyW,
 };
 use windows_sys::Win32::System::StationsAndDesktops::{
-    CloseWindowStation, GetProcessWindowStation, GetUserObjectInformationW, OpenWindowStationW, UOI_NAME,
+    CloseDesktop, CloseWindowStation, GetProcessWindowStation, GetThreadDesktop, GetUserObjectInformationW,
+    OpenWindowStationW, UOI_NAME,
 };
-use windows_sys::Win32::System::Threading::{GetCurrentProcess, GetProcessTimes};
+use windows_sys::Win32::System::Threading::{GetCurrentProcess, GetCurrentThreadId, GetProcessTimes};
 
-use super::bench::{CLOSED, OPEN};
+use super::bench::{ABSENT, CLOSED, OPEN};
 use crate::windows::identity::{Calls, Windows};
 use crate::windows::library::{function, wide};
 
-pub(super) use processes::{alive, hosts_from_outside};
+pub(super) use devices::remove_letter;
+pub(super) use planted::{NAMES, STREAM};
+pub(super) use processes::{alive, end_own, hosts_from_outside};
+pub(super) use services::{MARK, clear, entry_name};
 
 /// The exit code of an attack that could not be tried.
 const BROKEN: i32 = 2;
@@ -57,7 +64,21 @@ pub(super) fn run(words: &[&str], output: &mut dyn Write) -> i32 {
         ["open-section", name] => open_section(name),
         ["open-station", name] => open_station(name),
         ["registry"] => registry(),
-        ["services"] => services(),
+        ["create-service", name] => services::create_service(name),
+        ["wmi", _] => services::wmi(),
+        ["task-scheduler", name] => services::task(name),
+        ["mark"] => return services::mark(),
+        ["plant-links", target] => planted::links(target),
+        ["plant-stream"] => planted::stream(),
+        ["plant-names"] => planted::names(),
+        ["define-letter", letter, seconds] => return devices::define(letter, seconds, output),
+        ["letter"] => return devices::letter(output),
+        ["open-pipe", name] => devices::open_pipe(name),
+        ["pipe", name, seconds] => match devices::pipe(name) {
+            Ok(_pipe) => return stay(name, seconds, output),
+            Err(error) => (BROKEN, format!("no pipe could be made: error {error}")),
+        },
+        ["dynamic-code"] => dynamic_code(),
         ["conhost"] => processes::conhosts(),
         ["processes", count] => processes::processes(number(count)),
         ["memory", megabytes] => memory(number(megabytes)),
@@ -172,24 +193,33 @@ fn open_section(name: &str) -> Seen {
     (OPEN, "another step's shared memory opens".into())
 }
 
-/// The name of this process's window station.
+/// The names of this process's window station and of this thread's desktop.
 fn station() -> String {
-    let mut name = [0u16; 256];
-    let (size, mut needed) = (size_of_val(&name) as u32, 0);
-    // SAFETY: the buffer has as many bytes as is said.
-    unsafe {
-        let own = GetProcessWindowStation();
-        GetUserObjectInformationW(own, UOI_NAME, name.as_mut_ptr().cast(), size, &mut needed);
-    }
-    let length = name.iter().position(|&unit| unit == 0).unwrap_or(0);
-    String::from_utf16_lossy(&name[..length])
+    let name_of = |object| {
+        let mut name = [0u16; 256];
+        let (size, mut needed) = (size_of_val(&name) as u32, 0);
+        // SAFETY: the buffer has as many bytes as is said.
+        unsafe {
+            GetUserObjectInformationW(object, UOI_NAME, name.as_mut_ptr().cast(), size, &mut needed);
+        }
+        let length = name.iter().position(|&unit| unit == 0).unwrap_or(0);
+        String::from_utf16_lossy(&name[..length])
+    };
+    // SAFETY: both are this process's own and are not closed.
+    let own: [*mut c_void; 2] =
+        unsafe { [GetProcessWindowStation(), GetThreadDesktop(GetCurrentThreadId())] };
+    own.map(name_of).join("\\")
 }
 
+/// Opens another step's window station; where steps share their builder's, its desktop there.
 fn open_station(name: &str) -> Seen {
-    if name == station() {
-        return (OPEN, "both steps are on one window station".into());
+    let own = station();
+    let (own, _) = own.split_once('\\').unwrap_or_default();
+    let (station, desktop) = name.split_once('\\').unwrap_or_default();
+    if own == station {
+        return open_desktop(desktop);
     }
-    let name = wide(name);
+    let name = wide(station);
     // SAFETY: the name ends with a zero; the station is ours to close.
     unsafe {
         // WINSTA_READATTRIBUTES.
@@ -200,6 +230,24 @@ fn open_station(name: &str) -> Seen {
         CloseWindowStation(station);
     }
     (OPEN, "another step's window station opens".into())
+}
+
+fn open_desktop(name: &str) -> Seen {
+    type Open = unsafe extern "system" fn(*const u16, u32, i32, u32) -> *mut c_void;
+    let name = wide(name);
+    // SAFETY: the function's published type; the name ends with a zero.
+    unsafe {
+        let Some(open) = function::<Open>("user32.dll", c"OpenDesktopW") else {
+            return (BROKEN, "no OpenDesktopW".into());
+        };
+        // DESKTOP_READOBJECTS.
+        let desktop = open(name.as_ptr(), 0, 0, 0x1);
+        if desktop.is_null() {
+            return (CLOSED, format!("OpenDesktop: error {}", last_error()));
+        }
+        CloseDesktop(desktop);
+    }
+    (OPEN, "another step's desktop opens".into())
 }
 
 fn registry() -> Seen {
@@ -227,24 +275,14 @@ fn registry() -> Seen {
     (OPEN, "a key below HKLM\\Software is made".into())
 }
 
-fn services() -> Seen {
-    type Open = unsafe extern "system" fn(*const u16, *const u16, u32) -> *mut c_void;
-    type Close = unsafe extern "system" fn(*mut c_void) -> i32;
-    const CREATE_SERVICE: u32 = 0x2;
-    // SAFETY: the functions' published types.
-    unsafe {
-        let open = function::<Open>("advapi32.dll", c"OpenSCManagerW");
-        let close = function::<Close>("advapi32.dll", c"CloseServiceHandle");
-        let (Some(open), Some(close)) = (open, close) else {
-            return (BROKEN, "no service manager".into());
-        };
-        let manager = open(null(), null(), CREATE_SERVICE);
-        if manager.is_null() {
-            return (CLOSED, format!("OpenSCManager: error {}", last_error()));
-        }
-        close(manager);
+/// Memory that can be written and executed.
+fn dynamic_code() -> Seen {
+    // SAFETY: a fresh part of the address space, which nothing is done with.
+    let part = unsafe { VirtualAlloc(null(), 4096, MEM_COMMIT | MEM_RESERVE, PAGE_EXECUTE_READWRITE) };
+    match part.is_null() {
+        true => (CLOSED, format!("VirtualAlloc: error {}", last_error())),
+        false => (OPEN, "memory can be written and executed".into()),
     }
-    (OPEN, "the service manager would make a service".into())
 }
 
 fn memory(megabytes: u32) -> Seen {

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use super::{Outcome, SelfTest};
+use super::{Outcome, Roots, SelfTest};
 use crate::{
     CancelToken, Confinement, Exit, Isolation, Network, RunError, RunReport, RunSpec, Runner, Stream,
 };
@@ -19,6 +19,8 @@ use crate::{
 pub(super) const CLOSED: i32 = 0;
 /// The exit code of an attack that went through.
 pub(super) const OPEN: i32 = 1;
+/// The exit code of one for which this system lacks what would be attacked.
+pub(super) const ABSENT: i32 = 3;
 
 /// What an attack came to.
 #[derive(Debug)]
@@ -29,6 +31,10 @@ pub(super) enum Tried {
     Open(String),
     /// It could not be had at all: a limit or a network that the runner refuses.
     Refused(Box<RunError>),
+    /// This system has it not to give, and the runner says so; what the step saw, and why.
+    Lacking(String, String),
+    /// There is nothing here that could be tried.
+    Absent(String),
     /// It could not be tried.
     Broken(String),
 }
@@ -46,11 +52,22 @@ pub(super) struct Bench<'a> {
     runner: &'a dyn Runner,
     cancel: &'a CancelToken,
     lines: std::sync::Mutex<Vec<Confinement>>,
+    made: std::sync::Mutex<Vec<PathBuf>>,
+}
+
+impl Drop for Bench<'_> {
+    /// A copy of this program for each step would be much at the end of all checks.
+    fn drop(&mut self) {
+        for root in self.made.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner) {
+            // The whole work directory is removed at last, and that says what cannot be.
+            let _ = root.canonicalize().and_then(fs::remove_dir_all);
+        }
+    }
 }
 
 impl<'a> Bench<'a> {
     pub(super) fn new(test: &'a SelfTest, runner: &'a dyn Runner, cancel: &'a CancelToken) -> Self {
-        Self { test, runner, cancel, lines: std::sync::Mutex::default() }
+        Self { test, runner, cancel, lines: Default::default(), made: Default::default() }
     }
 
     /// The directory outside of every root.
@@ -61,6 +78,21 @@ impl<'a> Bench<'a> {
     /// A step over a root of its own that holds nothing but this program.
     pub(super) fn spec(&self, role: &[&str]) -> Result<RunSpec, String> {
         Ok(self.describe(self.root()?, role))
+    }
+
+    /// The same over a root that is there.
+    pub(super) fn spec_over(&self, root: PathBuf, role: &[&str]) -> Result<RunSpec, String> {
+        let program = root.join("self-test.exe");
+        if !program.exists() {
+            let copied = fs::copy(&self.test.program, program);
+            copied.map_err(|error| format!("the root takes no program: {error}"))?;
+        }
+        Ok(self.describe(root, role))
+    }
+
+    /// Where roots come from that are read as a build reads them.
+    pub(super) fn roots(&self) -> Option<&dyn Roots> {
+        self.test.roots.as_deref()
     }
 
     fn describe(&self, root: PathBuf, role: &[&str]) -> RunSpec {
@@ -81,6 +113,7 @@ impl<'a> Bench<'a> {
             _ => fs::create_dir_all(&root),
         };
         let made = made.and_then(|()| fs::copy(&self.test.program, root.join("self-test.exe")));
+        self.made.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(root.clone());
         made.map(|_| root).map_err(|error| format!("a root for the step could not be made: {error}"))
     }
 
@@ -114,10 +147,10 @@ impl<'a> Bench<'a> {
                     return Ok(Ended { report, text });
                 }
                 Err(RunError::Unconfined { missing, .. })
-                    if self.may_miss(&missing, &spec.isolation, spec.network) =>
+                    if self.may_miss(&missing.0, &spec.isolation, spec.network) =>
                 {
-                    self.keep(&missing);
-                    spec.isolation.allow.extend(missing.into_iter().map(|line| line.what));
+                    self.keep(&missing.0);
+                    spec.isolation.allow.extend(missing.0.into_iter().map(|line| line.what));
                 }
                 Err(error) => return Err(error),
             }
@@ -156,6 +189,7 @@ impl<'a> Bench<'a> {
         match ended.report.exit {
             Exit::Code(CLOSED) => Tried::Closed(ended.text),
             Exit::Code(OPEN) => Tried::Open(ended.text),
+            Exit::Code(ABSENT) => Tried::Absent(ended.text),
             exit => Tried::Broken(format!("{exit}: {}", ended.text)),
         }
     }
@@ -200,6 +234,12 @@ impl<'a> Bench<'a> {
 
     /// What an attack means, given what the runner said.
     pub(super) fn judge(&self, what: &[&str], tried: Tried) -> (Outcome, String, Option<String>) {
+        let (outcome, seen, why) = self.judged(what, tried);
+        let places = Places::of(&self.test.work);
+        (outcome, places.taken_out_of(&seen), why.map(|why| places.taken_out_of(&why)))
+    }
+
+    fn judged(&self, what: &[&str], tried: Tried) -> (Outcome, String, Option<String>) {
         let lines = self.lines.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let why = |lines: &[Confinement]| {
             let line = lines.iter().find(|line| !line.is_full() && what.contains(&line.what.as_str()))?;
@@ -214,13 +254,37 @@ impl<'a> Bench<'a> {
             },
             Tried::Refused(error) => {
                 let why = match &*error {
-                    RunError::Unconfined { missing, .. } => why(missing),
+                    RunError::Unconfined { missing, .. } => why(&missing.0),
                     other => Some(other.to_string()),
                 };
                 (Outcome::Unavailable, "refused before the step".into(), why)
             }
+            Tried::Lacking(seen, why) => (Outcome::Unavailable, seen, Some(why)),
+            Tried::Absent(seen) => (Outcome::NotTried, seen, None),
             Tried::Broken(seen) => (Outcome::Failed, format!("could not be tried: {seen}"), None),
         }
+    }
+}
+
+/// Directories of this machine that an error may name, and that are nobody's business.
+struct Places(Vec<(String, &'static str)>);
+
+impl Places {
+    fn of(work: &Path) -> Self {
+        let mut all = Vec::new();
+        for (path, name) in [(work.to_path_buf(), "WORK"), (std::env::temp_dir(), "TEMP")] {
+            let long = path.canonicalize().ok();
+            let plain = long.as_deref().map(crate::windows::view::plain);
+            for form in [long, plain, Some(path)].into_iter().flatten() {
+                all.push((form.display().to_string().trim_end_matches('\\').to_owned(), name));
+            }
+        }
+        Self(all)
+    }
+
+    fn taken_out_of(&self, text: &str) -> String {
+        let taken = |text: String, (path, name): &(String, &str)| text.replace(path.as_str(), name);
+        self.0.iter().fold(text.to_owned(), taken)
     }
 }
 
@@ -239,7 +303,13 @@ fn failed(error: RunError) -> Tried {
 /// A builder of its own: runs one step that tells its process id and waits.
 pub(super) fn builder(root: &Path, seconds: &str, runner: &dyn Runner, output: &mut dyn Write) -> i32 {
     let Ok(program) = std::env::current_exe() else { return 2 };
-    let test = SelfTest { program, prefix: super::lead().collect(), work: root.to_path_buf(), filter: None };
+    let test = SelfTest {
+        program,
+        prefix: super::lead().collect(),
+        work: root.to_path_buf(),
+        filter: None,
+        roots: None,
+    };
     let cancel = CancelToken::new();
     let bench = Bench::new(&test, runner, &cancel);
     let mut spec = bench.describe(root.to_path_buf(), &["sleep", seconds]);
@@ -247,4 +317,22 @@ pub(super) fn builder(root: &Path, seconds: &str, runner: &dyn Runner, output: &
         let _ = writeln!(output, "{line}").and_then(|()| output.flush());
     });
     i32::from(ended.is_err())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_sent_names_no_place_of_the_machine() {
+        let work = tempfile::tempdir().expect("a directory");
+        let places = Places::of(work.path());
+        let long = work.path().canonicalize().expect("a path");
+        for path in [work.path().to_owned(), crate::windows::view::plain(&long), long] {
+            let text = format!("cannot open `{}`: error 5", path.join("root-1").display());
+            assert_eq!(places.taken_out_of(&text), r"cannot open `WORK\root-1`: error 5");
+        }
+        let text = format!("in {}", std::env::temp_dir().join("x").display());
+        assert_eq!(places.taken_out_of(&text), r"in TEMP\x");
+    }
 }

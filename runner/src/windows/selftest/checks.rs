@@ -8,9 +8,9 @@ use std::os::windows::io::AsRawHandle;
 use std::time::{Duration, Instant};
 
 use super::bench::{Bench, Tried};
-use super::{attack, limits};
+use super::{attack, elsewhere, limits, planted};
 use crate::windows::job;
-use crate::{CancelToken, Network};
+use crate::{CancelToken, Mitigation, Network};
 
 /// A check: its name, what has to be so, the names under which the runner reports that it is not, and the attack.
 type Entry = (&'static str, &'static str, &'static [&'static str], fn(&Bench<'_>) -> Tried);
@@ -64,13 +64,42 @@ pub(super) const ALL: &[Entry] = &[
     ("shared-memory-global", "nor in the machine's directory", &["named-objects"], |bench| {
         shared_memory(bench, "Global")
     }),
-    ("window-station", "another step's window station cannot be opened", &["window-station"], |bench| {
-        bench.against(&["station", "30"], |name| bench.attack(&["open-station", name]))
-    }),
+    ("named-pipe", "another step's named pipe cannot be opened", &["step-sid", "app-container"], named_pipe),
+    (
+        "window-station",
+        "another step's window station or desktop cannot be opened",
+        &["window-station"],
+        |bench| bench.against(&["station", "30"], |name| bench.attack(&["open-station", name])),
+    ),
     ("registry", "the machine's registry cannot be written", &["registry"], |bench| {
         bench.attack(&["registry"])
     }),
-    ("services", "no service can be made", &["services"], |bench| bench.attack(&["services"])),
+    ("services", "no service can be made", &["services"], |bench| {
+        elsewhere::started(bench, "create-service")
+    }),
+    ("wmi", "WMI starts no process that outlives the step", &["services"], |bench| {
+        elsewhere::started(bench, "wmi")
+    }),
+    ("task-scheduler", "nor does the Task Scheduler", &["services"], |bench| {
+        elsewhere::started(bench, "task-scheduler")
+    }),
+    ("planted-links", "links to the outside are not followed afterwards", &[], planted::links),
+    ("hidden-stream", "a file's second stream is kept or refused", &[], planted::stream),
+    ("strange-names", "names for `\\\\?\\` alone are kept or refused", &[], planted::names),
+    ("second-job", "a root is one job's", &[], elsewhere::second_job),
+    ("own-letter", "the root on a letter that only the step sees", &[], elsewhere::own_letter),
+    (
+        "letters",
+        "no letter that a step defines is anybody else's",
+        &["low-integrity", "step-sid", "app-container"],
+        elsewhere::letters,
+    ),
+    (
+        "dynamic-code-off",
+        "the mitigation, where it is asked for, takes effect",
+        &["process-mitigation"],
+        dynamic_code,
+    ),
     ("process-limit", "the number of processes is limited", &["process-limit"], limits::processes),
     ("memory-limit", "the job's memory is limited", &["memory-limit"], limits::memory),
     (
@@ -285,6 +314,25 @@ fn shared_memory(bench: &Bench<'_>, place: &str) -> Tried {
             Tried::Closed(seen)
         }
         other => other,
+    }
+}
+
+fn named_pipe(bench: &Bench<'_>) -> Tried {
+    let name = format!("orlop-self-test-{}", std::process::id());
+    match bench.against(&["pipe", &name, "30"], |name| bench.attack(&["open-pipe", name])) {
+        // An AppContainer's pipes have a place of their own.
+        Tried::Broken(seen) if seen.ends_with("no pipe could be made: error 5") => Tried::Closed(seen),
+        other => other,
+    }
+}
+
+fn dynamic_code(bench: &Bench<'_>) -> Tried {
+    match bench.spec(&["dynamic-code"]) {
+        Ok(mut spec) => {
+            spec.windows.mitigations = vec![Mitigation::DynamicCodeOff];
+            bench.attack_with(spec)
+        }
+        Err(why) => Tried::Broken(why),
     }
 }
 

@@ -17,7 +17,7 @@ pub(super) fn open_lock(dir: &Path, path: &Path) -> io::Result<Option<File>> {
     match OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path) {
         Ok(file) => Ok(Some(file)),
         // Removed, and still open: before POSIX removal the name stays taken until then.
-        Err(e) if e.raw_os_error() == Some(303) => Ok(None),
+        Err(e) if crate::nt::is_going(path, &e) => Ok(None),
         Err(e) => Err(e),
     }
 }

@@ -6,6 +6,8 @@ use std::io::Read as _;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
+use orlop_fixtures::windows_layer::{self, Place};
+
 use super::{Check, Subject};
 use crate::digest::Digest;
 use crate::layer::tar::{Entry, Kind, Reader, Time, Writer};
@@ -108,6 +110,11 @@ fn step(
         let layers = subject.layers.for_os(LayerOs::Windows);
         layers.tar(parent.layers(), &diff.diff_id).unwrap().read_to_end(&mut bytes).unwrap();
         assert_eq!(Digest::of(&bytes), diff.diff_id);
+    }
+    if !bytes.is_empty() {
+        // And as hosts read it.
+        let place = if parent.layers().is_empty() { Place::Base } else { Place::Upper };
+        windows_layer::check(&windows_layer::read(&bytes), place);
     }
     let mut reader = Reader::new(&bytes[..]);
     let mut out = Vec::new();

@@ -45,7 +45,14 @@ pub(super) fn read(
     }
     let (dockerfile, place) = match file {
         Some(path) if path == Path::new("-") => (parse("-", stdin()?)?, None),
-        Some(path) => (parse(&path.to_string_lossy(), file::read(path, MAX_TEXT)?)?, Some(path.to_owned())),
+        Some(path) => {
+            let bytes = file::read(path, MAX_TEXT).map_err(|error| {
+                let inside = context.join(path);
+                let meant = (!path.exists() && inside.is_file()).then(|| inside.display().to_string());
+                error.with_hint(meant.map(|path| format!("it is in the context: `-f {path}`")))
+            })?;
+            (parse(&path.to_string_lossy(), bytes)?, Some(path.to_owned()))
+        }
         None => {
             let (path, bytes) = first_of(context, &["Dockerfile", "Containerfile"])?.ok_or_else(|| {
                 Failure::user(format!("there is no `Dockerfile` in the context `{text}`"))
@@ -72,8 +79,7 @@ pub(super) fn read(
     let ignore = match ignore {
         Some((path, bytes)) => {
             let name = path.display().to_string();
-            let text =
-                String::from_utf8(bytes).map_err(|_| Failure::user(format!("`{name}` is not UTF-8")))?;
+            let text = parse(&name, bytes)?.text().to_owned();
             Some((text, name))
         }
         None => None,
@@ -182,6 +188,15 @@ mod tests {
         assert_eq!((found.dockerfile.text(), found.ignore.unwrap().0.as_str()), ("FROM c", "second"));
         let found = read(context, None, Some(&other)).unwrap();
         assert_eq!(found.ignore.unwrap().0, "FROM c");
+    }
+
+    #[test]
+    fn a_dockerfile_that_is_in_the_context_is_shown_there() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("only.Dockerfile"), "FROM a").unwrap();
+        let said = |name: &str| format!("{:?}", read(dir.path(), Some(Path::new(name)), None).unwrap_err());
+        assert!(said("only.Dockerfile").contains("it is in the context: `-f "));
+        assert!(!said("nosuch.Dockerfile").contains("in the context"));
     }
 
     #[test]
