@@ -188,7 +188,8 @@ fn run_with(free: char, lies: u32) -> (String, PathBuf, String, Vec<&'static str
     spec.isolation.allow = ALLOWED.iter().map(ToString::to_string).collect();
     let mut output = Vec::new();
     let mut sink = |_, bytes: &[u8]| output.extend_from_slice(bytes);
-    let report = run(&spec, scratch.path(), &calls, &mut sink, &CancelToken::new()).expect("it runs");
+    let report = run(&spec, scratch.path(), &calls, &Keepers::default(), &mut sink, &CancelToken::new())
+        .expect("it runs");
     assert_eq!(report.exit, Exit::Code(0));
     // What never ran is not counted: the shell, and its console's host.
     assert!(report.usage.processes_total.is_some_and(|total| total <= 2), "{:?}", report.usage);
