@@ -125,8 +125,7 @@ fn every_attack_is_closed_or_reported() {
 fn objects_between_two_steps_at_the_same_time_are_reported() {
     let wine = wine();
     wine.fill();
-    let stages = "ARG BASE\n\
-         FROM ${BASE} AS holds\nRUN attack.exe objects hold between 20 & echo x> held.txt & exit 0\n\
+    let stages = "ARG BASE\nFROM ${BASE} AS holds\nRUN attack.exe objects hold between 20 & echo x> held.txt & exit 0\n\
          FROM ${BASE} AS finds\nRUN attack.exe objects find between 15 & echo x> found.txt & exit 0\n\
          FROM ${BASE}\nCOPY --from=holds held.txt .\nCOPY --from=finds found.txt .\n";
     let run = wine.build(stages, "x:1").run().success();
