@@ -44,7 +44,7 @@ mod tests;
 mod threads;
 mod token;
 #[cfg(test)]
-mod tokens_only;
+pub(super) mod tokens_only;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

@@ -12,7 +12,7 @@
 //! | `ends.rs` | steps that fail, hang or leave processes; the program killed in the middle |
 //! | `language.rs` | what is written in a Dockerfile, on its way to programs, and what is said of it |
 //! | `attacks.rs` | the attacking programs of `fixtures/` as steps |
-//! | `messages.rs` | messages with their exit codes, as files in `messages/` |
+//! | `messages.rs` | what is refused and with which hint, `orlop info` and its self-test |
 
 #![cfg(target_os = "linux")]
 

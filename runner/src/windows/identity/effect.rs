@@ -245,7 +245,7 @@ fn prepare() -> Ready {
         isolation: &isolation,
         letter: false,
     };
-    let prepared = Prepared::new(&asked, Arc::new(TokensOnly)).expect("prepared");
+    let prepared = Prepared::new(&asked, Arc::new(TokensOnly::default())).expect("prepared");
     Ready { prepared, root }
 }
 

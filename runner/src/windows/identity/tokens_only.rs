@@ -1,15 +1,43 @@
 //! The system at hand, as if it had no AppContainers: what takes their place is then tried on newer Windows as well.
+//! And, where a test wants it, as if it gave letters which it does not make.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::windows::io::{BorrowedHandle, OwnedHandle};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
-use super::calls::{Calls, Failure, Kept, ProcessFacts, Station, System, TokenFacts, TokenPlan};
+use super::calls::{Calls, Failure, Kept, Privilege, ProcessFacts, Station, System, TokenFacts, TokenPlan};
+use super::letter::NEEDED;
+use super::object;
 use super::system::Windows;
 use crate::windows::security::{SecurityDescriptor, Sid};
 
+#[derive(Debug, Default)]
+pub(in crate::windows) struct TokensOnly {
+    /// What it says of letters that is not so.
+    pub(in crate::windows) boast: Option<Boast>,
+}
+
+/// A letter that is defined for show only.
 #[derive(Debug)]
-pub(super) struct TokensOnly;
+pub(in crate::windows) struct Boast {
+    /// The letter that is said to be free.
+    pub(in crate::windows) free: char,
+    /// The root.
+    pub(in crate::windows) root: PathBuf,
+    /// How often the letter is said to lead to the root, before it is asked in earnest.
+    pub(in crate::windows) lies: Mutex<u32>,
+    /// What was told to have been defined and taken back.
+    pub(in crate::windows) done: Arc<Mutex<Vec<&'static str>>>,
+}
+
+struct Nothing(Arc<Mutex<Vec<&'static str>>>);
+
+impl Drop for Nothing {
+    fn drop(&mut self) {
+        self.0.lock().expect("not poisoned").push("taken back");
+    }
+}
 
 impl Calls for TokensOnly {
     fn create_container(&self, _: &str) -> Result<Sid, Failure> {
@@ -17,11 +45,22 @@ impl Calls for TokensOnly {
     }
 
     fn system(&self) -> System {
-        Windows.system()
+        match &self.boast {
+            Some(_) => System { wine: None, ..Windows.system() },
+            None => Windows.system(),
+        }
     }
 
     fn own_token(&self) -> Result<TokenFacts, Failure> {
-        Windows.own_token()
+        let mut own = Windows.own_token()?;
+        if self.boast.is_some() {
+            for name in NEEDED {
+                if !own.privileges.iter().any(|one| one.name == name) {
+                    own.privileges.push(Privilege { name: name.into(), luid: (3, 0) });
+                }
+            }
+        }
+        Ok(own)
     }
 
     fn directory_id(&self, path: &Path) -> Result<(u32, u128), Failure> {
@@ -41,7 +80,12 @@ impl Calls for TokensOnly {
     }
 
     fn new_session(&self) -> Result<(OwnedHandle, TokenFacts), Failure> {
-        Windows.new_session()
+        if self.boast.is_none() {
+            return Windows.new_session();
+        }
+        let facts = Windows.own_token()?;
+        let token = Windows.token_of(object::own_process())?;
+        Ok((token, TokenFacts { session: facts.session + 1, ..facts }))
     }
 
     fn restrict(
@@ -49,18 +93,31 @@ impl Calls for TokensOnly {
         base: Option<BorrowedHandle<'_>>,
         plan: &TokenPlan,
     ) -> Result<(OwnedHandle, TokenFacts), Failure> {
-        Windows.restrict(base, plan)
+        // A session that is none has no token either.
+        Windows.restrict(base.filter(|_| self.boast.is_none()), plan)
     }
 
     fn has_letter(&self, token: Option<BorrowedHandle<'_>>, letter: char) -> Result<bool, Failure> {
-        Windows.has_letter(token, letter)
+        match &self.boast {
+            Some(boast) => Ok(letter != boast.free),
+            None => Windows.has_letter(token, letter),
+        }
     }
 
     fn define_letter(&self, session: BorrowedHandle<'_>, letter: char, root: &Path) -> Result<Kept, Failure> {
-        Windows.define_letter(session, letter, root)
+        let Some(boast) = &self.boast else { return Windows.define_letter(session, letter, root) };
+        boast.done.lock().expect("not poisoned").push("defined");
+        Ok(Box::new(Nothing(Arc::clone(&boast.done))))
     }
 
     fn directory_id_for(&self, token: BorrowedHandle<'_>, path: &Path) -> Result<(u32, u128), Failure> {
+        if let Some(boast) = &self.boast {
+            let mut lies = boast.lies.lock().expect("not poisoned");
+            if let Some(left) = lies.checked_sub(1) {
+                *lies = left;
+                return Windows.directory_id(&boast.root);
+            }
+        }
         Windows.directory_id_for(token, path)
     }
 

@@ -1,164 +1,10 @@
 //! What becomes of a job whose letter is not what it was said to be, by effect: the system of this machine, but for
 //! what it says of letters.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::os::windows::io::BorrowedHandle;
 use std::sync::Mutex;
 
-use super::super::identity::{Kept, Station, System, TokenFacts, TokenPlan, Windows};
-use super::super::security::{SecurityDescriptor, Sid};
 use super::*;
-use identity::calls::ProcessFacts;
-
-/// A system that says yes to a letter which it does not make.
-#[derive(Debug)]
-struct Boasting {
-    /// The letter that it says is free.
-    free: char,
-    /// The root.
-    root: PathBuf,
-    /// How often it says that the letter leads to the root, before it is asked in earnest.
-    lies: Mutex<u32>,
-    /// What was told to have been defined and taken back.
-    done: Arc<Mutex<Vec<&'static str>>>,
-}
-
-struct Nothing(Arc<Mutex<Vec<&'static str>>>);
-
-impl Drop for Nothing {
-    fn drop(&mut self) {
-        self.0.lock().expect("not poisoned").push("taken back");
-    }
-}
-
-impl Calls for Boasting {
-    fn system(&self) -> System {
-        System { wine: None, ..Windows.system() }
-    }
-
-    fn own_token(&self) -> Result<TokenFacts, Failure> {
-        let mut own = Windows.own_token()?;
-        let has = |name: &str, own: &TokenFacts| own.privileges.iter().any(|one| one.name == name);
-        for name in ["SeAssignPrimaryTokenPrivilege", "SeIncreaseQuotaPrivilege"] {
-            if !has(name, &own) {
-                let privilege = identity::calls::Privilege { name: name.into(), luid: (3, 0) };
-                own.privileges.push(privilege);
-            }
-        }
-        Ok(own)
-    }
-
-    fn new_session(&self) -> Result<(OwnedHandle, TokenFacts), Failure> {
-        let facts = Windows.own_token()?;
-        let token = Windows.token_of(identity::object::own_process())?;
-        Ok((token, TokenFacts { session: facts.session + 1, ..facts }))
-    }
-
-    fn has_letter(&self, _: Option<BorrowedHandle<'_>>, letter: char) -> Result<bool, Failure> {
-        Ok(letter != self.free)
-    }
-
-    fn define_letter(&self, _: BorrowedHandle<'_>, _: char, _: &Path) -> Result<Kept, Failure> {
-        self.done.lock().expect("not poisoned").push("defined");
-        Ok(Box::new(Nothing(Arc::clone(&self.done))))
-    }
-
-    fn directory_id_for(&self, token: BorrowedHandle<'_>, path: &Path) -> Result<(u32, u128), Failure> {
-        let mut lies = self.lies.lock().expect("not poisoned");
-        match lies.checked_sub(1) {
-            Some(left) => {
-                *lies = left;
-                Windows.directory_id(&self.root)
-            }
-            None => Windows.directory_id_for(token, path),
-        }
-    }
-
-    fn token_of(&self, process: BorrowedHandle<'_>) -> Result<OwnedHandle, Failure> {
-        Windows.token_of(process)
-    }
-
-    fn directory_id(&self, path: &Path) -> Result<(u32, u128), Failure> {
-        Windows.directory_id(path)
-    }
-
-    fn take_name(&self, name: &str) -> Result<Option<Kept>, Failure> {
-        Windows.take_name(name)
-    }
-
-    fn create_container(&self, _: &str) -> Result<Sid, Failure> {
-        Err(Failure::missing("CreateAppContainerProfile"))
-    }
-
-    fn delete_container(&self, _: &str) -> Result<(), Failure> {
-        Ok(())
-    }
-
-    fn containers(&self, _: &str) -> Vec<String> {
-        Vec::new()
-    }
-
-    fn restrict(
-        &self,
-        _: Option<BorrowedHandle<'_>>,
-        plan: &TokenPlan,
-    ) -> Result<(OwnedHandle, TokenFacts), Failure> {
-        // There is no other session.
-        Windows.restrict(None, plan)
-    }
-
-    fn protect_tree(&self, path: &Path, wanted: &SecurityDescriptor) -> Result<SecurityDescriptor, Failure> {
-        Windows.protect_tree(path, wanted)
-    }
-
-    fn admit_tree(&self, path: &Path, added: &SecurityDescriptor) -> Result<SecurityDescriptor, Failure> {
-        Windows.admit_tree(path, added)
-    }
-
-    fn admit_to_null(&self, step: &Sid) -> Result<Kept, Failure> {
-        Windows.admit_to_null(step)
-    }
-
-    fn create_station(&self, name: &str, wanted: &SecurityDescriptor) -> Result<Station, Failure> {
-        Windows.create_station(name, wanted)
-    }
-
-    fn block_network(&self, user: &Sid, step: &Sid) -> Result<Kept, Failure> {
-        Windows.block_network(user, step)
-    }
-
-    fn block_container(&self, container: &Sid) -> Result<Kept, Failure> {
-        Windows.block_container(container)
-    }
-
-    fn firewall_runs(&self) -> Result<bool, Failure> {
-        Windows.firewall_runs()
-    }
-
-    fn protect_builder(&self, wanted: &SecurityDescriptor) -> Result<SecurityDescriptor, Failure> {
-        Windows.protect_builder(wanted)
-    }
-
-    fn protect_process(
-        &self,
-        process: BorrowedHandle<'_>,
-        wanted: &SecurityDescriptor,
-    ) -> Result<(), Failure> {
-        Windows.protect_process(process, wanted)
-    }
-
-    fn protect_threads(
-        &self,
-        owners: &BTreeMap<u32, &SecurityDescriptor>,
-        done: &mut BTreeSet<u32>,
-    ) -> Result<(), Failure> {
-        Windows.protect_threads(owners, done)
-    }
-
-    fn process(&self, process: BorrowedHandle<'_>) -> Result<ProcessFacts, Failure> {
-        Windows.process(process)
-    }
-}
+use identity::tokens_only::{Boast, TokensOnly};
 
 /// What Wine lacks, and what a machine without rights does; it is another matter.
 const ALLOWED: [&str; 10] = [
@@ -180,8 +26,8 @@ fn run_with(free: char, lies: u32) -> (String, PathBuf, String, Vec<&'static str
     let root = view::plain(&directory.path().canonicalize().expect("a path"));
     let scratch = tempfile::tempdir().expect("a directory");
     let done = Arc::default();
-    let calls = Boasting { free, lies: Mutex::new(lies), root: root.clone(), done: Arc::clone(&done) };
-    let calls: Arc<dyn Calls> = Arc::new(calls);
+    let boast = Boast { free, lies: Mutex::new(lies), root: root.clone(), done: Arc::clone(&done) };
+    let calls: Arc<dyn Calls> = Arc::new(TokensOnly { boast: Some(boast) });
     let mut spec = RunSpec::new(&root, ["cmd"]);
     spec.raw_tail = Some("/S /C cd& echo [%ORLOP_DRIVE%]".into());
     spec.windows.drive_letter = true;

@@ -7,10 +7,6 @@ use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle, RawHandle};
 use std::ptr::{null, null_mut};
 use std::time::Duration;
 
-use windows_sys::Win32::Foundation::INVALID_HANDLE_VALUE;
-use windows_sys::Win32::System::Diagnostics::ToolHelp::{
-    CreateToolhelp32Snapshot, PROCESSENTRY32W, Process32FirstW, Process32NextW, TH32CS_SNAPPROCESS,
-};
 use windows_sys::Win32::System::JobObjects::{
     IsProcessInJob, JOBOBJECT_BASIC_PROCESS_ID_LIST, JobObjectBasicProcessIdList, QueryInformationJobObject,
 };
@@ -23,7 +19,9 @@ use windows_sys::Win32::System::Threading::{
 };
 
 use super::{BROKEN, CLOSED, OPEN, Seen, last_error};
+use crate::windows::console::Listed;
 use crate::windows::library::wide;
+use crate::windows::strangers::list;
 
 /// `WRITE_DAC`: the owner's way to all other rights.
 const WRITE_DAC: u32 = 0x4_0000;
@@ -147,29 +145,6 @@ pub(super) fn reparent(pid: u32) -> Seen {
     }
 }
 
-/// Every process: its id, its parent's, its name.
-fn list() -> Vec<(u32, u32, String)> {
-    let mut all = Vec::new();
-    // SAFETY: the structure says its size; the list is ours and closed.
-    unsafe {
-        let list = CreateToolhelp32Snapshot(TH32CS_SNAPPROCESS, 0);
-        if list == INVALID_HANDLE_VALUE {
-            return all;
-        }
-        let list = OwnedHandle::from_raw_handle(list);
-        let size = size_of::<PROCESSENTRY32W>() as u32;
-        let mut entry = PROCESSENTRY32W { dwSize: size, ..Default::default() };
-        let mut more = Process32FirstW(list.as_raw_handle(), &mut entry);
-        while more != 0 {
-            let length = entry.szExeFile.iter().position(|&unit| unit == 0).unwrap_or(0);
-            let name = String::from_utf16_lossy(&entry.szExeFile[..length]);
-            all.push((entry.th32ProcessID, entry.th32ParentProcessID, name));
-            more = Process32NextW(list.as_raw_handle(), &mut entry);
-        }
-    }
-    all
-}
-
 /// The ids of the processes of this process's own job.
 fn members() -> Vec<u32> {
     const ROOM: usize = 1024;
@@ -192,7 +167,7 @@ fn members() -> Vec<u32> {
 pub(super) fn reparent_any() -> Seen {
     let own = std::process::id();
     let mut open = Vec::new();
-    for (id, parent, name) in list() {
+    for Listed { pid: id, parent, name, .. } in list() {
         if id < 8 || id == own || parent == own {
             continue;
         }
@@ -266,17 +241,17 @@ pub(super) fn conhosts() -> Seen {
 /// The console hosts of a job's first process and of its children, and whether they are in the job.
 fn hosts(first: u32, inside: &dyn Fn(u32) -> bool) -> Seen {
     let all = list();
-    let family = |pid: u32| pid == first || all.iter().any(|(id, parent, _)| *id == pid && *parent == first);
+    let family = |pid: u32| pid == first || all.iter().any(|one| one.pid == pid && one.parent == first);
     let host = |name: &str| name.to_ascii_lowercase().starts_with("conhost");
-    let ours = all.iter().filter(|(_, parent, name)| host(name) && family(*parent));
-    let (within, outside): (Vec<_>, Vec<_>) = ours.partition(|(id, ..)| inside(*id));
+    let ours = all.iter().filter(|one| host(&one.name) && family(one.parent));
+    let (within, outside): (Vec<_>, Vec<_>) = ours.partition(|one| inside(one.pid));
     let seen = format!("{} in the job, {} outside of it", within.len(), outside.len());
     (if outside.is_empty() { CLOSED } else { OPEN }, seen)
 }
 
 /// The same from outside, for a builder that is in no job itself: any job that they are in is the step's.
 pub(in super::super) fn hosts_from_outside(child: u32) -> (bool, String) {
-    let first = list().into_iter().find(|(id, ..)| *id == child).map_or(0, |(_, parent, _)| parent);
+    let first = list().into_iter().find(|one| one.pid == child).map_or(0, |one| one.parent);
     let (code, seen) = hosts(first, &in_a_job);
     (code == CLOSED, seen)
 }
@@ -323,13 +298,13 @@ pub(super) fn leave(count: u32, output: &mut dyn Write) -> i32 {
 
 /// Whether a process is still there.
 pub(in super::super) fn alive(pid: u32) -> bool {
-    list().iter().any(|(id, ..)| *id == pid)
+    list().iter().any(|one| one.pid == pid)
 }
 
 /// Ends a process of this program, wherever it is.
 pub(in super::super) fn end_own(pid: u32) {
     let ours = |name: &str| name.eq_ignore_ascii_case("self-test.exe");
-    if !list().iter().any(|(id, _, name)| *id == pid && ours(name)) {
+    if !list().iter().any(|one| one.pid == pid && ours(&one.name)) {
         return;
     }
     // SAFETY: plain values; the handle is ours.
@@ -344,7 +319,7 @@ pub(in super::super) fn end_own(pid: u32) {
 /// Starts a process outside of the job, by naming any other that lets itself be named as its parent, and leaves it.
 pub(super) fn escape(own_program: bool, output: &mut dyn Write) -> i32 {
     let own = std::process::id();
-    for (id, parent, _) in list() {
+    for Listed { pid: id, parent, .. } in list() {
         if id < 8 || id == own || parent == own {
             continue;
         }
