@@ -79,7 +79,7 @@ pub fn literal_paths(text: &str, workdir: &str, shell: Shell) -> Vec<Finding> {
         let Ok(path) = Dialect::Windows.path("", &plain) else { continue };
         if windows::is_system(&path) {
             if command::written(text, &range, shell) {
-                let message = format!("`{written}` in RUN is the host's, and no step can write there");
+                let message = format!("`{written}` in RUN is the host's: nothing of it gets into the image");
                 let hint = "files of the image's own `C:\\Windows` are brought with COPY or ADD".to_owned();
                 out.push(Finding { range, message, hint });
             }

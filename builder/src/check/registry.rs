@@ -39,9 +39,7 @@ pub fn registry(text: &str, shell: Shell) -> Vec<Finding> {
         .flat_map(|(regex, what, hint)| {
             regex.find_iter(text).map(move |found| Finding {
                 range: found.start()..found.start() + found.as_str().trim_end().len(),
-                message: format!(
-                    "{what}, and no step can write the machine's: nothing of it gets into the image"
-                ),
+                message: format!("{what}, and a step has none of its own: nothing of it gets into the image"),
                 hint: (*hint).to_owned(),
             })
         })
