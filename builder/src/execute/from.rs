@@ -97,7 +97,7 @@ pub(crate) fn resolve(exec: &Execution<'_>, index: usize, total: usize) -> Resul
         return Err(BuildError::user(format!("the base image is for {own}, and the stage is for {wanted}"))
             .with_hint(format!("give the stage the platform of its base: `FROM --platform={own} …`")));
     }
-    let image = with_version(image, wanted);
+    let image = with_path(with_version(image, wanted), Dialect::of(wanted));
     let snapshot = Committed::new(image.diff_ids()).for_os(LayerOs::of(&wanted.os));
     Ok(Start { image, snapshot, scope: StageScope::default(), origin })
 }
@@ -110,6 +110,15 @@ fn with_version(image: Image, wanted: &Platform) -> Image {
     }
     let named = Platform { os_version: wanted.os_version.clone(), ..own };
     image.with_config(|config| config.set_platform(&named))
+}
+
+/// A base that sets no PATH gets the usual one, as with BuildKit: `ENV PATH=/opt/bin:$PATH` would hide all
+/// programs. On Windows that is left to whoever runs the image.
+fn with_path(image: Image, dialect: Dialect) -> Image {
+    if dialect.is_windows() || image.config().env().iter().any(|(name, _)| name == "PATH") {
+        return image;
+    }
+    image.with_config(|config| config.set_env("PATH", dialect.default_path()))
 }
 
 /// The files that `COPY --from=name` means when `name` is no stage.
