@@ -161,6 +161,9 @@ impl StageRun<'_, '_> {
                 None => name.clone(),
             });
             self.scope.declare(&self.exec.plan.globals, self.dialect(), &name, default);
+            if self.trigger {
+                self.exec.declared_by_trigger(name);
+            }
         }
         self.note(&format!("ARG {}", shown.join(" ")))
     }
