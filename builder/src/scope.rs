@@ -1,9 +1,8 @@
 //! Which variables an instruction sees: build arguments, global ARGs, the platform's, ENV.
 //!
-//! The rules are those of the Dockerfile reference ("ARG", "ENV", "Scope", "Predefined ARGs") as BuildKit keeps
-//! them: of an ARG and an ENV of the same name the later line wins, so that an ENV overrides the ARGs before it
-//! and an ARG with a value overrides what the base image or an earlier line set; an ARG is visible from its line
-//! on, in its stage and in stages built on that.
+//! The rules are those of the Dockerfile reference ("ARG", "ENV", "Scope", "Predefined ARGs"): an
+//! ENV of the image always wins over an ARG of the same name; an ARG is visible from its line on, in
+//! its stage and in stages built on that.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -129,35 +128,35 @@ impl GlobalScope {
 /// The ARGs that a stage has declared so far.
 #[derive(Clone, Debug, Default)]
 pub struct StageScope {
-    /// Names and values; none where nothing gave one, or where a later ENV took the name.
     args: Vec<(String, Option<String>)>,
 }
 
 impl StageScope {
-    /// Declares an ARG of a stage, `default` expanded. Without any value it leaves what the name meant before.
+    /// Declares an ARG of a stage, `default` expanded.
     pub fn declare(&mut self, global: &GlobalScope, dialect: Dialect, name: &str, default: Option<String>) {
         let value = global.build_arg(name).map(str::to_owned).or(default).or_else(|| global.inherited(name));
-        let before = self.args.iter().position(|(n, _)| dialect.same_variable(n, name));
-        let before = before.and_then(|index| self.args.remove(index).1);
-        self.args.push((name.to_owned(), value.or(before)));
+        self.args.retain(|(n, _)| !dialect.same_variable(n, name));
+        self.args.push((name.to_owned(), value));
     }
 
-    /// An ENV sets that name: from here on it is no ARG's.
-    pub fn cover(&mut self, dialect: Dialect, name: &str) {
-        for (_, value) in self.args.iter_mut().filter(|(n, _)| dialect.same_variable(n, name)) {
-            *value = None;
-        }
-    }
-
-    /// The value of a variable: that of an ARG, else that of `env`.
+    /// The value of an ARG; where `env` has the name, that wins.
     pub fn lookup(&self, env: &[(String, String)], dialect: Dialect, name: &str) -> Option<String> {
-        let arg = self.args.iter().find(|(n, _)| dialect.same_variable(n, name)).and_then(|(_, v)| v.clone());
-        arg.or_else(|| env.iter().find(|(n, _)| dialect.same_variable(n, name)).map(|(_, v)| v.clone()))
+        if let Some((_, value)) = env.iter().find(|(n, _)| dialect.same_variable(n, name)) {
+            return Some(value.clone());
+        }
+        self.args.iter().find(|(n, _)| dialect.same_variable(n, name)).and_then(|(_, v)| v.clone())
     }
 
-    /// The ARGs with a value, in order: what a RUN gets besides the image's variables, and before them.
-    pub fn visible(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.args.iter().filter_map(|(n, v)| v.as_deref().map(|v| (n.as_str(), v)))
+    /// The ARGs with a value, in order, that a RUN gets besides `env`.
+    pub fn visible<'a>(
+        &'a self,
+        env: &'a [(String, String)],
+        dialect: Dialect,
+    ) -> impl Iterator<Item = (&'a str, &'a str)> {
+        self.args
+            .iter()
+            .filter_map(|(n, v)| v.as_deref().map(|v| (n.as_str(), v)))
+            .filter(move |(n, _)| !env.iter().any(|(e, _)| dialect.same_variable(e, n)))
     }
 
     /// Whether the stage declared that ARG.
@@ -200,33 +199,13 @@ mod tests {
     }
 
     #[test]
-    fn the_later_of_an_env_and_an_arg_wins() {
+    fn env_wins_over_arg() {
         let mut stage = StageScope::default();
+        stage.declare(&global(&[("X", "arg")]), Dialect::Linux, "X", None);
         let env = [("X".to_owned(), "env".to_owned())];
-        // `ARG X` of which nobody knows a value leaves the image's variable alone.
-        stage.declare(&global(&[]), Dialect::Linux, "X", None);
         assert_eq!(stage.lookup(&env, Dialect::Linux, "X").as_deref(), Some("env"));
-        assert_eq!(stage.visible().count(), 0);
-        stage.declare(&global(&[]), Dialect::Linux, "X", Some("arg".into()));
-        assert_eq!(stage.lookup(&env, Dialect::Linux, "X").as_deref(), Some("arg"));
-        assert_eq!(stage.visible().collect::<Vec<_>>(), [("X", "arg")]);
-        stage.cover(Dialect::Linux, "X");
-        assert_eq!(stage.lookup(&env, Dialect::Linux, "X").as_deref(), Some("env"));
-        assert_eq!(stage.visible().count(), 0);
-        stage.declare(&global(&[("X", "given")]), Dialect::Linux, "X", None);
-        assert_eq!(stage.lookup(&env, Dialect::Linux, "X").as_deref(), Some("given"));
-    }
-
-    #[test]
-    fn a_declaration_without_a_value_keeps_the_one_before() {
-        let mut scope = global(&[]);
-        scope.declare("G", Some("g".into()));
-        scope.declare("G", None);
-        assert_eq!(scope.lookup("G").as_deref(), Some("g"));
-        let mut stage = StageScope::default();
-        stage.declare(&scope, Dialect::Linux, "X", Some("x".into()));
-        stage.declare(&scope, Dialect::Linux, "X", None);
-        assert_eq!(stage.lookup(&[], Dialect::Linux, "X").as_deref(), Some("x"));
+        assert_eq!(stage.visible(&env, Dialect::Linux).count(), 0);
+        assert_eq!(stage.visible(&[], Dialect::Linux).collect::<Vec<_>>(), [("X", "arg")]);
     }
 
     #[test]
@@ -234,12 +213,19 @@ mod tests {
         let mut stage = StageScope::default();
         stage.declare(&global(&[]), Dialect::Windows, "Version", Some("1".into()));
         stage.declare(&global(&[]), Dialect::Windows, "VERSION", Some("2".into()));
-        assert_eq!(stage.visible().collect::<Vec<_>>(), [("VERSION", "2")]);
+        assert_eq!(stage.visible(&[], Dialect::Windows).collect::<Vec<_>>(), [("VERSION", "2")]);
         let env = [("Path".to_owned(), "p".to_owned()), ("version".to_owned(), "env".to_owned())];
         assert_eq!(stage.lookup(&env, Dialect::Windows, "PATH").as_deref(), Some("p"));
         assert_eq!(stage.lookup(&env, Dialect::Linux, "PATH"), None);
-        stage.cover(Dialect::Windows, "version");
-        assert_eq!(stage.lookup(&env, Dialect::Windows, "VERSION").as_deref(), Some("env"));
+        assert_eq!(stage.visible(&env, Dialect::Windows).count(), 0);
+    }
+
+    #[test]
+    fn a_global_without_a_value_keeps_the_one_before() {
+        let mut scope = global(&[]);
+        scope.declare("G", Some("g".into()));
+        scope.declare("G", None);
+        assert_eq!(scope.lookup("G").as_deref(), Some("g"));
     }
 
     #[test]
