@@ -40,7 +40,7 @@ pub use instruction::{
     Onbuild, Run, RunNetwork, RunSecurity, ShellOrExec, Stage, Warning, WarningKind, Word,
 };
 pub use mount::{Mount, MountError, MountFlag, MountKind, Sharing};
-pub use parser::{parse, parse_onbuild};
+pub use parser::{parse, parse_onbuild, parse_part};
 pub use ports::{ExposedPorts, PortError};
 
 #[cfg(test)]

@@ -77,28 +77,10 @@ impl Plan {
         target: Option<&str>,
         platform: &Platform,
     ) -> Result<Self, BuildError> {
-        let file = Arc::clone(&dockerfile.source);
         let names = StageNames::of(&dockerfile);
-        let asked = target;
+        let asked = target.filter(|asked| !asked.is_empty());
         let target = find_target(&dockerfile, &names, target)?;
-        let stage_name = match asked.filter(|asked| !asked.is_empty()) {
-            Some(asked) => asked,
-            None => dockerfile.stages[target].from.name.as_ref().map_or("default", |n| n.value.as_str()),
-        };
-        let host = Platform { os: platform_os().to_owned(), ..Platform::host() };
-        let mut globals = GlobalScope::new(build_args, &host, platform, stage_name);
-        for arg in &dockerfile.global_args {
-            let name = expand_global(&file, &dockerfile, &globals, &arg.name)?;
-            // A default that nobody needs may ask for what is not there: `ARG V=${X:?needed}`.
-            let given = globals.build_arg(&name).is_some();
-            let default = arg
-                .default
-                .as_ref()
-                .filter(|_| !given)
-                .map(|word| expand_global(&file, &dockerfile, &globals, word))
-                .transpose()?;
-            globals.declare(&name, default);
-        }
+        let globals = global_scope(&dockerfile, build_args, asked, platform)?;
         let mut plan = Self {
             stages: Vec::with_capacity(dockerfile.stages.len()),
             target,
@@ -284,6 +266,32 @@ fn shortened(names: &[&str], between: &str) -> String {
     }
 }
 
+/// What FROM's variables stand for, in a build of the stage that is asked for, or the last, for `platform`.
+///
+/// # Errors
+/// When the default of a global ARG does not expand.
+pub fn global_scope(
+    dockerfile: &Dockerfile,
+    build_args: &[(String, String)],
+    asked: Option<&str>,
+    platform: &Platform,
+) -> Result<GlobalScope, BuildError> {
+    let file = &dockerfile.source;
+    let last = dockerfile.stages.last().and_then(|stage| stage.from.name.as_ref());
+    let stage = asked.unwrap_or_else(|| last.map_or("default", |name| name.value.as_str()));
+    let host = Platform { os: platform_os().to_owned(), ..Platform::host() };
+    let mut globals = GlobalScope::new(build_args, &host, platform, stage);
+    for arg in &dockerfile.global_args {
+        let name = expand_global(file, dockerfile, &globals, &arg.name)?;
+        // A default that nobody needs may ask for what is not there: `ARG V=${X:?needed}`.
+        let given = globals.build_arg(&name).is_some();
+        let default = arg.default.as_ref().filter(|_| !given);
+        let default = default.map(|word| expand_global(file, dockerfile, &globals, word)).transpose()?;
+        globals.declare(&name, default);
+    }
+    Ok(globals)
+}
+
 /// The operating system that RUN steps run on here.
 fn platform_os() -> &'static str {
     if cfg!(windows) { "windows" } else { "linux" }
@@ -296,7 +304,11 @@ fn stage_label(stage: &Stage, index: usize) -> String {
     }
 }
 
-fn find_target(dockerfile: &Dockerfile, names: &StageNames, target: Option<&str>) -> Result<usize, BuildError> {
+fn find_target(
+    dockerfile: &Dockerfile,
+    names: &StageNames,
+    target: Option<&str>,
+) -> Result<usize, BuildError> {
     let Some(target) = target.filter(|t| !t.is_empty()) else {
         return dockerfile.stages.len().checked_sub(1).ok_or_else(|| {
             BuildError::user("the Dockerfile has no FROM")
@@ -308,7 +320,9 @@ fn find_target(dockerfile: &Dockerfile, names: &StageNames, target: Option<&str>
             dockerfile.stages.iter().filter_map(|s| s.from.name.as_ref()).map(|n| n.value.as_str()).collect();
         let hint = match (known.len(), did_you_mean(target, known.iter().copied())) {
             (_, Some(near)) => near,
-            (0, None) => format!("no stage has a name; use a number from 0 to {}", dockerfile.stages.len() - 1),
+            (0, None) => {
+                format!("no stage has a name; use a number from 0 to {}", dockerfile.stages.len() - 1)
+            }
             (_, None) => format!("the stages are `{}`", shortened(&known, "`, `")),
         };
         BuildError::user(format!("target stage `{target}` is not in `{}`", dockerfile.source.name()))

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::stage::StageRun;
 use super::words::check_signal;
-use crate::check;
+use crate::check::windows as check;
 use crate::dialect::{AccountError, Dialect, account, windows};
 use crate::dockerfile::{ExposedPorts, Healthcheck, Onbuild, ShellOrExec, Word};
 use crate::error::BuildError;

@@ -7,7 +7,7 @@ use orlop_store::snapshot::Committed;
 
 use super::Execution;
 use super::metadata::ESCAPE_HINT;
-use crate::check;
+use crate::check::windows as check;
 use crate::dialect::{Dialect, ImagePath, PathError};
 use crate::dockerfile::suggest::nearest;
 use crate::dockerfile::variables::{ExpandError, Expander, expand, expand_words};
@@ -155,7 +155,8 @@ impl StageRun<'_, '_> {
             let name = self.expand(&arg.name)?;
             // A default that nobody needs may ask for what is not there: `ARG V=${X:?needed}`.
             let given = self.exec.plan.globals.build_arg(&name).is_some();
-            let default = arg.default.as_ref().filter(|_| !given).map(|word| self.expand(word)).transpose()?;
+            let default =
+                arg.default.as_ref().filter(|_| !given).map(|word| self.expand(word)).transpose()?;
             shown.push(match &default {
                 Some(value) => format!("{name}={value}"),
                 None => name.clone(),
