@@ -24,6 +24,7 @@ use crate::source::SourceFile;
 pub mod copy;
 mod files;
 mod from;
+mod history;
 mod metadata;
 mod mounts;
 mod remote;

@@ -105,6 +105,11 @@ impl Plan {
             plan.stages.push(planned);
         }
         plan.require(target, &mut Vec::new())?;
+        for &index in &plan.needed {
+            for word in from_words(&plan.dockerfile.stages[index]) {
+                plan.source_stage(index, &word.value).map_err(|e| e.at(&file, word.span))?;
+            }
+        }
         // An ONBUILD trigger of a base image may still name one of the others.
         for index in (0..plan.stages.len()).filter(|i| !plan.needed.contains(i)).collect::<Vec<_>>() {
             match plan.base_of(index) {
@@ -202,6 +207,39 @@ impl Plan {
     pub fn stage_named(&self, name: &str) -> Option<usize> {
         stage_named(&self.dockerfile, name)
     }
+
+    /// The stage that `--from=name` in stage `index` means, if it means one.
+    ///
+    /// # Errors
+    /// When it is this stage or comes after it, or is a number that no stage has.
+    pub(crate) fn source_stage(&self, index: usize, name: &str) -> Result<Option<usize>, BuildError> {
+        let file = &self.dockerfile.source;
+        let stages = &self.dockerfile.stages;
+        let line = |stage: usize| file.line(stages[stage].from.span.start);
+        let Some(stage) = self.stage_named(name) else {
+            if name.bytes().all(|b| b.is_ascii_digit()) && !name.is_empty() {
+                let hint = match index {
+                    0 => "this stage is number 0, and there is none before it".to_owned(),
+                    1 => "the only stage before this one is number 0".to_owned(),
+                    _ => format!("the stages before this one have the numbers 0 to {}", index - 1),
+                };
+                return Err(BuildError::user(format!("there is no stage number {name}")).with_hint(hint));
+            }
+            return Ok(None);
+        };
+        if stage == index {
+            return Err(BuildError::user(format!("stage `{name}` cannot take files from itself")));
+        }
+        if stage > index {
+            let this = &self.stages[index].name;
+            return Err(BuildError::user(format!(
+                "stage `{name}` is not there yet: it begins on line {}, after stage `{this}` that needs it",
+                line(stage)
+            ))
+            .with_hint(format!("move it before line {}, where stage `{this}` begins", line(index))));
+        }
+        Ok(Some(stage))
+    }
 }
 
 /// The operating system that RUN steps run on here.
@@ -252,20 +290,20 @@ fn find_target(dockerfile: &Dockerfile, target: Option<&str>) -> Result<usize, B
 
 /// The stages that a stage names in `--from` and in mounts.
 fn static_needs(dockerfile: &Dockerfile, stage: &Stage) -> BTreeSet<usize> {
-    let mut needs = BTreeSet::new();
-    let mut add = |word: &Word| {
-        if let Some(found) = stage_named(dockerfile, &word.value) {
-            needs.insert(found);
-        }
-    };
+    from_words(stage).into_iter().filter_map(|word| stage_named(dockerfile, &word.value)).collect()
+}
+
+/// What stands in a stage's `--from` and in its mounts' `from`.
+fn from_words(stage: &Stage) -> Vec<&Word> {
+    let mut words = Vec::new();
     for instruction in &stage.instructions {
         match &instruction.kind {
-            Kind::Copy(copy) => copy.from.iter().for_each(&mut add),
-            Kind::Run(run) => run.mounts.iter().filter_map(|m| m.from.as_ref()).for_each(&mut add),
+            Kind::Copy(copy) => words.extend(&copy.from),
+            Kind::Run(run) => words.extend(run.mounts.iter().filter_map(|mount| mount.from.as_ref())),
             _ => {}
         }
     }
-    needs
+    words
 }
 
 /// Expands a word of a FROM or a global ARG.
@@ -334,6 +372,15 @@ mod tests {
         let circle = "FROM a AS x\nCOPY --from=y / /\nFROM b AS y\nCOPY --from=x / /\n";
         let error = plan(circle, None, &[]).unwrap_err();
         assert!(error.to_string().contains("y → x → y"), "{error}");
+        let later = "FROM a AS x\nCOPY --from=y / /\nFROM b AS y\n";
+        let error = plan(later, Some("x"), &[]).unwrap_err();
+        assert!(error.to_string().contains("begins on line 3, after stage `x`"), "{error}");
+        assert!(error.place.is_some() && error.hint.unwrap().contains("before line 1"));
+        // Nobody needs the stage that is wrong.
+        plan(later, Some("y"), &[]).unwrap();
+        let number = plan("FROM a\nFROM b\nCOPY --from=7 / /\n", None, &[]).unwrap_err();
+        assert_eq!(number.to_string(), "there is no stage number 7");
+        assert_eq!(number.hint.as_deref(), Some("the only stage before this one is number 0"));
         let error = plan(THREE, Some("four"), &[]).unwrap_err();
         assert!(error.to_string().contains("`four`") && error.hint.unwrap().contains("`one`, `two`"));
     }

@@ -46,10 +46,15 @@ pub(crate) fn resolve(exec: &Execution<'_>, index: usize, total: usize) -> Resul
     let (image, origin) = match &planned.base {
         Base::Stage(stage) => {
             let result = exec.stage(index, *stage)?;
+            let mut scope = result.scope.clone();
+            // What the base's image says of a variable is said anew.
+            for (name, _) in result.image.config().env() {
+                scope.set_by_env(Dialect::of(&planned.platform), &name);
+            }
             return Ok(Start {
                 image: result.image.clone(),
                 snapshot: result.snapshot.clone(),
-                scope: result.scope.clone(),
+                scope,
                 origin: result.origin.clone(),
             });
         }
@@ -97,9 +102,18 @@ pub(crate) fn resolve(exec: &Execution<'_>, index: usize, total: usize) -> Resul
         return Err(BuildError::user(format!("the base image is for {own}, and the stage is for {wanted}"))
             .with_hint(format!("give the stage the platform of its base: `FROM --platform={own} …`")));
     }
-    let image = with_version(image, wanted);
+    let image = with_path(with_version(image, wanted), Dialect::of(wanted));
     let snapshot = Committed::new(image.diff_ids()).for_os(LayerOs::of(&wanted.os));
     Ok(Start { image, snapshot, scope: StageScope::default(), origin })
+}
+
+/// A base without PATH gets the usual one, as in BuildKit; on Windows that is left to the system.
+fn with_path(image: Image, dialect: Dialect) -> Image {
+    let has = image.config().env().iter().any(|(name, _)| name == "PATH");
+    if has || dialect.is_windows() {
+        return image;
+    }
+    image.with_config(|config| config.set_env("PATH", dialect.default_path()))
 }
 
 /// A base that names no version of Windows is of the one that was asked for: Windows hosts look for one.
