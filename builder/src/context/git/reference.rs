@@ -8,6 +8,7 @@ use std::fmt;
 use form::{Form, Parts, decoded, host_is_sane, split, url};
 
 use super::redact::redact;
+use super::refs::Resolved;
 
 /// A name of a repository, and of what is wanted of it.
 ///
@@ -158,6 +159,39 @@ impl GitReference {
         }
         self.checksum = Some(checksum);
         Ok(self)
+    }
+
+    /// Whether it says itself which commit it means, so that nobody has to be asked.
+    pub(crate) fn is_pinned(&self) -> bool {
+        let whole = |id: &Option<String>| id.as_deref().is_some_and(is_commit);
+        whole(&self.name) || (self.by_commit && whole(&self.checksum))
+    }
+
+    /// What is asked of the server, and what the answer has to be: two references of which it is the same mean
+    /// the same commit.
+    pub(crate) fn question(&self) -> String {
+        let or = |text: &Option<String>| text.clone().unwrap_or_default();
+        format!("{} {} {} {}", self.remote, or(&self.name), or(&self.checksum), self.by_commit)
+    }
+
+    /// All that the content of a checkout is decided by.
+    pub(crate) fn key(&self, resolved: &Resolved) -> String {
+        let mut out = format!("commit {}", resolved.commit());
+        if let Some(subdir) = &self.subdir {
+            out += &format!(", directory {subdir}");
+        }
+        if !self.submodules {
+            out += ", without submodules";
+        }
+        if self.mtime == Mtime::Checkout {
+            out += ", with the time of its checkout";
+        }
+        if self.keeps_git_dir() {
+            // All of this is in there.
+            let name = resolved.name().unwrap_or("no name");
+            out += &format!(", with .git of {} as {name} by {}", self.remote, resolved.object);
+        }
+        out
     }
 
     /// Whether `.git` is kept: only where the whole of the repository is wanted, as in BuildKit.
