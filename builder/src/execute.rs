@@ -27,6 +27,7 @@ mod from;
 mod metadata;
 mod mounts;
 mod remote;
+mod repository;
 mod run;
 mod stage;
 mod stages;
@@ -77,6 +78,7 @@ pub fn build(engine: &Engine<'_>, request: &BuildRequest) -> Result<BuildReport,
         progress,
         context: OnceLock::new(),
         images: Mutex::default(),
+        commits: Mutex::default(),
         first_error: Mutex::new(None),
         noted: Mutex::default(),
         in_triggers: Mutex::default(),
@@ -148,6 +150,8 @@ pub(crate) struct Execution<'a> {
     context: OnceLock<Result<SourceTree, BuildError>>,
     /// Images that the build has looked up already, by name and platform.
     pub(crate) images: from::Images,
+    /// Commits that names of git repositories mean.
+    pub(crate) commits: repository::Commits,
     first_error: Mutex<Option<BuildError>>,
     /// What has been said of the host's protection of jobs.
     noted: Mutex<BTreeSet<String>>,
