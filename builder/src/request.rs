@@ -8,6 +8,7 @@ use std::time::Duration;
 use orlop_runner::{CancelToken, HostEntry, Isolation, Limits, Mitigation, Network, Runner, Ulimit};
 use orlop_store::{Digest, Image, Platform, Reference, Store};
 
+use crate::context::git::GitSettings;
 use crate::event::Observer;
 use crate::output::Output;
 use crate::source::SourceFile;
@@ -121,6 +122,8 @@ pub struct BuildRequest {
     pub secrets: Vec<Secret>,
     /// `--ssh`.
     pub ssh: Vec<SshAgent>,
+    /// What git is given of the machine, where a repository is added.
+    pub git: GitSettings,
     /// `--add-host`.
     pub add_hosts: Vec<HostEntry>,
     /// `--shm-size` in bytes.

@@ -79,10 +79,10 @@ impl GlobalScope {
         given.or_else(|| self.platform.get(name)).cloned()
     }
 
-    /// Declares a global ARG with its expanded default.
+    /// Declares a global ARG with its expanded default. Without any value it leaves an earlier one of its name.
     pub fn declare(&mut self, name: &str, default: Option<String>) {
         self.used.insert(name.to_owned());
-        let value = self.build_args.get(name).cloned().or(default).or_else(|| self.predefined(name));
+        let value = self.build_args.get(name).cloned().or(default).or_else(|| self.lookup(name));
         self.declared.insert(name.to_owned(), value);
     }
 
@@ -97,6 +97,22 @@ impl GlobalScope {
     /// `--build-arg` of that name.
     pub fn build_arg(&self, name: &str) -> Option<&str> {
         self.build_args.get(name).map(String::as_str)
+    }
+
+    /// The proxies given with `--build-arg`, for every RUN. One of a pair is given in both spellings, since half
+    /// of the programs know only `http_proxy` and the other half only `HTTP_PROXY`.
+    pub fn proxies(&self) -> Vec<(String, String)> {
+        let pairs = PROXY_ARGS.chunks_exact(2).filter_map(|pair| match *pair {
+            [upper, lower] => Some((upper, lower)),
+            _ => None,
+        });
+        pairs
+            .flat_map(|(upper, lower)| {
+                let (big, small) = (self.build_arg(upper), self.build_arg(lower));
+                [(upper, big.or(small)), (lower, small.or(big))]
+            })
+            .filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())))
+            .collect()
     }
 
     /// Names given with `--build-arg`.
@@ -201,6 +217,15 @@ mod tests {
     }
 
     #[test]
+    fn a_proxy_is_given_in_both_spellings() {
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        assert_eq!(
+            global(&[("http_proxy", "a"), ("NO_PROXY", "b"), ("no_proxy", "c"), ("other", "d")]).proxies(),
+            [pair("HTTP_PROXY", "a"), pair("http_proxy", "a"), pair("NO_PROXY", "b"), pair("no_proxy", "c")]
+        );
+    }
+
+    #[test]
     fn a_stage_sees_a_global_only_after_declaring_it() {
         let mut scope = global(&[("GIVEN", "1")]);
         scope.declare("G", Some("g".into()));
@@ -254,6 +279,14 @@ mod tests {
         assert_eq!(stage.lookup(&env, Dialect::Windows, "PATH").as_deref(), Some("p"));
         assert_eq!(stage.lookup(&env, Dialect::Linux, "PATH"), None);
         assert_eq!(stage.visible(&env, Dialect::Windows).count(), 0);
+    }
+
+    #[test]
+    fn a_global_without_a_value_keeps_the_one_before() {
+        let mut scope = global(&[]);
+        scope.declare("G", Some("g".into()));
+        scope.declare("G", None);
+        assert_eq!(scope.lookup("G").as_deref(), Some("g"));
     }
 
     #[test]

@@ -9,8 +9,10 @@ use orlop_store::files::FileStat as StoredStat;
 use orlop_store::steps::KeyPart;
 
 use super::copy::{AddOptions, Chmod, CopyError, CopyErrorKind, CopyRequest, Source, apply, select};
+use super::repository::Repository;
 use super::stage::StageRun;
 use super::step::StepSpec;
+use crate::context::git::redact::redact;
 use crate::context::{DigestCache, FileStat, SourceTree};
 use crate::dialect::{Dialect, account};
 use crate::dockerfile::{Add, Copy, Heredoc, Instruction, Word};
@@ -53,13 +55,13 @@ impl StageRun<'_, '_> {
         let shown = self.copy_history("COPY", copy.parents, &words, (&copy.dest, copy.chmod.as_ref()))?;
         let Some(from) = &copy.from else {
             let tree = self.exec.context();
-            return self.copy_from(instruction, ("COPY", shown), &words, request, tree);
+            return self.copy_from(instruction, ("COPY", shown), &words, request, tree, &[]);
         };
         let file = &self.exec.dockerfile().source;
         let (source, dialect) = self.source_named(&from.value).map_err(|e| e.at(file, from.span))?;
         let view = source.view(self.exec, &from.value)?;
         let tree = SourceTree::root(view.path(), dialect).map_err(|e| BuildError::internal(e.to_string()))?;
-        self.copy_from(instruction, ("COPY", shown), &words, request, Ok(&tree))
+        self.copy_from(instruction, ("COPY", shown), &words, request, Ok(&tree), &[])
     }
 
     pub(crate) fn add(&mut self, instruction: &Instruction, add: &Add) -> Result<(), BuildError> {
@@ -89,10 +91,12 @@ impl StageRun<'_, '_> {
         request.link = add.link;
         request.add = Some(AddOptions { unpack: add.unpack });
         let checksum = add.checksum.as_ref().map(|word| self.expand(word)).transpose()?;
+        self.check_checksum(add, &request)?;
+        let repositories = self.find_repositories(add, &words, &mut request, checksum.as_deref())?;
         let held = self.download(&words, &mut request, checksum.as_deref())?;
         let tree = self.exec.context();
         let shown = self.copy_history("ADD", false, &words, (&add.dest, add.chmod.as_ref()))?;
-        self.copy_from(instruction, ("ADD", shown), &words, request, tree)?;
+        self.copy_from(instruction, ("ADD", shown), &words, request, tree, &repositories)?;
         drop(held);
         Ok(())
     }
@@ -182,8 +186,9 @@ impl StageRun<'_, '_> {
         instruction: &Instruction,
         (keyword, created_by): (&str, String),
         words: &Words<'_>,
-        request: CopyRequest,
+        mut request: CopyRequest,
         tree: Result<&SourceTree, &BuildError>,
+        repositories: &[Repository],
     ) -> Result<(), BuildError> {
         let empty;
         let tree = match tree {
@@ -207,9 +212,16 @@ impl StageRun<'_, '_> {
         parts.extend(selection.key_parts().into_iter().map(|(path, what)| KeyPart::new("file", path, what)));
         parts.push(KeyPart::new("workdir", "", &request.workdir));
         let dialect = self.dialect();
-        let spec = StepSpec { text: instruction.original.clone(), created_by, parts };
+        // What is written there may have a password in a URL, and history is for everybody.
+        let (text, created_by) = (redact(&instruction.original), redact(&created_by));
+        let spec = StepSpec { text, created_by, parts };
         self.step(spec, |stage, active, task| {
             let owner = |text: &str| resolve_owner(active.path(), text);
+            let held = stage.fetch_repositories(repositories, words, &mut request, task)?;
+            let selection = match held.is_empty() {
+                true => selection,
+                false => select(&request, tree, &cache).map_err(|e| stage.copy_error(e, words))?,
+            };
             let stats = apply(&selection, active.path(), &owner).map_err(|e| stage.copy_error(e, words))?;
             match (stats.attributes_lost, dialect) {
                 (0, _) => {}

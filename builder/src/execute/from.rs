@@ -8,6 +8,7 @@ use orlop_store::{Image, Platform, Reference};
 
 use super::Execution;
 use crate::dialect::Dialect;
+use crate::dockerfile::suggest::nearest;
 use crate::error::BuildError;
 use crate::event::{Outcome, Task};
 use crate::plan::Base;
@@ -86,7 +87,8 @@ pub(crate) fn resolve(exec: &Execution<'_>, index: usize, total: usize) -> Resul
         }
         Base::Image(reference) => {
             let task = exec.progress.start(format!("[{} 1/{total}] {text}", planned.name));
-            let (image, origin) = find(exec, reference, &planned.platform, &task)?;
+            let (image, origin) = find(exec, reference, &planned.platform, &task)
+                .map_err(|error| error.with_hint(stage_that_was_meant(exec, index)))?;
             task.finish(Outcome::Done, None, None);
             (image, Some(origin))
         }
@@ -107,13 +109,19 @@ pub(crate) fn resolve(exec: &Execution<'_>, index: usize, total: usize) -> Resul
     Ok(Start { image, snapshot, scope: StageScope::default(), origin })
 }
 
-/// A base without PATH gets the usual one, as in BuildKit; on Windows that is left to the system.
-fn with_path(image: Image, dialect: Dialect) -> Image {
-    let has = image.config().env().iter().any(|(name, _)| name == "PATH");
-    if has || dialect.is_windows() {
-        return image;
+/// What to do where an image is not found whose name is one of a stage, or nearly.
+fn stage_that_was_meant(exec: &Execution<'_>, index: usize) -> Option<String> {
+    let (file, stages) = (exec.dockerfile(), &exec.dockerfile().stages);
+    let name = &stages[index].from.image.value;
+    if let Some(later) = exec.plan.later_stage(name, index) {
+        let line = file.source.line(stages[later].span.start);
+        return Some(format!(
+            "the stage `{name}` is defined on line {line}, and FROM knows only the stages before it: move it up"
+        ));
     }
-    image.with_config(|config| config.set_env("PATH", dialect.default_path()))
+    let earlier = stages[..index].iter().filter_map(|stage| stage.from.name.as_ref());
+    let near = nearest(name, earlier.map(|n| n.value.as_str()))?;
+    Some(format!("did you mean the stage `{near}`?"))
 }
 
 /// A base that names no version of Windows is of the one that was asked for: Windows hosts look for one.
@@ -124,6 +132,15 @@ fn with_version(image: Image, wanted: &Platform) -> Image {
     }
     let named = Platform { os_version: wanted.os_version.clone(), ..own };
     image.with_config(|config| config.set_platform(&named))
+}
+
+/// A base that sets no PATH gets the usual one, as with BuildKit: `ENV PATH=/opt/bin:$PATH` would hide all
+/// programs. On Windows that is left to whoever runs the image.
+fn with_path(image: Image, dialect: Dialect) -> Image {
+    if dialect.is_windows() || image.config().env().iter().any(|(name, _)| name == "PATH") {
+        return image;
+    }
+    image.with_config(|config| config.set_env("PATH", dialect.default_path()))
 }
 
 /// The files that `COPY --from=name` means when `name` is no stage.

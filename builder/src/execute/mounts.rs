@@ -184,11 +184,11 @@ impl StageRun<'_, '_> {
         variables: &mut Vec<(String, String)>,
     ) -> Result<Box<dyn Any>, BuildError> {
         let span = job.span;
-        let placed = self.place(job, mounts, variables);
+        let placed = self.find_place(job, mounts, variables);
         placed.map_err(|error| error.at(&self.exec.dockerfile().source, span))
     }
 
-    fn place(
+    fn find_place(
         &self,
         job: JobMount,
         mounts: &mut Vec<RunMount>,

@@ -14,7 +14,6 @@ use crate::dialect::{Dialect, account};
 use crate::dockerfile::{Instruction, Invocation, Run, RunNetwork, RunSecurity};
 use crate::error::{BuildError, FailedStep};
 use crate::event::Task;
-use crate::scope::PROXY_ARGS;
 
 mod windows;
 
@@ -67,7 +66,7 @@ impl Job {
         }
         let name = |name: &str| self.dialect.canonical_variable(name);
         parts.extend(self.env.iter().map(|(n, v)| KeyPart::new("env", name(n), v)));
-        // A proxy that the Dockerfile declares is meant to count; see PROXY_ARGS for the others.
+        // A proxy that the Dockerfile declares is meant to count; the others reach the job only.
         parts.extend(self.args.iter().map(|(n, v)| KeyPart::new("arg", name(n), v)));
         parts.push(KeyPart::new("user", "", &self.user));
         parts.push(KeyPart::new("workdir", "", &self.cwd));
@@ -278,8 +277,7 @@ impl StageRun<'_, '_> {
         spec.windows.host_system_files = request.host_system_files;
         spec.windows.drive_letter = true;
         spec.shm_size = request.shm_size.unwrap_or(spec.shm_size);
-        let given = PROXY_ARGS.iter().filter_map(|n| self.exec.plan.globals.build_arg(n).map(|v| (*n, v)));
-        let mut variables: Vec<(String, String)> = given.map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
+        let mut variables = self.exec.plan.globals.proxies();
         let same = |a: &str, b: &str| job.dialect.same_variable(a, b);
         variables.retain(|(name, _)| !job.args.iter().chain(&job.env).any(|(n, _)| same(n, name)));
         variables.extend(job.args);

@@ -156,8 +156,14 @@ impl StageRun<'_, '_> {
         let mut shown = Vec::new();
         for arg in args {
             let name = self.expand(&arg.name)?;
-            let default = arg.default.as_ref().map(|word| self.expand(word)).transpose()?;
+            // A default that nobody needs may ask for what is not there: `ARG V=${X:?needed}`.
+            let given = self.exec.plan.globals.build_arg(&name).is_some();
+            let default =
+                arg.default.as_ref().filter(|_| !given).map(|word| self.expand(word)).transpose()?;
             let value = self.scope.declare(&self.exec.plan.globals, self.dialect(), &name, default);
+            if self.trigger {
+                self.exec.declared_by_trigger(name.clone());
+            }
             shown.push(match value {
                 Some(value) => format!("{name}={value}"),
                 None => name,
