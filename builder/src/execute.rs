@@ -24,9 +24,11 @@ use crate::source::SourceFile;
 pub mod copy;
 mod files;
 mod from;
+mod history;
 mod metadata;
 mod mounts;
 mod remote;
+mod repository;
 mod run;
 mod stage;
 mod stages;
@@ -78,6 +80,7 @@ pub fn build(engine: &Engine<'_>, request: &BuildRequest) -> Result<BuildReport,
         progress,
         context: OnceLock::new(),
         images: Mutex::default(),
+        commits: Mutex::default(),
         first_error: Mutex::new(None),
         noted: Mutex::default(),
         in_triggers: Mutex::default(),
@@ -149,6 +152,8 @@ pub(crate) struct Execution<'a> {
     context: OnceLock<Result<SourceTree, BuildError>>,
     /// Images that the build has looked up already, by name and platform.
     pub(crate) images: from::Images,
+    /// Commits that names of git repositories mean.
+    pub(crate) commits: repository::Commits,
     first_error: Mutex<Option<BuildError>>,
     /// What has been said of the host's protection of jobs.
     noted: Mutex<BTreeSet<String>>,
