@@ -172,6 +172,11 @@ impl StageRun<'_, '_> {
         self.note(&format!("ARG {}", shown.join(" ")))
     }
 
+    /// The variables of the image, where `text` may ask for one.
+    fn env_for(&self, text: &str) -> Vec<(String, String)> {
+        if text.contains('$') { self.image.config().env() } else { Vec::new() }
+    }
+
     /// The language of the stage's image.
     pub(crate) fn dialect(&self) -> Dialect {
         Dialect::of(&self.exec.plan.stages[self.index].platform)
@@ -228,7 +233,7 @@ impl StageRun<'_, '_> {
 
     /// Expands a word to one text.
     pub(crate) fn expand(&self, word: &Word) -> Result<String, BuildError> {
-        let env = self.image.config().env();
+        let env = self.env_for(&word.value);
         let escape = self.exec.dockerfile().directives.escape;
         expand(&word.value, escape, &|name| self.scope.lookup(&env, self.dialect(), name))
             .map_err(|e| self.bad_word(e, word))
@@ -236,7 +241,7 @@ impl StageRun<'_, '_> {
 
     /// Expands a word to any number of words.
     pub(crate) fn expand_many(&self, word: &Word) -> Result<Vec<String>, BuildError> {
-        let env = self.image.config().env();
+        let env = self.env_for(&word.value);
         let escape = self.exec.dockerfile().directives.escape;
         expand_words(&word.value, escape, &|name| self.scope.lookup(&env, self.dialect(), name))
             .map_err(|e| self.bad_word(e, word))
@@ -244,7 +249,7 @@ impl StageRun<'_, '_> {
 
     /// Expands variables in text that is not the shell's and keeps its quotes.
     pub(crate) fn expand_text(&self, text: &str, span: Span) -> Result<String, BuildError> {
-        let env = self.image.config().env();
+        let env = self.env_for(text);
         Expander::heredoc()
             .expand(text, &|name| self.scope.lookup(&env, self.dialect(), name))
             .map(|expanded| expanded.text)
