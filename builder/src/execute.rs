@@ -25,9 +25,11 @@ mod checks;
 pub mod copy;
 mod files;
 mod from;
+mod history;
 mod metadata;
 mod mounts;
 mod remote;
+mod repository;
 mod run;
 mod stage;
 mod stages;
@@ -78,6 +80,7 @@ pub fn build(engine: &Engine<'_>, request: &BuildRequest) -> Result<BuildReport,
         context: OnceLock::new(),
         images: Mutex::default(),
         starts: Mutex::default(),
+        commits: Mutex::default(),
         first_error: Mutex::new(None),
         noted: Mutex::default(),
         in_triggers: Mutex::default(),
@@ -152,6 +155,8 @@ pub(crate) struct Execution<'a> {
     pub(crate) images: from::Images,
     /// What stages start with, until each takes its own.
     starts: Mutex<BTreeMap<usize, from::Start>>,
+    /// Commits that names of git repositories mean.
+    pub(crate) commits: repository::Commits,
     first_error: Mutex<Option<BuildError>>,
     /// What has been said of the host's protection of jobs.
     noted: Mutex<BTreeSet<String>>,

@@ -101,6 +101,11 @@ impl Plan {
             plan.stages.push(planned);
         }
         plan.require(target)?;
+        for &index in &plan.needed {
+            for word in from_words(&plan.dockerfile.stages[index]) {
+                plan.source_stage(index, &word.value).map_err(|e| e.at(&dockerfile.source, word.span))?;
+            }
+        }
         // An ONBUILD trigger of a base image may still name one of the others.
         for index in (0..plan.stages.len()).filter(|i| !plan.needed.contains(i)).collect::<Vec<_>>() {
             match plan.base_of(index) {
@@ -212,6 +217,29 @@ impl Plan {
     /// The stage that `--from=name` means, if it means one: by name, else by number.
     pub fn stage_named(&self, name: &str) -> Option<usize> {
         self.names.find(name)
+    }
+
+    /// The stage that `--from=name` in stage `index` means, if it means one.
+    ///
+    /// # Errors
+    /// When it is this stage or comes after it.
+    pub(crate) fn source_stage(&self, index: usize, name: &str) -> Result<Option<usize>, BuildError> {
+        let file = &self.dockerfile.source;
+        let stages = &self.dockerfile.stages;
+        let line = |stage: usize| file.line(stages[stage].from.span.start);
+        let Some(stage) = self.stage_named(name) else { return Ok(None) };
+        if stage == index {
+            return Err(BuildError::user(format!("stage `{name}` cannot take files from itself")));
+        }
+        if stage > index {
+            let this = &self.stages[index].name;
+            return Err(BuildError::user(format!(
+                "stage `{name}` is not there yet: it begins on line {}, after stage `{this}` that needs it",
+                line(stage)
+            ))
+            .with_hint(format!("move it before line {}, where stage `{this}` begins", line(index))));
+        }
+        Ok(Some(stage))
     }
 
     /// The stage of that name, if it is one after `index`: what a FROM there cannot mean.
@@ -363,6 +391,19 @@ fn static_needs(
     Ok(needs)
 }
 
+/// What stands in a stage's `--from` and in its mounts' `from`.
+fn from_words(stage: &Stage) -> Vec<&Word> {
+    let mut words = Vec::new();
+    for instruction in &stage.instructions {
+        match &instruction.kind {
+            Kind::Copy(copy) => words.extend(&copy.from),
+            Kind::Run(run) => words.extend(run.mounts.iter().filter_map(|mount| mount.from.as_ref())),
+            _ => {}
+        }
+    }
+    words
+}
+
 /// Expands a word of a FROM or a global ARG.
 fn expand_global(
     file: &Arc<SourceFile>,
@@ -453,6 +494,15 @@ mod tests {
         let circle = "FROM a AS x\nCOPY --from=y / /\nFROM b AS y\nCOPY --from=x / /\n";
         let error = plan(circle, None, &[]).unwrap_err();
         assert!(error.to_string().contains("y → x → y"), "{error}");
+        let later = "FROM a AS x\nCOPY --from=y / /\nFROM b AS y\n";
+        let error = plan(later, Some("x"), &[]).unwrap_err();
+        assert!(error.to_string().contains("begins on line 3, after stage `x`"), "{error}");
+        assert!(error.place.is_some() && error.hint.unwrap().contains("before line 1"));
+        // Nobody needs the stage that is wrong.
+        plan(later, Some("y"), &[]).unwrap();
+        let number = plan("FROM a\nFROM b\nCOPY --from=7 / /\n", None, &[]).unwrap_err();
+        assert_eq!(number.to_string(), "there is no stage number 7");
+        assert_eq!(number.hint.as_deref(), Some("the stages have the numbers 0 to 1"));
         let error = plan(THREE, Some("four"), &[]).unwrap_err();
         assert!(error.to_string().contains("`four`") && error.hint.unwrap().contains("`one`, `two`"));
         let error = plan(THREE, Some("tow"), &[]).unwrap_err();

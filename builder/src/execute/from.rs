@@ -54,10 +54,15 @@ fn resolve(exec: &Execution<'_>, index: usize, total: usize) -> Result<Start, Bu
     let (image, origin) = match &planned.base {
         Base::Stage(stage) => {
             let result = exec.stage(index, *stage)?;
+            let mut scope = result.scope.clone();
+            // What the base's image says of a variable is said anew.
+            for (name, _) in result.image.config().env() {
+                scope.set_by_env(Dialect::of(&planned.platform), &name);
+            }
             return Ok(Start {
                 image: result.image.clone(),
                 snapshot: result.snapshot.clone(),
-                scope: result.scope.clone(),
+                scope,
                 origin: result.origin.clone(),
             });
         }

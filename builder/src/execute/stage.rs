@@ -147,7 +147,10 @@ impl StageRun<'_, '_> {
             Kind::Stopsignal(word) => self.stopsignal(word),
             Kind::Shell(words) => self.shell(words),
             Kind::Healthcheck(check) => self.healthcheck(check),
-            Kind::Onbuild(onbuild) => self.onbuild(onbuild),
+            Kind::Onbuild(onbuild) => {
+                self.onbuild(onbuild);
+                Ok(())
+            }
             Kind::Maintainer(word) => self.maintainer(word),
         }
     }
@@ -161,14 +164,14 @@ impl StageRun<'_, '_> {
             let given = self.exec.plan.globals.build_arg(&name).is_some();
             let default =
                 arg.default.as_ref().filter(|_| !given).map(|word| self.expand(word)).transpose()?;
-            shown.push(match &default {
-                Some(value) => format!("{name}={value}"),
-                None => name.clone(),
-            });
-            self.scope.declare(&self.exec.plan.globals, self.dialect(), &name, default);
+            let value = self.scope.declare(&self.exec.plan.globals, self.dialect(), &name, default);
             if self.trigger {
-                self.exec.declared_by_trigger(name);
+                self.exec.declared_by_trigger(name.clone());
             }
+            shown.push(match value {
+                Some(value) => format!("{name}={value}"),
+                None => name,
+            });
         }
         self.note(&format!("ARG {}", shown.join(" ")))
     }
@@ -261,10 +264,7 @@ impl StageRun<'_, '_> {
 
     /// What `--from` means: a stage, else an image; and the system that its files are of.
     pub(crate) fn source_named(&self, name: &str) -> Result<(super::from::Source, Dialect), BuildError> {
-        if let Some(stage) = self.exec.plan.stage_named(name) {
-            if stage == self.index {
-                return Err(BuildError::user(format!("stage `{name}` cannot copy from itself")));
-            }
+        if let Some(stage) = self.exec.plan.source_stage(self.index, name)? {
             let result = self.exec.stage(self.index, stage)?;
             let source =
                 super::from::Source { snapshot: result.snapshot.clone(), origin: result.origin.clone() };
