@@ -1,6 +1,6 @@
 //! One stage: its instructions in order.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use orlop_store::Image;
 use orlop_store::snapshot::Committed;
@@ -47,9 +47,8 @@ pub(crate) struct StageRun<'e, 'a> {
 pub(crate) fn build(exec: &Execution<'_>, index: usize) -> Result<StageResult, BuildError> {
     let file = &exec.dockerfile().source;
     let stage = &exec.dockerfile().stages[index];
-    let counted = |i: &&Instruction| is_step(&i.kind);
-    let total = 1 + stage.instructions.iter().filter(counted).count();
-    let base = super::from::resolve(exec, index, total).map_err(|e| e.at(file, stage.from.span))?;
+    let looked_up = exec.starts.lock().unwrap_or_else(PoisonError::into_inner).remove(&index);
+    let base = looked_up.map_or_else(|| super::from::start(exec, index), Ok)?;
     let mut run = StageRun {
         exec,
         index,
@@ -60,7 +59,7 @@ pub(crate) fn build(exec: &Execution<'_>, index: usize) -> Result<StageResult, B
         cmd_set: false,
         trigger: false,
         position: 1,
-        total,
+        total: steps(exec, index),
     };
     run.triggers().map_err(|e| e.at(file, stage.from.span))?;
     for instruction in &stage.instructions {
@@ -68,6 +67,11 @@ pub(crate) fn build(exec: &Execution<'_>, index: usize) -> Result<StageResult, B
         run.dispatch(instruction).map_err(|e| e.at(file, instruction.span))?;
     }
     Ok(StageResult { image: run.image, snapshot: run.snapshot, scope: run.scope, origin: run.origin })
+}
+
+/// How many steps a stage has, its FROM included.
+pub(crate) fn steps(exec: &Execution<'_>, index: usize) -> usize {
+    1 + exec.dockerfile().stages[index].instructions.iter().filter(|i| is_step(&i.kind)).count()
 }
 
 /// What to write instead of a word with a quote that has no end.
