@@ -37,6 +37,7 @@ impl StageRun<'_, '_> {
         let words = Words { sources: copy.sources.iter().collect(), heredocs: &copy.heredocs };
         let mut request =
             self.copy_request(&words, &copy.dest, copy.chown.as_ref(), copy.chmod.as_ref(), &copy.exclude)?;
+        self.refuse_remote(&words, &request)?;
         request.link = copy.link;
         request.parents = copy.parents;
         let Some(from) = &copy.from else {
