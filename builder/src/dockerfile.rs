@@ -41,7 +41,7 @@ pub use instruction::{
 };
 pub(crate) use mount::last_part;
 pub use mount::{Mount, MountError, MountFlag, MountKind, Sharing};
-pub use parser::{parse, parse_onbuild};
+pub use parser::{parse, parse_onbuild, parse_part};
 pub use ports::{ExposedPorts, PortError};
 
 #[cfg(test)]

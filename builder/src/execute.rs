@@ -11,7 +11,7 @@ use std::time::Instant;
 use orlop_runner::CancelToken;
 use orlop_store::{Image, Platform};
 
-use crate::check;
+use crate::check::windows as check;
 use crate::context::{Ignore, SourceTree};
 use crate::dialect::Dialect;
 use crate::dockerfile::{self, Dockerfile};
@@ -36,6 +36,7 @@ mod step;
 mod words;
 
 pub(crate) use metadata::ESCAPE_HINT;
+pub(crate) use remote::is_remote;
 use stage::StageResult;
 use stages::{Stages, Unavailable};
 

@@ -77,28 +77,10 @@ impl Plan {
         target: Option<&str>,
         platform: &Platform,
     ) -> Result<Self, BuildError> {
-        let file = Arc::clone(&dockerfile.source);
         let names = StageNames::of(&dockerfile);
-        let asked = target;
+        let asked = target.filter(|asked| !asked.is_empty());
         let target = find_target(&dockerfile, &names, target)?;
-        let stage_name = match asked.filter(|asked| !asked.is_empty()) {
-            Some(asked) => asked,
-            None => dockerfile.stages[target].from.name.as_ref().map_or("default", |n| n.value.as_str()),
-        };
-        let host = Platform { os: platform_os().to_owned(), ..Platform::host() };
-        let mut globals = GlobalScope::new(build_args, &host, platform, stage_name);
-        for arg in &dockerfile.global_args {
-            let name = expand_global(&file, &dockerfile, &globals, &arg.name)?;
-            // A default that nobody needs may ask for what is not there: `ARG V=${X:?needed}`.
-            let given = globals.build_arg(&name).is_some();
-            let default = arg
-                .default
-                .as_ref()
-                .filter(|_| !given)
-                .map(|word| expand_global(&file, &dockerfile, &globals, word))
-                .transpose()?;
-            globals.declare(&name, default);
-        }
+        let globals = global_scope(&dockerfile, build_args, asked, platform)?;
         let mut plan = Self {
             stages: Vec::with_capacity(dockerfile.stages.len()),
             target,
@@ -121,7 +103,7 @@ impl Plan {
         plan.require(target)?;
         for &index in &plan.needed {
             for word in from_words(&plan.dockerfile.stages[index]) {
-                plan.source_stage(index, &word.value).map_err(|e| e.at(&file, word.span))?;
+                plan.source_stage(index, &word.value).map_err(|e| e.at(&plan.dockerfile.source, word.span))?;
             }
         }
         // An ONBUILD trigger of a base image may still name one of the others.
@@ -310,6 +292,32 @@ fn shortened(names: &[&str], between: &str) -> String {
         }
         names => names.join(between),
     }
+}
+
+/// What FROM's variables stand for, in a build of the stage that is asked for, or the last, for `platform`.
+///
+/// # Errors
+/// When the default of a global ARG does not expand.
+pub fn global_scope(
+    dockerfile: &Dockerfile,
+    build_args: &[(String, String)],
+    asked: Option<&str>,
+    platform: &Platform,
+) -> Result<GlobalScope, BuildError> {
+    let file = &dockerfile.source;
+    let last = dockerfile.stages.last().and_then(|stage| stage.from.name.as_ref());
+    let stage = asked.unwrap_or_else(|| last.map_or("default", |name| name.value.as_str()));
+    let host = Platform { os: platform_os().to_owned(), ..Platform::host() };
+    let mut globals = GlobalScope::new(build_args, &host, platform, stage);
+    for arg in &dockerfile.global_args {
+        let name = expand_global(file, dockerfile, &globals, &arg.name)?;
+        // A default that nobody needs may ask for what is not there: `ARG V=${X:?needed}`.
+        let given = globals.build_arg(&name).is_some();
+        let default = arg.default.as_ref().filter(|_| !given);
+        let default = default.map(|word| expand_global(file, dockerfile, &globals, word)).transpose()?;
+        globals.declare(&name, default);
+    }
+    Ok(globals)
 }
 
 /// The operating system that RUN steps run on here.

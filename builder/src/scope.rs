@@ -120,6 +120,17 @@ impl GlobalScope {
         self.build_args.keys().map(String::as_str)
     }
 
+    /// The same build before its ARGs are read and without any `--build-arg`.
+    pub fn without_build_args(&self) -> Self {
+        Self { platform: self.platform.clone(), ..Self::default() }
+    }
+
+    /// Every name that means something in FROM.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let platform = self.platform.keys().copied().filter(|name| !self.declared.contains_key(*name));
+        self.declared.keys().map(String::as_str).chain(platform)
+    }
+
     /// Whether an ARG before the first FROM has that name.
     pub fn declares(&self, name: &str) -> bool {
         self.used.contains(name)

@@ -5,7 +5,7 @@ use orlop_store::image::{self, History};
 use super::history::{self, quoted_list};
 use super::stage::StageRun;
 use super::words::check_signal;
-use crate::check;
+use crate::check::windows as check;
 use crate::dialect::{AccountError, Dialect, account, windows};
 use crate::dockerfile::{ExposedPorts, Healthcheck, Onbuild, ShellOrExec, Word};
 use crate::error::BuildError;

@@ -7,7 +7,7 @@ use orlop_store::snapshot::Committed;
 
 use super::Execution;
 use super::metadata::ESCAPE_HINT;
-use crate::check;
+use crate::check::windows as check;
 use crate::dialect::{Dialect, ImagePath, PathError};
 use crate::dockerfile::suggest::nearest;
 use crate::dockerfile::variables::{ExpandError, Expander, expand, expand_words};
