@@ -103,7 +103,7 @@ impl Plan {
         plan.require(target)?;
         for &index in &plan.needed {
             for word in from_words(&plan.dockerfile.stages[index]) {
-                plan.source_stage(index, &word.value).map_err(|e| e.at(&plan.dockerfile.source, word.span))?;
+                plan.source_stage(index, &word.value).map_err(|e| e.at(&dockerfile.source, word.span))?;
             }
         }
         // An ONBUILD trigger of a base image may still name one of the others.
