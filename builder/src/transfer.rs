@@ -4,6 +4,7 @@
 //! is all that a build needs that only adds to an image; [`fetch_layers`] brings the layers, side by
 //! side, each streamed once from the registry through verification and inflation into the store.
 
+mod look;
 mod push;
 
 use std::io::Read;
@@ -18,6 +19,7 @@ use orlop_store::{
     BlobSink, Descriptor, Digest, ErrorKind, Image, Index, Manifest, Named, Platform, Reference, media_type,
 };
 
+pub use look::look;
 pub use push::{Pushed, push};
 
 use crate::error::{BuildError, ErrorKind as Fault};
