@@ -1,7 +1,7 @@
 //! A commit's files in a directory: no more history than the server makes necessary, submodules as well, and
 //! nothing about them that depends on the day or the machine.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -34,7 +34,12 @@ impl GitRepository<'_> {
     /// When the server does not give it, it has no such directory, or the build is to stop.
     pub fn fetch(&self, resolved: &Resolved) -> Result<Checkout, BuildError> {
         let tree = self.dir.join("tree");
-        fs::create_dir(&tree).map_err(cannot("make", &tree))?;
+        let dir = Dir::open(&self.dir).map_err(cannot("open", &self.dir))?;
+        let name = OsStr::new("tree");
+        // A step that is not root may look into it.
+        dir.make_dir(name)
+            .and_then(|()| dir.set_mode(name, 0o755))
+            .map_err(cannot("make", &tree))?;
         let format = if resolved.object.len() == 64 { "sha256" } else { "sha1" };
         self.must(&tree, &["init", "--quiet", &format!("--object-format={format}")])?;
         // Submodules with relative URLs are looked for beside it.
