@@ -27,6 +27,7 @@ pub use checkout::Checkout;
 pub(crate) use load::Phases;
 pub use load::{GitContext, load};
 use program::Git;
+pub use redact::masked;
 pub use reference::{GitReference, GitReferenceError};
 pub use refs::Resolved;
 

@@ -1,5 +1,7 @@
 //! Builds in git repositories.
 
+use std::path::Path;
+
 use orlop_fixtures::git::{self, Node, Options, Server};
 use orlop_fixtures::test_env::{Invocation, TestEnv};
 use orlop_fixtures::tool::{run, tool};
@@ -140,21 +142,72 @@ fn links_in_a_repository_lead_to_nothing_of_this_machine() {
     build(&env, &format!("{url}#:real")).run().code(1).says("`evil`: not found");
 }
 
+/// An agent without keys, at this socket; it ends when it is told so.
+fn agent(socket: &Path) -> String {
+    let agent = run(tool("ssh-agent").arg("-a").arg(socket));
+    let text = String::from_utf8_lossy(&agent.stdout).into_owned();
+    text.split("SSH_AGENT_PID=").nth(1).and_then(|rest| rest.split(';').next()).expect("a pid").to_owned()
+}
+
 #[test]
-fn a_repository_over_ssh_wants_an_agent() {
+fn ssh_is_asked_with_the_agent_that_is_named() {
     let env = env();
     let socket = env.path("agent");
-    let agent = run(tool("ssh-agent").arg("-a").arg(&socket));
-    let text = String::from_utf8_lossy(&agent.stdout).into_owned();
-    let pid = text.split("SSH_AGENT_PID=").nth(1).and_then(|rest| rest.split(';').next()).unwrap().to_owned();
+    let pid = agent(&socket);
     let url = "ssh://git@127.0.0.1:1/x.git";
-    // Nobody listens there: it is ssh that says so, with the agent or without its being named.
-    build(&env, url).env("SSH_AUTH_SOCK", &socket).run().code(1).says("nobody answers there");
-    build(&env, url)
-        .arg("--ssh")
-        .arg(format!("default={}", socket.display()))
-        .run()
-        .code(1)
-        .says("nobody answers there");
+    // Nobody listens there: it is the real ssh that says so, whether the agent is named or just runs.
+    let unreached = |build: Invocation<'_>| build.run().code(1).says("nobody answers there");
+    unreached(build(&env, url).env("SSH_AUTH_SOCK", &socket));
+    unreached(build(&env, url).arg("--ssh").arg(format!("default={}", socket.display())));
+    // To ADD it has to be named, as to every step.
+    let file = env.file("Dockerfile", format!("{FROM}ADD {url} /src\n"));
+    let add = || build(&env, ".").arg("-f").arg(&file).env("SSH_AUTH_SOCK", &socket);
+    add().run().code(1).says("there is no agent to log in with").says("--ssh default");
+    unreached(add().args(["--ssh", "default"]));
+    run(tool("kill").arg(pid));
+}
+
+#[test]
+fn a_repository_comes_over_ssh() {
+    let server = app();
+    let env = env();
+    // Says what it was asked for and with what agent, and does what a server would do.
+    let fake = env.file(
+        "bin/ssh",
+        format!(
+            "#!/bin/sh\nprintf '%s|' \"$SSH_AUTH_SOCK\" \"$@\" >> {log}\necho >> {log}\n\
+             for command; do :; done\ncd {root} && exec sh -c \"$command\"\n",
+            log = env.path("asked").display(),
+            root = server.root().display()
+        ),
+    );
+    run(tool("chmod").arg("+x").arg(&fake));
+    let path = format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", env.path("bin").display());
+    let socket = env.path("agent");
+    let pid = agent(&socket);
+    env.file("home/.ssh/known_hosts", "known.example ssh-ed25519 AAAA\n");
+    for (url, host) in [
+        ("git@git.example:app.git#main:sub".to_owned(), "git@git.example"),
+        (
+            format!("ssh://me@git.example:2222{}#main:sub", server.root().join("app.git").display()),
+            "me@git.example",
+        ),
+    ] {
+        let run = build(&env, &url).env("PATH", &path).env("SSH_AUTH_SOCK", &socket).run().success();
+        assert!(!run.stderr.contains("warning: Permanently"), "{run}");
+        let asked = std::fs::read_to_string(env.path("asked")).unwrap();
+        let line = asked.lines().last().unwrap();
+        assert!(
+            line.starts_with(&format!("{}|-F|none|", socket.display()))
+                && line.contains(&format!("|{host}|")),
+            "{line}"
+        );
+        for option in
+            ["BatchMode=yes", "IdentityFile=none", "StrictHostKeyChecking=accept-new", "UserKnownHostsFile="]
+        {
+            assert!(line.contains(option), "{line}");
+        }
+    }
+    assert!(std::fs::read_to_string(env.path("asked")).unwrap().contains("|-p|2222|"));
     run(tool("kill").arg(pid));
 }

@@ -44,7 +44,9 @@ pub fn load(
     let context = GitContext { checkout, _work: work };
     if context.is_file(".dockerignore")? {
         // Of a context that is no directory of this machine BuildKit has it so.
-        task.note("the `.dockerignore` in the repository leaves nothing out: `--ignorefile` names one that does");
+        task.note(
+            "the `.dockerignore` in the repository leaves nothing out: `--ignorefile` names one that does",
+        );
     }
     task.finish(Outcome::Done, None, None);
     Ok(context)
