@@ -49,7 +49,11 @@ const MOST_STAGES_AT_ONCE: usize = 64;
 /// # Errors
 /// The first thing that went wrong; whatever else ran then was stopped. Steps that had finished stay
 /// cached.
-pub fn build(engine: &Engine<'_>, request: &BuildRequest) -> Result<BuildReport, BuildError> {
+pub fn build(
+    engine: &Engine<'_>,
+    progress: &Progress<'_>,
+    request: &BuildRequest,
+) -> Result<BuildReport, BuildError> {
     let started = Instant::now();
     let (dockerfile, fault) = dockerfile::parse_part(Arc::clone(&request.dockerfile));
     let dockerfile = Arc::new(dockerfile);
@@ -61,11 +65,10 @@ pub fn build(engine: &Engine<'_>, request: &BuildRequest) -> Result<BuildReport,
         false => inner.cancel(),
     });
     let engine = &Engine { cancel: &cancel, ..*engine };
-    let progress = Progress::new(engine.observer);
-    let mut checks = checks::Checks::begin(&dockerfile, request, &progress, fault)?;
-    warn_about_continued_paths(&progress, &dockerfile);
+    let mut checks = checks::Checks::begin(&dockerfile, request, progress, fault)?;
+    warn_about_continued_paths(progress, &dockerfile);
     let platform = request.platform.clone().unwrap_or_else(default_platform);
-    let plan = checks.plan(request, &progress, &platform, || {
+    let plan = checks.plan(request, progress, &platform, || {
         Plan::new(Arc::clone(&dockerfile), &request.build_args, request.target.as_deref(), &platform)
     })?;
     for (text, span) in &plan.warnings {
@@ -92,7 +95,7 @@ pub fn build(engine: &Engine<'_>, request: &BuildRequest) -> Result<BuildReport,
     // Also where the build failed: the value that it lacked may be the one with the slip in its name.
     execution.warn_about_unused_arguments();
     let image = finish_image(&execution, &result?.image);
-    let written = crate::output::write(engine, &execution.progress, &image, &request.tags, &request.outputs)?;
+    let written = crate::output::write(engine, execution.progress, &image, &request.tags, &request.outputs)?;
     Ok(BuildReport {
         image_id: image.id(),
         image,
@@ -148,7 +151,7 @@ pub(crate) struct Execution<'a> {
     pub(crate) engine: Engine<'a>,
     pub(crate) request: &'a BuildRequest,
     pub(crate) plan: Plan,
-    pub(crate) progress: Progress<'a>,
+    pub(crate) progress: &'a Progress<'a>,
     stages: Stages<StageResult>,
     context: OnceLock<Result<SourceTree, BuildError>>,
     /// Images that the build has looked up already, by name and platform.
