@@ -3,7 +3,7 @@
 //! One RUN goes `execute/stage.rs` (what the instruction says) → `execute/run.rs` (what the job
 //! needs) → `execute/step.rs` (key, lookup, snapshot, layer) → the runner and the snapshot driver.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
@@ -11,7 +11,7 @@ use std::time::Instant;
 use orlop_runner::CancelToken;
 use orlop_store::{Image, Platform};
 
-use crate::check;
+use crate::check::windows as check;
 use crate::context::{Ignore, SourceTree};
 use crate::dialect::Dialect;
 use crate::dockerfile::{self, Dockerfile};
@@ -21,12 +21,15 @@ use crate::plan::Plan;
 use crate::request::{BuildReport, BuildRequest, ContextSource, Engine};
 use crate::source::SourceFile;
 
+mod checks;
 pub mod copy;
 mod files;
 mod from;
+mod history;
 mod metadata;
 mod mounts;
 mod remote;
+mod repository;
 mod run;
 mod stage;
 mod stages;
@@ -34,6 +37,7 @@ mod step;
 mod words;
 
 pub(crate) use metadata::ESCAPE_HINT;
+pub(crate) use remote::is_remote;
 use stage::StageResult;
 use stages::{Stages, Unavailable};
 
@@ -47,10 +51,8 @@ const MOST_STAGES_AT_ONCE: usize = 64;
 /// cached.
 pub fn build(engine: &Engine<'_>, request: &BuildRequest) -> Result<BuildReport, BuildError> {
     let started = Instant::now();
-    let dockerfile = Arc::new(dockerfile::parse(Arc::clone(&request.dockerfile)).map_err(|e| {
-        let hint = e.hint.clone();
-        BuildError::user(e.message.clone()).with_hint(hint).at(&request.dockerfile, e.span)
-    })?);
+    let (dockerfile, fault) = dockerfile::parse_part(Arc::clone(&request.dockerfile));
+    let dockerfile = Arc::new(dockerfile);
     // A failed stage stops its siblings by a token of the build's own: the user's stays what the user made it.
     let (cancel, outer) = (CancelToken::new(), engine.cancel.clone());
     let inner = cancel.clone();
@@ -60,12 +62,12 @@ pub fn build(engine: &Engine<'_>, request: &BuildRequest) -> Result<BuildReport,
     });
     let engine = &Engine { cancel: &cancel, ..*engine };
     let progress = Progress::new(engine.observer);
-    for warning in &dockerfile.warnings {
-        progress.warn_at(&dockerfile.source, warning.span, &warning.message, warning.hint.clone());
-    }
+    let mut checks = checks::Checks::begin(&dockerfile, request, &progress, fault)?;
     warn_about_continued_paths(&progress, &dockerfile);
     let platform = request.platform.clone().unwrap_or_else(default_platform);
-    let plan = Plan::new(Arc::clone(&dockerfile), &request.build_args, request.target.as_deref(), &platform)?;
+    let plan = checks.plan(request, &progress, &platform, || {
+        Plan::new(Arc::clone(&dockerfile), &request.build_args, request.target.as_deref(), &platform)
+    })?;
     for (text, span) in &plan.warnings {
         progress.warn_at(&plan.dockerfile.source, *span, text, None);
     }
@@ -77,12 +79,15 @@ pub fn build(engine: &Engine<'_>, request: &BuildRequest) -> Result<BuildReport,
         progress,
         context: OnceLock::new(),
         images: Mutex::default(),
+        starts: Mutex::default(),
+        commits: Mutex::default(),
         first_error: Mutex::new(None),
         noted: Mutex::default(),
         in_triggers: Mutex::default(),
         cached: AtomicUsize::new(0),
         ran: AtomicUsize::new(0),
     };
+    checks.stages(&execution)?;
     let result = execution.target();
     // Also where the build failed: the value that it lacked may be the one with the slip in its name.
     execution.warn_about_unused_arguments();
@@ -148,6 +153,10 @@ pub(crate) struct Execution<'a> {
     context: OnceLock<Result<SourceTree, BuildError>>,
     /// Images that the build has looked up already, by name and platform.
     pub(crate) images: from::Images,
+    /// What stages start with, until each takes its own.
+    starts: Mutex<BTreeMap<usize, from::Start>>,
+    /// Commits that names of git repositories mean.
+    pub(crate) commits: repository::Commits,
     first_error: Mutex<Option<BuildError>>,
     /// What has been said of the host's protection of jobs.
     noted: Mutex<BTreeSet<String>>,

@@ -40,17 +40,29 @@ pub(crate) struct Source {
 /// Images that one build has looked up, so that a name means one thing throughout.
 pub(crate) type Images = Mutex<HashMap<(Reference, Platform), Arc<Mutex<Option<Image>>>>>;
 
+/// What stage `index` starts with; an error is at its FROM.
+pub(crate) fn start(exec: &Execution<'_>, index: usize) -> Result<Start, BuildError> {
+    let dockerfile = exec.dockerfile();
+    let span = dockerfile.stages[index].from.span;
+    resolve(exec, index, super::stage::steps(exec, index)).map_err(|e| e.at(&dockerfile.source, span))
+}
+
 /// Understands the FROM of stage `index`.
-pub(crate) fn resolve(exec: &Execution<'_>, index: usize, total: usize) -> Result<Start, BuildError> {
+fn resolve(exec: &Execution<'_>, index: usize, total: usize) -> Result<Start, BuildError> {
     let planned = &exec.plan.stages[index];
     let text = &exec.dockerfile().stages[index].from.original;
     let (image, origin) = match &planned.base {
         Base::Stage(stage) => {
             let result = exec.stage(index, *stage)?;
+            let mut scope = result.scope.clone();
+            // What the base's image says of a variable is said anew.
+            for (name, _) in result.image.config().env() {
+                scope.set_by_env(Dialect::of(&planned.platform), &name);
+            }
             return Ok(Start {
                 image: result.image.clone(),
                 snapshot: result.snapshot.clone(),
-                scope: result.scope.clone(),
+                scope,
                 origin: result.origin.clone(),
             });
         }
@@ -99,7 +111,7 @@ pub(crate) fn resolve(exec: &Execution<'_>, index: usize, total: usize) -> Resul
         return Err(BuildError::user(format!("the base image is for {own}, and the stage is for {wanted}"))
             .with_hint(format!("give the stage the platform of its base: `FROM --platform={own} …`")));
     }
-    let image = with_version(image, wanted);
+    let image = with_path(with_version(image, wanted), Dialect::of(wanted));
     let snapshot = Committed::new(image.diff_ids()).for_os(LayerOs::of(&wanted.os));
     Ok(Start { image, snapshot, scope: StageScope::default(), origin })
 }
@@ -127,6 +139,15 @@ fn with_version(image: Image, wanted: &Platform) -> Image {
     }
     let named = Platform { os_version: wanted.os_version.clone(), ..own };
     image.with_config(|config| config.set_platform(&named))
+}
+
+/// A base that sets no PATH gets the usual one, as with BuildKit: `ENV PATH=/opt/bin:$PATH` would hide all
+/// programs. On Windows that is left to whoever runs the image.
+fn with_path(image: Image, dialect: Dialect) -> Image {
+    if dialect.is_windows() || image.config().env().iter().any(|(name, _)| name == "PATH") {
+        return image;
+    }
+    image.with_config(|config| config.set_env("PATH", dialect.default_path()))
 }
 
 /// The files that `COPY --from=name` means when `name` is no stage.

@@ -1,11 +1,11 @@
 //! Instructions that change the image's config and no file.
 
 use orlop_store::image::{self, History};
-use serde_json::json;
 
+use super::history::{self, quoted_list};
 use super::stage::StageRun;
 use super::words::check_signal;
-use crate::check;
+use crate::check::windows as check;
 use crate::dialect::{AccountError, Dialect, account, windows};
 use crate::dockerfile::{ExposedPorts, Healthcheck, Onbuild, ShellOrExec, Word};
 use crate::error::BuildError;
@@ -30,7 +30,12 @@ impl StageRun<'_, '_> {
             Some(seconds) => Some(super::timestamp(seconds, 0)),
             None => last_created(&self.image),
         };
-        History { created, created_by: Some(created_by.to_owned()), ..History::default() }
+        History {
+            created,
+            created_by: Some(created_by.to_owned()),
+            comment: Some(history::COMMENT.to_owned()),
+            ..History::default()
+        }
     }
 
     pub(crate) fn env(&mut self, pairs: &[(Word, Word)]) -> Result<(), BuildError> {
@@ -54,6 +59,9 @@ impl StageRun<'_, '_> {
                 config.set_env_where(name, value, |old| dialect.same_variable(old, name));
             }
         });
+        for (name, _) in &set {
+            self.scope.set_by_env(dialect, name);
+        }
         self.note(&format!("ENV {}", shown.join(" ")))
     }
 
@@ -165,7 +173,7 @@ impl StageRun<'_, '_> {
             }
             ShellOrExec::Exec(args) => args.clone(),
         };
-        let shown = json!(args).to_string();
+        let shown = quoted_list(&args);
         (args, shown)
     }
 
@@ -191,7 +199,7 @@ impl StageRun<'_, '_> {
                 config.add_exposed_port(port);
             }
         });
-        self.note(&format!("EXPOSE {}", ports.join(" ")))
+        self.note(&format!("EXPOSE {}", history::list(&ports)))
     }
 
     pub(crate) fn volume(&mut self, words: &[Word]) -> Result<(), BuildError> {
@@ -213,7 +221,7 @@ impl StageRun<'_, '_> {
                 config.add_volume(volume);
             }
         });
-        self.note(&format!("VOLUME {}", json!(volumes)))
+        self.note(&format!("VOLUME {}", history::list(&volumes)))
     }
 
     pub(crate) fn stopsignal(&mut self, word: &Word) -> Result<(), BuildError> {
@@ -233,7 +241,7 @@ impl StageRun<'_, '_> {
 
     pub(crate) fn shell(&mut self, words: &[String]) -> Result<(), BuildError> {
         self.image = self.image.with_config(|config| config.set_shell(Some(words.to_vec())));
-        self.note(&format!("SHELL {}", json!(words)))
+        self.note(&format!("SHELL {}", history::list(words)))
     }
 
     pub(crate) fn healthcheck(&mut self, check: &Healthcheck) -> Result<(), BuildError> {
@@ -254,17 +262,16 @@ impl StageRun<'_, '_> {
             }
         };
         self.image = self.image.with_config(|config| config.set_healthcheck(Some(&check)));
-        self.note(&format!("HEALTHCHECK {}", json!(check.test)))
+        self.note(&history::healthcheck(&check))
     }
 
-    pub(crate) fn onbuild(&mut self, onbuild: &Onbuild) -> Result<(), BuildError> {
-        let trigger = onbuild.trigger.value.clone();
+    /// ONBUILD, of which history says nothing, as in BuildKit: it is another build's.
+    pub(crate) fn onbuild(&mut self, onbuild: &Onbuild) {
         self.image = self.image.with_config(|config| {
             let mut triggers = config.on_build();
-            triggers.push(trigger.clone());
+            triggers.push(onbuild.trigger.value.clone());
             config.set_on_build(triggers);
         });
-        self.note(&format!("ONBUILD {trigger}"))
     }
 
     pub(crate) fn maintainer(&mut self, word: &Word) -> Result<(), BuildError> {

@@ -1,13 +1,13 @@
 //! One stage: its instructions in order.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use orlop_store::Image;
 use orlop_store::snapshot::Committed;
 
 use super::Execution;
 use super::metadata::ESCAPE_HINT;
-use crate::check;
+use crate::check::windows as check;
 use crate::dialect::{Dialect, ImagePath, PathError};
 use crate::dockerfile::suggest::nearest;
 use crate::dockerfile::variables::{ExpandError, Expander, expand, expand_words};
@@ -47,9 +47,8 @@ pub(crate) struct StageRun<'e, 'a> {
 pub(crate) fn build(exec: &Execution<'_>, index: usize) -> Result<StageResult, BuildError> {
     let file = &exec.dockerfile().source;
     let stage = &exec.dockerfile().stages[index];
-    let counted = |i: &&Instruction| is_step(&i.kind);
-    let total = 1 + stage.instructions.iter().filter(counted).count();
-    let base = super::from::resolve(exec, index, total).map_err(|e| e.at(file, stage.from.span))?;
+    let looked_up = exec.starts.lock().unwrap_or_else(PoisonError::into_inner).remove(&index);
+    let base = looked_up.map_or_else(|| super::from::start(exec, index), Ok)?;
     let mut run = StageRun {
         exec,
         index,
@@ -60,7 +59,7 @@ pub(crate) fn build(exec: &Execution<'_>, index: usize) -> Result<StageResult, B
         cmd_set: false,
         trigger: false,
         position: 1,
-        total,
+        total: steps(exec, index),
     };
     run.triggers().map_err(|e| e.at(file, stage.from.span))?;
     for instruction in &stage.instructions {
@@ -68,6 +67,11 @@ pub(crate) fn build(exec: &Execution<'_>, index: usize) -> Result<StageResult, B
         run.dispatch(instruction).map_err(|e| e.at(file, instruction.span))?;
     }
     Ok(StageResult { image: run.image, snapshot: run.snapshot, scope: run.scope, origin: run.origin })
+}
+
+/// How many steps a stage has, its FROM included.
+pub(crate) fn steps(exec: &Execution<'_>, index: usize) -> usize {
+    1 + exec.dockerfile().stages[index].instructions.iter().filter(|i| is_step(&i.kind)).count()
 }
 
 /// What to write instead of a word with a quote that has no end.
@@ -143,7 +147,10 @@ impl StageRun<'_, '_> {
             Kind::Stopsignal(word) => self.stopsignal(word),
             Kind::Shell(words) => self.shell(words),
             Kind::Healthcheck(check) => self.healthcheck(check),
-            Kind::Onbuild(onbuild) => self.onbuild(onbuild),
+            Kind::Onbuild(onbuild) => {
+                self.onbuild(onbuild);
+                Ok(())
+            }
             Kind::Maintainer(word) => self.maintainer(word),
         }
     }
@@ -155,15 +162,16 @@ impl StageRun<'_, '_> {
             let name = self.expand(&arg.name)?;
             // A default that nobody needs may ask for what is not there: `ARG V=${X:?needed}`.
             let given = self.exec.plan.globals.build_arg(&name).is_some();
-            let default = arg.default.as_ref().filter(|_| !given).map(|word| self.expand(word)).transpose()?;
-            shown.push(match &default {
-                Some(value) => format!("{name}={value}"),
-                None => name.clone(),
-            });
-            self.scope.declare(&self.exec.plan.globals, self.dialect(), &name, default);
+            let default =
+                arg.default.as_ref().filter(|_| !given).map(|word| self.expand(word)).transpose()?;
+            let value = self.scope.declare(&self.exec.plan.globals, self.dialect(), &name, default);
             if self.trigger {
-                self.exec.declared_by_trigger(name);
+                self.exec.declared_by_trigger(name.clone());
             }
+            shown.push(match value {
+                Some(value) => format!("{name}={value}"),
+                None => name,
+            });
         }
         self.note(&format!("ARG {}", shown.join(" ")))
     }
@@ -261,10 +269,7 @@ impl StageRun<'_, '_> {
 
     /// What `--from` means: a stage, else an image; and the system that its files are of.
     pub(crate) fn source_named(&self, name: &str) -> Result<(super::from::Source, Dialect), BuildError> {
-        if let Some(stage) = self.exec.plan.stage_named(name) {
-            if stage == self.index {
-                return Err(BuildError::user(format!("stage `{name}` cannot copy from itself")));
-            }
+        if let Some(stage) = self.exec.plan.source_stage(self.index, name)? {
             let result = self.exec.stage(self.index, stage)?;
             let source =
                 super::from::Source { snapshot: result.snapshot.clone(), origin: result.origin.clone() };

@@ -130,6 +130,7 @@ impl StageRun<'_, '_> {
                 None => super::timestamp(found.created / 1000, (found.created % 1000) as i32 * 1_000_000),
             }),
             created_by: Some(created_by.to_owned()),
+            comment: Some(super::history::COMMENT.to_owned()),
             empty_layer: found.layer.is_none(),
             ..History::default()
         };
