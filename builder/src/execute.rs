@@ -91,6 +91,7 @@ pub fn build(
         ran: AtomicUsize::new(0),
     };
     checks.stages(&execution)?;
+    execution.warn_about_unknown_stages();
     let result = execution.target();
     // Also where the build failed: the value that it lacked may be the one with the slip in its name.
     execution.warn_about_unused_arguments();
@@ -291,6 +292,19 @@ impl Execution<'_> {
     /// An ARG that no line of the Dockerfile has.
     pub(crate) fn declared_by_trigger(&self, name: String) {
         self.in_triggers.lock().unwrap_or_else(PoisonError::into_inner).insert(name);
+    }
+
+    /// `--no-cache-filter` of what is no stage.
+    fn warn_about_unknown_stages(&self) {
+        let names = || self.plan.dockerfile.stages.iter().filter_map(|stage| stage.from.name.as_ref());
+        for name in &self.request.no_cache_stages {
+            if names().any(|stage| stage.value.eq_ignore_ascii_case(name)) {
+                continue;
+            }
+            let hint = dockerfile::suggest::did_you_mean(name, names().map(|stage| stage.value.as_str()));
+            let hint = hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
+            self.progress.warn(format!("`--no-cache-filter {name}`: no stage has that name{hint}"), None);
+        }
     }
 
     /// `--build-arg` names that no ARG took: a typing mistake more often than not.
