@@ -147,6 +147,11 @@ impl<'a> Progress<'a> {
         self.observer.event(Event::Warning { text: text.into(), span, hint: None });
     }
 
+    /// Something about the whole command, with what to write instead.
+    pub fn advise(&self, text: impl Into<String>, hint: Option<String>) {
+        self.observer.event(Event::Warning { text: text.into(), span: None, hint });
+    }
+
     /// Something about a place in a file, which is named in front: `Dockerfile:7: …`.
     pub fn warn_at(
         &self,

@@ -3,11 +3,12 @@
 //! A stage is needed when the target is built on it, copies from it or mounts it, directly or
 //! through others. Stages that nobody needs do not exist for the rest of the program.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use orlop_store::{Platform, Reference};
 
+use crate::dockerfile::suggest::did_you_mean;
 use crate::dockerfile::variables::expand;
 use crate::dockerfile::{Dockerfile, Kind, Stage, Word};
 use crate::error::BuildError;
@@ -55,10 +56,13 @@ pub struct Plan {
     pub target: usize,
     /// The stages that the target needs, itself included.
     pub needed: BTreeSet<usize>,
+    /// The same, each behind all that it needs.
+    pub order: Vec<usize>,
     /// Variables before the first FROM, and the build's.
     pub globals: GlobalScope,
     /// Sentences for the user, with the place they are about.
     pub warnings: Vec<(String, crate::source::Span)>,
+    names: StageNames,
 }
 
 impl Plan {
@@ -74,15 +78,23 @@ impl Plan {
         platform: &Platform,
     ) -> Result<Self, BuildError> {
         let file = Arc::clone(&dockerfile.source);
-        let target = find_target(&dockerfile, target)?;
-        let stage_name = dockerfile.stages[target].from.name.as_ref().map_or("default", |n| n.value.as_str());
+        let names = StageNames::of(&dockerfile);
+        let asked = target;
+        let target = find_target(&dockerfile, &names, target)?;
+        let stage_name = match asked.filter(|asked| !asked.is_empty()) {
+            Some(asked) => asked,
+            None => dockerfile.stages[target].from.name.as_ref().map_or("default", |n| n.value.as_str()),
+        };
         let host = Platform { os: platform_os().to_owned(), ..Platform::host() };
         let mut globals = GlobalScope::new(build_args, &host, platform, stage_name);
         for arg in &dockerfile.global_args {
             let name = expand_global(&file, &dockerfile, &globals, &arg.name)?;
+            // A default that nobody needs may ask for what is not there: `ARG V=${X:?needed}`.
+            let given = globals.build_arg(&name).is_some();
             let default = arg
                 .default
                 .as_ref()
+                .filter(|_| !given)
                 .map(|word| expand_global(&file, &dockerfile, &globals, word))
                 .transpose()?;
             globals.declare(&name, default);
@@ -91,20 +103,22 @@ impl Plan {
             stages: Vec::with_capacity(dockerfile.stages.len()),
             target,
             needed: BTreeSet::new(),
+            order: Vec::new(),
+            names,
             globals,
             warnings: Vec::new(),
             dockerfile: Arc::clone(&dockerfile),
         };
         for (index, stage) in dockerfile.stages.iter().enumerate() {
             let name = stage_label(stage, index);
-            let needs = static_needs(&dockerfile, stage);
+            let needs = static_needs(&plan.names, &dockerfile, stage)?;
             // What FROM says is only looked at for stages that count: an unused stage may name
             // anything, as with BuildKit.
             let planned =
                 PlannedStage { index, name, base: Base::Scratch, platform: platform.clone(), needs };
             plan.stages.push(planned);
         }
-        plan.require(target, &mut Vec::new())?;
+        plan.require(target)?;
         // An ONBUILD trigger of a base image may still name one of the others.
         for index in (0..plan.stages.len()).filter(|i| !plan.needed.contains(i)).collect::<Vec<_>>() {
             match plan.base_of(index) {
@@ -118,39 +132,54 @@ impl Plan {
         Ok(plan)
     }
 
-    /// Adds `index` and all that it needs; `path` are the stages on the way here.
-    fn require(&mut self, index: usize, path: &mut Vec<usize>) -> Result<(), BuildError> {
-        if path.contains(&index) {
-            let names: Vec<_> = path.iter().chain([&index]).map(|&i| self.stages[i].name.as_str()).collect();
-            let span = self.dockerfile.stages[index].from.span;
-            return Err(BuildError::user(format!(
-                "stages need each other in a circle: {}",
-                names.join(" → ")
-            ))
-            .at(&self.dockerfile.source, span));
+    /// Adds `target` and all that it needs. No recursion: a Dockerfile may have a hundred thousand stages in a line.
+    fn require(&mut self, target: usize) -> Result<(), BuildError> {
+        // The stages on the way, each with what it needs and is not looked at yet.
+        let mut path = vec![(target, self.understand(target)?)];
+        let mut on_path = BTreeSet::from([target]);
+        while let Some((index, needs)) = path.last_mut() {
+            let index = *index;
+            let Some(need) = needs.pop() else {
+                path.pop();
+                on_path.remove(&index);
+                // The parent's own is known only now.
+                if let Base::Stage(parent) = self.stages[index].base
+                    && self.dockerfile.stages[index].from.platform.is_none()
+                {
+                    self.stages[index].platform = self.stages[parent].platform.clone();
+                }
+                self.needed.insert(index);
+                self.order.push(index);
+                continue;
+            };
+            if on_path.contains(&need) {
+                let circle = path.iter().map(|&(index, _)| index).skip_while(|&index| index != need);
+                let names: Vec<_> = circle.chain([need]).map(|i| self.stages[i].name.as_str()).collect();
+                let span = self.dockerfile.stages[need].from.span;
+                return Err(BuildError::user(format!(
+                    "stages need each other in a circle: {}",
+                    shortened(&names, " → ")
+                ))
+                .at(&self.dockerfile.source, span));
+            }
+            if !self.needed.contains(&need) {
+                path.push((need, self.understand(need)?));
+                on_path.insert(need);
+            }
         }
-        if self.needed.contains(&index) {
-            return Ok(());
-        }
-        let (base, platform) = self.base_of(index)?;
-        if let Base::Stage(parent) = base {
-            self.stages[index].needs.insert(parent);
-        }
-        self.stages[index].base = base;
-        self.stages[index].platform = platform;
-        path.push(index);
-        for need in self.stages[index].needs.clone() {
-            self.require(need, path)?;
-        }
-        path.pop();
-        // The parent's own is known only now.
-        if let Base::Stage(parent) = self.stages[index].base
-            && self.dockerfile.stages[index].from.platform.is_none()
-        {
-            self.stages[index].platform = self.stages[parent].platform.clone();
-        }
-        self.needed.insert(index);
         Ok(())
+    }
+
+    /// Understands the FROM of a stage and gives what the stage needs, the first last.
+    fn understand(&mut self, index: usize) -> Result<Vec<usize>, BuildError> {
+        let (base, platform) = self.base_of(index)?;
+        let stage = &mut self.stages[index];
+        if let Base::Stage(parent) = base {
+            stage.needs.insert(parent);
+        }
+        stage.base = base;
+        stage.platform = platform;
+        Ok(stage.needs.iter().rev().copied().collect())
     }
 
     fn base_of(&self, index: usize) -> Result<(Base, Platform), BuildError> {
@@ -178,7 +207,7 @@ impl Plan {
         if image == "scratch" {
             return Ok((Base::Scratch, platform));
         }
-        if let Some(stage) = self.dockerfile.stages[..index].iter().rposition(|s| is_named(s, &image)) {
+        if let Some(stage) = self.names.before(&image, index) {
             let platform =
                 if from.platform.is_some() { platform } else { self.stages[stage].platform.clone() };
             return Ok((Base::Stage(stage), platform));
@@ -200,24 +229,64 @@ impl Plan {
 
     /// The stage that `--from=name` means, if it means one: by name, else by number.
     pub fn stage_named(&self, name: &str) -> Option<usize> {
-        stage_named(&self.dockerfile, name)
+        self.names.find(name)
+    }
+
+    /// The stage of that name, if it is one after `index`: what a FROM there cannot mean.
+    pub fn later_stage(&self, name: &str, index: usize) -> Option<usize> {
+        self.names.find_name(name).filter(|&stage| stage > index)
+    }
+}
+
+/// The stages by name, as they are looked up: without case, the last of a name first.
+#[derive(Clone, Debug, Default)]
+struct StageNames {
+    places: HashMap<String, Vec<usize>>,
+    count: usize,
+}
+
+impl StageNames {
+    fn of(dockerfile: &Dockerfile) -> Self {
+        let mut places: HashMap<String, Vec<usize>> = HashMap::new();
+        for (index, stage) in dockerfile.stages.iter().enumerate() {
+            if let Some(name) = &stage.from.name {
+                places.entry(name.value.to_ascii_lowercase()).or_default().push(index);
+            }
+        }
+        Self { places, count: dockerfile.stages.len() }
+    }
+
+    fn find_name(&self, name: &str) -> Option<usize> {
+        self.places.get(&name.to_ascii_lowercase())?.last().copied()
+    }
+
+    /// By name, else by number.
+    fn find(&self, name: &str) -> Option<usize> {
+        self.find_name(name).or_else(|| name.parse::<usize>().ok().filter(|&number| number < self.count))
+    }
+
+    /// The last stage of that name before `index`.
+    fn before(&self, name: &str, index: usize) -> Option<usize> {
+        let places = self.places.get(&name.to_ascii_lowercase())?;
+        places[..places.partition_point(|&place| place < index)].last().copied()
+    }
+}
+
+/// Names in a line of a message, the middle left out where there are many.
+fn shortened(names: &[&str], between: &str) -> String {
+    const MOST: usize = 8;
+    match names {
+        [first @ .., last] if names.len() > MOST => {
+            let first: Vec<_> = first.iter().take(MOST - 2).copied().collect();
+            format!("{}{between}…{between}{last}", first.join(between))
+        }
+        names => names.join(between),
     }
 }
 
 /// The operating system that RUN steps run on here.
 fn platform_os() -> &'static str {
     if cfg!(windows) { "windows" } else { "linux" }
-}
-
-fn is_named(stage: &Stage, name: &str) -> bool {
-    stage.from.name.as_ref().is_some_and(|n| n.value.eq_ignore_ascii_case(name))
-}
-
-fn stage_named(dockerfile: &Dockerfile, name: &str) -> Option<usize> {
-    dockerfile.stages.iter().rposition(|s| is_named(s, name)).or_else(|| {
-        let number = name.parse::<usize>().ok()?;
-        (number < dockerfile.stages.len()).then_some(number)
-    })
 }
 
 fn stage_label(stage: &Stage, index: usize) -> String {
@@ -227,23 +296,20 @@ fn stage_label(stage: &Stage, index: usize) -> String {
     }
 }
 
-fn find_target(dockerfile: &Dockerfile, target: Option<&str>) -> Result<usize, BuildError> {
+fn find_target(dockerfile: &Dockerfile, names: &StageNames, target: Option<&str>) -> Result<usize, BuildError> {
     let Some(target) = target.filter(|t| !t.is_empty()) else {
         return dockerfile.stages.len().checked_sub(1).ok_or_else(|| {
             BuildError::user("the Dockerfile has no FROM")
                 .with_hint("begin with `FROM debian:12` or `FROM scratch`".to_owned())
         });
     };
-    stage_named(dockerfile, target).ok_or_else(|| {
-        let names: Vec<_> = dockerfile
-            .stages
-            .iter()
-            .filter_map(|s| s.from.name.as_ref())
-            .map(|n| format!("`{}`", n.value))
-            .collect();
-        let hint = match names.len() {
-            0 => format!("no stage has a name; use a number from 0 to {}", dockerfile.stages.len() - 1),
-            _ => format!("the stages are {}", names.join(", ")),
+    names.find(target).ok_or_else(|| {
+        let known: Vec<_> =
+            dockerfile.stages.iter().filter_map(|s| s.from.name.as_ref()).map(|n| n.value.as_str()).collect();
+        let hint = match (known.len(), did_you_mean(target, known.iter().copied())) {
+            (_, Some(near)) => near,
+            (0, None) => format!("no stage has a name; use a number from 0 to {}", dockerfile.stages.len() - 1),
+            (_, None) => format!("the stages are `{}`", shortened(&known, "`, `")),
         };
         BuildError::user(format!("target stage `{target}` is not in `{}`", dockerfile.source.name()))
             .with_hint(hint)
@@ -251,21 +317,36 @@ fn find_target(dockerfile: &Dockerfile, target: Option<&str>) -> Result<usize, B
 }
 
 /// The stages that a stage names in `--from` and in mounts.
-fn static_needs(dockerfile: &Dockerfile, stage: &Stage) -> BTreeSet<usize> {
+fn static_needs(
+    names: &StageNames,
+    dockerfile: &Dockerfile,
+    stage: &Stage,
+) -> Result<BTreeSet<usize>, BuildError> {
     let mut needs = BTreeSet::new();
-    let mut add = |word: &Word| {
-        if let Some(found) = stage_named(dockerfile, &word.value) {
-            needs.insert(found);
-        }
-    };
     for instruction in &stage.instructions {
         match &instruction.kind {
-            Kind::Copy(copy) => copy.from.iter().for_each(&mut add),
-            Kind::Run(run) => run.mounts.iter().filter_map(|m| m.from.as_ref()).for_each(&mut add),
+            Kind::Copy(copy) => {
+                let Some(word) = &copy.from else { continue };
+                needs.extend(names.find(&word.value));
+                // A number is always a stage's, and never an image.
+                if word.value.bytes().all(|byte| byte.is_ascii_digit()) && names.find(&word.value).is_none() {
+                    let hint = match names.count {
+                        1 => "the only stage is this one; name an image or a stage".to_owned(),
+                        count => format!("the stages have the numbers 0 to {}", count - 1),
+                    };
+                    return Err(BuildError::user(format!("there is no stage number {}", word.value))
+                        .at(&dockerfile.source, word.span)
+                        .with_hint(hint));
+                }
+            }
+            Kind::Run(run) => {
+                let from = run.mounts.iter().filter_map(|mount| mount.from.as_ref());
+                needs.extend(from.filter_map(|word| names.find(&word.value)));
+            }
             _ => {}
         }
     }
-    needs
+    Ok(needs)
 }
 
 /// Expands a word of a FROM or a global ARG.
@@ -306,6 +387,30 @@ mod tests {
     }
 
     #[test]
+    fn a_line_of_stages_however_long_is_planned_without_recursion() {
+        let mut text = String::from("FROM a AS s0\n");
+        for n in 1..100_000 {
+            text.push_str(&format!("FROM s{} AS s{n}\n", n - 1));
+        }
+        let long = plan(&text, None, &[]).unwrap();
+        assert_eq!(long.order.len(), 100_000);
+        assert!(long.order.is_sorted(), "each stands behind what it needs");
+        text.push_str("COPY --from=s99999 / /\n");
+        text.insert_str("FROM a AS s0\n".len(), "COPY --from=s99999 / /\n");
+        let circle = plan(&text, None, &[]).unwrap_err().to_string();
+        assert!(circle.contains("circle") && circle.len() < 200, "{circle}");
+    }
+
+    #[test]
+    fn a_number_is_a_stage_and_never_an_image() {
+        let error = plan("FROM a\nFROM b\nCOPY --from=2 /x /\n", None, &[]).unwrap_err();
+        assert_eq!(error.to_string(), "there is no stage number 2");
+        assert_eq!(error.hint.as_deref(), Some("the stages have the numbers 0 to 1"));
+        // A stage further down may be copied from, as in BuildKit.
+        assert_eq!(needed("FROM a\nCOPY --from=1 /x /\nFROM b\n", Some("0")), [0, 1]);
+    }
+
+    #[test]
     fn a_stage_that_nobody_needs_may_name_anything() {
         assert_eq!(needed("FROM ${NOTHING}\nFROM scratch\n", None), [1]);
     }
@@ -336,6 +441,8 @@ mod tests {
         assert!(error.to_string().contains("y → x → y"), "{error}");
         let error = plan(THREE, Some("four"), &[]).unwrap_err();
         assert!(error.to_string().contains("`four`") && error.hint.unwrap().contains("`one`, `two`"));
+        let error = plan(THREE, Some("tow"), &[]).unwrap_err();
+        assert_eq!(error.hint.as_deref(), Some("did you mean `two`?"));
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! Which variables an instruction sees: build arguments, global ARGs, the platform's, ENV.
 //!
-//! The rules are those of the Dockerfile reference ("ARG", "ENV", "Scope", "Predefined ARGs"): an
-//! ENV of the image always wins over an ARG of the same name; an ARG is visible from its line on, in
-//! its stage and in stages built on that.
+//! The rules are those of the Dockerfile reference ("ARG", "ENV", "Scope", "Predefined ARGs") as BuildKit keeps
+//! them: of an ARG and an ENV of the same name the later line wins, so that an ENV overrides the ARGs before it
+//! and an ARG with a value overrides what the base image or an earlier line set; an ARG is visible from its line
+//! on, in its stage and in stages built on that.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -78,10 +79,10 @@ impl GlobalScope {
         given.or_else(|| self.platform.get(name)).cloned()
     }
 
-    /// Declares a global ARG with its expanded default.
+    /// Declares a global ARG with its expanded default. Without any value it leaves an earlier one of its name.
     pub fn declare(&mut self, name: &str, default: Option<String>) {
         self.used.insert(name.to_owned());
-        let value = self.build_args.get(name).cloned().or(default).or_else(|| self.predefined(name));
+        let value = self.build_args.get(name).cloned().or(default).or_else(|| self.lookup(name));
         self.declared.insert(name.to_owned(), value);
     }
 
@@ -98,6 +99,22 @@ impl GlobalScope {
         self.build_args.get(name).map(String::as_str)
     }
 
+    /// The proxies given with `--build-arg`, for every RUN. One of a pair is given in both spellings, since half
+    /// of the programs know only `http_proxy` and the other half only `HTTP_PROXY`.
+    pub fn proxies(&self) -> Vec<(String, String)> {
+        let pairs = PROXY_ARGS.chunks_exact(2).filter_map(|pair| match *pair {
+            [upper, lower] => Some((upper, lower)),
+            _ => None,
+        });
+        pairs
+            .flat_map(|(upper, lower)| {
+                let (big, small) = (self.build_arg(upper), self.build_arg(lower));
+                [(upper, big.or(small)), (lower, small.or(big))]
+            })
+            .filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())))
+            .collect()
+    }
+
     /// Names given with `--build-arg`.
     pub fn build_arg_names(&self) -> impl Iterator<Item = &str> {
         self.build_args.keys().map(String::as_str)
@@ -112,35 +129,35 @@ impl GlobalScope {
 /// The ARGs that a stage has declared so far.
 #[derive(Clone, Debug, Default)]
 pub struct StageScope {
+    /// Names and values; none where nothing gave one, or where a later ENV took the name.
     args: Vec<(String, Option<String>)>,
 }
 
 impl StageScope {
-    /// Declares an ARG of a stage, `default` expanded.
+    /// Declares an ARG of a stage, `default` expanded. Without any value it leaves what the name meant before.
     pub fn declare(&mut self, global: &GlobalScope, dialect: Dialect, name: &str, default: Option<String>) {
         let value = global.build_arg(name).map(str::to_owned).or(default).or_else(|| global.inherited(name));
-        self.args.retain(|(n, _)| !dialect.same_variable(n, name));
-        self.args.push((name.to_owned(), value));
+        let before = self.args.iter().position(|(n, _)| dialect.same_variable(n, name));
+        let before = before.and_then(|index| self.args.remove(index).1);
+        self.args.push((name.to_owned(), value.or(before)));
     }
 
-    /// The value of an ARG; where `env` has the name, that wins.
-    pub fn lookup(&self, env: &[(String, String)], dialect: Dialect, name: &str) -> Option<String> {
-        if let Some((_, value)) = env.iter().find(|(n, _)| dialect.same_variable(n, name)) {
-            return Some(value.clone());
+    /// An ENV sets that name: from here on it is no ARG's.
+    pub fn cover(&mut self, dialect: Dialect, name: &str) {
+        for (_, value) in self.args.iter_mut().filter(|(n, _)| dialect.same_variable(n, name)) {
+            *value = None;
         }
-        self.args.iter().find(|(n, _)| dialect.same_variable(n, name)).and_then(|(_, v)| v.clone())
     }
 
-    /// The ARGs with a value, in order, that a RUN gets besides `env`.
-    pub fn visible<'a>(
-        &'a self,
-        env: &'a [(String, String)],
-        dialect: Dialect,
-    ) -> impl Iterator<Item = (&'a str, &'a str)> {
-        self.args
-            .iter()
-            .filter_map(|(n, v)| v.as_deref().map(|v| (n.as_str(), v)))
-            .filter(move |(n, _)| !env.iter().any(|(e, _)| dialect.same_variable(e, n)))
+    /// The value of a variable: that of an ARG, else that of `env`.
+    pub fn lookup(&self, env: &[(String, String)], dialect: Dialect, name: &str) -> Option<String> {
+        let arg = self.args.iter().find(|(n, _)| dialect.same_variable(n, name)).and_then(|(_, v)| v.clone());
+        arg.or_else(|| env.iter().find(|(n, _)| dialect.same_variable(n, name)).map(|(_, v)| v.clone()))
+    }
+
+    /// The ARGs with a value, in order: what a RUN gets besides the image's variables, and before them.
+    pub fn visible(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.args.iter().filter_map(|(n, v)| v.as_deref().map(|v| (n.as_str(), v)))
     }
 
     /// Whether the stage declared that ARG.
@@ -160,6 +177,15 @@ mod tests {
     }
 
     #[test]
+    fn a_proxy_is_given_in_both_spellings() {
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        assert_eq!(
+            global(&[("http_proxy", "a"), ("NO_PROXY", "b"), ("no_proxy", "c"), ("other", "d")]).proxies(),
+            [pair("HTTP_PROXY", "a"), pair("http_proxy", "a"), pair("NO_PROXY", "b"), pair("no_proxy", "c")]
+        );
+    }
+
+    #[test]
     fn a_stage_sees_a_global_only_after_declaring_it() {
         let mut scope = global(&[("GIVEN", "1")]);
         scope.declare("G", Some("g".into()));
@@ -174,13 +200,33 @@ mod tests {
     }
 
     #[test]
-    fn env_wins_over_arg() {
+    fn the_later_of_an_env_and_an_arg_wins() {
         let mut stage = StageScope::default();
-        stage.declare(&global(&[("X", "arg")]), Dialect::Linux, "X", None);
         let env = [("X".to_owned(), "env".to_owned())];
+        // `ARG X` of which nobody knows a value leaves the image's variable alone.
+        stage.declare(&global(&[]), Dialect::Linux, "X", None);
         assert_eq!(stage.lookup(&env, Dialect::Linux, "X").as_deref(), Some("env"));
-        assert_eq!(stage.visible(&env, Dialect::Linux).count(), 0);
-        assert_eq!(stage.visible(&[], Dialect::Linux).collect::<Vec<_>>(), [("X", "arg")]);
+        assert_eq!(stage.visible().count(), 0);
+        stage.declare(&global(&[]), Dialect::Linux, "X", Some("arg".into()));
+        assert_eq!(stage.lookup(&env, Dialect::Linux, "X").as_deref(), Some("arg"));
+        assert_eq!(stage.visible().collect::<Vec<_>>(), [("X", "arg")]);
+        stage.cover(Dialect::Linux, "X");
+        assert_eq!(stage.lookup(&env, Dialect::Linux, "X").as_deref(), Some("env"));
+        assert_eq!(stage.visible().count(), 0);
+        stage.declare(&global(&[("X", "given")]), Dialect::Linux, "X", None);
+        assert_eq!(stage.lookup(&env, Dialect::Linux, "X").as_deref(), Some("given"));
+    }
+
+    #[test]
+    fn a_declaration_without_a_value_keeps_the_one_before() {
+        let mut scope = global(&[]);
+        scope.declare("G", Some("g".into()));
+        scope.declare("G", None);
+        assert_eq!(scope.lookup("G").as_deref(), Some("g"));
+        let mut stage = StageScope::default();
+        stage.declare(&scope, Dialect::Linux, "X", Some("x".into()));
+        stage.declare(&scope, Dialect::Linux, "X", None);
+        assert_eq!(stage.lookup(&[], Dialect::Linux, "X").as_deref(), Some("x"));
     }
 
     #[test]
@@ -188,11 +234,12 @@ mod tests {
         let mut stage = StageScope::default();
         stage.declare(&global(&[]), Dialect::Windows, "Version", Some("1".into()));
         stage.declare(&global(&[]), Dialect::Windows, "VERSION", Some("2".into()));
-        assert_eq!(stage.visible(&[], Dialect::Windows).collect::<Vec<_>>(), [("VERSION", "2")]);
+        assert_eq!(stage.visible().collect::<Vec<_>>(), [("VERSION", "2")]);
         let env = [("Path".to_owned(), "p".to_owned()), ("version".to_owned(), "env".to_owned())];
         assert_eq!(stage.lookup(&env, Dialect::Windows, "PATH").as_deref(), Some("p"));
         assert_eq!(stage.lookup(&env, Dialect::Linux, "PATH"), None);
-        assert_eq!(stage.visible(&env, Dialect::Windows).count(), 0);
+        stage.cover(Dialect::Windows, "version");
+        assert_eq!(stage.lookup(&env, Dialect::Windows, "VERSION").as_deref(), Some("env"));
     }
 
     #[test]

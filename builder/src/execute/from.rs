@@ -8,6 +8,7 @@ use orlop_store::{Image, Platform, Reference};
 
 use super::Execution;
 use crate::dialect::Dialect;
+use crate::dockerfile::suggest::nearest;
 use crate::error::BuildError;
 use crate::event::{Outcome, Task};
 use crate::plan::Base;
@@ -81,7 +82,8 @@ pub(crate) fn resolve(exec: &Execution<'_>, index: usize, total: usize) -> Resul
         }
         Base::Image(reference) => {
             let task = exec.progress.start(format!("[{} 1/{total}] {text}", planned.name));
-            let (image, origin) = find(exec, reference, &planned.platform, &task)?;
+            let (image, origin) = find(exec, reference, &planned.platform, &task)
+                .map_err(|error| error.with_hint(stage_that_was_meant(exec, index)))?;
             task.finish(Outcome::Done, None, None);
             (image, Some(origin))
         }
@@ -100,6 +102,21 @@ pub(crate) fn resolve(exec: &Execution<'_>, index: usize, total: usize) -> Resul
     let image = with_version(image, wanted);
     let snapshot = Committed::new(image.diff_ids()).for_os(LayerOs::of(&wanted.os));
     Ok(Start { image, snapshot, scope: StageScope::default(), origin })
+}
+
+/// What to do where an image is not found whose name is one of a stage, or nearly.
+fn stage_that_was_meant(exec: &Execution<'_>, index: usize) -> Option<String> {
+    let (file, stages) = (exec.dockerfile(), &exec.dockerfile().stages);
+    let name = &stages[index].from.image.value;
+    if let Some(later) = exec.plan.later_stage(name, index) {
+        let line = file.source.line(stages[later].span.start);
+        return Some(format!(
+            "the stage `{name}` is defined on line {line}, and FROM knows only the stages before it: move it up"
+        ));
+    }
+    let earlier = stages[..index].iter().filter_map(|stage| stage.from.name.as_ref());
+    let near = nearest(name, earlier.map(|n| n.value.as_str()))?;
+    Some(format!("did you mean the stage `{near}`?"))
 }
 
 /// A base that names no version of Windows is of the one that was asked for: Windows hosts look for one.

@@ -48,6 +48,9 @@ impl StageRun<'_, '_> {
                 self.look_at_variable(name, value, word);
             }
         }
+        for (name, _) in &set {
+            self.scope.cover(dialect, name);
+        }
         let shown: Vec<_> = set.iter().map(|(n, v)| format!("{n}={v}")).collect();
         self.image = self.image.with_config(|config| {
             for (name, value) in &set {

@@ -13,7 +13,6 @@ use crate::dialect::{Dialect, account};
 use crate::dockerfile::{Instruction, Invocation, Run, RunNetwork, RunSecurity};
 use crate::error::{BuildError, FailedStep};
 use crate::event::Task;
-use crate::scope::PROXY_ARGS;
 
 mod windows;
 
@@ -39,7 +38,7 @@ struct Job {
     command: Command,
     /// The image's variables.
     env: Vec<(String, String)>,
-    /// The ARGs that are visible and not among `env`.
+    /// The ARGs that have a value; each wins over one of `env`.
     args: Vec<(String, String)>,
     network: Network,
     mounts: Vec<JobMount>,
@@ -52,11 +51,6 @@ struct Job {
 }
 
 impl Job {
-    /// Whether a variable counts for the result: proxies only say how the network is reached from here.
-    fn counts(&self, name: &str) -> bool {
-        !PROXY_ARGS.iter().any(|proxy| self.dialect.same_variable(proxy, name))
-    }
-
     fn key_parts(&self, hosts: &[HostEntry]) -> Vec<KeyPart> {
         let mut parts = vec![KeyPart::new("instruction", "", "RUN")];
         let words = self.command.args.iter().enumerate();
@@ -67,8 +61,8 @@ impl Job {
         }
         let name = |name: &str| self.dialect.canonical_variable(name);
         parts.extend(self.env.iter().map(|(n, v)| KeyPart::new("env", name(n), v)));
-        let args = self.args.iter().filter(|(n, _)| self.counts(n));
-        parts.extend(args.map(|(n, v)| KeyPart::new("arg", name(n), v)));
+        // A proxy that no ARG declares is not among them: it only says how the network is reached from here.
+        parts.extend(self.args.iter().map(|(n, v)| KeyPart::new("arg", name(n), v)));
         parts.push(KeyPart::new("user", "", &self.user));
         parts.push(KeyPart::new("workdir", "", &self.cwd));
         parts.push(KeyPart::new("network", "", format!("{:?}", self.network)));
@@ -79,8 +73,7 @@ impl Job {
 
     /// How history shows it: with the ARGs it could see, as Docker does.
     fn created_by(&self) -> String {
-        let visible: Vec<_> =
-            self.args.iter().filter(|(n, _)| self.counts(n)).map(|(n, v)| format!("{n}={v}")).collect();
+        let visible: Vec<_> = self.args.iter().map(|(n, v)| format!("{n}={v}")).collect();
         match visible.len() {
             0 => format!("RUN {}", self.command.shown),
             n => format!("RUN |{n} {} {}", visible.join(" "), self.command.shown),
@@ -118,7 +111,7 @@ impl StageRun<'_, '_> {
         };
         let job = Job {
             command: self.invocation(run)?,
-            args: self.scope.visible(&env, dialect).map(|(n, v)| (n.to_owned(), v.to_owned())).collect(),
+            args: self.scope.visible().map(|(n, v)| (n.to_owned(), v.to_owned())).collect(),
             network,
             mounts: self.job_mounts(run)?,
             user: self.image.config().user().unwrap_or_default().to_owned(),
@@ -213,13 +206,13 @@ impl StageRun<'_, '_> {
         spec.windows.host_system_files = request.host_system_files;
         spec.windows.drive_letter = true;
         spec.shm_size = request.shm_size.unwrap_or(spec.shm_size);
-        let given = PROXY_ARGS.iter().filter_map(|n| self.exec.plan.globals.build_arg(n).map(|v| (*n, v)));
-        let mut variables: Vec<(String, String)> = given.map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
         let same = |a: &str, b: &str| job.dialect.same_variable(a, b);
+        let mut variables = self.exec.plan.globals.proxies();
         variables.retain(|(name, _)| !job.args.iter().chain(&job.env).any(|(n, _)| same(n, name)));
-        variables.extend(job.args);
         // A config may hold lines that are no variables; they reach nobody, as with other builders.
-        variables.extend(job.env.into_iter().filter(|(name, _)| !name.is_empty()));
+        let env = job.env.into_iter().filter(|(name, _)| !name.is_empty());
+        variables.extend(env.filter(|(name, _)| !job.args.iter().any(|(n, _)| same(n, name))));
+        variables.extend(job.args);
         // On Windows the runner knows better where the system is.
         if !job.dialect.is_windows() && !variables.iter().any(|(n, _)| same(n, "PATH")) {
             variables.push(("PATH".to_owned(), job.dialect.default_path().to_owned()));

@@ -153,12 +153,17 @@ impl StageRun<'_, '_> {
         let mut shown = Vec::new();
         for arg in args {
             let name = self.expand(&arg.name)?;
-            let default = arg.default.as_ref().map(|word| self.expand(word)).transpose()?;
+            // A default that nobody needs may ask for what is not there: `ARG V=${X:?needed}`.
+            let given = self.exec.plan.globals.build_arg(&name).is_some();
+            let default = arg.default.as_ref().filter(|_| !given).map(|word| self.expand(word)).transpose()?;
             shown.push(match &default {
                 Some(value) => format!("{name}={value}"),
                 None => name.clone(),
             });
             self.scope.declare(&self.exec.plan.globals, self.dialect(), &name, default);
+            if self.trigger {
+                self.exec.declared_by_trigger(name);
+            }
         }
         self.note(&format!("ARG {}", shown.join(" ")))
     }
