@@ -38,12 +38,13 @@ pub(crate) struct Source {
 }
 
 /// Images that one build has looked up, so that a name means one thing throughout.
-pub(crate) type Images = Mutex<HashMap<(Reference, Platform), Arc<Mutex<Option<Image>>>>>;
+pub(crate) type Images = Mutex<HashMap<(String, Platform), Arc<Mutex<Option<Image>>>>>;
 
 /// Understands the FROM of stage `index`.
 pub(crate) fn resolve(exec: &Execution<'_>, index: usize, total: usize) -> Result<Start, BuildError> {
     let planned = &exec.plan.stages[index];
-    let text = &exec.dockerfile().stages[index].from.original;
+    let from = &exec.dockerfile().stages[index].from;
+    let title = format!("[{} 1/{total}] {}", exec.label(index, &StageScope::default()), from.original);
     let (image, origin) = match &planned.base {
         Base::Stage(stage) => {
             let result = exec.stage(index, *stage)?;
@@ -81,23 +82,21 @@ pub(crate) fn resolve(exec: &Execution<'_>, index: usize, total: usize) -> Resul
             (image, None)
         }
         Base::Image(reference) => {
-            let task = exec.progress.start(format!("[{} 1/{total}] {text}", planned.name));
-            let (image, origin) = find(exec, reference, &planned.platform, &task)
+            let (image, origin) = find(exec, reference, &planned.platform, &title)
                 .map_err(|error| error.with_hint(stage_that_was_meant(exec, index)))?;
-            task.finish(Outcome::Done, None, None);
             (image, Some(origin))
         }
         Base::Layout(layout) => {
-            let task = exec.progress.start(format!("[{} 1/{total}] {text}", planned.name));
-            let image = crate::transfer::load_layout(&exec.engine, layout, &planned.platform)?;
-            task.finish(Outcome::Done, None, None);
-            (image, None)
+            (find_layout(exec, layout, &planned.platform, Some(&title))?, None)
         }
     };
     let (own, wanted) = (image.platform(), &planned.platform);
     if !own.os.is_empty() && own.os != wanted.os {
         return Err(BuildError::user(format!("the base image is for {own}, and the stage is for {wanted}"))
             .with_hint(format!("give the stage the platform of its base: `FROM --platform={own} …`")));
+    }
+    if !own.architecture.is_empty() && own.architecture != wanted.architecture {
+        warn_of_platform(exec, index, &own);
     }
     let image = with_version(image, wanted);
     let snapshot = Committed::new(image.diff_ids()).for_os(LayerOs::of(&wanted.os));
@@ -119,6 +118,15 @@ fn stage_that_was_meant(exec: &Execution<'_>, index: usize) -> Option<String> {
     Some(format!("did you mean the stage `{near}`?"))
 }
 
+/// BuildKit's `InvalidBaseImagePlatform`: the stage goes on with what there is.
+fn warn_of_platform(exec: &Execution<'_>, index: usize, own: &Platform) {
+    let from = &exec.dockerfile().stages[index].from;
+    let (image, wanted) = (&from.image.value, &exec.plan.stages[index].platform);
+    let text = format!("base image `{image}` was pulled with platform `{own}`, expected `{wanted}`");
+    let hint = format!("give the stage the platform of its base, `FROM --platform={own} …`, or take another base");
+    exec.progress.warn_at(&exec.dockerfile().source, from.image.span, &text, Some(hint));
+}
+
 /// A base that names no version of Windows is of the one that was asked for: Windows hosts look for one.
 fn with_version(image: Image, wanted: &Platform) -> Image {
     let own = image.platform();
@@ -136,15 +144,17 @@ pub(crate) fn source_image(
     platform: &Platform,
 ) -> Result<Source, BuildError> {
     if let Some(layout) = name.strip_prefix("oci-layout://") {
-        let image = crate::transfer::load_layout(&exec.engine, layout, platform)?;
+        let image = find_layout(exec, layout, platform, None)?;
         return Ok(Source { snapshot: files_of(&image), origin: None });
     }
     let reference: Reference = name.parse().map_err(|e: orlop_store::reference::ReferenceError| {
         BuildError::user(format!("`{name}` is neither a stage nor an image: {e}")).with_hint(e.hint())
     })?;
-    let task = exec.progress.start(format!("[context] {name}"));
-    let (image, origin) = find(exec, &reference, platform, &task)?;
-    task.finish(Outcome::Done, None, None);
+    let title = match exec.several {
+        true => format!("[{platform} context] {name}"),
+        false => format!("[context] {name}"),
+    };
+    let (image, origin) = find(exec, &reference, platform, &title)?;
     Ok(Source { snapshot: files_of(&image), origin: Some(origin) })
 }
 
@@ -158,21 +168,54 @@ fn find(
     exec: &Execution<'_>,
     reference: &Reference,
     platform: &Platform,
-    task: &Task<'_>,
+    title: &str,
 ) -> Result<(Image, Origin), BuildError> {
+    let image = once(exec, reference.to_string(), platform, Some(title), |task| {
+        crate::transfer::resolve(&exec.engine, reference, platform, exec.request.pull, task)
+    })?;
+    Ok((image.clone(), Origin { reference: reference.clone(), image }))
+}
+
+/// The same for an image of a layout, whose files are here afterwards.
+fn find_layout(
+    exec: &Execution<'_>,
+    layout: &str,
+    platform: &Platform,
+    title: Option<&str>,
+) -> Result<Image, BuildError> {
+    once(exec, format!("oci-layout://{layout}"), platform, title, |_| {
+        crate::transfer::load_layout(&exec.engine, layout, platform)
+    })
+}
+
+/// Looks up what `name` is with `look`, or takes what this build has found by that name. With several platforms it
+/// is shown once.
+fn once(
+    exec: &Execution<'_>,
+    name: String,
+    platform: &Platform,
+    title: Option<&str>,
+    look: impl FnOnce(&Task<'_>) -> Result<Image, BuildError>,
+) -> Result<Image, BuildError> {
     let slot = {
         let mut images = exec.images.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(images.entry((reference.clone(), platform.clone())).or_default())
+        Arc::clone(images.entry((name.clone(), platform.clone())).or_default())
     };
     let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
-    let image = match &*slot {
-        Some(image) => image.clone(),
-        None => {
-            let image = crate::transfer::resolve(&exec.engine, reference, platform, exec.request.pull, task)?;
-            slot.insert(image).clone()
-        }
+    let known = slot.clone();
+    if exec.several
+        && let Some(image) = &known
+    {
+        return Ok(image.clone());
+    }
+    exec.check_canceled()?;
+    let task = exec.progress.start(title.map_or_else(|| format!("[context] {name}"), str::to_owned));
+    let image = match known {
+        Some(image) => image,
+        None => slot.insert(look(&task)?).clone(),
     };
-    Ok((image.clone(), Origin { reference: reference.clone(), image }))
+    task.finish(Outcome::Done, None, None);
+    Ok(image)
 }
 
 /// Brings the layers of `snapshot` that are not here yet.

@@ -49,7 +49,9 @@ pub(crate) fn build(exec: &Execution<'_>, index: usize) -> Result<StageResult, B
     let stage = &exec.dockerfile().stages[index];
     let counted = |i: &&Instruction| is_step(&i.kind);
     let total = 1 + stage.instructions.iter().filter(counted).count();
-    let base = super::from::resolve(exec, index, total).map_err(|e| e.at(file, stage.from.span))?;
+    let named = |scope: &StageScope| exec.several.then(|| exec.works_for(index, scope));
+    let base = super::from::resolve(exec, index, total)
+        .map_err(|e| e.at(file, stage.from.span).of_one(named(&StageScope::default())))?;
     let mut run = StageRun {
         exec,
         index,
@@ -62,10 +64,10 @@ pub(crate) fn build(exec: &Execution<'_>, index: usize) -> Result<StageResult, B
         position: 1,
         total,
     };
-    run.triggers().map_err(|e| e.at(file, stage.from.span))?;
+    run.triggers().map_err(|e| e.at(file, stage.from.span).of_one(named(&run.scope)))?;
     for instruction in &stage.instructions {
         exec.check_canceled()?;
-        run.dispatch(instruction).map_err(|e| e.at(file, instruction.span))?;
+        run.dispatch(instruction).map_err(|e| e.at(file, instruction.span).of_one(named(&run.scope)))?;
     }
     Ok(StageResult { image: run.image, snapshot: run.snapshot, scope: run.scope, origin: run.origin })
 }
@@ -116,11 +118,10 @@ impl StageRun<'_, '_> {
         Ok(())
     }
 
-    /// What stands before a step's text: `[build 2/5]`.
+    /// What stands before a step's text: `[build 2/5]`, of several platforms `[linux/arm64 build 2/5]`.
     pub(crate) fn title(&mut self, text: &str) -> String {
         self.position += 1;
-        let name = &self.exec.plan.stages[self.index].name;
-        format!("[{name} {}/{}] {text}", self.position, self.total)
+        format!("[{} {}/{}] {text}", self.exec.label(self.index, &self.scope), self.position, self.total)
     }
 
     fn dispatch(&mut self, instruction: &Instruction) -> Result<(), BuildError> {
