@@ -36,6 +36,7 @@ mod step;
 mod words;
 
 pub(crate) use metadata::ESCAPE_HINT;
+pub use run::check_machine;
 use stage::StageResult;
 use stages::{Stages, Unavailable};
 

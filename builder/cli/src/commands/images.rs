@@ -137,8 +137,8 @@ pub(crate) fn run(app: &App, args: &ImagesArgs) -> Result<(), Failure> {
         return table::lines(objects.collect::<Result<Vec<_>, Failure>>()?);
     }
     // Names that stand for several images are told apart by what these are for.
-    let twice = |row: &Row<'_>| row.name.is_some() && rows.iter().filter(|other| other.name == row.name).count() > 1;
-    let platforms = rows.iter().any(twice);
+    let mut once = std::collections::HashSet::new();
+    let platforms = rows.iter().filter_map(|row| row.name).any(|name| !once.insert(name));
     let mut heads = vec!["REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE"];
     if platforms {
         heads.insert(3, "PLATFORM");
