@@ -3,6 +3,7 @@
 
 pub mod decompress;
 pub mod directory;
+pub mod git;
 mod handle;
 pub mod ignore;
 pub mod pattern;

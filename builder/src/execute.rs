@@ -3,7 +3,7 @@
 //! One RUN goes `execute/stage.rs` (what the instruction says) → `execute/run.rs` (what the job
 //! needs) → `execute/step.rs` (key, lookup, snapshot, layer) → the runner and the snapshot driver.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
@@ -11,7 +11,7 @@ use std::time::Instant;
 use orlop_runner::CancelToken;
 use orlop_store::{Image, Platform};
 
-use crate::check;
+use crate::check::windows as check;
 use crate::context::{Ignore, SourceTree};
 use crate::dialect::Dialect;
 use crate::dockerfile::{self, Dockerfile};
@@ -21,14 +21,17 @@ use crate::plan::Plan;
 use crate::request::{BuildReport, BuildRequest, ContextSource, Engine};
 use crate::source::SourceFile;
 
+mod checks;
 pub mod copy;
 mod files;
 mod flight;
 mod from;
+mod history;
 mod metadata;
 mod mounts;
 mod platforms;
 mod remote;
+mod repository;
 mod run;
 mod stage;
 mod stages;
@@ -36,6 +39,7 @@ mod step;
 mod words;
 
 pub(crate) use metadata::ESCAPE_HINT;
+pub(crate) use remote::is_remote;
 pub use run::check_machine;
 use stage::StageResult;
 use stages::{Stages, Unavailable};
@@ -50,10 +54,8 @@ const MOST_STAGES_AT_ONCE: usize = 64;
 /// cached.
 pub fn build(engine: &Engine<'_>, request: &BuildRequest) -> Result<BuildReport, BuildError> {
     let started = Instant::now();
-    let dockerfile = Arc::new(dockerfile::parse(Arc::clone(&request.dockerfile)).map_err(|e| {
-        let hint = e.hint.clone();
-        BuildError::user(e.message.clone()).with_hint(hint).at(&request.dockerfile, e.span)
-    })?);
+    let (dockerfile, fault) = dockerfile::parse_part(Arc::clone(&request.dockerfile));
+    let dockerfile = Arc::new(dockerfile);
     // A failed stage stops its siblings by a token of the build's own: the user's stays what the user made it.
     let (cancel, outer) = (CancelToken::new(), engine.cancel.clone());
     let inner = cancel.clone();
@@ -63,12 +65,10 @@ pub fn build(engine: &Engine<'_>, request: &BuildRequest) -> Result<BuildReport,
     });
     let engine = &Engine { cancel: &cancel, ..*engine };
     let progress = Progress::new(engine.observer);
-    for warning in &dockerfile.warnings {
-        progress.warn_at(&dockerfile.source, warning.span, &warning.message, warning.hint.clone());
-    }
+    let checks = checks::Checks::begin(&dockerfile, request, &progress, fault)?;
     warn_about_continued_paths(&progress, &dockerfile);
     let common = Common::new(engine, request, progress);
-    let built = platforms::build(&common, &dockerfile)?;
+    let built = platforms::build(&common, &dockerfile, checks)?;
     let written = crate::output::write(engine, &common.progress, &built, &request.tags, &request.outputs)?;
     Ok(BuildReport {
         image_id: written.id,
@@ -127,6 +127,7 @@ pub(crate) struct Common<'a> {
     progress: Progress<'a>,
     context: OnceLock<Result<SourceTree, BuildError>>,
     images: from::Images,
+    commits: repository::Commits,
     flights: flight::Flights,
     first_error: Mutex<Option<BuildError>>,
     noted: Mutex<BTreeSet<String>>,
@@ -143,6 +144,7 @@ impl<'a> Common<'a> {
             progress,
             context: OnceLock::new(),
             images: Mutex::default(),
+            commits: Mutex::default(),
             flights: flight::Flights::default(),
             first_error: Mutex::new(None),
             noted: Mutex::default(),
@@ -166,6 +168,10 @@ pub(crate) struct Execution<'a> {
     context: &'a OnceLock<Result<SourceTree, BuildError>>,
     /// Images that the build has looked up already, by name and platform.
     pub(crate) images: &'a from::Images,
+    /// What stages start with, until each takes its own.
+    starts: Mutex<BTreeMap<usize, from::Start>>,
+    /// Commits that names of git repositories mean.
+    pub(crate) commits: &'a repository::Commits,
     /// Steps that this build came to already.
     pub(crate) flights: &'a flight::Flights,
     first_error: &'a Mutex<Option<BuildError>>,
@@ -190,6 +196,8 @@ impl<'a> Execution<'a> {
             several,
             context: &common.context,
             images: &common.images,
+            starts: Mutex::default(),
+            commits: &common.commits,
             flights: &common.flights,
             first_error: &common.first_error,
             noted: &common.noted,

@@ -150,9 +150,12 @@ pub fn write(
                 None
             }
             (Some(several), output) => index(engine, progress, several, tags, output)?,
-            (None, output) => {
-                built.images.first().map(|(_, image)| one(engine, progress, image, tags, output)).transpose()?.flatten()
-            }
+            (None, output) => built
+                .images
+                .first()
+                .map(|(_, image)| one(engine, progress, image, tags, output))
+                .transpose()?
+                .flatten(),
         };
         manifest = manifest.or(written);
     }
@@ -165,7 +168,9 @@ pub fn write(
     }
     let id = match manifest {
         Some(index) => index,
-        None => engine.store.images().put_draft(built.images.iter().map(|(platform, image)| (platform, image)))?,
+        None => {
+            engine.store.images().put_draft(built.images.iter().map(|(platform, image)| (platform, image)))?
+        }
     };
     Ok(Written { id, manifest })
 }
@@ -198,13 +203,11 @@ fn one(
             }
             Ok(digest)
         }
-        Output::Oci { names, packing, .. } => {
-            archive(engine, progress, output, |task| {
-                transfer::fetch_layers(engine, image, None, task)?;
-                let content = pack::annotated(engine, image, packing, false)?.into();
-                Ok(NamedImage { content, names: or_tags(names, tags) })
-            })
-        }
+        Output::Oci { names, packing, .. } => archive(engine, progress, output, |task| {
+            transfer::fetch_layers(engine, image, None, task)?;
+            let content = pack::annotated(engine, image, packing, false)?.into();
+            Ok(NamedImage { content, names: or_tags(names, tags) })
+        }),
         Output::Docker { names, .. } => {
             archive(engine, progress, output, |task| {
                 transfer::fetch_layers(engine, image, None, task)?;
@@ -249,8 +252,10 @@ fn index(
             engine.store.images().put_index(&index)?;
             Ok(NamedImage { content: Content::Index(index, images), names: or_tags(names, tags) })
         }),
-        Output::Docker { .. } => Err(BuildError::user("an archive for Docker holds an image of one platform")
-            .with_hint("write an OCI archive, `-o type=oci,dest=FILE`, or build one platform".to_owned())),
+        Output::Docker { .. } => {
+            Err(BuildError::user("an archive for Docker holds an image of one platform")
+                .with_hint("write an OCI archive, `-o type=oci,dest=FILE`, or build one platform".to_owned()))
+        }
         Output::Local { .. } | Output::Tar { .. } => Ok(None),
     }
 }

@@ -62,6 +62,8 @@ pub struct Plan {
     pub globals: GlobalScope,
     /// Sentences for the user, with the place they are about.
     pub warnings: Vec<(String, crate::source::Span)>,
+    /// What is built for: the platform of stages whose FROM names none.
+    pub platform: Platform,
     names: StageNames,
 }
 
@@ -77,28 +79,10 @@ impl Plan {
         target: Option<&str>,
         platform: &Platform,
     ) -> Result<Self, BuildError> {
-        let file = Arc::clone(&dockerfile.source);
         let names = StageNames::of(&dockerfile);
-        let asked = target;
+        let asked = target.filter(|asked| !asked.is_empty());
         let target = find_target(&dockerfile, &names, target)?;
-        let stage_name = match asked.filter(|asked| !asked.is_empty()) {
-            Some(asked) => asked,
-            None => dockerfile.stages[target].from.name.as_ref().map_or("default", |n| n.value.as_str()),
-        };
-        let host = Platform { os: platform_os().to_owned(), ..Platform::host() };
-        let mut globals = GlobalScope::new(build_args, &host, platform, stage_name);
-        for arg in &dockerfile.global_args {
-            let name = expand_global(&file, &dockerfile, &globals, &arg.name)?;
-            // A default that nobody needs may ask for what is not there: `ARG V=${X:?needed}`.
-            let given = globals.build_arg(&name).is_some();
-            let default = arg
-                .default
-                .as_ref()
-                .filter(|_| !given)
-                .map(|word| expand_global(&file, &dockerfile, &globals, word))
-                .transpose()?;
-            globals.declare(&name, default);
-        }
+        let globals = global_scope(&dockerfile, build_args, asked, platform)?;
         let mut plan = Self {
             stages: Vec::with_capacity(dockerfile.stages.len()),
             target,
@@ -107,6 +91,7 @@ impl Plan {
             names,
             globals,
             warnings: Vec::new(),
+            platform: platform.clone(),
             dockerfile: Arc::clone(&dockerfile),
         };
         for (index, stage) in dockerfile.stages.iter().enumerate() {
@@ -119,6 +104,11 @@ impl Plan {
             plan.stages.push(planned);
         }
         plan.require(target)?;
+        for &index in &plan.needed {
+            for word in from_words(&plan.dockerfile.stages[index]) {
+                plan.source_stage(index, &word.value).map_err(|e| e.at(&dockerfile.source, word.span))?;
+            }
+        }
         // An ONBUILD trigger of a base image may still name one of the others.
         for index in (0..plan.stages.len()).filter(|i| !plan.needed.contains(i)).collect::<Vec<_>>() {
             match plan.base_of(index) {
@@ -197,9 +187,17 @@ impl Plan {
                 from.image.value
             )));
         }
-        let mut platform = self.default_platform().clone();
+        let mut platform = self.platform.clone();
         if let Some(word) = &from.platform {
             let text = expand_global(file, &self.dockerfile, &self.globals, word)?;
+            if text.is_empty() {
+                let written = &word.value;
+                return Err(BuildError::user(format!("platform `{written}` is empty after expansion"))
+                    .at(file, word.span)
+                    .with_hint(
+                        "write `$BUILDPLATFORM` for this machine's, or leave the flag out".to_owned(),
+                    ));
+            }
             platform = text.parse().map_err(|e: orlop_store::descriptor::PlatformParseError| {
                 BuildError::user(e.to_string()).at(file, word.span)
             })?;
@@ -223,13 +221,32 @@ impl Plan {
         Ok((Base::Image(reference), platform))
     }
 
-    fn default_platform(&self) -> &Platform {
-        &self.stages[self.target].platform
-    }
-
     /// The stage that `--from=name` means, if it means one: by name, else by number.
     pub fn stage_named(&self, name: &str) -> Option<usize> {
         self.names.find(name)
+    }
+
+    /// The stage that `--from=name` in stage `index` means, if it means one.
+    ///
+    /// # Errors
+    /// When it is this stage or comes after it.
+    pub(crate) fn source_stage(&self, index: usize, name: &str) -> Result<Option<usize>, BuildError> {
+        let file = &self.dockerfile.source;
+        let stages = &self.dockerfile.stages;
+        let line = |stage: usize| file.line(stages[stage].from.span.start);
+        let Some(stage) = self.stage_named(name) else { return Ok(None) };
+        if stage == index {
+            return Err(BuildError::user(format!("stage `{name}` cannot take files from itself")));
+        }
+        if stage > index {
+            let this = &self.stages[index].name;
+            return Err(BuildError::user(format!(
+                "stage `{name}` is not there yet: it begins on line {}, after stage `{this}` that needs it",
+                line(stage)
+            ))
+            .with_hint(format!("move it before line {}, where stage `{this}` begins", line(index))));
+        }
+        Ok(Some(stage))
     }
 
     /// The stage of that name, if it is one after `index`: what a FROM there cannot mean.
@@ -284,6 +301,32 @@ fn shortened(names: &[&str], between: &str) -> String {
     }
 }
 
+/// What FROM's variables stand for, in a build of the stage that is asked for, or the last, for `platform`.
+///
+/// # Errors
+/// When the default of a global ARG does not expand.
+pub fn global_scope(
+    dockerfile: &Dockerfile,
+    build_args: &[(String, String)],
+    asked: Option<&str>,
+    platform: &Platform,
+) -> Result<GlobalScope, BuildError> {
+    let file = &dockerfile.source;
+    let last = dockerfile.stages.last().and_then(|stage| stage.from.name.as_ref());
+    let stage = asked.unwrap_or_else(|| last.map_or("default", |name| name.value.as_str()));
+    let host = Platform { os: platform_os().to_owned(), ..Platform::host() };
+    let mut globals = GlobalScope::new(build_args, &host, platform, stage);
+    for arg in &dockerfile.global_args {
+        let name = expand_global(file, dockerfile, &globals, &arg.name)?;
+        // A default that nobody needs may ask for what is not there: `ARG V=${X:?needed}`.
+        let given = globals.build_arg(&name).is_some();
+        let default = arg.default.as_ref().filter(|_| !given);
+        let default = default.map(|word| expand_global(file, dockerfile, &globals, word)).transpose()?;
+        globals.declare(&name, default);
+    }
+    Ok(globals)
+}
+
 /// The operating system that RUN steps run on here.
 fn platform_os() -> &'static str {
     if cfg!(windows) { "windows" } else { "linux" }
@@ -296,7 +339,11 @@ fn stage_label(stage: &Stage, index: usize) -> String {
     }
 }
 
-fn find_target(dockerfile: &Dockerfile, names: &StageNames, target: Option<&str>) -> Result<usize, BuildError> {
+fn find_target(
+    dockerfile: &Dockerfile,
+    names: &StageNames,
+    target: Option<&str>,
+) -> Result<usize, BuildError> {
     let Some(target) = target.filter(|t| !t.is_empty()) else {
         return dockerfile.stages.len().checked_sub(1).ok_or_else(|| {
             BuildError::user("the Dockerfile has no FROM")
@@ -308,7 +355,9 @@ fn find_target(dockerfile: &Dockerfile, names: &StageNames, target: Option<&str>
             dockerfile.stages.iter().filter_map(|s| s.from.name.as_ref()).map(|n| n.value.as_str()).collect();
         let hint = match (known.len(), did_you_mean(target, known.iter().copied())) {
             (_, Some(near)) => near,
-            (0, None) => format!("no stage has a name; use a number from 0 to {}", dockerfile.stages.len() - 1),
+            (0, None) => {
+                format!("no stage has a name; use a number from 0 to {}", dockerfile.stages.len() - 1)
+            }
             (_, None) => format!("the stages are `{}`", shortened(&known, "`, `")),
         };
         BuildError::user(format!("target stage `{target}` is not in `{}`", dockerfile.source.name()))
@@ -347,6 +396,19 @@ fn static_needs(
         }
     }
     Ok(needs)
+}
+
+/// What stands in a stage's `--from` and in its mounts' `from`.
+fn from_words(stage: &Stage) -> Vec<&Word> {
+    let mut words = Vec::new();
+    for instruction in &stage.instructions {
+        match &instruction.kind {
+            Kind::Copy(copy) => words.extend(&copy.from),
+            Kind::Run(run) => words.extend(run.mounts.iter().filter_map(|mount| mount.from.as_ref())),
+            _ => {}
+        }
+    }
+    words
 }
 
 /// Expands a word of a FROM or a global ARG.
@@ -406,8 +468,9 @@ mod tests {
         let error = plan("FROM a\nFROM b\nCOPY --from=2 /x /\n", None, &[]).unwrap_err();
         assert_eq!(error.to_string(), "there is no stage number 2");
         assert_eq!(error.hint.as_deref(), Some("the stages have the numbers 0 to 1"));
-        // A stage further down may be copied from, as in BuildKit.
-        assert_eq!(needed("FROM a\nCOPY --from=1 /x /\nFROM b\n", Some("0")), [0, 1]);
+        // A stage further down is not there yet, as in BuildKit.
+        let error = plan("FROM a\nCOPY --from=1 /x /\nFROM b\n", Some("0"), &[]).unwrap_err();
+        assert!(error.to_string().starts_with("stage `1` is not there yet"), "{error}");
     }
 
     #[test]
@@ -439,6 +502,15 @@ mod tests {
         let circle = "FROM a AS x\nCOPY --from=y / /\nFROM b AS y\nCOPY --from=x / /\n";
         let error = plan(circle, None, &[]).unwrap_err();
         assert!(error.to_string().contains("y → x → y"), "{error}");
+        let later = "FROM a AS x\nCOPY --from=y / /\nFROM b AS y\n";
+        let error = plan(later, Some("x"), &[]).unwrap_err();
+        assert!(error.to_string().contains("begins on line 3, after stage `x`"), "{error}");
+        assert!(error.place.is_some() && error.hint.unwrap().contains("before line 1"));
+        // Nobody needs the stage that is wrong.
+        plan(later, Some("y"), &[]).unwrap();
+        let number = plan("FROM a\nFROM b\nCOPY --from=7 / /\n", None, &[]).unwrap_err();
+        assert_eq!(number.to_string(), "there is no stage number 7");
+        assert_eq!(number.hint.as_deref(), Some("the stages have the numbers 0 to 1"));
         let error = plan(THREE, Some("four"), &[]).unwrap_err();
         assert!(error.to_string().contains("`four`") && error.hint.unwrap().contains("`one`, `two`"));
         let error = plan(THREE, Some("tow"), &[]).unwrap_err();
@@ -455,5 +527,14 @@ mod tests {
         let plan = super::tests::plan(other, None, &[]).unwrap();
         assert_eq!(plan.stages[1].platform.os, "plan9");
         assert!(super::tests::plan("FROM --platform=no/such/thing/here a\n", None, &[]).is_err());
+    }
+
+    #[test]
+    fn a_stage_without_a_platform_is_of_the_builds_whatever_the_target_says_of_itself() {
+        let text = "FROM a AS one\nFROM --platform=linux/s390x b\nCOPY --from=one /x /\n";
+        let plan = plan(text, None, &[]).unwrap();
+        assert_eq!(plan.stages[0].platform.to_string(), "linux/amd64");
+        let empty = super::tests::plan("FROM --platform=$NOTHING a\n", None, &[]).unwrap_err();
+        assert_eq!(empty.to_string(), "platform `$NOTHING` is empty after expansion");
     }
 }

@@ -1,9 +1,9 @@
 //! Which variables an instruction sees: build arguments, global ARGs, the platform's, ENV.
 //!
-//! The rules are those of the Dockerfile reference ("ARG", "ENV", "Scope", "Predefined ARGs") as BuildKit keeps
-//! them: of an ARG and an ENV of the same name the later line wins, so that an ENV overrides the ARGs before it
-//! and an ARG with a value overrides what the base image or an earlier line set; an ARG is visible from its line
-//! on, in its stage and in stages built on that.
+//! The rules are those of the Dockerfile reference ("ARG", "ENV", "Scope", "Predefined ARGs"): an ARG
+//! is visible from its line on, in its stage and in stages built on that. Of an ARG and an ENV with
+//! one name the later counts, as in BuildKit; the reference says that ENV always does, but `ARG
+//! VERSION` over a base that has `ENV VERSION` takes `--build-arg VERSION=2` all the same.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +12,7 @@ use orlop_store::Platform;
 use crate::dialect::Dialect;
 
 /// ARGs that every RUN may use without a declaration, and that are left out of the step key and of
-/// the history because they say how this machine reaches the network and nothing about the result.
+/// the history then, because they say how this machine reaches the network and nothing about the result.
 pub const PROXY_ARGS: [&str; 10] = [
     "HTTP_PROXY",
     "http_proxy",
@@ -120,6 +120,17 @@ impl GlobalScope {
         self.build_args.keys().map(String::as_str)
     }
 
+    /// The same build before its ARGs are read and without any `--build-arg`.
+    pub fn without_build_args(&self) -> Self {
+        Self { platform: self.platform.clone(), ..Self::default() }
+    }
+
+    /// Every name that means something in FROM.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let platform = self.platform.keys().copied().filter(|name| !self.declared.contains_key(*name));
+        self.declared.keys().map(String::as_str).chain(platform)
+    }
+
     /// Whether an ARG before the first FROM has that name.
     pub fn declares(&self, name: &str) -> bool {
         self.used.contains(name)
@@ -129,40 +140,80 @@ impl GlobalScope {
 /// The ARGs that a stage has declared so far.
 #[derive(Clone, Debug, Default)]
 pub struct StageScope {
-    /// Names and values; none where nothing gave one, or where a later ENV took the name.
-    args: Vec<(String, Option<String>)>,
+    args: Vec<Arg>,
+}
+
+#[derive(Clone, Debug)]
+struct Arg {
+    name: String,
+    value: Option<String>,
+    /// It was declared after the last ENV of its name.
+    wins: bool,
 }
 
 impl StageScope {
-    /// Declares an ARG of a stage, `default` expanded. Without any value it leaves what the name meant before.
-    pub fn declare(&mut self, global: &GlobalScope, dialect: Dialect, name: &str, default: Option<String>) {
-        let value = global.build_arg(name).map(str::to_owned).or(default).or_else(|| global.inherited(name));
-        let before = self.args.iter().position(|(n, _)| dialect.same_variable(n, name));
-        let before = before.and_then(|index| self.args.remove(index).1);
-        self.args.push((name.to_owned(), value.or(before)));
+    /// Declares an ARG of a stage, `default` expanded; the value that this line gives it. One that gives none leaves
+    /// it as it was.
+    pub fn declare(
+        &mut self,
+        global: &GlobalScope,
+        dialect: Dialect,
+        name: &str,
+        default: Option<String>,
+    ) -> Option<String> {
+        let given = global.build_arg(name).map(str::to_owned).or(default).or_else(|| global.inherited(name));
+        let new = Arg { name: name.to_owned(), wins: given.is_some(), value: given.clone() };
+        match self.position(dialect, name).and_then(|at| self.args.get_mut(at)) {
+            Some(earlier) if new.value.is_none() => earlier.name = new.name,
+            Some(earlier) => *earlier = new,
+            None => self.args.push(new),
+        }
+        given
     }
 
-    /// An ENV sets that name: from here on it is no ARG's.
-    pub fn cover(&mut self, dialect: Dialect, name: &str) {
-        for (_, value) in self.args.iter_mut().filter(|(n, _)| dialect.same_variable(n, name)) {
-            *value = None;
+    /// An ENV of that name comes after what ARG said of it.
+    pub fn set_by_env(&mut self, dialect: Dialect, name: &str) {
+        if let Some(arg) = self.position(dialect, name).and_then(|at| self.args.get_mut(at)) {
+            arg.wins = false;
         }
     }
 
-    /// The value of a variable: that of an ARG, else that of `env`.
-    pub fn lookup(&self, env: &[(String, String)], dialect: Dialect, name: &str) -> Option<String> {
-        let arg = self.args.iter().find(|(n, _)| dialect.same_variable(n, name)).and_then(|(_, v)| v.clone());
-        arg.or_else(|| env.iter().find(|(n, _)| dialect.same_variable(n, name)).map(|(_, v)| v.clone()))
+    fn position(&self, dialect: Dialect, name: &str) -> Option<usize> {
+        self.args.iter().position(|arg| dialect.same_variable(&arg.name, name))
     }
 
-    /// The ARGs with a value, in order: what a RUN gets besides the image's variables, and before them.
-    pub fn visible(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.args.iter().filter_map(|(n, v)| v.as_deref().map(|v| (n.as_str(), v)))
+    /// The value of a variable: the ARG's where it is later than `env`.
+    pub fn lookup(&self, env: &[(String, String)], dialect: Dialect, name: &str) -> Option<String> {
+        let arg = self.position(dialect, name).and_then(|at| self.args.get(at));
+        if let Some(Arg { value: Some(value), wins: true, .. }) = arg {
+            return Some(value.clone());
+        }
+        let env = env.iter().find(|(n, _)| dialect.same_variable(n, name));
+        env.map(|(_, value)| value.clone()).or_else(|| arg.and_then(|arg| arg.value.clone()))
+    }
+
+    /// The ARGs with a value, in order, that a RUN gets: besides `env`, or in the place of what is there.
+    pub fn visible<'a>(
+        &'a self,
+        env: &'a [(String, String)],
+        dialect: Dialect,
+    ) -> impl Iterator<Item = (&'a str, &'a str)> {
+        let hidden =
+            move |arg: &Arg| !arg.wins && env.iter().any(|(name, _)| dialect.same_variable(name, &arg.name));
+        self.args
+            .iter()
+            .filter(move |arg| !hidden(arg))
+            .filter_map(|arg| Some((arg.name.as_str(), arg.value.as_deref()?)))
+    }
+
+    /// Every ARG of the stage, in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.args.iter().map(|arg| arg.name.as_str())
     }
 
     /// Whether the stage declared that ARG.
     pub fn declares(&self, name: &str) -> bool {
-        self.args.iter().any(|(n, _)| n == name)
+        self.names().any(|declared| declared == name)
     }
 }
 
@@ -200,33 +251,32 @@ mod tests {
     }
 
     #[test]
-    fn the_later_of_an_env_and_an_arg_wins() {
+    fn of_arg_and_env_the_later_counts() {
         let mut stage = StageScope::default();
+        let global = global(&[("X", "arg")]);
         let env = [("X".to_owned(), "env".to_owned())];
-        // `ARG X` of which nobody knows a value leaves the image's variable alone.
-        stage.declare(&global(&[]), Dialect::Linux, "X", None);
-        assert_eq!(stage.lookup(&env, Dialect::Linux, "X").as_deref(), Some("env"));
-        assert_eq!(stage.visible().count(), 0);
-        stage.declare(&global(&[]), Dialect::Linux, "X", Some("arg".into()));
+        assert_eq!(stage.declare(&global, Dialect::Linux, "X", None).as_deref(), Some("arg"));
         assert_eq!(stage.lookup(&env, Dialect::Linux, "X").as_deref(), Some("arg"));
-        assert_eq!(stage.visible().collect::<Vec<_>>(), [("X", "arg")]);
-        stage.cover(Dialect::Linux, "X");
+        assert_eq!(stage.visible(&env, Dialect::Linux).collect::<Vec<_>>(), [("X", "arg")]);
+        stage.set_by_env(Dialect::Linux, "X");
         assert_eq!(stage.lookup(&env, Dialect::Linux, "X").as_deref(), Some("env"));
-        assert_eq!(stage.visible().count(), 0);
-        stage.declare(&global(&[("X", "given")]), Dialect::Linux, "X", None);
-        assert_eq!(stage.lookup(&env, Dialect::Linux, "X").as_deref(), Some("given"));
+        assert_eq!(stage.visible(&env, Dialect::Linux).count(), 0);
+        assert_eq!(stage.visible(&[], Dialect::Linux).collect::<Vec<_>>(), [("X", "arg")]);
+        stage.declare(&global, Dialect::Linux, "X", Some("again".into()));
+        assert_eq!(stage.lookup(&env, Dialect::Linux, "X").as_deref(), Some("arg"));
     }
 
     #[test]
-    fn a_declaration_without_a_value_keeps_the_one_before() {
-        let mut scope = global(&[]);
-        scope.declare("G", Some("g".into()));
-        scope.declare("G", None);
-        assert_eq!(scope.lookup("G").as_deref(), Some("g"));
+    fn an_arg_that_says_nothing_changes_nothing() {
         let mut stage = StageScope::default();
-        stage.declare(&scope, Dialect::Linux, "X", Some("x".into()));
-        stage.declare(&scope, Dialect::Linux, "X", None);
-        assert_eq!(stage.lookup(&[], Dialect::Linux, "X").as_deref(), Some("x"));
+        let global = global(&[]);
+        stage.declare(&global, Dialect::Linux, "X", Some("1".into()));
+        assert_eq!(stage.declare(&global, Dialect::Linux, "X", None), None);
+        assert_eq!(stage.lookup(&[], Dialect::Linux, "X").as_deref(), Some("1"));
+        stage.declare(&global, Dialect::Linux, "Y", None);
+        let env = [("Y".to_owned(), "env".to_owned())];
+        assert_eq!(stage.lookup(&env, Dialect::Linux, "Y").as_deref(), Some("env"));
+        assert_eq!(stage.names().collect::<Vec<_>>(), ["X", "Y"]);
     }
 
     #[test]
@@ -234,12 +284,20 @@ mod tests {
         let mut stage = StageScope::default();
         stage.declare(&global(&[]), Dialect::Windows, "Version", Some("1".into()));
         stage.declare(&global(&[]), Dialect::Windows, "VERSION", Some("2".into()));
-        assert_eq!(stage.visible().collect::<Vec<_>>(), [("VERSION", "2")]);
+        assert_eq!(stage.visible(&[], Dialect::Windows).collect::<Vec<_>>(), [("VERSION", "2")]);
         let env = [("Path".to_owned(), "p".to_owned()), ("version".to_owned(), "env".to_owned())];
+        stage.set_by_env(Dialect::Windows, "version");
         assert_eq!(stage.lookup(&env, Dialect::Windows, "PATH").as_deref(), Some("p"));
         assert_eq!(stage.lookup(&env, Dialect::Linux, "PATH"), None);
-        stage.cover(Dialect::Windows, "version");
-        assert_eq!(stage.lookup(&env, Dialect::Windows, "VERSION").as_deref(), Some("env"));
+        assert_eq!(stage.visible(&env, Dialect::Windows).count(), 0);
+    }
+
+    #[test]
+    fn a_global_without_a_value_keeps_the_one_before() {
+        let mut scope = global(&[]);
+        scope.declare("G", Some("g".into()));
+        scope.declare("G", None);
+        assert_eq!(scope.lookup("G").as_deref(), Some("g"));
     }
 
     #[test]

@@ -29,6 +29,8 @@ pub(crate) struct Start {
     pub(crate) snapshot: Committed,
     pub(crate) scope: StageScope,
     pub(crate) origin: Option<Origin>,
+    /// What the programs in it are for, as far as one knows: an image may say something else of itself.
+    pub(crate) machine: Platform,
 }
 
 /// Files of another stage or image.
@@ -40,24 +42,42 @@ pub(crate) struct Source {
 /// Images that one build has looked up, so that a name means one thing throughout.
 pub(crate) type Images = Mutex<HashMap<(String, Platform), Arc<Mutex<Option<Image>>>>>;
 
+/// What stage `index` starts with; an error is at its FROM.
+pub(crate) fn start(exec: &Execution<'_>, index: usize) -> Result<Start, BuildError> {
+    let dockerfile = exec.dockerfile();
+    let span = dockerfile.stages[index].from.span;
+    let named = exec.several.then(|| exec.works_for(index, &StageScope::default()));
+    let start = resolve(exec, index, super::stage::steps(exec, index));
+    start.map_err(|e| e.at(&dockerfile.source, span).of_one(named))
+}
+
 /// Understands the FROM of stage `index`.
-pub(crate) fn resolve(exec: &Execution<'_>, index: usize, total: usize) -> Result<Start, BuildError> {
+fn resolve(exec: &Execution<'_>, index: usize, total: usize) -> Result<Start, BuildError> {
     let planned = &exec.plan.stages[index];
     let from = &exec.dockerfile().stages[index].from;
     let title = format!("[{} 1/{total}] {}", exec.label(index, &StageScope::default()), from.original);
     let (image, origin) = match &planned.base {
         Base::Stage(stage) => {
             let result = exec.stage(index, *stage)?;
+            let mut scope = result.scope.clone();
+            // What the base's image says of a variable is said anew.
+            for (name, _) in result.image.config().env() {
+                scope.set_by_env(Dialect::of(&planned.platform), &name);
+            }
             return Ok(Start {
                 image: result.image.clone(),
                 snapshot: result.snapshot.clone(),
-                scope: result.scope.clone(),
+                scope,
                 origin: result.origin.clone(),
+                machine: result.machine.clone(),
             });
         }
         Base::Unknown(why) => return Err(BuildError::user(why.as_str())),
         Base::Scratch => {
-            let mut platform = planned.platform.clone();
+            // As BuildKit does: what comes out is for what is asked for, whoever makes it.
+            let target = &exec.plan.platform;
+            let mut platform =
+                if target.os == planned.platform.os { target } else { &planned.platform }.clone();
             if platform.os == "windows" && platform.os_version.is_none() {
                 // As Docker does: what is built here runs here.
                 platform.os_version.clone_from(&exec.request.host_version);
@@ -86,21 +106,21 @@ pub(crate) fn resolve(exec: &Execution<'_>, index: usize, total: usize) -> Resul
                 .map_err(|error| error.with_hint(stage_that_was_meant(exec, index)))?;
             (image, Some(origin))
         }
-        Base::Layout(layout) => {
-            (find_layout(exec, layout, &planned.platform, Some(&title))?, None)
-        }
+        Base::Layout(layout) => (find_layout(exec, layout, &planned.platform, Some(&title))?, None),
     };
     let (own, wanted) = (image.platform(), &planned.platform);
     if !own.os.is_empty() && own.os != wanted.os {
         return Err(BuildError::user(format!("the base image is for {own}, and the stage is for {wanted}"))
             .with_hint(format!("give the stage the platform of its base: `FROM --platform={own} …`")));
     }
-    if !own.architecture.is_empty() && own.architecture != wanted.architecture {
-        warn_of_platform(exec, index, &own);
-    }
-    let image = with_version(image, wanted);
+    let image = with_path(with_version(image, wanted), Dialect::of(wanted));
     let snapshot = Committed::new(image.diff_ids()).for_os(LayerOs::of(&wanted.os));
-    Ok(Start { image, snapshot, scope: StageScope::default(), origin })
+    let machine = match &planned.base {
+        Base::Scratch => wanted.clone(),
+        _ if own.architecture.is_empty() => wanted.clone(),
+        _ => own,
+    };
+    Ok(Start { image, snapshot, scope: StageScope::default(), origin, machine })
 }
 
 /// What to do where an image is not found whose name is one of a stage, or nearly.
@@ -118,15 +138,6 @@ fn stage_that_was_meant(exec: &Execution<'_>, index: usize) -> Option<String> {
     Some(format!("did you mean the stage `{near}`?"))
 }
 
-/// BuildKit's `InvalidBaseImagePlatform`: the stage goes on with what there is.
-fn warn_of_platform(exec: &Execution<'_>, index: usize, own: &Platform) {
-    let from = &exec.dockerfile().stages[index].from;
-    let (image, wanted) = (&from.image.value, &exec.plan.stages[index].platform);
-    let text = format!("base image `{image}` was pulled with platform `{own}`, expected `{wanted}`");
-    let hint = format!("give the stage the platform of its base, `FROM --platform={own} …`, or take another base");
-    exec.progress.warn_at(&exec.dockerfile().source, from.image.span, &text, Some(hint));
-}
-
 /// A base that names no version of Windows is of the one that was asked for: Windows hosts look for one.
 fn with_version(image: Image, wanted: &Platform) -> Image {
     let own = image.platform();
@@ -135,6 +146,15 @@ fn with_version(image: Image, wanted: &Platform) -> Image {
     }
     let named = Platform { os_version: wanted.os_version.clone(), ..own };
     image.with_config(|config| config.set_platform(&named))
+}
+
+/// A base that sets no PATH gets the usual one, as with BuildKit: `ENV PATH=/opt/bin:$PATH` would hide all
+/// programs. On Windows that is left to whoever runs the image.
+fn with_path(image: Image, dialect: Dialect) -> Image {
+    if dialect.is_windows() || image.config().env().iter().any(|(name, _)| name == "PATH") {
+        return image;
+    }
+    image.with_config(|config| config.set_env("PATH", dialect.default_path()))
 }
 
 /// The files that `COPY --from=name` means when `name` is no stage.

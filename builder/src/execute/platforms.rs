@@ -4,25 +4,36 @@ use std::sync::Arc;
 
 use orlop_store::{Image, Platform};
 
+use super::checks::Checks;
 use super::{Common, Execution, default_platform, finish_image};
+use crate::dialect::Dialect;
 use crate::dockerfile::Dockerfile;
 use crate::error::{BuildError, ErrorKind};
 use crate::output::Built;
 use crate::plan::Plan;
 use crate::scope::StageScope;
 
-/// Builds the Dockerfile for every platform that was asked for. The first error ends all of them.
-pub(super) fn build(common: &Common<'_>, dockerfile: &Arc<Dockerfile>) -> Result<Built, BuildError> {
+/// Builds the Dockerfile for every platform that was asked for. The first error ends all of them. The `checks` look
+/// at what is built for the first platform, as BuildKit's do.
+pub(super) fn build(
+    common: &Common<'_>,
+    dockerfile: &Arc<Dockerfile>,
+    mut checks: Checks<'_>,
+) -> Result<Built, BuildError> {
     let platforms = asked(&common.request.platforms);
     let several = platforms.len() > 1;
-    let plans = plans(common, dockerfile, &platforms)?;
+    let plans = plans(common, dockerfile, &mut checks, &platforms)?;
     let executions: Vec<Execution<'_>> = plans
         .into_iter()
         .enumerate()
         .map(|(number, plan)| Execution::new(common, plan, number, several))
         .collect();
+    if let Some(execution) = executions.first() {
+        checks.stages(execution)?;
+    }
     let images: Vec<Result<Image, BuildError>> = std::thread::scope(|scope| {
-        let image = |execution| Execution::target(execution).map(|result| finish_image(execution, &result.image));
+        let image =
+            |execution| Execution::target(execution).map(|result| finish_image(execution, &result.image));
         let (first, others) = executions.split_at(1.min(executions.len()));
         let others: Vec<_> = others.iter().map(|execution| scope.spawn(move || image(execution))).collect();
         let mut images: Vec<_> = first.iter().map(image).collect();
@@ -40,7 +51,9 @@ pub(super) fn build(common: &Common<'_>, dockerfile: &Arc<Dockerfile>) -> Result
         match image {
             Ok(image) => built.images.push((named(platform, &image), image)),
             // Whoever was stopped by the one that failed only says that it was.
-            Err(error) if failed.as_ref().is_none_or(|e| e.kind == ErrorKind::Interrupted) => failed = Some(error),
+            Err(error) if failed.as_ref().is_none_or(|e| e.kind == ErrorKind::Interrupted) => {
+                failed = Some(error)
+            }
             Err(_) => {}
         }
     }
@@ -80,6 +93,7 @@ fn named(mut platform: Platform, image: &Image) -> Platform {
 fn plans(
     common: &Common<'_>,
     dockerfile: &Arc<Dockerfile>,
+    checks: &mut Checks<'_>,
     platforms: &[Platform],
 ) -> Result<Vec<Plan>, BuildError> {
     let request = common.request;
@@ -87,8 +101,12 @@ fn plans(
         Plan::new(Arc::clone(dockerfile), &request.build_args, request.target.as_deref(), platform)
     };
     let (mut plans, mut faults) = (Vec::new(), Vec::new());
-    for platform in platforms {
-        match plan(platform) {
+    for (number, platform) in platforms.iter().enumerate() {
+        let planned = match number {
+            0 => checks.plan(request, &common.progress, platform, || plan(platform)),
+            _ => plan(platform),
+        };
+        match planned {
             Ok(plan) => plans.push(plan),
             Err(error) => faults.push((platform, error)),
         }
@@ -134,7 +152,7 @@ impl Execution<'_> {
 
 /// The platform that the ARGs of a stage tell, if it asked for one of them.
 fn target_of(scope: &StageScope, own: &Platform) -> Option<Platform> {
-    let value = |name: &str| scope.visible().find(|(n, _)| *n == name).map(|(_, v)| v.to_owned());
+    let value = |name: &str| scope.lookup(&[], Dialect::Linux, name);
     if let Some(whole) = value("TARGETPLATFORM").and_then(|text| text.parse().ok()) {
         return Some(whole);
     }

@@ -1,13 +1,13 @@
 //! One stage: its instructions in order.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
-use orlop_store::Image;
 use orlop_store::snapshot::Committed;
+use orlop_store::{Image, Platform};
 
 use super::Execution;
 use super::metadata::ESCAPE_HINT;
-use crate::check;
+use crate::check::windows as check;
 use crate::dialect::{Dialect, ImagePath, PathError};
 use crate::dockerfile::suggest::nearest;
 use crate::dockerfile::variables::{ExpandError, Expander, expand, expand_words};
@@ -24,6 +24,8 @@ pub(crate) struct StageResult {
     pub(crate) scope: StageScope,
     /// Registry names that layers of the base can be fetched from.
     pub(crate) origin: Option<super::from::Origin>,
+    /// What the base's programs are for.
+    pub(crate) machine: Platform,
 }
 
 /// A stage in the making.
@@ -34,6 +36,8 @@ pub(crate) struct StageRun<'e, 'a> {
     pub(crate) snapshot: Committed,
     pub(crate) scope: StageScope,
     pub(crate) origin: Option<super::from::Origin>,
+    /// What the base's programs are for.
+    pub(crate) machine: Platform,
     /// A CMD stands in this very stage; else ENTRYPOINT drops the base's.
     cmd_set: bool,
     /// A trigger of the base is being run: places in it are none of this Dockerfile's, where its FROM is.
@@ -47,11 +51,9 @@ pub(crate) struct StageRun<'e, 'a> {
 pub(crate) fn build(exec: &Execution<'_>, index: usize) -> Result<StageResult, BuildError> {
     let file = &exec.dockerfile().source;
     let stage = &exec.dockerfile().stages[index];
-    let counted = |i: &&Instruction| is_step(&i.kind);
-    let total = 1 + stage.instructions.iter().filter(counted).count();
     let named = |scope: &StageScope| exec.several.then(|| exec.works_for(index, scope));
-    let base = super::from::resolve(exec, index, total)
-        .map_err(|e| e.at(file, stage.from.span).of_one(named(&StageScope::default())))?;
+    let looked_up = exec.starts.lock().unwrap_or_else(PoisonError::into_inner).remove(&index);
+    let base = looked_up.map_or_else(|| super::from::start(exec, index), Ok)?;
     let mut run = StageRun {
         exec,
         index,
@@ -59,17 +61,24 @@ pub(crate) fn build(exec: &Execution<'_>, index: usize) -> Result<StageResult, B
         snapshot: base.snapshot,
         scope: base.scope,
         origin: base.origin,
+        machine: base.machine,
         cmd_set: false,
         trigger: false,
         position: 1,
-        total,
+        total: steps(exec, index),
     };
     run.triggers().map_err(|e| e.at(file, stage.from.span).of_one(named(&run.scope)))?;
     for instruction in &stage.instructions {
         exec.check_canceled()?;
         run.dispatch(instruction).map_err(|e| e.at(file, instruction.span).of_one(named(&run.scope)))?;
     }
-    Ok(StageResult { image: run.image, snapshot: run.snapshot, scope: run.scope, origin: run.origin })
+    let StageRun { image, snapshot, scope, origin, machine, .. } = run;
+    Ok(StageResult { image, snapshot, scope, origin, machine })
+}
+
+/// How many steps a stage has, its FROM included.
+pub(crate) fn steps(exec: &Execution<'_>, index: usize) -> usize {
+    1 + exec.dockerfile().stages[index].instructions.iter().filter(|i| is_step(&i.kind)).count()
 }
 
 /// What to write instead of a word with a quote that has no end.
@@ -144,7 +153,10 @@ impl StageRun<'_, '_> {
             Kind::Stopsignal(word) => self.stopsignal(word),
             Kind::Shell(words) => self.shell(words),
             Kind::Healthcheck(check) => self.healthcheck(check),
-            Kind::Onbuild(onbuild) => self.onbuild(onbuild),
+            Kind::Onbuild(onbuild) => {
+                self.onbuild(onbuild);
+                Ok(())
+            }
             Kind::Maintainer(word) => self.maintainer(word),
         }
     }
@@ -156,17 +168,23 @@ impl StageRun<'_, '_> {
             let name = self.expand(&arg.name)?;
             // A default that nobody needs may ask for what is not there: `ARG V=${X:?needed}`.
             let given = self.exec.plan.globals.build_arg(&name).is_some();
-            let default = arg.default.as_ref().filter(|_| !given).map(|word| self.expand(word)).transpose()?;
-            shown.push(match &default {
-                Some(value) => format!("{name}={value}"),
-                None => name.clone(),
-            });
-            self.scope.declare(&self.exec.plan.globals, self.dialect(), &name, default);
+            let default =
+                arg.default.as_ref().filter(|_| !given).map(|word| self.expand(word)).transpose()?;
+            let value = self.scope.declare(&self.exec.plan.globals, self.dialect(), &name, default);
             if self.trigger {
-                self.exec.declared_by_trigger(name);
+                self.exec.declared_by_trigger(name.clone());
             }
+            shown.push(match value {
+                Some(value) => format!("{name}={value}"),
+                None => name,
+            });
         }
         self.note(&format!("ARG {}", shown.join(" ")))
+    }
+
+    /// The variables of the image, where `text` may ask for one.
+    fn env_for(&self, text: &str) -> Vec<(String, String)> {
+        if text.contains('$') { self.image.config().env() } else { Vec::new() }
     }
 
     /// The language of the stage's image.
@@ -225,7 +243,7 @@ impl StageRun<'_, '_> {
 
     /// Expands a word to one text.
     pub(crate) fn expand(&self, word: &Word) -> Result<String, BuildError> {
-        let env = self.image.config().env();
+        let env = self.env_for(&word.value);
         let escape = self.exec.dockerfile().directives.escape;
         expand(&word.value, escape, &|name| self.scope.lookup(&env, self.dialect(), name))
             .map_err(|e| self.bad_word(e, word))
@@ -233,7 +251,7 @@ impl StageRun<'_, '_> {
 
     /// Expands a word to any number of words.
     pub(crate) fn expand_many(&self, word: &Word) -> Result<Vec<String>, BuildError> {
-        let env = self.image.config().env();
+        let env = self.env_for(&word.value);
         let escape = self.exec.dockerfile().directives.escape;
         expand_words(&word.value, escape, &|name| self.scope.lookup(&env, self.dialect(), name))
             .map_err(|e| self.bad_word(e, word))
@@ -241,7 +259,7 @@ impl StageRun<'_, '_> {
 
     /// Expands variables in text that is not the shell's and keeps its quotes.
     pub(crate) fn expand_text(&self, text: &str, span: Span) -> Result<String, BuildError> {
-        let env = self.image.config().env();
+        let env = self.env_for(text);
         Expander::heredoc()
             .expand(text, &|name| self.scope.lookup(&env, self.dialect(), name))
             .map(|expanded| expanded.text)
@@ -257,10 +275,7 @@ impl StageRun<'_, '_> {
 
     /// What `--from` means: a stage, else an image; and the system that its files are of.
     pub(crate) fn source_named(&self, name: &str) -> Result<(super::from::Source, Dialect), BuildError> {
-        if let Some(stage) = self.exec.plan.stage_named(name) {
-            if stage == self.index {
-                return Err(BuildError::user(format!("stage `{name}` cannot copy from itself")));
-            }
+        if let Some(stage) = self.exec.plan.source_stage(self.index, name)? {
             let result = self.exec.stage(self.index, stage)?;
             let source =
                 super::from::Source { snapshot: result.snapshot.clone(), origin: result.origin.clone() };

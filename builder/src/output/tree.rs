@@ -16,13 +16,13 @@ mod unix;
 mod windows;
 
 #[cfg(unix)]
-pub(super) use unix::{Node, walk, write_tar, xattrs};
-#[cfg(unix)]
 use unix::files;
-#[cfg(windows)]
-pub(super) use windows::write_tar;
+#[cfg(unix)]
+pub(super) use unix::{Node, walk, write_tar, xattrs};
 #[cfg(windows)]
 use windows::files;
+#[cfg(windows)]
+pub(super) use windows::write_tar;
 
 /// A file operation that failed.
 pub(super) fn failed(action: &str, path: &Path, error: std::io::Error) -> BuildError {
@@ -64,7 +64,9 @@ pub(super) fn nothing_twice(cancel: &CancelToken, parts: &[Part]) -> Result<(), 
                     path.display(),
                     part.platform
                 ))
-                .with_hint("leave out `platform-split=false`: each platform then has a directory".to_owned()));
+                .with_hint(
+                    "leave out `platform-split=false`: each platform then has a directory".to_owned(),
+                ));
             }
         }
     }

@@ -6,9 +6,13 @@ use std::sync::{Mutex, PoisonError};
 
 use orlop_registry_client::{PushOutcome, TagOrDigest};
 use orlop_store::images::index_entry;
-use orlop_store::{BlobSource, Descriptor, Digest, ExportOptions, Image, Index, Manifest, Member, Named, Reference};
+use orlop_store::{
+    BlobSource, Descriptor, Digest, ExportOptions, Image, Index, Manifest, Member, Named, Reference,
+};
 
-use super::{REPORT, Several, check_cancelled, fetch_blobs, registry_error, repository, side_by_side, stream_error};
+use super::{
+    REPORT, Several, check_cancelled, fetch_blobs, registry_error, repository, side_by_side, stream_error,
+};
 use crate::error::BuildError;
 use crate::event::{Action, Task};
 use crate::request::Engine;

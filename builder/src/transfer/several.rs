@@ -20,7 +20,9 @@ impl Several {
     /// # Errors
     /// When the store cannot be read.
     pub fn stored(store: &Store, named: &Named) -> Result<Option<Self>, BuildError> {
-        let Some(digest) = named.index.filter(|digest| store.blobs().contains(digest)) else { return Ok(None) };
+        let Some(digest) = named.index.filter(|digest| store.blobs().contains(digest)) else {
+            return Ok(None);
+        };
         let members = store.images().members(&digest)?;
         if !members.complete || members.here.is_empty() {
             return Ok(None);

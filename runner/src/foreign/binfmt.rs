@@ -72,12 +72,17 @@ pub(super) fn explain(
             };
         }
         _ => {
-            let why = format!("no emulator for {architecture} is registered, as far as one can see: `{shown}` is not mounted");
+            let why = format!(
+                "no emulator for {architecture} is registered, as far as one can see: `{shown}` is not mounted"
+            );
             return CannotRun { why, hint: install };
         }
     }
     let Some(entry) = find(directory, program) else {
-        return CannotRun { why: format!("no emulator for {architecture} is registered in `{shown}`"), hint: install };
+        return CannotRun {
+            why: format!("no emulator for {architecture} is registered in `{shown}`"),
+            hint: install,
+        };
     };
     let Entry { name, enabled, interpreter, flags } = entry;
     let emulator = interpreter.display();
@@ -105,7 +110,8 @@ pub(super) fn explain(
     };
     CannotRun {
         why: format!("the emulator `{emulator}` is registered, and the smallest program {ended}"),
-        hint: "the emulator has to be a static program that is there: install the packages of it anew".to_owned(),
+        hint: "the emulator has to be a static program that is there: install the packages of it anew"
+            .to_owned(),
     }
 }
 
@@ -169,7 +175,12 @@ mod tests {
             (vec![on.clone()], vec![], "no emulator for arm64 is registered in", "apt-get install"),
             (vec![on.clone(), ("a", entry("disabled", "F"))], vec![], "switched off", "/a`"),
             (vec![on.clone(), ("a", entry("enabled", "OC"))], vec![], "without the flag F", "/a`"),
-            (vec![on.clone(), ("a", entry("enabled", "OC"))], vec!["usr/bin/qemu-a"], "exit code 126", "static"),
+            (
+                vec![on.clone(), ("a", entry("enabled", "OC"))],
+                vec!["usr/bin/qemu-a"],
+                "exit code 126",
+                "static",
+            ),
             (vec![on.clone(), ("a", entry("enabled", "POCF"))], vec![], "exit code 126", "static"),
         ] {
             let said = said(&files, &in_root);
@@ -185,7 +196,14 @@ mod tests {
         for other in ["arm", "amd64", "386", "riscv64", "s390x", "ppc64le"] {
             assert!(!is_for(other), "{other}");
         }
-        for bad in ["", "enabled", "offset 0\nmagic 7", "offset x\nmagic 7f", "offset 9999\nmagic 7f", "offset 0\nmagic é1"] {
+        for bad in [
+            "",
+            "enabled",
+            "offset 0\nmagic 7",
+            "offset x\nmagic 7f",
+            "offset 9999\nmagic 7f",
+            "offset 0\nmagic é1",
+        ] {
             assert_eq!(Entry::of("a", bad, b"\x7fELF"), None, "{bad}");
         }
     }

@@ -133,7 +133,8 @@ mod tests {
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
             let emulator = format!("qemu-{emulator}-static");
             let status = std::process::Command::new(&emulator).arg(&path).status();
-            let status = status.unwrap_or_else(|e| panic!("this test needs `{emulator}` (Debian's qemu-user-static): {e}"));
+            let status = status
+                .unwrap_or_else(|e| panic!("this test needs `{emulator}` (Debian's qemu-user-static): {e}"));
             assert_eq!(status.code(), Some(0), "{}: {status}", machine.name);
         }
     }

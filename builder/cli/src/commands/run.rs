@@ -175,7 +175,8 @@ fn image(session: &Session, args: &RunArgs) -> Result<Image, Failure> {
         Ok(name) if !is_id => name,
         // An ID, whose layers are at a registry.
         _ => {
-            let image = images.load(&super::for_platform(&session.store, &args.image, args.platform.as_ref())?)?;
+            let image =
+                images.load(&super::for_platform(&session.store, &args.image, args.platform.as_ref())?)?;
             return session.work(|engine, progress| {
                 let task = progress.start(format!("fetch the layers of {}", args.image));
                 transfer::fetch_layers(engine, &image, None, &task)?;

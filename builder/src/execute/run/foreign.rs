@@ -21,7 +21,10 @@ pub fn check_machine(
     let host = Platform::host();
     // Of another system it is the runner that refuses it; an image that does not say has to be tried by whoever
     // runs it.
-    if platform.os != host.os || platform.architecture.is_empty() || platform.architecture == host.architecture {
+    if platform.os != host.os
+        || platform.architecture.is_empty()
+        || platform.architecture == host.architecture
+    {
         return Ok(());
     }
     match foreign::cannot_run(runner, root, &platform.architecture, cancel) {
@@ -32,9 +35,11 @@ pub fn check_machine(
         Err(RunError::Cancelled) => Err(BuildError::interrupted()),
         Err(error) => {
             let hint = error.hint();
-            Err(BuildError::internal(format!("cannot find out whether this machine runs {platform} programs"))
-                .because(error)
-                .with_hint(hint))
+            Err(BuildError::internal(format!(
+                "cannot find out whether this machine runs {platform} programs"
+            ))
+            .because(error)
+            .with_hint(hint))
         }
     }
 }

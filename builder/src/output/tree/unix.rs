@@ -135,7 +135,11 @@ pub(super) fn files(cancel: &CancelToken, root: &Path) -> Result<Vec<PathBuf>, B
 }
 
 /// Writes the files of all parts as a tar, those of a part below its prefix.
-pub(in crate::output) fn write_tar(cancel: &CancelToken, parts: &[Part], out: &File) -> Result<(), BuildError> {
+pub(in crate::output) fn write_tar(
+    cancel: &CancelToken,
+    parts: &[Part],
+    out: &File,
+) -> Result<(), BuildError> {
     let wrong = |error| BuildError::user("cannot write the tar").because(error);
     let mut tar = Writer::new(BufWriter::with_capacity(1 << 18, out));
     let mut directories = HashSet::new();

@@ -268,7 +268,9 @@ mod tests {
         assert!(
             matches!(parse("out/dir", true), Ok(Output::Local { dest, owners: true, split: None }) if dest.to_str() == Some("out/dir"))
         );
-        for (text, asked) in [("", None), (",platform-split=false", Some(false)), (",platform-split=1", Some(true))] {
+        for (text, asked) in
+            [("", None), (",platform-split=false", Some(false)), (",platform-split=1", Some(true))]
+        {
             let parsed = parse(&format!("type=local,dest=x{text}"), true);
             assert!(matches!(parsed, Ok(Output::Local { split, .. }) if split == asked), "{text}");
         }

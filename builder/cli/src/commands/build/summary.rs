@@ -32,7 +32,11 @@ pub(super) fn summary(store: &Store, report: &BuildReport, request: &BuildReques
         steps_cached: report.steps_cached,
         steps_run: report.steps_run,
         duration: report.duration,
-        layers: images.first().filter(|_| !several).map(|(_, image)| summary_layers(store, image)).unwrap_or_default(),
+        layers: images
+            .first()
+            .filter(|_| !several)
+            .map(|(_, image)| summary_layers(store, image))
+            .unwrap_or_default(),
         platforms: images
             .iter()
             .filter(|_| several)
