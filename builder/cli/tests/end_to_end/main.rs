@@ -7,6 +7,7 @@
 //! | `limits.rs` | what a step may use, and what is said of what it used |
 //! | `outputs.rs`, `registry.rs` | where images go and come from |
 //! | `manage.rs` | `images`, `tag`, `rmi`, `inspect`, `history`, `run` |
+//! | `platforms.rs` | several platforms at once, and steps for processors that this machine has not |
 //! | `bad_input.rs`, `hostile.rs` | what users get wrong, and what strangers put into images |
 //! | `killed.rs` | the end of the program in the middle of its work |
 //! | `windows_images.rs` | images for Windows, built here from stages without RUN |
@@ -28,6 +29,7 @@ mod manage;
 mod opened;
 mod outputs;
 mod peers;
+mod platforms;
 mod registry;
 mod rootless;
 mod snapshot;
