@@ -2,6 +2,7 @@
 
 mod context;
 mod destination;
+mod git;
 mod refused;
 mod secret;
 mod summary;
@@ -274,7 +275,7 @@ fn request(app: &App, args: &BuildArgs) -> Result<BuildRequest, Failure> {
         allowed: allowed(&args.allow)?,
         secrets: args.secrets.iter().map(|text| secret::secret(text)).collect::<Result<_, _>>()?,
         ssh: args.ssh.iter().map(|text| secret::agent(text)).collect::<Result<_, _>>()?,
-        git: orlop_builder::context::git::GitSettings::default(),
+        git: git::settings()?,
         add_hosts: args.add_hosts.clone(),
         shm_size: args.shm_size.filter(|&bytes| bytes > 0),
         ulimits: args.ulimits.clone(),
