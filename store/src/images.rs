@@ -343,8 +343,7 @@ impl Images<'_> {
                 left.extend(self.reached(&target?));
             }
             for id in reached {
-                if !left.contains(&id) && !removed.deleted.contains(&id) {
-                    forget(tx, &id)?;
+                if !left.contains(&id) && forget(tx, &id)? {
                     removed.deleted.push(id);
                 }
             }
@@ -396,8 +395,9 @@ fn target(row: &rusqlite::Row<'_>) -> rusqlite::Result<Named> {
     Ok(Named { id: digest(row, 0)?, manifest: digest_or_none(row, 1)?, index: digest_or_none(row, 2)? })
 }
 
-fn forget(tx: &Transaction<'_>, id: &Digest) -> rusqlite::Result<()> {
-    tx.execute("DELETE FROM images WHERE id = ?", [id.to_string()]).map(drop)
+/// Takes the image out; false where it was not there.
+fn forget(tx: &Transaction<'_>, id: &Digest) -> rusqlite::Result<bool> {
+    tx.execute("DELETE FROM images WHERE id = ?", [id.to_string()]).map(|n| n > 0)
 }
 
 /// The entry of an index for an image.

@@ -75,7 +75,14 @@ impl Inventory {
         let in_use = store.session().in_use(&store.root().join(WORK))?;
         let mut needs = Needs::default();
         let mut unnamed = Vec::new();
-        for row in rows(store)? {
+        let mut rows = rows(store)?;
+        // A name that stands for an index is one of all its images.
+        let named: HashSet<Digest> =
+            rows.iter().filter(|row| row.named).flat_map(|row| members(store, row)).collect();
+        for row in &mut rows {
+            row.named |= named.contains(&row.id);
+        }
+        for row in rows {
             let content = content(store, &row);
             for digest in &content {
                 if row.named {
@@ -138,6 +145,12 @@ fn rows(store: &Store) -> Result<Vec<Row>> {
         })?;
         rows.collect()
     })
+}
+
+/// The images that are in one index with this one.
+fn members(store: &Store, row: &Row) -> Vec<Digest> {
+    let indexes = row.manifests.iter().filter_map(|digest| store.images().members(digest).ok());
+    indexes.flat_map(|members| members.here.into_iter().map(|member| member.target.id)).collect()
 }
 
 /// Everything that an image is made of: config, manifests and indexes, blobs of layers, diff IDs, chain IDs; and of

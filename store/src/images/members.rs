@@ -65,7 +65,12 @@ impl Images<'_> {
         let index = self.index(digest)?;
         let mut out = Members { here: Vec::new(), complete: true };
         for entry in &index.manifests {
-            match self.member(digest, entry) {
+            // What was removed and is not collected yet is not here.
+            let member = match self.member(digest, entry) {
+                Some(target) if self.is_known(&target.id)? => Some(target),
+                _ => None,
+            };
+            match member {
                 Some(target) => {
                     let platform = entry.platform.clone().unwrap_or_else(Platform::host);
                     out.here.push(Member { platform, target });
@@ -110,12 +115,27 @@ impl Images<'_> {
         Ok(Some(self.choose(&first, &Platform::host())?.unwrap_or(first)))
     }
 
-    /// The IDs of all images that a name reaches. What cannot be read is not reached.
+    /// The IDs of all images that a name reaches, also of such as are no longer listed. What cannot be read is not
+    /// reached.
     pub(super) fn reached(&self, target: &Named) -> Vec<Digest> {
         let mut out = vec![target.id];
-        if let Some(members) = target.index.as_ref().and_then(|index| self.members(index).ok()) {
-            out.extend(members.here.into_iter().map(|member| member.target.id).filter(|id| *id != target.id));
-        }
+        let Some((digest, index)) = target.index.and_then(|digest| Some((digest, self.index(&digest).ok()?)))
+        else {
+            return out;
+        };
+        let members = index.manifests.iter().filter_map(|entry| self.member(&digest, entry));
+        out.extend(members.map(|member| member.id).filter(|id| *id != target.id));
         out
+    }
+
+    /// Whether the image is one of the store's, and not only left over.
+    fn is_known(&self, id: &Digest) -> Result<bool> {
+        self.facts
+            .read("look up the image", |c| {
+                c.query_row("SELECT count(*) FROM images WHERE id = ?", [id.to_string()], |r| {
+                    r.get::<_, i64>(0)
+                })
+            })
+            .map(|n| n > 0)
     }
 }

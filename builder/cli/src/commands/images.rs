@@ -77,6 +77,16 @@ impl Row<'_> {
         Ok(digest.map_or_else(|| NONE.to_owned(), |digest| digest.to_string()))
     }
 
+    /// What the image is for; in an index what that says of it.
+    fn platform(&self, store: &Store) -> Result<String, Failure> {
+        let named = self.name.map(|name| store.images().named(name)).transpose()?.flatten();
+        let members =
+            named.and_then(|named| named.index).and_then(|index| store.images().members(&index).ok());
+        let own =
+            members.and_then(|members| members.here.into_iter().find(|m| m.target.id == self.record.id));
+        Ok(own.map_or_else(|| self.record.platform.clone(), |member| member.platform.to_string()))
+    }
+
     fn tag(&self) -> &str {
         self.name.and_then(|name| name.tag()).unwrap_or(NONE)
     }
@@ -151,7 +161,7 @@ pub(crate) fn run(app: &App, args: &ImagesArgs) -> Result<(), Failure> {
         let (created, size) = details(&store, row.record);
         let mut cells = vec![row.repository(), row.tag().to_owned(), id(row.record)];
         if platforms {
-            cells.push(row.record.platform.clone());
+            cells.push(row.platform(&store)?);
         }
         if args.digests {
             cells.insert(2, row.digest(&store)?);
@@ -181,7 +191,7 @@ fn object(store: &Store, row: &Row<'_>) -> Result<serde_json::Value, Failure> {
         "CreatedAt": created,
         "CreatedSince": clock::ago(created.as_deref()),
         "Size": size,
-        "Platform": row.record.platform,
+        "Platform": row.platform(store)?,
     }))
 }
 
