@@ -274,8 +274,8 @@ impl StageRun<'_, '_> {
         }
     }
 
-    pub(crate) fn name(&self) -> &str {
-        &self.exec.plan.stages[self.index].name
+    pub(crate) fn name(&self) -> String {
+        self.exec.label(self.index, &self.scope)
     }
 
     /// WORKDIR: sets the directory and makes it, owned by the image's USER, where it is missing.

@@ -2,9 +2,9 @@
 
 use std::sync::{Arc, PoisonError};
 
-use orlop_store::Image;
 use orlop_store::image::MAX_CONFIG;
 use orlop_store::snapshot::Committed;
+use orlop_store::{Image, Platform};
 
 use super::Execution;
 use super::metadata::ESCAPE_HINT;
@@ -25,6 +25,8 @@ pub(crate) struct StageResult {
     pub(crate) scope: StageScope,
     /// Registry names that layers of the base can be fetched from.
     pub(crate) origin: Option<super::from::Origin>,
+    /// What the base's programs are for.
+    pub(crate) machine: Platform,
 }
 
 /// A stage in the making.
@@ -35,6 +37,8 @@ pub(crate) struct StageRun<'e, 'a> {
     pub(crate) snapshot: Committed,
     pub(crate) scope: StageScope,
     pub(crate) origin: Option<super::from::Origin>,
+    /// What the base's programs are for.
+    pub(crate) machine: Platform,
     /// A CMD stands in this very stage; else ENTRYPOINT drops the base's.
     cmd_set: bool,
     /// A trigger of the base is being run: places in it are none of this Dockerfile's, where its FROM is.
@@ -50,6 +54,7 @@ pub(crate) struct StageRun<'e, 'a> {
 pub(crate) fn build(exec: &Execution<'_>, index: usize) -> Result<StageResult, BuildError> {
     let file = &exec.dockerfile().source;
     let stage = &exec.dockerfile().stages[index];
+    let named = |scope: &StageScope| exec.several.then(|| exec.works_for(index, scope));
     let looked_up = exec.starts.lock().unwrap_or_else(PoisonError::into_inner).remove(&index);
     let base = looked_up.map_or_else(|| super::from::start(exec, index), Ok)?;
     let mut run = StageRun {
@@ -60,18 +65,20 @@ pub(crate) fn build(exec: &Execution<'_>, index: usize) -> Result<StageResult, B
         snapshot: base.snapshot,
         scope: base.scope,
         origin: base.origin,
+        machine: base.machine,
         cmd_set: false,
         trigger: false,
         position: 1,
         total: steps(exec, index),
     };
-    run.triggers().map_err(|e| e.at(file, stage.from.span))?;
+    run.triggers().map_err(|e| e.at(file, stage.from.span).of_one(named(&run.scope)))?;
     for instruction in &stage.instructions {
         exec.check_canceled()?;
         let done = run.dispatch(instruction).and_then(|()| run.check_config_size());
-        done.map_err(|e| e.at(file, instruction.span))?;
+        done.map_err(|e| e.at(file, instruction.span).of_one(named(&run.scope)))?;
     }
-    Ok(StageResult { image: run.image, snapshot: run.snapshot, scope: run.scope, origin: run.origin })
+    let StageRun { image, snapshot, scope, origin, machine, .. } = run;
+    Ok(StageResult { image, snapshot, scope, origin, machine })
 }
 
 /// How many steps a stage has, its FROM included.
@@ -125,11 +132,10 @@ impl StageRun<'_, '_> {
         Ok(())
     }
 
-    /// What stands before a step's text: `[build 2/5]`.
+    /// What stands before a step's text: `[build 2/5]`, of several platforms `[linux/arm64 build 2/5]`.
     pub(crate) fn title(&mut self, text: &str) -> String {
         self.position += 1;
-        let name = &self.exec.plan.stages[self.index].name;
-        format!("[{name} {}/{}] {text}", self.position, self.total)
+        format!("[{} {}/{}] {text}", self.exec.label(self.index, &self.scope), self.position, self.total)
     }
 
     fn dispatch(&mut self, instruction: &Instruction) -> Result<(), BuildError> {
