@@ -100,7 +100,7 @@ fn description(from: &From) -> Option<String> {
 /// For a Dockerfile that is none, a target that it does not have, and words of the target that cannot be expanded.
 pub fn outline(request: &BuildRequest) -> Result<(Arc<Dockerfile>, Outline), BuildError> {
     let dockerfile = Arc::new(dockerfile::parse(Arc::clone(&request.dockerfile))?);
-    let platform = request.platform.clone().unwrap_or_else(crate::execute::default_platform);
+    let platform = request.platforms.first().cloned().unwrap_or_else(crate::execute::default_platform);
     let plan = Plan::new(Arc::clone(&dockerfile), &request.build_args, request.target.as_deref(), &platform)?;
     let mut all = Gathered::default();
     let mut scopes: BTreeMap<usize, Scope> = BTreeMap::new();

@@ -72,7 +72,7 @@ fn walk(
     bases: &dyn Bases,
     notes: &mut Vec<Note>,
 ) -> Result<(), BuildError> {
-    let platform = request.platform.clone().unwrap_or_else(crate::execute::default_platform);
+    let platform = request.platforms.first().cloned().unwrap_or_else(crate::execute::default_platform);
     let target = request.target.as_deref();
     let globals = plan::global_scope(dockerfile, &request.build_args, target, &platform)?;
     checker.froms(&globals);

@@ -30,11 +30,12 @@ use refused::RefusedFlags;
 
 /// Build an image from a Dockerfile
 ///
-/// Standard output carries the image's ID and nothing else. Without `-o` the image stays in the
-/// store, under the names that `-t` gives.
+/// Standard output carries the image's ID and nothing else; of several platforms that of their index. Without `-o`
+/// the image stays in the store, under the names that `-t` gives.
 #[derive(Args, Debug)]
 pub(crate) struct BuildArgs {
-    /// Directory that COPY and ADD read from, `-` for a Dockerfile on standard input
+    /// Directory that COPY and ADD read from, a git repository (`https://…/x.git#REF:DIRECTORY`,
+    /// `git@HOST:PATH`), or `-` for a Dockerfile on standard input
     #[arg(value_name = "CONTEXT")]
     context: Option<OsString>,
 
@@ -42,7 +43,7 @@ pub(crate) struct BuildArgs {
     #[arg(short = 't', long = "tag", value_name = "NAME", value_parser = reference)]
     tags: Vec<Reference>,
 
-    /// The Dockerfile, `-` for standard input [default: CONTEXT/Dockerfile, CONTEXT/Containerfile]
+    /// The Dockerfile, in a repository relative to it, `-` for standard input [default: CONTEXT/Dockerfile, CONTEXT/Containerfile]
     #[arg(short, long, value_name = "FILE")]
     file: Option<PathBuf>,
 
@@ -73,14 +74,19 @@ pub(crate) struct BuildArgs {
     #[arg(long)]
     no_cache: bool,
 
+    /// Run every step of the stage of this name (repeatable)
+    #[arg(long = "no-cache-filter", value_name = "STAGE", value_delimiter = ',')]
+    no_cache_filter: Vec<String>,
+
     /// When to ask the registry for images that the store has: `always`, `missing`, `never`
     #[arg(long, value_name = "WHEN", num_args = 0..=1, require_equals = true, default_missing_value = "always",
           default_value = "missing", value_parser = pull_policy)]
     pull: PullPolicy,
 
-    /// Platform to build for, `OS/ARCHITECTURE` [default: this machine's]
-    #[arg(long, value_name = "PLATFORM", value_parser = platform)]
-    platform: Option<Platform>,
+    /// Platforms to build for, `OS/ARCHITECTURE[/VARIANT]` or `local`, with commas between them (repeatable). Of
+    /// several the result is an index [default: this machine's]
+    #[arg(long = "platform", value_name = "PLATFORM", value_delimiter = ',', value_parser = one_of_platforms)]
+    platforms: Vec<Platform>,
 
     /// Label of the image (repeatable)
     #[arg(long = "label", value_name = "NAME=VALUE")]
@@ -95,11 +101,11 @@ pub(crate) struct BuildArgs {
     #[arg(long = "allow", value_name = "NAME")]
     allow: Vec<String>,
 
-    /// Secret for `RUN --mount=type=secret`: `id=ID,src=FILE` or `id=ID,env=NAME` (repeatable)
+    /// Secret for `RUN --mount=type=secret`, or for git where ID is `GIT_AUTH_TOKEN` or `GIT_AUTH_HEADER`: `id=ID,src=FILE` or `id=ID,env=NAME` (repeatable)
     #[arg(long = "secret", value_name = "SPEC")]
     secrets: Vec<String>,
 
-    /// Agent for `RUN --mount=type=ssh`: `default` or `ID=SOCKET` (repeatable)
+    /// Agent for `RUN --mount=type=ssh` and for repositories over ssh: `default` or `ID=SOCKET` (repeatable)
     #[arg(long = "ssh", value_name = "SPEC")]
     ssh: Vec<String>,
 
@@ -154,12 +160,21 @@ pub(crate) fn reference(text: &str) -> Result<Reference, String> {
     })
 }
 
-/// Reads one platform; several are another thing.
+/// Reads the one platform of a command that works with one.
 pub(crate) fn platform(text: &str) -> Result<Platform, String> {
     if text.contains(',') {
-        return Err("one platform is built at a time: run `orlop build` once for each".to_owned());
+        return Err("this takes one platform; only `orlop build` takes several".to_owned());
     }
-    text.parse().map_err(|error: orlop_store::descriptor::PlatformParseError| error.to_string())
+    one_of_platforms(text)
+}
+
+/// Reads one of the platforms of a build; `local` is this machine's, as in `docker buildx build`.
+fn one_of_platforms(text: &str) -> Result<Platform, String> {
+    match text.trim() {
+        "" => Err("the platform is empty".to_owned()),
+        "local" => Ok(Platform::host()),
+        text => text.parse().map_err(|error: orlop_store::descriptor::PlatformParseError| error.to_string()),
+    }
 }
 
 /// Reads `--network`.
@@ -201,12 +216,23 @@ pub(crate) fn run(app: &App, args: &BuildArgs) -> Result<(), Failure> {
     if let Some(text) = call.without_context() {
         return call::print(&text);
     }
-    let request = request(app, args)?;
-    if !call.builds() {
-        return call.answer(app, &request, args.progress.mode()?);
+    let mode = args.progress.mode()?;
+    let repository = args.context.as_deref().map(|text| git::repository(Path::new(text)));
+    let repository = repository.transpose()?.flatten();
+    let mut request = request(app, args, repository.is_some())?;
+    if !call.builds() && repository.is_none() {
+        return call.answer(app, &request, mode);
     }
-    let session = app.session(args.progress.mode()?)?;
-    let report = session.work(|engine, _| orlop_builder::build(engine, &request))?;
+    let session = app.session(mode)?;
+    let (held, report) = session.work(|engine, progress| {
+        let files = (args.file.as_deref(), args.ignorefile.as_deref());
+        let load = |reference| git::load(engine, progress, reference, files, &mut request);
+        let held = repository.map(load).transpose()?;
+        let report = call.builds().then(|| orlop_builder::build(engine, progress, &request)).transpose()?;
+        Ok::<_, Failure>((held, report))
+    })?;
+    let Some(report) = report else { return call.answer(app, &request, mode) };
+    drop(held);
     let id = report.image_id.to_string();
     if let Some(path) = &args.iidfile {
         file::replace(path, id.as_bytes())?;
@@ -224,14 +250,14 @@ pub(crate) fn run(app: &App, args: &BuildArgs) -> Result<(), Failure> {
 /// Whether the output has standard output for itself.
 fn to_stdout(output: &Output) -> bool {
     let dest = match output {
-        Output::Oci { dest, .. } | Output::Docker { dest, .. } | Output::Tar { dest } => dest,
+        Output::Oci { dest, .. } | Output::Docker { dest, .. } | Output::Tar { dest, .. } => dest,
         Output::Store { .. } | Output::Registry { .. } | Output::Local { .. } => return false,
     };
     matches!(dest, Destination::Open(_))
 }
 
-/// What the flags ask for.
-fn request(app: &App, args: &BuildArgs) -> Result<BuildRequest, Failure> {
+/// What the flags ask for; the Dockerfile and the context later, where they are in a repository.
+fn request(app: &App, args: &BuildArgs, later: bool) -> Result<BuildRequest, Failure> {
     let Some(context) = &args.context else {
         return Err(Failure::usage("no context is given")
             .with_hint("build from this directory with `orlop build .`".to_owned()));
@@ -267,7 +293,10 @@ fn request(app: &App, args: &BuildArgs) -> Result<BuildRequest, Failure> {
         })
         .collect::<Result<_, _>>()?;
     let asked = args.limits.asked()?;
-    let inputs = context::read(Path::new(context), args.file.as_deref(), args.ignorefile.as_deref())?;
+    let inputs = match later {
+        true => context::pending(),
+        false => context::read(Path::new(context), args.file.as_deref(), args.ignorefile.as_deref())?,
+    };
     Ok(BuildRequest {
         dockerfile: inputs.dockerfile,
         ignore: inputs.ignore,
@@ -276,9 +305,10 @@ fn request(app: &App, args: &BuildArgs) -> Result<BuildRequest, Failure> {
         target: args.target.clone().filter(|target| !target.is_empty()),
         build_args,
         labels,
-        platform: args.platform.clone(),
+        platforms: args.platforms.clone(),
         host_version: machine::version(),
         no_cache: args.no_cache,
+        no_cache_stages: args.no_cache_filter.iter().filter(|name| !name.is_empty()).cloned().collect(),
         pull: args.pull,
         network: args.network,
         allowed: allowed(&args.allow)?,
@@ -358,6 +388,13 @@ fn outputs(args: &BuildArgs, root: bool) -> Result<Vec<Output>, Failure> {
             return Err(Failure::usage("pushing needs a name for the image")
                 .with_hint("name it with `-t REGISTRY/NAME`".to_owned()));
         }
+    }
+    let mut platforms = args.platforms.clone();
+    platforms.sort();
+    platforms.dedup();
+    if platforms.len() > 1 && out.iter().any(|output| matches!(output, Output::Docker { .. })) {
+        return Err(Failure::usage("`-o type=docker` writes one platform, and several are asked for")
+            .with_hint("write an OCI archive, `-o type=oci,dest=FILE`, or build one platform".to_owned()));
     }
     // An image with a name is in the store under it, so that `orlop tag` and `orlop push` find it.
     let stored = out.iter().any(|output| matches!(output, Output::Store { .. }));
