@@ -287,6 +287,15 @@ fn a_private_repository_wants_a_token() {
         .output()
         .unwrap();
     assert!(found.stdout.is_empty(), "{}", String::from_utf8_lossy(&found.stdout));
+    // Submodules beside it inherit what its URL has; a token is for the one repository, as with BuildKit.
+    let lib = server.repository("lib");
+    lib.commit(&[("lib", Node::File("lib\n"))]);
+    app.git(["submodule", "--quiet", "add", lib.dir().to_str().unwrap(), "lib"]);
+    app.git(["config", "--file=.gitmodules", "submodule.lib.url", "../lib.git"]);
+    app.commit(&[]);
+    let built = image(&env, &format!("{FROM}ADD {secret} /src\n"));
+    assert_eq!(built.text("/src/lib/lib"), "lib\n");
+    try_with("GIT_AUTH_TOKEN", "hunter2").code(1).says("cannot fetch a submodule").says("?submodules=false");
     // Nor into the lines of the Dockerfile that an error shows.
     build(&env, &format!("{FROM}ADD {secret}#none /src\nRUN true\n"))
         .run()
@@ -294,6 +303,32 @@ fn a_private_repository_wants_a_token() {
         .says("ADD http://xxxxxxxxxxxxxxxxxxxxxx@127")
         .never_says("hunter2");
     drop(app);
+}
+
+#[test]
+fn a_password_is_for_the_server_that_it_was_given_for() {
+    let there = git::start();
+    fill(&there);
+    let moved = Some(format!("http://{}", there.host()));
+    let here = git::start_with(&Options { moved, ..Options::default() });
+    let env = env();
+    let url = here.url("app");
+    let add = |url: &str, secret: &str| {
+        let file = env.file("secret", "bearer hunter2");
+        let dockerfile = format!("{FROM}ADD {url} /src\n");
+        let build = build(&env, &dockerfile).arg("--no-cache");
+        build.arg("--secret").arg(format!("id={secret},src={}", file.display())).run().never_says("hunter2")
+    };
+    // Who goes elsewhere goes without it, or not at all.
+    add(&url, "GIT_AUTH_TOKEN").success();
+    add(&url.replace("http://", "http://user:hunter2@"), "none").success();
+    assert_eq!(there.authorizations(), Vec::<String>::new());
+    add(&url, "GIT_AUTH_HEADER").code(1).says("the repository is elsewhere now");
+    assert_eq!(there.authorizations(), Vec::<String>::new());
+    assert_eq!(here.authorizations(), ["bearer hunter2"]);
+    // Who does not ask gets none.
+    add(&there.url("app"), "GIT_AUTH_TOKEN").success();
+    assert_eq!(there.authorizations(), Vec::<String>::new());
 }
 
 #[test]
