@@ -24,10 +24,12 @@ use crate::source::SourceFile;
 mod checks;
 pub mod copy;
 mod files;
+mod flight;
 mod from;
 mod history;
 mod metadata;
 mod mounts;
+mod platforms;
 mod remote;
 mod repository;
 mod run;
@@ -38,6 +40,7 @@ mod words;
 
 pub(crate) use metadata::ESCAPE_HINT;
 pub(crate) use remote::is_remote;
+pub use run::check_machine;
 use stage::StageResult;
 use stages::{Stages, Unavailable};
 
@@ -65,43 +68,17 @@ pub fn build(
         false => inner.cancel(),
     });
     let engine = &Engine { cancel: &cancel, ..*engine };
-    let mut checks = checks::Checks::begin(&dockerfile, request, progress, fault)?;
+    let checks = checks::Checks::begin(&dockerfile, request, progress, fault)?;
     warn_about_continued_paths(progress, &dockerfile);
-    let platform = request.platform.clone().unwrap_or_else(default_platform);
-    let plan = checks.plan(request, progress, &platform, || {
-        Plan::new(Arc::clone(&dockerfile), &request.build_args, request.target.as_deref(), &platform)
-    })?;
-    for (text, span) in &plan.warnings {
-        progress.warn_at(&plan.dockerfile.source, *span, text, None);
-    }
-    let execution = Execution {
-        engine: *engine,
-        request,
-        stages: Stages::new(plan.stages.len()),
-        plan,
-        progress,
-        context: OnceLock::new(),
-        images: Mutex::default(),
-        starts: Mutex::default(),
-        commits: Mutex::default(),
-        first_error: Mutex::new(None),
-        noted: Mutex::default(),
-        in_triggers: Mutex::default(),
-        cached: AtomicUsize::new(0),
-        ran: AtomicUsize::new(0),
-    };
-    checks.stages(&execution)?;
-    let result = execution.target();
-    // Also where the build failed: the value that it lacked may be the one with the slip in its name.
-    execution.warn_about_unused_arguments();
-    let image = finish_image(&execution, &result?.image);
-    let written = crate::output::write(engine, execution.progress, &image, &request.tags, &request.outputs)?;
+    let common = Common::new(engine, request, progress);
+    let built = platforms::build(&common, &dockerfile, checks)?;
+    let written = crate::output::write(engine, progress, &built, &request.tags, &request.outputs)?;
     Ok(BuildReport {
-        image_id: image.id(),
-        image,
-        manifest_digest: written,
-        steps_cached: execution.cached.into_inner(),
-        steps_run: execution.ran.into_inner(),
+        image_id: written.id,
+        built,
+        manifest_digest: written.manifest,
+        steps_cached: common.cached.into_inner(),
+        steps_run: common.ran.into_inner(),
         duration: started.elapsed(),
     })
 }
@@ -146,27 +123,92 @@ pub(crate) fn timestamp(seconds: i64, nanoseconds: i32) -> String {
     jiff::Timestamp::new(seconds, nanoseconds).unwrap_or_default().to_string()
 }
 
-/// Everything that the threads of one build share.
+/// Everything that the threads of one build share, whatever platform they build for.
+pub(crate) struct Common<'a> {
+    engine: Engine<'a>,
+    request: &'a BuildRequest,
+    progress: &'a Progress<'a>,
+    context: OnceLock<Result<SourceTree, BuildError>>,
+    images: from::Images,
+    commits: repository::Commits,
+    flights: flight::Flights,
+    first_error: Mutex<Option<BuildError>>,
+    noted: Mutex<BTreeSet<String>>,
+    in_triggers: Mutex<BTreeSet<String>>,
+    cached: AtomicUsize,
+    ran: AtomicUsize,
+}
+
+impl<'a> Common<'a> {
+    fn new(engine: &Engine<'a>, request: &'a BuildRequest, progress: &'a Progress<'a>) -> Self {
+        Self {
+            engine: *engine,
+            request,
+            progress,
+            context: OnceLock::new(),
+            images: Mutex::default(),
+            commits: Mutex::default(),
+            flights: flight::Flights::default(),
+            first_error: Mutex::new(None),
+            noted: Mutex::default(),
+            in_triggers: Mutex::default(),
+            cached: AtomicUsize::new(0),
+            ran: AtomicUsize::new(0),
+        }
+    }
+}
+
+/// The build for one platform.
 pub(crate) struct Execution<'a> {
     pub(crate) engine: Engine<'a>,
     pub(crate) request: &'a BuildRequest,
     pub(crate) plan: Plan,
     pub(crate) progress: &'a Progress<'a>,
     stages: Stages<StageResult>,
-    context: OnceLock<Result<SourceTree, BuildError>>,
+    /// Which of the build's platforms this is, and whether there are others.
+    pub(crate) number: usize,
+    pub(crate) several: bool,
+    context: &'a OnceLock<Result<SourceTree, BuildError>>,
     /// Images that the build has looked up already, by name and platform.
-    pub(crate) images: from::Images,
+    pub(crate) images: &'a from::Images,
     /// What stages start with, until each takes its own.
     starts: Mutex<BTreeMap<usize, from::Start>>,
     /// Commits that names of git repositories mean.
-    pub(crate) commits: repository::Commits,
-    first_error: Mutex<Option<BuildError>>,
+    pub(crate) commits: &'a repository::Commits,
+    /// Steps that this build came to already.
+    pub(crate) flights: &'a flight::Flights,
+    first_error: &'a Mutex<Option<BuildError>>,
     /// What has been said of the host's protection of jobs.
-    noted: Mutex<BTreeSet<String>>,
+    noted: &'a Mutex<BTreeSet<String>>,
     /// The ARGs that triggers of base images declare.
-    in_triggers: Mutex<BTreeSet<String>>,
-    pub(crate) cached: AtomicUsize,
-    pub(crate) ran: AtomicUsize,
+    in_triggers: &'a Mutex<BTreeSet<String>>,
+    pub(crate) cached: &'a AtomicUsize,
+    pub(crate) ran: &'a AtomicUsize,
+}
+
+impl<'a> Execution<'a> {
+    /// The build of `plan`, the platform `number` of several or the only one.
+    fn new(common: &'a Common<'a>, plan: Plan, number: usize, several: bool) -> Self {
+        Self {
+            engine: common.engine,
+            request: common.request,
+            stages: Stages::new(plan.stages.len()),
+            plan,
+            progress: common.progress,
+            number,
+            several,
+            context: &common.context,
+            images: &common.images,
+            starts: Mutex::default(),
+            commits: &common.commits,
+            flights: &common.flights,
+            first_error: &common.first_error,
+            noted: &common.noted,
+            in_triggers: &common.in_triggers,
+            cached: &common.cached,
+            ran: &common.ran,
+        }
+    }
 }
 
 impl Execution<'_> {
@@ -291,6 +333,19 @@ impl Execution<'_> {
     /// An ARG that no line of the Dockerfile has.
     pub(crate) fn declared_by_trigger(&self, name: String) {
         self.in_triggers.lock().unwrap_or_else(PoisonError::into_inner).insert(name);
+    }
+
+    /// `--no-cache-filter` of what is no stage.
+    fn warn_about_unknown_stages(&self) {
+        let names = || self.plan.dockerfile.stages.iter().filter_map(|stage| stage.from.name.as_ref());
+        for name in &self.request.no_cache_stages {
+            if names().any(|stage| stage.value.eq_ignore_ascii_case(name)) {
+                continue;
+            }
+            let hint = dockerfile::suggest::did_you_mean(name, names().map(|stage| stage.value.as_str()));
+            let hint = hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
+            self.progress.warn(format!("`--no-cache-filter {name}`: no stage has that name{hint}"), None);
+        }
     }
 
     /// `--build-arg` names that no ARG took: a typing mistake more often than not.

@@ -62,6 +62,8 @@ pub struct Plan {
     pub globals: GlobalScope,
     /// Sentences for the user, with the place they are about.
     pub warnings: Vec<(String, crate::source::Span)>,
+    /// What is built for: the platform of stages whose FROM names none.
+    pub platform: Platform,
     names: StageNames,
 }
 
@@ -89,11 +91,12 @@ impl Plan {
             names,
             globals,
             warnings: Vec::new(),
+            platform: platform.clone(),
             dockerfile: Arc::clone(&dockerfile),
         };
         for (index, stage) in dockerfile.stages.iter().enumerate() {
             let name = stage_label(stage, index);
-            let needs = static_needs(&plan.names, &dockerfile, stage)?;
+            let needs = static_needs(&plan.names, &dockerfile, index)?;
             // What FROM says is only looked at for stages that count: an unused stage may name
             // anything, as with BuildKit.
             let planned =
@@ -184,9 +187,17 @@ impl Plan {
                 from.image.value
             )));
         }
-        let mut platform = self.default_platform().clone();
+        let mut platform = self.platform.clone();
         if let Some(word) = &from.platform {
             let text = expand_global(file, &self.dockerfile, &self.globals, word)?;
+            if text.is_empty() {
+                let written = &word.value;
+                return Err(BuildError::user(format!("platform `{written}` is empty after expansion"))
+                    .at(file, word.span)
+                    .with_hint(
+                        "write `$BUILDPLATFORM` for this machine's, or leave the flag out".to_owned(),
+                    ));
+            }
             platform = text.parse().map_err(|e: orlop_store::descriptor::PlatformParseError| {
                 BuildError::user(e.to_string()).at(file, word.span)
             })?;
@@ -210,15 +221,6 @@ impl Plan {
         Ok((Base::Image(reference), platform))
     }
 
-    fn default_platform(&self) -> &Platform {
-        &self.stages[self.target].platform
-    }
-
-    /// The stage that `--from=name` means, if it means one: by name, else by number.
-    pub fn stage_named(&self, name: &str) -> Option<usize> {
-        self.names.find(name)
-    }
-
     /// The stage that `--from=name` in stage `index` means, if it means one.
     ///
     /// # Errors
@@ -227,7 +229,7 @@ impl Plan {
         let file = &self.dockerfile.source;
         let stages = &self.dockerfile.stages;
         let line = |stage: usize| file.line(stages[stage].from.span.start);
-        let Some(stage) = self.stage_named(name) else { return Ok(None) };
+        let Some(stage) = self.names.find_from(name, index) else { return Ok(None) };
         if stage == index {
             return Err(BuildError::user(format!("stage `{name}` cannot take files from itself")));
         }
@@ -273,6 +275,11 @@ impl StageNames {
     /// By name, else by number.
     fn find(&self, name: &str) -> Option<usize> {
         self.find_name(name).or_else(|| name.parse::<usize>().ok().filter(|&number| number < self.count))
+    }
+
+    /// What stage `index` means by that name: the last before it, else whichever there is.
+    fn find_from(&self, name: &str, index: usize) -> Option<usize> {
+        self.before(name, index).or_else(|| self.find(name))
     }
 
     /// The last stage of that name before `index`.
@@ -362,16 +369,17 @@ fn find_target(
 fn static_needs(
     names: &StageNames,
     dockerfile: &Dockerfile,
-    stage: &Stage,
+    index: usize,
 ) -> Result<BTreeSet<usize>, BuildError> {
     let mut needs = BTreeSet::new();
-    for instruction in &stage.instructions {
+    for instruction in &dockerfile.stages[index].instructions {
         match &instruction.kind {
             Kind::Copy(copy) => {
                 let Some(word) = &copy.from else { continue };
-                needs.extend(names.find(&word.value));
+                let found = names.find_from(&word.value, index);
+                needs.extend(found);
                 // A number is always a stage's, and never an image.
-                if word.value.bytes().all(|byte| byte.is_ascii_digit()) && names.find(&word.value).is_none() {
+                if found.is_none() && word.value.bytes().all(|byte| byte.is_ascii_digit()) {
                     let hint = match names.count {
                         1 => "the only stage is this one; name an image or a stage".to_owned(),
                         count => format!("the stages have the numbers 0 to {}", count - 1),
@@ -383,7 +391,7 @@ fn static_needs(
             }
             Kind::Run(run) => {
                 let from = run.mounts.iter().filter_map(|mount| mount.from.as_ref());
-                needs.extend(from.filter_map(|word| names.find(&word.value)));
+                needs.extend(from.filter_map(|word| names.find_from(&word.value, index)));
             }
             _ => {}
         }
@@ -412,7 +420,7 @@ fn expand_global(
     word: &Word,
 ) -> Result<String, BuildError> {
     expand(&word.value, dockerfile.directives.escape, &|name| globals.lookup(name))
-        .map_err(|e| BuildError::user(e.to_string()).at(file, word.span))
+        .map_err(|e| BuildError::user(e.to_string()).with_hint(e.hint()).at(file, word.span))
 }
 
 #[cfg(test)]
@@ -464,6 +472,9 @@ mod tests {
         // A stage further down is not there yet, as in BuildKit.
         let error = plan("FROM a\nCOPY --from=1 /x /\nFROM b\n", Some("0"), &[]).unwrap_err();
         assert!(error.to_string().starts_with("stage `1` is not there yet"), "{error}");
+        // Of several of a name the last before counts.
+        let text = "FROM a AS x\nFROM b AS x\nFROM c\nCOPY --from=x / /\nFROM d AS x\n";
+        assert_eq!(needed(text, Some("2")), [1, 2]);
     }
 
     #[test]
@@ -520,5 +531,14 @@ mod tests {
         let plan = super::tests::plan(other, None, &[]).unwrap();
         assert_eq!(plan.stages[1].platform.os, "plan9");
         assert!(super::tests::plan("FROM --platform=no/such/thing/here a\n", None, &[]).is_err());
+    }
+
+    #[test]
+    fn a_stage_without_a_platform_is_of_the_builds_whatever_the_target_says_of_itself() {
+        let text = "FROM a AS one\nFROM --platform=linux/s390x b\nCOPY --from=one /x /\n";
+        let plan = plan(text, None, &[]).unwrap();
+        assert_eq!(plan.stages[0].platform.to_string(), "linux/amd64");
+        let empty = super::tests::plan("FROM --platform=$NOTHING a\n", None, &[]).unwrap_err();
+        assert_eq!(empty.to_string(), "platform `$NOTHING` is empty after expansion");
     }
 }

@@ -17,7 +17,7 @@ use source::{ArchiveSource, DirectorySource, Source};
 use crate::blob::sync_dir;
 use crate::descriptor::{Descriptor, Platform};
 use crate::error::{Error, Result};
-use crate::image::{Image, Manifest, ManifestKind};
+use crate::image::{Image, Index, Manifest, ManifestKind};
 use crate::layer::compress::Compression;
 use crate::reference::Reference;
 use crate::store::{ExportOptions, Store};
@@ -36,11 +36,26 @@ pub enum ArchiveFormat {
     Docker,
 }
 
+/// What goes by one name.
+#[derive(Clone, Debug)]
+pub enum Content {
+    /// One image.
+    Image(Image),
+    /// Images of several platforms: their index, and each of them with the manifest that the index names.
+    Index(Index, Vec<Image>),
+}
+
+impl From<Image> for Content {
+    fn from(image: Image) -> Self {
+        Self::Image(image)
+    }
+}
+
 /// An image on its way out, and the names that it goes by.
 #[derive(Clone, Debug)]
 pub struct NamedImage {
-    /// The image.
-    pub image: Image,
+    /// The image, or several in an index.
+    pub content: Content,
     /// Its names; may be none.
     pub names: Vec<Reference>,
 }
@@ -110,8 +125,8 @@ impl Store {
         Ok(written)
     }
 
-    /// Writes `images` as an archive to a stream. Returns the descriptors of what was written: of manifests in OCI
-    /// archives, of configs in Docker ones.
+    /// Writes `images` as an archive to a stream. Returns the descriptors of what was written: of manifests and
+    /// indexes in OCI archives, of configs in Docker ones.
     ///
     /// # Errors
     /// As [`Store::save`].

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::sink::Sink;
 use super::source::Source;
-use super::{IMAGE_NAME, LoadOptions, Loaded, NamedImage, REF_NAME, SaveOptions, oci_manifest};
+use super::{Content, IMAGE_NAME, LoadOptions, Loaded, NamedImage, REF_NAME, SaveOptions, oci_manifest};
 use crate::blob::read_limited;
 use crate::descriptor::{Descriptor, Platform, media_type};
 use crate::digest::{Digest, VerifiedReader};
@@ -38,13 +38,29 @@ pub(super) fn write(
 ) -> Result<Vec<Descriptor>> {
     let mut entries = Vec::new();
     let mut written = Vec::new();
-    for NamedImage { image, names } in images {
-        let manifest = oci_manifest(store, image, options)?;
-        for blob in manifest.layers.iter().chain([&manifest.config]) {
-            put_blob(store, sink, blob)?;
-        }
-        put_blob(store, sink, &manifest.descriptor())?;
-        let descriptor = Descriptor { platform: Some(platform(image)), ..manifest.descriptor() };
+    for NamedImage { content, names } in images {
+        let (descriptor, plain) = match content {
+            Content::Image(image) => {
+                let manifest = put_image(store, sink, image, options)?;
+                let plain = manifest.descriptor();
+                (Descriptor { platform: Some(image.platform()), ..plain.clone() }, plain)
+            }
+            Content::Index(index, members) => {
+                for image in members {
+                    let manifest = put_image(store, sink, image, options)?;
+                    if !index.manifests.iter().any(|entry| entry.digest == manifest.digest()) {
+                        let why = format!("it does not name the manifest of image {}", image.id().short());
+                        return Err(Error::invalid(format!("index {}", index.descriptor().digest), why));
+                    }
+                }
+                let plain = index.descriptor();
+                let name = path(&plain.digest);
+                if !sink.has(&name) {
+                    sink.put_bytes(&name, index.bytes())?;
+                }
+                (plain.clone(), plain)
+            }
+        };
         if names.is_empty() {
             entries.push(descriptor.clone());
         }
@@ -54,7 +70,7 @@ pub(super) fn write(
                 BTreeMap::from([(REF_NAME.to_owned(), tag), (IMAGE_NAME.to_owned(), name.to_string())]);
             entries.push(Descriptor { annotations, ..descriptor.clone() });
         }
-        written.push(manifest.descriptor());
+        written.push(plain);
     }
     let same =
         |a: &Descriptor, b: &Descriptor| match (a.annotations.get(IMAGE_NAME), b.annotations.get(IMAGE_NAME))
@@ -75,9 +91,14 @@ pub(super) fn write(
     Ok(written)
 }
 
-/// System, processor and variant, as indexes have them.
-fn platform(image: &Image) -> Platform {
-    image.platform()
+/// Writes everything of an image.
+fn put_image(store: &Store, sink: &mut dyn Sink, image: &Image, options: &SaveOptions) -> Result<Manifest> {
+    let manifest = oci_manifest(store, image, options)?;
+    for blob in manifest.layers.iter().chain([&manifest.config]) {
+        put_blob(store, sink, blob)?;
+    }
+    put_blob(store, sink, &manifest.descriptor())?;
+    Ok(manifest)
 }
 
 fn put_blob(store: &Store, sink: &mut dyn Sink, blob: &Descriptor) -> Result<()> {

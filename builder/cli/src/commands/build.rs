@@ -28,8 +28,8 @@ use refused::RefusedFlags;
 
 /// Build an image from a Dockerfile
 ///
-/// Standard output carries the image's ID and nothing else. Without `-o` the image stays in the
-/// store, under the names that `-t` gives.
+/// Standard output carries the image's ID and nothing else; of several platforms that of their index. Without `-o`
+/// the image stays in the store, under the names that `-t` gives.
 #[derive(Args, Debug)]
 pub(crate) struct BuildArgs {
     /// Directory that COPY and ADD read from, a git repository (`https://…/x.git#REF:DIRECTORY`,
@@ -62,14 +62,19 @@ pub(crate) struct BuildArgs {
     #[arg(long)]
     no_cache: bool,
 
+    /// Run every step of the stage of this name (repeatable)
+    #[arg(long = "no-cache-filter", value_name = "STAGE", value_delimiter = ',')]
+    no_cache_filter: Vec<String>,
+
     /// When to ask the registry for images that the store has: `always`, `missing`, `never`
     #[arg(long, value_name = "WHEN", num_args = 0..=1, require_equals = true, default_missing_value = "always",
           default_value = "missing", value_parser = pull_policy)]
     pull: PullPolicy,
 
-    /// Platform to build for, `OS/ARCHITECTURE` [default: this machine's]
-    #[arg(long, value_name = "PLATFORM", value_parser = platform)]
-    platform: Option<Platform>,
+    /// Platforms to build for, `OS/ARCHITECTURE[/VARIANT]` or `local`, with commas between them (repeatable). Of
+    /// several the result is an index [default: this machine's]
+    #[arg(long = "platform", value_name = "PLATFORM", value_delimiter = ',', value_parser = one_of_platforms)]
+    platforms: Vec<Platform>,
 
     /// Label of the image (repeatable)
     #[arg(long = "label", value_name = "NAME=VALUE")]
@@ -143,12 +148,21 @@ pub(crate) fn reference(text: &str) -> Result<Reference, String> {
     })
 }
 
-/// Reads one platform; several are another thing.
+/// Reads the one platform of a command that works with one.
 pub(crate) fn platform(text: &str) -> Result<Platform, String> {
     if text.contains(',') {
-        return Err("one platform is built at a time: run `orlop build` once for each".to_owned());
+        return Err("this takes one platform; only `orlop build` takes several".to_owned());
     }
-    text.parse().map_err(|error: orlop_store::descriptor::PlatformParseError| error.to_string())
+    one_of_platforms(text)
+}
+
+/// Reads one of the platforms of a build; `local` is this machine's, as in `docker buildx build`.
+fn one_of_platforms(text: &str) -> Result<Platform, String> {
+    match text.trim() {
+        "" => Err("the platform is empty".to_owned()),
+        "local" => Ok(Platform::host()),
+        text => text.parse().map_err(|error: orlop_store::descriptor::PlatformParseError| error.to_string()),
+    }
 }
 
 /// Reads `--network`.
@@ -215,7 +229,7 @@ pub(crate) fn run(app: &App, args: &BuildArgs) -> Result<(), Failure> {
 /// Whether the output has standard output for itself.
 fn to_stdout(output: &Output) -> bool {
     let dest = match output {
-        Output::Oci { dest, .. } | Output::Docker { dest, .. } | Output::Tar { dest } => dest,
+        Output::Oci { dest, .. } | Output::Docker { dest, .. } | Output::Tar { dest, .. } => dest,
         Output::Store { .. } | Output::Registry { .. } | Output::Local { .. } => return false,
     };
     matches!(dest, Destination::Open(_))
@@ -270,9 +284,10 @@ fn request(app: &App, args: &BuildArgs, later: bool) -> Result<BuildRequest, Fai
         target: args.target.clone().filter(|target| !target.is_empty()),
         build_args,
         labels,
-        platform: args.platform.clone(),
+        platforms: args.platforms.clone(),
         host_version: machine::version(),
         no_cache: args.no_cache,
+        no_cache_stages: args.no_cache_filter.iter().filter(|name| !name.is_empty()).cloned().collect(),
         pull: args.pull,
         network: args.network,
         allowed: allowed(&args.allow)?,
@@ -352,6 +367,13 @@ fn outputs(args: &BuildArgs, root: bool) -> Result<Vec<Output>, Failure> {
             return Err(Failure::usage("pushing needs a name for the image")
                 .with_hint("name it with `-t REGISTRY/NAME`".to_owned()));
         }
+    }
+    let mut platforms = args.platforms.clone();
+    platforms.sort();
+    platforms.dedup();
+    if platforms.len() > 1 && out.iter().any(|output| matches!(output, Output::Docker { .. })) {
+        return Err(Failure::usage("`-o type=docker` writes one platform, and several are asked for")
+            .with_hint("write an OCI archive, `-o type=oci,dest=FILE`, or build one platform".to_owned()));
     }
     // An image with a name is in the store under it, so that `orlop tag` and `orlop push` find it.
     let stored = out.iter().any(|output| matches!(output, Output::Store { .. }));

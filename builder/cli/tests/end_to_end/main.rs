@@ -8,6 +8,7 @@
 //! | `outputs.rs`, `registry.rs` | where images go and come from |
 //! | `manage.rs` | `images`, `tag`, `rmi`, `inspect`, `history`, `run` |
 //! | `git.rs`, `git_contexts.rs` | repositories as sources of ADD and as contexts |
+//! | `platforms.rs` | several platforms at once, and steps for processors that this machine has not |
 //! | `bad_input.rs`, `hostile.rs` | what users get wrong, and what strangers put into images |
 //! | `killed.rs` | the end of the program in the middle of its work |
 //! | `windows_images.rs` | images for Windows, built here from stages without RUN |
@@ -31,6 +32,7 @@ mod manage;
 mod opened;
 mod outputs;
 mod peers;
+mod platforms;
 mod registry;
 mod rootless;
 mod snapshot;

@@ -64,9 +64,11 @@ const FLAGS: &[Flag] = &[
     flag("jobs", "independent stages always run at the same time"),
     yes_or_no("layers", &["true"], "every step is cached; use `--no-cache` to run them all"),
     flag("logfile", "redirect standard error instead"),
-    flag("manifest", "indexes of several platforms are not made yet"),
+    flag(
+        "manifest",
+        "name the index with `-t`, and all its platforms with `--platform linux/amd64,linux/arm64`",
+    ),
     flag("memory-swap", "use `--memory`"),
-    flag("no-cache-filter", "use `--no-cache`"),
     fine("provenance", &["false"], ATTESTATIONS),
     yes_or_no("rm", &["true"], "the remains of a step are always removed"),
     fine("sbom", &["false"], ATTESTATIONS),
