@@ -5,7 +5,7 @@ use orlop_fixtures::tool::{run, tool};
 use rustix::process::Signal;
 
 use crate::killed::{all_gone, processes};
-use crate::{FROM, build, env, image, image_of};
+use crate::{FROM, build, env, image, image_of, snapshot};
 
 /// A server with the repository `app`: on `main` a file, a program, a link and a directory, the tag `v1` with a
 /// message on its first commit, and the branch `dev` with one file more.
@@ -383,6 +383,33 @@ fn what_is_missing_is_told_with_what_is_there() {
         .run()
         .code(1)
         .says("apt-get install git");
+}
+
+#[test]
+fn the_messages_say_what_to_type() {
+    let closed = Options { authorization: Some("nobody's".to_owned()), ..Options::default() };
+    let (open, closed) = (app().0, git::start_with(&closed));
+    fill(&closed);
+    let env = env();
+    for (name, flags, url, path) in [
+        ("git-no-such-branch", "", format!("{}#mian", open.url("app")), None),
+        ("git-unknown-query", "", format!("{}?rev=main", open.url("app")), None),
+        (
+            "git-other-commit",
+            &format!("--checksum={} ", "0".repeat(40)),
+            format!("{}#v1", open.url("app")),
+            None,
+        ),
+        ("git-without-login", "", closed.url("app"), None),
+        ("git-without-agent", "", "git@git.example:app.git".to_owned(), None),
+        ("git-without-program", "", open.url("app"), Some("/nowhere")),
+    ] {
+        let mut run = build(&env, &format!("{FROM}ADD {flags}{url} /src\n"));
+        if let Some(path) = path {
+            run = run.env("PATH", path);
+        }
+        snapshot::check(&env, name, &run.run().code(1));
+    }
 }
 
 #[test]
