@@ -22,6 +22,7 @@ use crate::request::{BuildReport, BuildRequest, ContextSource, Engine};
 use crate::source::SourceFile;
 
 pub mod copy;
+mod entitlement;
 mod files;
 mod from;
 mod history;
@@ -87,6 +88,7 @@ pub fn build(engine: &Engine<'_>, request: &BuildRequest) -> Result<BuildReport,
         cached: AtomicUsize::new(0),
         ran: AtomicUsize::new(0),
     };
+    execution.check_entitlements()?;
     execution.warn_about_unknown_stages();
     let result = execution.target();
     // Also where the build failed: the value that it lacked may be the one with the slip in its name.

@@ -8,6 +8,7 @@
 //! | `outputs.rs`, `registry.rs` | where images go and come from |
 //! | `manage.rs` | `images`, `tag`, `rmi`, `inspect`, `history`, `run` |
 //! | `bad_input.rs`, `hostile.rs` | what users get wrong, and what strangers put into images |
+//! | `instructions.rs` | what single instructions and flags do, where buildah has no say |
 //! | `killed.rs` | the end of the program in the middle of its work |
 //! | `windows_images.rs` | images for Windows, built here from stages without RUN |
 //! | `windows_language.rs` | what is written in a Dockerfile for Windows, understood, warned of or refused |
@@ -22,6 +23,7 @@ mod bad_input;
 mod build;
 mod cache;
 mod hostile;
+mod instructions;
 mod killed;
 mod limits;
 mod manage;
