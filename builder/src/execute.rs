@@ -3,7 +3,7 @@
 //! One RUN goes `execute/stage.rs` (what the instruction says) → `execute/run.rs` (what the job
 //! needs) → `execute/step.rs` (key, lookup, snapshot, layer) → the runner and the snapshot driver.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
@@ -21,6 +21,7 @@ use crate::plan::Plan;
 use crate::request::{BuildReport, BuildRequest, ContextSource, Engine};
 use crate::source::SourceFile;
 
+mod checks;
 pub mod copy;
 mod entitlement;
 mod files;
@@ -49,12 +50,14 @@ const MOST_STAGES_AT_ONCE: usize = 64;
 /// # Errors
 /// The first thing that went wrong; whatever else ran then was stopped. Steps that had finished stay
 /// cached.
-pub fn build(engine: &Engine<'_>, request: &BuildRequest) -> Result<BuildReport, BuildError> {
+pub fn build(
+    engine: &Engine<'_>,
+    progress: &Progress<'_>,
+    request: &BuildRequest,
+) -> Result<BuildReport, BuildError> {
     let started = Instant::now();
-    let dockerfile = Arc::new(dockerfile::parse(Arc::clone(&request.dockerfile)).map_err(|e| {
-        let hint = e.hint.clone();
-        BuildError::user(e.message.clone()).with_hint(hint).at(&request.dockerfile, e.span)
-    })?);
+    let (dockerfile, fault) = dockerfile::parse_part(Arc::clone(&request.dockerfile));
+    let dockerfile = Arc::new(dockerfile);
     // A failed stage stops its siblings by a token of the build's own: the user's stays what the user made it.
     let (cancel, outer) = (CancelToken::new(), engine.cancel.clone());
     let inner = cancel.clone();
@@ -63,13 +66,12 @@ pub fn build(engine: &Engine<'_>, request: &BuildRequest) -> Result<BuildReport,
         false => inner.cancel(),
     });
     let engine = &Engine { cancel: &cancel, ..*engine };
-    let progress = Progress::new(engine.observer);
-    for warning in &dockerfile.warnings {
-        progress.warn_at(&dockerfile.source, warning.span, &warning.message, warning.hint.clone());
-    }
-    warn_about_continued_paths(&progress, &dockerfile);
+    let mut checks = checks::Checks::begin(&dockerfile, request, progress, fault)?;
+    warn_about_continued_paths(progress, &dockerfile);
     let platform = request.platform.clone().unwrap_or_else(default_platform);
-    let plan = Plan::new(Arc::clone(&dockerfile), &request.build_args, request.target.as_deref(), &platform)?;
+    let plan = checks.plan(request, progress, &platform, || {
+        Plan::new(Arc::clone(&dockerfile), &request.build_args, request.target.as_deref(), &platform)
+    })?;
     for (text, span) in &plan.warnings {
         progress.warn_at(&plan.dockerfile.source, *span, text, None);
     }
@@ -81,6 +83,7 @@ pub fn build(engine: &Engine<'_>, request: &BuildRequest) -> Result<BuildReport,
         progress,
         context: OnceLock::new(),
         images: Mutex::default(),
+        starts: Mutex::default(),
         commits: Mutex::default(),
         first_error: Mutex::new(None),
         noted: Mutex::default(),
@@ -90,11 +93,12 @@ pub fn build(engine: &Engine<'_>, request: &BuildRequest) -> Result<BuildReport,
     };
     execution.check_entitlements()?;
     execution.warn_about_unknown_stages();
+    checks.stages(&execution)?;
     let result = execution.target();
     // Also where the build failed: the value that it lacked may be the one with the slip in its name.
     execution.warn_about_unused_arguments();
     let image = finish_image(&execution, &result?.image);
-    let written = crate::output::write(engine, &execution.progress, &image, &request.tags, &request.outputs)?;
+    let written = crate::output::write(engine, execution.progress, &image, &request.tags, &request.outputs)?;
     Ok(BuildReport {
         image_id: image.id(),
         image,
@@ -150,11 +154,13 @@ pub(crate) struct Execution<'a> {
     pub(crate) engine: Engine<'a>,
     pub(crate) request: &'a BuildRequest,
     pub(crate) plan: Plan,
-    pub(crate) progress: Progress<'a>,
+    pub(crate) progress: &'a Progress<'a>,
     stages: Stages<StageResult>,
     context: OnceLock<Result<SourceTree, BuildError>>,
     /// Images that the build has looked up already, by name and platform.
     pub(crate) images: from::Images,
+    /// What stages start with, until each takes its own.
+    starts: Mutex<BTreeMap<usize, from::Start>>,
     /// Commits that names of git repositories mean.
     pub(crate) commits: repository::Commits,
     first_error: Mutex<Option<BuildError>>,

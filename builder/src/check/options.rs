@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::rule::Rule;
-use crate::dockerfile::suggest::nearest;
-
-/// The build argument that is read instead of the directive, also where it is empty.
-pub(crate) const BUILD_ARG: &str = "BUILDKIT_DOCKERFILE_CHECK";
+use crate::dockerfile::Dockerfile;
+use crate::dockerfile::suggest::{did_you_mean, nearest};
+use crate::error::BuildError;
+use crate::source::Span;
 
 /// The keys.
 const KEYS: [&str; 3] = ["skip", "error", "experimental"];
@@ -18,6 +18,8 @@ pub struct Options {
     experimental: Names,
     /// A finding fails the build.
     pub error: bool,
+    /// They come from the build argument.
+    given: bool,
 }
 
 /// Names of rules.
@@ -52,6 +54,28 @@ pub struct OptionsError {
 }
 
 impl Options {
+    /// The build argument that is read instead of the directive, also where it is empty.
+    pub const BUILD_ARG: &str = "BUILDKIT_DOCKERFILE_CHECK";
+
+    /// What a Dockerfile's `# check=` says, or else the build argument.
+    ///
+    /// # Errors
+    /// When that says nothing of checks.
+    pub fn of(dockerfile: &Dockerfile, build_args: &[(String, String)]) -> Result<Self, BuildError> {
+        if let Some((_, value)) = build_args.iter().rev().find(|(name, _)| name == Self::BUILD_ARG) {
+            let mut options = Self::parse(value).map_err(|error| {
+                let message = format!("`--build-arg {}={value}`: {error}", Self::BUILD_ARG);
+                BuildError::user(message).with_hint(error.hint)
+            })?;
+            options.given = true;
+            return Ok(options);
+        }
+        let Some(word) = &dockerfile.directives.check else { return Ok(Self::default()) };
+        Self::parse(&word.value).map_err(|error| {
+            BuildError::user(error.to_string()).with_hint(error.hint).at(&dockerfile.source, word.span)
+        })
+    }
+
     /// Reads what stands behind `check=`, by BuildKit's rules: at most three parts between semicolons, each a key and
     /// a value, the last of a key counts; a name that no rule has is taken and means nothing. A remark behind `//`
     /// is left out.
@@ -112,19 +136,31 @@ impl Options {
         self.skip.has(rule)
     }
 
-    /// Names that no rule has, each with the rule that is most likely meant.
-    pub fn unknown(&self) -> Vec<(&str, Option<&'static str>)> {
+    /// Names that no rule has, each with its place in the directive, if they are from there, and with the rule that is
+    /// most likely meant.
+    pub fn unknown_in(&self, dockerfile: &Dockerfile) -> Vec<(&str, Option<Span>, Option<String>)> {
+        let word = dockerfile.directives.check.as_ref().filter(|_| !self.given);
         let names = self.skip.some.iter().chain(&self.experimental.some).map(String::as_str);
         names
             .filter(|name| Rule::named(name).is_none())
-            .map(|name| (name, nearest(name, Rule::ALL.map(Rule::name))))
+            .map(|name| {
+                let span = word.map(|word| {
+                    let at = word.span.start + dockerfile.source.slice(word.span).find(name).unwrap_or(0);
+                    Span::new(at, at + name.len())
+                });
+                (name, span, did_you_mean(name, Rule::ALL.map(Rule::name)))
+            })
             .collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::dockerfile;
+    use crate::source::SourceFile;
 
     fn options(text: &str) -> Options {
         Options::parse(text).unwrap_or_else(|e| panic!("{text}: {e}"))
@@ -186,7 +222,28 @@ mod tests {
 
     #[test]
     fn a_typing_mistake_is_known() {
-        let options = options("skip=StageNameCase,Xyz,FromAsCasing");
-        assert_eq!(options.unknown(), [("StageNameCase", Some("StageNameCasing")), ("Xyz", None)]);
+        let text = "# check=skip=Xyz,StageNameCase,FromAsCasing\nFROM scratch\n";
+        let file = dockerfile::parse(Arc::new(SourceFile::new("Dockerfile", text))).unwrap();
+        let options = Options::of(&file, &[]).unwrap();
+        let unknown: Vec<_> = options
+            .unknown_in(&file)
+            .into_iter()
+            .map(|(_, span, hint)| (file.source.slice(span.unwrap()).to_owned(), hint.unwrap_or_default()))
+            .collect();
+        let expect = [("StageNameCase", "did you mean `StageNameCasing`?"), ("Xyz", "")];
+        assert_eq!(unknown, expect.map(|(name, hint)| (name.to_owned(), hint.to_owned())));
+        let given = [(Options::BUILD_ARG.to_owned(), "skip=Xyz".to_owned())];
+        assert_eq!(Options::of(&file, &given).unwrap().unknown_in(&file)[0].1, None);
+    }
+
+    #[test]
+    fn bad_options_are_told_at_their_place() {
+        let text = "# check=skpi=all\nFROM scratch\n";
+        let file = dockerfile::parse(Arc::new(SourceFile::new("Dockerfile", text))).unwrap();
+        let error = Options::of(&file, &[]).unwrap_err();
+        assert_eq!(file.source.slice(error.place.unwrap().span), "skpi=all");
+        let given = [(Options::BUILD_ARG.to_owned(), "x".to_owned())];
+        let error = Options::of(&file, &given).unwrap_err();
+        assert!(error.place.is_none() && error.message.contains("BUILDKIT_DOCKERFILE_CHECK=x"), "{error}");
     }
 }

@@ -86,10 +86,7 @@ impl Case {
     fn found(&self) -> Vec<(String, String)> {
         let source = Arc::new(SourceFile::new("Dockerfile", self.dockerfile.as_str()));
         let (dockerfile, error) = parse_part(Arc::clone(&source));
-        let given = self.build_args.iter().rev().find(|(name, _)| name == options::BUILD_ARG);
-        let options = given.map(|(_, value)| value.as_str());
-        let options = options.or(dockerfile.directives.check.as_ref().map(|word| word.value.as_str()));
-        let options = Options::parse(options.unwrap_or_default()).expect("options");
+        let options = Options::of(&dockerfile, &self.build_args).expect("options");
         let mut checker = Checker::new(&dockerfile, options);
         checker.text(error.is_none());
         let platform = self.platform.as_deref().unwrap_or("linux/amd64").parse().expect("a platform");

@@ -50,6 +50,7 @@ impl StageRun<'_, '_> {
             copy.chmod.as_ref(),
             &copy.exclude,
         )?;
+        self.refuse_remote(&words, &request)?;
         request.link = copy.link;
         request.parents = copy.parents;
         let shown = self.copy_history("COPY", copy.parents, &words, (&copy.dest, copy.chmod.as_ref()))?;

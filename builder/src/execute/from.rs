@@ -40,8 +40,15 @@ pub(crate) struct Source {
 /// Images that one build has looked up, so that a name means one thing throughout.
 pub(crate) type Images = Mutex<HashMap<(Reference, Platform), Arc<Mutex<Option<Image>>>>>;
 
+/// What stage `index` starts with; an error is at its FROM.
+pub(crate) fn start(exec: &Execution<'_>, index: usize) -> Result<Start, BuildError> {
+    let dockerfile = exec.dockerfile();
+    let span = dockerfile.stages[index].from.span;
+    resolve(exec, index, super::stage::steps(exec, index)).map_err(|e| e.at(&dockerfile.source, span))
+}
+
 /// Understands the FROM of stage `index`.
-pub(crate) fn resolve(exec: &Execution<'_>, index: usize, total: usize) -> Result<Start, BuildError> {
+fn resolve(exec: &Execution<'_>, index: usize, total: usize) -> Result<Start, BuildError> {
     let planned = &exec.plan.stages[index];
     let text = &exec.dockerfile().stages[index].from.original;
     let (image, origin) = match &planned.base {

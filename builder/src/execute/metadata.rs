@@ -19,7 +19,7 @@ impl StageRun<'_, '_> {
     /// Adds a history entry without a layer.
     pub(crate) fn note(&mut self, created_by: &str) -> Result<(), BuildError> {
         let entry = History { empty_layer: true, ..self.history(created_by) };
-        self.image = self.image.append_history(entry);
+        self.image = self.image.take().append_history(entry);
         Ok(())
     }
 
@@ -42,7 +42,7 @@ impl StageRun<'_, '_> {
         // All values of one instruction see the variables as they were before it.
         let mut set = Vec::new();
         for (name, value) in pairs {
-            set.push((self.expand(name)?, self.expand(value)?));
+            set.push((self.expand(name)?, self.expand_value(value)?));
         }
         if let Some((name, _)) = set.iter().find(|(n, _)| n.is_empty() || n.contains('=')) {
             return Err(BuildError::user(format!("`{name}` cannot be the name of a variable")));
@@ -54,7 +54,7 @@ impl StageRun<'_, '_> {
             }
         }
         let shown: Vec<_> = set.iter().map(|(n, v)| format!("{n}={v}")).collect();
-        self.image = self.image.with_config(|config| {
+        self.image = self.image.take().into_configured(|config| {
             for (name, value) in &set {
                 config.set_env_where(name, value, |old| dialect.same_variable(old, name));
             }
@@ -94,7 +94,7 @@ impl StageRun<'_, '_> {
             set.push((self.expand(name)?, self.expand(value)?));
         }
         let shown: Vec<_> = set.iter().map(|(n, v)| format!("{n}={v}")).collect();
-        self.image = self.image.with_config(|config| {
+        self.image = self.image.take().into_configured(|config| {
             for (name, value) in &set {
                 config.set_label(name, value);
             }
@@ -283,10 +283,5 @@ impl StageRun<'_, '_> {
 /// When the newest thing in the image was made, as its history says.
 pub(crate) fn last_created(image: &orlop_store::Image) -> Option<String> {
     let config = image.config();
-    config
-        .history()
-        .into_iter()
-        .rev()
-        .find_map(|entry| entry.created)
-        .or_else(|| config.created().map(str::to_owned))
+    config.last_created().or_else(|| config.created()).map(str::to_owned)
 }

@@ -61,6 +61,18 @@ fn download_hint(error: &orlop_registry_client::Error) -> Option<String> {
 }
 
 impl StageRun<'_, '_> {
+    /// COPY takes files that are there; only ADD gets them from elsewhere.
+    pub(crate) fn refuse_remote(&self, words: &Words<'_>, request: &CopyRequest) -> Result<(), BuildError> {
+        for (word, source) in words.sources.iter().zip(&request.sources) {
+            if matches!(source, Source::Path(source) if is_remote(source)) {
+                return Err(BuildError::user("COPY cannot take anything from a URL or a git repository")
+                    .with_hint("write ADD".to_owned())
+                    .at(&self.exec.dockerfile().source, word.span));
+            }
+        }
+        Ok(())
+    }
+
     /// `--checksum` is for what comes from elsewhere, and for one thing.
     pub(crate) fn check_checksum(&self, add: &Add, request: &CopyRequest) -> Result<(), BuildError> {
         let Some(word) = &add.checksum else { return Ok(()) };

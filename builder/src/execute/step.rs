@@ -144,7 +144,7 @@ impl StageRun<'_, '_> {
             ..History::default()
         };
         let Some(diff_id) = found.layer else {
-            self.image = self.image.append_history(entry);
+            self.image = self.image.take().append_history(entry);
             return Ok(None);
         };
         let facts = self

@@ -2,6 +2,7 @@
 
 mod context;
 mod destination;
+mod git;
 mod refused;
 mod secret;
 mod summary;
@@ -31,7 +32,8 @@ use refused::RefusedFlags;
 /// store, under the names that `-t` gives.
 #[derive(Args, Debug)]
 pub(crate) struct BuildArgs {
-    /// Directory that COPY and ADD read from, `-` for a Dockerfile on standard input
+    /// Directory that COPY and ADD read from, a git repository (`https://…/x.git#REF:DIRECTORY`,
+    /// `git@HOST:PATH`), or `-` for a Dockerfile on standard input
     #[arg(value_name = "CONTEXT")]
     context: Option<OsString>,
 
@@ -39,7 +41,7 @@ pub(crate) struct BuildArgs {
     #[arg(short = 't', long = "tag", value_name = "NAME", value_parser = reference)]
     tags: Vec<Reference>,
 
-    /// The Dockerfile, `-` for standard input [default: CONTEXT/Dockerfile, CONTEXT/Containerfile]
+    /// The Dockerfile, in a repository relative to it, `-` for standard input [default: CONTEXT/Dockerfile, CONTEXT/Containerfile]
     #[arg(short, long, value_name = "FILE")]
     file: Option<PathBuf>,
 
@@ -86,11 +88,11 @@ pub(crate) struct BuildArgs {
     #[arg(long = "allow", value_name = "NAME")]
     allow: Vec<String>,
 
-    /// Secret for `RUN --mount=type=secret`: `id=ID,src=FILE` or `id=ID,env=NAME` (repeatable)
+    /// Secret for `RUN --mount=type=secret`, or for git where ID is `GIT_AUTH_TOKEN` or `GIT_AUTH_HEADER`: `id=ID,src=FILE` or `id=ID,env=NAME` (repeatable)
     #[arg(long = "secret", value_name = "SPEC")]
     secrets: Vec<String>,
 
-    /// Agent for `RUN --mount=type=ssh`: `default` or `ID=SOCKET` (repeatable)
+    /// Agent for `RUN --mount=type=ssh` and for repositories over ssh: `default` or `ID=SOCKET` (repeatable)
     #[arg(long = "ssh", value_name = "SPEC")]
     ssh: Vec<String>,
 
@@ -188,9 +190,18 @@ fn with_hint(error: &orlop_runner::SpecError) -> String {
 
 /// Runs the command.
 pub(crate) fn run(app: &App, args: &BuildArgs) -> Result<(), Failure> {
-    let request = request(app, args)?;
+    let repository = args.context.as_deref().map(|text| git::repository(Path::new(text)));
+    let repository = repository.transpose()?.flatten();
+    let mut request = request(app, args, repository.is_some())?;
     let session = app.session(args.progress.mode()?)?;
-    let report = session.work(|engine, _| orlop_builder::build(engine, &request))?;
+    let report = session.work(|engine, progress| {
+        let files = (args.file.as_deref(), args.ignorefile.as_deref());
+        let load = |reference| git::load(engine, progress, reference, files, &mut request);
+        let held = repository.map(load).transpose()?;
+        let report = orlop_builder::build(engine, progress, &request)?;
+        drop(held);
+        Ok::<_, Failure>(report)
+    })?;
     let id = report.image_id.to_string();
     if let Some(path) = &args.iidfile {
         file::replace(path, id.as_bytes())?;
@@ -214,8 +225,8 @@ fn to_stdout(output: &Output) -> bool {
     matches!(dest, Destination::Open(_))
 }
 
-/// What the flags ask for.
-fn request(app: &App, args: &BuildArgs) -> Result<BuildRequest, Failure> {
+/// What the flags ask for; the Dockerfile and the context later, where they are in a repository.
+fn request(app: &App, args: &BuildArgs, later: bool) -> Result<BuildRequest, Failure> {
     let Some(context) = &args.context else {
         return Err(Failure::usage("no context is given")
             .with_hint("build from this directory with `orlop build .`".to_owned()));
@@ -251,7 +262,10 @@ fn request(app: &App, args: &BuildArgs) -> Result<BuildRequest, Failure> {
         })
         .collect::<Result<_, _>>()?;
     let asked = args.limits.asked()?;
-    let inputs = context::read(Path::new(context), args.file.as_deref(), args.ignorefile.as_deref())?;
+    let inputs = match later {
+        true => context::pending(),
+        false => context::read(Path::new(context), args.file.as_deref(), args.ignorefile.as_deref())?,
+    };
     Ok(BuildRequest {
         dockerfile: inputs.dockerfile,
         ignore: inputs.ignore,
@@ -269,7 +283,7 @@ fn request(app: &App, args: &BuildArgs) -> Result<BuildRequest, Failure> {
         allowed: allowed(&args.allow)?,
         secrets: args.secrets.iter().map(|text| secret::secret(text)).collect::<Result<_, _>>()?,
         ssh: args.ssh.iter().map(|text| secret::agent(text)).collect::<Result<_, _>>()?,
-        git: orlop_builder::context::git::GitSettings::default(),
+        git: git::settings()?,
         add_hosts: args.add_hosts.clone(),
         shm_size: args.shm_size.filter(|&bytes| bytes > 0),
         ulimits: args.ulimits.clone(),

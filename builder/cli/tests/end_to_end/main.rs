@@ -7,6 +7,7 @@
 //! | `limits.rs` | what a step may use, and what is said of what it used |
 //! | `outputs.rs`, `registry.rs` | where images go and come from |
 //! | `manage.rs` | `images`, `tag`, `rmi`, `inspect`, `history`, `run` |
+//! | `git.rs`, `git_contexts.rs` | repositories as sources of ADD and as contexts |
 //! | `bad_input.rs`, `hostile.rs` | what users get wrong, and what strangers put into images |
 //! | `instructions.rs` | what single instructions and flags do, where buildah has no say |
 //! | `killed.rs` | the end of the program in the middle of its work |
@@ -22,6 +23,8 @@
 mod bad_input;
 mod build;
 mod cache;
+mod git;
+mod git_contexts;
 mod hostile;
 mod instructions;
 mod killed;
