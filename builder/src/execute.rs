@@ -70,7 +70,6 @@ pub fn build(
     });
     let engine = &Engine { cancel: &cancel, ..*engine };
     let checks = checks::Checks::begin(&dockerfile, request, progress, fault)?;
-    warn_about_continued_paths(progress, &dockerfile);
     let common = Common::new(engine, request, progress);
     let built = platforms::build(&common, &dockerfile, checks)?;
     let written = crate::output::write(engine, progress, &built, &request.tags, &request.outputs)?;
@@ -82,22 +81,6 @@ pub fn build(
         steps_run: common.ran.into_inner(),
         duration: started.elapsed(),
     })
-}
-
-/// `COPY x C:\dir\` in a file whose escape character is `\`: the next line belongs to it, which nobody means.
-fn warn_about_continued_paths(progress: &Progress<'_>, dockerfile: &Dockerfile) {
-    if dockerfile.directives.escape != '\\' {
-        return;
-    }
-    let spans: Vec<_> = dockerfile.stages.iter().flat_map(|s| &s.instructions).map(|i| i.span).collect();
-    for (span, word) in check::continued_paths(&dockerfile.source, &spans) {
-        let text = format!("the `\\` at the end of `{word}` continues the line: the next one is part of it");
-        let hint = format!(
-            "begin the Dockerfile with ``# escape=` ``, or write `{}`",
-            word.trim_end_matches('\\').replace('\\', "/") + "/"
-        );
-        progress.warn_at(&dockerfile.source, span, &text, Some(hint));
-    }
 }
 
 /// The platform of an image where the user names none.
