@@ -23,6 +23,7 @@ use crate::source::SourceFile;
 
 mod checks;
 pub mod copy;
+mod entitlement;
 mod files;
 mod flight;
 mod from;

@@ -28,9 +28,10 @@ pub(super) fn build(
         .enumerate()
         .map(|(number, plan)| Execution::new(common, plan, number, several))
         .collect();
+    executions.iter().try_for_each(Execution::check_entitlements)?;
     if let Some(execution) = executions.first() {
-        checks.stages(execution)?;
         execution.warn_about_unknown_stages();
+        checks.stages(execution)?;
     }
     let images: Vec<Result<Image, BuildError>> = std::thread::scope(|scope| {
         let image =
