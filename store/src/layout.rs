@@ -40,14 +40,14 @@ pub enum ArchiveFormat {
 #[derive(Clone, Debug)]
 pub enum Content {
     /// One image.
-    Image(Image),
+    Image(Box<Image>),
     /// Images of several platforms: their index, and each of them with the manifest that the index names.
     Index(Index, Vec<Image>),
 }
 
 impl From<Image> for Content {
     fn from(image: Image) -> Self {
-        Self::Image(image)
+        Self::Image(Box::new(image))
     }
 }
 
