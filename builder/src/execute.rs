@@ -52,7 +52,11 @@ const MOST_STAGES_AT_ONCE: usize = 64;
 /// # Errors
 /// The first thing that went wrong; whatever else ran then was stopped. Steps that had finished stay
 /// cached.
-pub fn build(engine: &Engine<'_>, request: &BuildRequest) -> Result<BuildReport, BuildError> {
+pub fn build(
+    engine: &Engine<'_>,
+    progress: &Progress<'_>,
+    request: &BuildRequest,
+) -> Result<BuildReport, BuildError> {
     let started = Instant::now();
     let (dockerfile, fault) = dockerfile::parse_part(Arc::clone(&request.dockerfile));
     let dockerfile = Arc::new(dockerfile);
@@ -64,12 +68,11 @@ pub fn build(engine: &Engine<'_>, request: &BuildRequest) -> Result<BuildReport,
         false => inner.cancel(),
     });
     let engine = &Engine { cancel: &cancel, ..*engine };
-    let progress = Progress::new(engine.observer);
-    let checks = checks::Checks::begin(&dockerfile, request, &progress, fault)?;
-    warn_about_continued_paths(&progress, &dockerfile);
+    let checks = checks::Checks::begin(&dockerfile, request, progress, fault)?;
+    warn_about_continued_paths(progress, &dockerfile);
     let common = Common::new(engine, request, progress);
     let built = platforms::build(&common, &dockerfile, checks)?;
-    let written = crate::output::write(engine, &common.progress, &built, &request.tags, &request.outputs)?;
+    let written = crate::output::write(engine, progress, &built, &request.tags, &request.outputs)?;
     Ok(BuildReport {
         image_id: written.id,
         built,
@@ -124,10 +127,11 @@ pub(crate) fn timestamp(seconds: i64, nanoseconds: i32) -> String {
 pub(crate) struct Common<'a> {
     engine: Engine<'a>,
     request: &'a BuildRequest,
-    progress: Progress<'a>,
+    progress: &'a Progress<'a>,
     context: OnceLock<Result<SourceTree, BuildError>>,
     images: from::Images,
     commits: repository::Commits,
+    downloads: remote::Downloads,
     flights: flight::Flights,
     first_error: Mutex<Option<BuildError>>,
     noted: Mutex<BTreeSet<String>>,
@@ -137,7 +141,7 @@ pub(crate) struct Common<'a> {
 }
 
 impl<'a> Common<'a> {
-    fn new(engine: &Engine<'a>, request: &'a BuildRequest, progress: Progress<'a>) -> Self {
+    fn new(engine: &Engine<'a>, request: &'a BuildRequest, progress: &'a Progress<'a>) -> Self {
         Self {
             engine: *engine,
             request,
@@ -145,6 +149,7 @@ impl<'a> Common<'a> {
             context: OnceLock::new(),
             images: Mutex::default(),
             commits: Mutex::default(),
+            downloads: Mutex::default(),
             flights: flight::Flights::default(),
             first_error: Mutex::new(None),
             noted: Mutex::default(),
@@ -172,6 +177,8 @@ pub(crate) struct Execution<'a> {
     starts: Mutex<BTreeMap<usize, from::Start>>,
     /// Commits that names of git repositories mean.
     pub(crate) commits: &'a repository::Commits,
+    /// Files that the build has fetched.
+    downloads: &'a remote::Downloads,
     /// Steps that this build came to already.
     pub(crate) flights: &'a flight::Flights,
     first_error: &'a Mutex<Option<BuildError>>,
@@ -191,13 +198,14 @@ impl<'a> Execution<'a> {
             request: common.request,
             stages: Stages::new(plan.stages.len()),
             plan,
-            progress: &common.progress,
+            progress: common.progress,
             number,
             several,
             context: &common.context,
             images: &common.images,
             starts: Mutex::default(),
             commits: &common.commits,
+            downloads: &common.downloads,
             flights: &common.flights,
             first_error: &common.first_error,
             noted: &common.noted,
@@ -330,6 +338,19 @@ impl Execution<'_> {
     /// An ARG that no line of the Dockerfile has.
     pub(crate) fn declared_by_trigger(&self, name: String) {
         self.in_triggers.lock().unwrap_or_else(PoisonError::into_inner).insert(name);
+    }
+
+    /// `--no-cache-filter` of what is no stage.
+    fn warn_about_unknown_stages(&self) {
+        let names = || self.plan.dockerfile.stages.iter().filter_map(|stage| stage.from.name.as_ref());
+        for name in &self.request.no_cache_stages {
+            if names().any(|stage| stage.value.eq_ignore_ascii_case(name)) {
+                continue;
+            }
+            let hint = dockerfile::suggest::did_you_mean(name, names().map(|stage| stage.value.as_str()));
+            let hint = hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
+            self.progress.warn(format!("`--no-cache-filter {name}`: no stage has that name{hint}"), None);
+        }
     }
 
     /// `--build-arg` names that no ARG took: a typing mistake more often than not.

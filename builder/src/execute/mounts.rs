@@ -100,10 +100,9 @@ impl StageRun<'_, '_> {
         let file = &self.exec.dockerfile().source;
         let mut out = Vec::new();
         for flag in &run.mounts {
-            let env = self.image.config().env();
             let escape = self.exec.dockerfile().directives.escape;
             let mount = flag
-                .resolve(|text| expand(text, escape, &|name| self.scope.lookup(&env, self.dialect(), name)))
+                .resolve(|text| expand(text, escape, &|name| self.variable(name)))
                 .map_err(|e| BuildError::user(e.to_string()).with_hint(e.hint()).at(file, flag.span))?;
             let mut mount = mount;
             if self.dialect().is_windows() {
@@ -155,7 +154,8 @@ impl StageRun<'_, '_> {
                 let source = Box::new(source);
                 let part = mount.source.as_deref().filter(|path| !path.trim_matches('/').is_empty());
                 // The files of an image that is no stage never change: no need to bring them for the key.
-                let stage = mount.kind == MountKind::Bind && self.exec.plan.stage_named(from).is_some();
+                let stage =
+                    mount.kind == MountKind::Bind && self.exec.plan.source_stage(self.index, from)?.is_some();
                 let shown = match part.filter(|_| stage) {
                     None => None,
                     Some(path) => {

@@ -30,6 +30,7 @@ pub(super) fn build(
         .collect();
     if let Some(execution) = executions.first() {
         checks.stages(execution)?;
+        execution.warn_about_unknown_stages();
     }
     let images: Vec<Result<Image, BuildError>> = std::thread::scope(|scope| {
         let image =
@@ -103,7 +104,7 @@ fn plans(
     let (mut plans, mut faults) = (Vec::new(), Vec::new());
     for (number, platform) in platforms.iter().enumerate() {
         let planned = match number {
-            0 => checks.plan(request, &common.progress, platform, || plan(platform)),
+            0 => checks.plan(request, common.progress, platform, || plan(platform)),
             _ => plan(platform),
         };
         match planned {

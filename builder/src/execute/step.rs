@@ -99,7 +99,7 @@ impl StageRun<'_, '_> {
 
     /// The result of a step that ran before, if its layer is still here.
     fn lookup(&self, key: &StepKey) -> Result<Option<Found>, BuildError> {
-        if self.exec.request.no_cache {
+        if self.is_without_cache() {
             return Ok(None);
         }
         Ok(match self.exec.engine.store.steps().lookup(key)? {
@@ -126,7 +126,7 @@ impl StageRun<'_, '_> {
         exec.check_canceled()?;
         let diff = store.snapshots()?.diff(&active).map_err(orlop_store::Error::from)?;
         let parent = record.parent;
-        let earlier = match exec.request.no_cache || diff.is_empty() {
+        let earlier = match self.is_without_cache() || diff.is_empty() {
             true => None,
             false => store.steps().content_result(&parent, &diff.content_id)?,
         };
@@ -148,6 +148,14 @@ impl StageRun<'_, '_> {
             u64::try_from(started.elapsed().unwrap_or_default().as_millis()).unwrap_or(u64::MAX);
         store.steps().put(&record)?;
         Ok((found, usage))
+    }
+
+    /// Whether every step of this stage is to run.
+    fn is_without_cache(&self) -> bool {
+        let request = self.exec.request;
+        let name = &self.exec.dockerfile().stages[self.index].from.name;
+        let named = |name: &str| request.no_cache_stages.iter().any(|stage| stage.eq_ignore_ascii_case(name));
+        request.no_cache || name.as_ref().is_some_and(|name| named(&name.value))
     }
 
     /// Whether a step's layer is still here.

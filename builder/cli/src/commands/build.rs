@@ -32,7 +32,8 @@ use refused::RefusedFlags;
 /// the image stays in the store, under the names that `-t` gives.
 #[derive(Args, Debug)]
 pub(crate) struct BuildArgs {
-    /// Directory that COPY and ADD read from, `-` for a Dockerfile on standard input
+    /// Directory that COPY and ADD read from, a git repository (`https://…/x.git#REF:DIRECTORY`,
+    /// `git@HOST:PATH`), or `-` for a Dockerfile on standard input
     #[arg(value_name = "CONTEXT")]
     context: Option<OsString>,
 
@@ -40,7 +41,7 @@ pub(crate) struct BuildArgs {
     #[arg(short = 't', long = "tag", value_name = "NAME", value_parser = reference)]
     tags: Vec<Reference>,
 
-    /// The Dockerfile, `-` for standard input [default: CONTEXT/Dockerfile, CONTEXT/Containerfile]
+    /// The Dockerfile, in a repository relative to it, `-` for standard input [default: CONTEXT/Dockerfile, CONTEXT/Containerfile]
     #[arg(short, long, value_name = "FILE")]
     file: Option<PathBuf>,
 
@@ -60,6 +61,10 @@ pub(crate) struct BuildArgs {
     /// Run every step, also those whose result is known
     #[arg(long)]
     no_cache: bool,
+
+    /// Run every step of the stage of this name (repeatable)
+    #[arg(long = "no-cache-filter", value_name = "STAGE", value_delimiter = ',')]
+    no_cache_filter: Vec<String>,
 
     /// When to ask the registry for images that the store has: `always`, `missing`, `never`
     #[arg(long, value_name = "WHEN", num_args = 0..=1, require_equals = true, default_missing_value = "always",
@@ -84,11 +89,11 @@ pub(crate) struct BuildArgs {
     #[arg(long = "allow", value_name = "NAME")]
     allow: Vec<String>,
 
-    /// Secret for `RUN --mount=type=secret`: `id=ID,src=FILE` or `id=ID,env=NAME` (repeatable)
+    /// Secret for `RUN --mount=type=secret`, or for git where ID is `GIT_AUTH_TOKEN` or `GIT_AUTH_HEADER`: `id=ID,src=FILE` or `id=ID,env=NAME` (repeatable)
     #[arg(long = "secret", value_name = "SPEC")]
     secrets: Vec<String>,
 
-    /// Agent for `RUN --mount=type=ssh`: `default` or `ID=SOCKET` (repeatable)
+    /// Agent for `RUN --mount=type=ssh` and for repositories over ssh: `default` or `ID=SOCKET` (repeatable)
     #[arg(long = "ssh", value_name = "SPEC")]
     ssh: Vec<String>,
 
@@ -195,9 +200,18 @@ fn with_hint(error: &orlop_runner::SpecError) -> String {
 
 /// Runs the command.
 pub(crate) fn run(app: &App, args: &BuildArgs) -> Result<(), Failure> {
-    let request = request(app, args)?;
+    let repository = args.context.as_deref().map(|text| git::repository(Path::new(text)));
+    let repository = repository.transpose()?.flatten();
+    let mut request = request(app, args, repository.is_some())?;
     let session = app.session(args.progress.mode()?)?;
-    let report = session.work(|engine, _| orlop_builder::build(engine, &request))?;
+    let report = session.work(|engine, progress| {
+        let files = (args.file.as_deref(), args.ignorefile.as_deref());
+        let load = |reference| git::load(engine, progress, reference, files, &mut request);
+        let held = repository.map(load).transpose()?;
+        let report = orlop_builder::build(engine, progress, &request)?;
+        drop(held);
+        Ok::<_, Failure>(report)
+    })?;
     let id = report.image_id.to_string();
     if let Some(path) = &args.iidfile {
         file::replace(path, id.as_bytes())?;
@@ -221,8 +235,8 @@ fn to_stdout(output: &Output) -> bool {
     matches!(dest, Destination::Open(_))
 }
 
-/// What the flags ask for.
-fn request(app: &App, args: &BuildArgs) -> Result<BuildRequest, Failure> {
+/// What the flags ask for; the Dockerfile and the context later, where they are in a repository.
+fn request(app: &App, args: &BuildArgs, later: bool) -> Result<BuildRequest, Failure> {
     let Some(context) = &args.context else {
         return Err(Failure::usage("no context is given")
             .with_hint("build from this directory with `orlop build .`".to_owned()));
@@ -258,7 +272,10 @@ fn request(app: &App, args: &BuildArgs) -> Result<BuildRequest, Failure> {
         })
         .collect::<Result<_, _>>()?;
     let asked = args.limits.asked()?;
-    let inputs = context::read(Path::new(context), args.file.as_deref(), args.ignorefile.as_deref())?;
+    let inputs = match later {
+        true => context::pending(),
+        false => context::read(Path::new(context), args.file.as_deref(), args.ignorefile.as_deref())?,
+    };
     Ok(BuildRequest {
         dockerfile: inputs.dockerfile,
         ignore: inputs.ignore,
@@ -270,6 +287,7 @@ fn request(app: &App, args: &BuildArgs) -> Result<BuildRequest, Failure> {
         platforms: args.platforms.clone(),
         host_version: machine::version(),
         no_cache: args.no_cache,
+        no_cache_stages: args.no_cache_filter.iter().filter(|name| !name.is_empty()).cloned().collect(),
         pull: args.pull,
         network: args.network,
         allowed: allowed(&args.allow)?,

@@ -11,7 +11,7 @@ use crate::diagnostics::Failure;
 use crate::file;
 
 /// The most that is read of a Dockerfile or an ignore file.
-const MAX_TEXT: u64 = SourceFile::MAX_BYTES as u64;
+pub(super) const MAX_TEXT: u64 = SourceFile::MAX_BYTES as u64;
 
 /// What was found.
 #[derive(Debug)]
@@ -31,8 +31,8 @@ pub(super) fn read(
     if text == "-" {
         return from_stdin(file);
     }
-    if let Some(kind) = remote(&text) {
-        return Err(Failure::usage(format!("the context `{text}` is {kind}, which is not supported yet"))
+    if text.starts_with("http://") || text.starts_with("https://") {
+        return Err(Failure::usage(format!("the context `{text}` is a URL, which is not supported yet"))
             .with_hint("fetch it first, and build the directory".to_owned()));
     }
     let metadata =
@@ -87,6 +87,15 @@ pub(super) fn read(
     Ok(Inputs { dockerfile, ignore, context: ContextSource::Directory(context.to_owned()) })
 }
 
+/// What stands for the inputs until a repository is fetched that they are in.
+pub(super) fn pending() -> Inputs {
+    Inputs {
+        dockerfile: SourceFile::new("Dockerfile", "").into(),
+        ignore: None,
+        context: ContextSource::Empty,
+    }
+}
+
 /// `-` as the context: a Dockerfile without a context. A tar is told apart and refused.
 fn from_stdin(file: Option<&Path>) -> Result<Inputs, Failure> {
     let bytes = stdin()?;
@@ -105,7 +114,7 @@ fn from_stdin(file: Option<&Path>) -> Result<Inputs, Failure> {
     Ok(Inputs { dockerfile: parse("-", bytes)?, ignore: None, context: ContextSource::Empty })
 }
 
-fn stdin() -> Result<Vec<u8>, Failure> {
+pub(super) fn stdin() -> Result<Vec<u8>, Failure> {
     let mut start = Vec::new();
     let mut input = std::io::stdin().lock();
     let failed = |error: &std::io::Error| Failure::io("read", Path::new("-"), error);
@@ -127,22 +136,6 @@ fn is_archive(bytes: &[u8]) -> bool {
             .any(|magic| bytes.starts_with(magic))
 }
 
-fn remote(text: &str) -> Option<&'static str> {
-    if text.starts_with("git@")
-        || text.starts_with("git://")
-        || text.starts_with("ssh://")
-        || text.starts_with("github.com/")
-    {
-        return Some("a git repository");
-    }
-    let url = text.starts_with("http://") || text.starts_with("https://");
-    match url {
-        true if text.contains(".git") => Some("a git repository"),
-        true => Some("a URL"),
-        false => None,
-    }
-}
-
 fn first_of(dir: &Path, names: &[&str]) -> Result<Option<(PathBuf, Vec<u8>)>, Failure> {
     for name in names {
         let path = dir.join(name);
@@ -153,7 +146,7 @@ fn first_of(dir: &Path, names: &[&str]) -> Result<Option<(PathBuf, Vec<u8>)>, Fa
     Ok(None)
 }
 
-fn parse(name: &str, bytes: Vec<u8>) -> Result<Arc<SourceFile>, Failure> {
+pub(super) fn parse(name: &str, bytes: Vec<u8>) -> Result<Arc<SourceFile>, Failure> {
     let name = if name == "-" { "Dockerfile on standard input" } else { name };
     SourceFile::from_bytes(name, bytes)
         .map(Arc::new)
@@ -206,8 +199,6 @@ mod tests {
         fs::write(&file, "FROM a").unwrap();
         for (context, text) in [
             (file.to_str().unwrap(), "not a directory"),
-            ("https://example.com/x.git#main", "git repository"),
-            ("git@example.com:x", "git repository"),
             ("https://example.com/x.tar.gz", "a URL"),
             ("/no/such/dir", "/no/such/dir"),
         ] {

@@ -69,7 +69,6 @@ const FLAGS: &[Flag] = &[
         "name the index with `-t`, and all its platforms with `--platform linux/amd64,linux/arm64`",
     ),
     flag("memory-swap", "use `--memory`"),
-    flag("no-cache-filter", "use `--no-cache`"),
     fine("provenance", &["false"], ATTESTATIONS),
     yes_or_no("rm", &["true"], "the remains of a step are always removed"),
     fine("sbom", &["false"], ATTESTATIONS),
