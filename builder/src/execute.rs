@@ -237,12 +237,8 @@ impl Execution<'_> {
             }
             work();
         });
-        if let Some(error) = self.first_error.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            return Err(error);
-        }
-        self.stages
-            .wait(None, self.plan.target, || ())
-            .map_err(|_| BuildError::internal("a stage ended without a result"))
+        // Why it failed is told by whoever waits for all platforms: the fault may be another one's.
+        self.stages.wait(None, self.plan.target, || ()).map_err(|_| BuildError::interrupted())
     }
 
     /// Builds a stage in this thread, unless it has been begun. Its error becomes the build's if it
