@@ -115,6 +115,7 @@ pub(crate) struct Common<'a> {
     context: OnceLock<Result<SourceTree, BuildError>>,
     images: from::Images,
     commits: repository::Commits,
+    downloads: remote::Downloads,
     flights: flight::Flights,
     first_error: Mutex<Option<BuildError>>,
     noted: Mutex<BTreeSet<String>>,
@@ -132,6 +133,7 @@ impl<'a> Common<'a> {
             context: OnceLock::new(),
             images: Mutex::default(),
             commits: Mutex::default(),
+            downloads: Mutex::default(),
             flights: flight::Flights::default(),
             first_error: Mutex::new(None),
             noted: Mutex::default(),
@@ -159,6 +161,8 @@ pub(crate) struct Execution<'a> {
     starts: Mutex<BTreeMap<usize, from::Start>>,
     /// Commits that names of git repositories mean.
     pub(crate) commits: &'a repository::Commits,
+    /// Files that the build has fetched.
+    downloads: &'a remote::Downloads,
     /// Steps that this build came to already.
     pub(crate) flights: &'a flight::Flights,
     first_error: &'a Mutex<Option<BuildError>>,
@@ -185,6 +189,7 @@ impl<'a> Execution<'a> {
             images: &common.images,
             starts: Mutex::default(),
             commits: &common.commits,
+            downloads: &common.downloads,
             flights: &common.flights,
             first_error: &common.first_error,
             noted: &common.noted,
@@ -216,12 +221,8 @@ impl Execution<'_> {
             }
             work();
         });
-        if let Some(error) = self.first_error.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            return Err(error);
-        }
-        self.stages
-            .wait(None, self.plan.target, || ())
-            .map_err(|_| BuildError::internal("a stage ended without a result"))
+        // Why it failed is told by whoever waits for all platforms: the fault may be another one's.
+        self.stages.wait(None, self.plan.target, || ()).map_err(|_| BuildError::interrupted())
     }
 
     /// Builds a stage in this thread, unless it has been begun. Its error becomes the build's if it

@@ -73,7 +73,7 @@ impl<'a> Checks<'a> {
             // An instruction that cannot be what it says fails when its turn comes, and the steps before it stay.
             let _ = self.checker.stages(&exec.plan, false, exec, ignore.as_ref());
         }
-        self.tell(&exec.progress);
+        self.tell(exec.progress);
         found.and_then(|()| self.checker.verdict())
     }
 
