@@ -11,7 +11,8 @@ use crate::dockerfile::{self, ArgDecl, Dockerfile, From, Kind, MountKind, Stage,
 use crate::error::BuildError;
 use crate::plan::{Base, Plan};
 use crate::request::BuildRequest;
-use crate::source::Span;
+use crate::source::{SourceFile, Span};
+use orlop_store::Platform;
 
 /// A stage that can be built.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,9 +100,18 @@ fn description(from: &From) -> Option<String> {
 /// # Errors
 /// For a Dockerfile that is none, a target that it does not have, and words of the target that cannot be expanded.
 pub fn outline(request: &BuildRequest) -> Result<(Arc<Dockerfile>, Outline), BuildError> {
-    let dockerfile = Arc::new(dockerfile::parse(Arc::clone(&request.dockerfile))?);
     let platform = request.platforms.first().cloned().unwrap_or_else(crate::execute::default_platform);
-    let plan = Plan::new(Arc::clone(&dockerfile), &request.build_args, request.target.as_deref(), &platform)?;
+    of_source(Arc::clone(&request.dockerfile), &request.build_args, request.target.as_deref(), &platform)
+}
+
+fn of_source(
+    source: Arc<SourceFile>,
+    build_args: &[(String, String)],
+    target: Option<&str>,
+    platform: &Platform,
+) -> Result<(Arc<Dockerfile>, Outline), BuildError> {
+    let dockerfile = Arc::new(dockerfile::parse(source)?);
+    let plan = Plan::new(Arc::clone(&dockerfile), build_args, target, platform)?;
     let mut all = Gathered::default();
     let mut scopes: BTreeMap<usize, Scope> = BTreeMap::new();
     for &index in &plan.needed {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `peers.rs` | what we write against what other builders write and read |
 //! | `build.rs`, `cache.rs` | what `orlop build` does with a good Dockerfile, and what it does not do again |
+//! | `checks.rs` | what is said of a Dockerfile: the rules in a build, `--check` and the other `--call`s |
 //! | `limits.rs` | what a step may use, and what is said of what it used |
 //! | `outputs.rs`, `registry.rs` | where images go and come from |
 //! | `manage.rs` | `images`, `tag`, `rmi`, `inspect`, `history`, `run` |
@@ -24,6 +25,7 @@
 mod bad_input;
 mod build;
 mod cache;
+mod checks;
 mod git;
 mod git_contexts;
 mod hostile;
