@@ -23,6 +23,7 @@ use crate::source::SourceFile;
 
 mod checks;
 pub mod copy;
+mod entitlement;
 mod files;
 mod flight;
 mod from;
@@ -69,7 +70,6 @@ pub fn build(
     });
     let engine = &Engine { cancel: &cancel, ..*engine };
     let checks = checks::Checks::begin(&dockerfile, request, progress, fault)?;
-    warn_about_continued_paths(progress, &dockerfile);
     let common = Common::new(engine, request, progress);
     let built = platforms::build(&common, &dockerfile, checks)?;
     let written = crate::output::write(engine, progress, &built, &request.tags, &request.outputs)?;
@@ -81,22 +81,6 @@ pub fn build(
         steps_run: common.ran.into_inner(),
         duration: started.elapsed(),
     })
-}
-
-/// `COPY x C:\dir\` in a file whose escape character is `\`: the next line belongs to it, which nobody means.
-fn warn_about_continued_paths(progress: &Progress<'_>, dockerfile: &Dockerfile) {
-    if dockerfile.directives.escape != '\\' {
-        return;
-    }
-    let spans: Vec<_> = dockerfile.stages.iter().flat_map(|s| &s.instructions).map(|i| i.span).collect();
-    for (span, word) in check::continued_paths(&dockerfile.source, &spans) {
-        let text = format!("the `\\` at the end of `{word}` continues the line: the next one is part of it");
-        let hint = format!(
-            "begin the Dockerfile with ``# escape=` ``, or write `{}`",
-            word.trim_end_matches('\\').replace('\\', "/") + "/"
-        );
-        progress.warn_at(&dockerfile.source, span, &text, Some(hint));
-    }
 }
 
 /// The platform of an image where the user names none.
@@ -131,6 +115,7 @@ pub(crate) struct Common<'a> {
     context: OnceLock<Result<SourceTree, BuildError>>,
     images: from::Images,
     commits: repository::Commits,
+    downloads: remote::Downloads,
     flights: flight::Flights,
     first_error: Mutex<Option<BuildError>>,
     noted: Mutex<BTreeSet<String>>,
@@ -148,6 +133,7 @@ impl<'a> Common<'a> {
             context: OnceLock::new(),
             images: Mutex::default(),
             commits: Mutex::default(),
+            downloads: Mutex::default(),
             flights: flight::Flights::default(),
             first_error: Mutex::new(None),
             noted: Mutex::default(),
@@ -175,6 +161,8 @@ pub(crate) struct Execution<'a> {
     starts: Mutex<BTreeMap<usize, from::Start>>,
     /// Commits that names of git repositories mean.
     pub(crate) commits: &'a repository::Commits,
+    /// Files that the build has fetched.
+    downloads: &'a remote::Downloads,
     /// Steps that this build came to already.
     pub(crate) flights: &'a flight::Flights,
     first_error: &'a Mutex<Option<BuildError>>,
@@ -201,6 +189,7 @@ impl<'a> Execution<'a> {
             images: &common.images,
             starts: Mutex::default(),
             commits: &common.commits,
+            downloads: &common.downloads,
             flights: &common.flights,
             first_error: &common.first_error,
             noted: &common.noted,
@@ -232,12 +221,8 @@ impl Execution<'_> {
             }
             work();
         });
-        if let Some(error) = self.first_error.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            return Err(error);
-        }
-        self.stages
-            .wait(None, self.plan.target, || ())
-            .map_err(|_| BuildError::internal("a stage ended without a result"))
+        // Why it failed is told by whoever waits for all platforms: the fault may be another one's.
+        self.stages.wait(None, self.plan.target, || ()).map_err(|_| BuildError::interrupted())
     }
 
     /// Builds a stage in this thread, unless it has been begun. Its error becomes the build's if it

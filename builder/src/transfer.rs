@@ -4,6 +4,7 @@
 //! is all that a build needs that only adds to an image; [`fetch_layers`] brings the layers, side by
 //! side, each streamed once from the registry through verification and inflation into the store.
 
+mod look;
 mod push;
 mod several;
 
@@ -19,6 +20,7 @@ use orlop_store::{
     BlobSink, Descriptor, Digest, ErrorKind, Image, Index, Manifest, Named, Platform, Reference, media_type,
 };
 
+pub use look::look;
 pub use push::{Pushed, push, push_index};
 pub use several::Several;
 

@@ -43,5 +43,5 @@ pub use layout::{ArchiveFormat, Content, LoadOptions, Loaded, NamedImage, SaveOp
 pub use reference::Reference;
 pub use snapshot::{Active, Committed, Diff, LayerOs, SnapshotDriver, SnapshotError, View};
 pub use steps::{KeyPart, StepKey, StepRecord, Steps};
-pub use store::{Driver, ExportOptions, Store, StoreOptions};
+pub use store::{Driver, ExportOptions, Store, StoreOptions, peek};
 pub use work::{Work, WorkDir, WorkError};

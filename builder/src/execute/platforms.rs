@@ -1,6 +1,6 @@
 //! One build for several platforms: a plan and an execution for each, side by side, and one image of each.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use orlop_store::{Image, Platform};
 
@@ -8,7 +8,7 @@ use super::checks::Checks;
 use super::{Common, Execution, default_platform, finish_image};
 use crate::dialect::Dialect;
 use crate::dockerfile::Dockerfile;
-use crate::error::{BuildError, ErrorKind};
+use crate::error::BuildError;
 use crate::output::Built;
 use crate::plan::Plan;
 use crate::scope::StageScope;
@@ -28,9 +28,10 @@ pub(super) fn build(
         .enumerate()
         .map(|(number, plan)| Execution::new(common, plan, number, several))
         .collect();
+    executions.iter().try_for_each(Execution::check_entitlements)?;
     if let Some(execution) = executions.first() {
-        checks.stages(execution)?;
         execution.warn_about_unknown_stages();
+        checks.stages(execution)?;
     }
     let images: Vec<Result<Image, BuildError>> = std::thread::scope(|scope| {
         let image =
@@ -46,22 +47,14 @@ pub(super) fn build(
     if let Some(execution) = executions.first() {
         execution.warn_about_unused_arguments();
     }
-    let mut built = Built { images: Vec::new(), several };
-    let mut failed: Option<BuildError> = None;
-    for (platform, image) in platforms.into_iter().zip(images) {
-        match image {
-            Ok(image) => built.images.push((named(platform, &image), image)),
-            // Whoever was stopped by the one that failed only says that it was.
-            Err(error) if failed.as_ref().is_none_or(|e| e.kind == ErrorKind::Interrupted) => {
-                failed = Some(error)
-            }
-            Err(_) => {}
-        }
+    if let Some(error) = common.first_error.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        return Err(error);
     }
-    match failed {
-        Some(error) => Err(error),
-        None => Ok(built),
-    }
+    let images = platforms.into_iter().zip(images).map(|(platform, image)| {
+        let image = image?;
+        Ok((named(platform, &image), image))
+    });
+    Ok(Built { images: images.collect::<Result<_, BuildError>>()?, several })
 }
 
 /// The platforms, each once.

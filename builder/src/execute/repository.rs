@@ -89,7 +89,7 @@ impl StageRun<'_, '_> {
         let known = |commits: &Commits| {
             commits.lock().unwrap_or_else(PoisonError::into_inner).get(&reference.question()).cloned()
         };
-        if let Some(resolved) = known(&self.exec.commits) {
+        if let Some(resolved) = known(self.exec.commits) {
             return Ok(resolved);
         }
         let resolved = match reference.pinned() {

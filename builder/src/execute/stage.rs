@@ -7,7 +7,7 @@ use orlop_store::snapshot::Committed;
 use orlop_store::{Image, Platform};
 
 use super::Execution;
-use super::metadata::ESCAPE_HINT;
+use super::metadata::{ESCAPE_HINT, last_created};
 use crate::check::windows as check;
 use crate::dialect::{Dialect, ImagePath, PathError};
 use crate::dockerfile::suggest::nearest;
@@ -16,6 +16,9 @@ use crate::dockerfile::{ArgDecl, Instruction, Kind, Word, parse_onbuild};
 use crate::error::BuildError;
 use crate::scope::StageScope;
 use crate::source::{SourceFile, Span};
+
+/// How many variables an image, and how many ARGs a stage, can have.
+const MOST_VARIABLES: usize = 10_000;
 
 /// What a stage made.
 #[derive(Clone, Debug)]
@@ -43,6 +46,8 @@ pub(crate) struct StageRun<'e, 'a> {
     cmd_set: bool,
     /// A trigger of the base is being run: places in it are none of this Dockerfile's, where its FROM is.
     pub(crate) trigger: bool,
+    /// When the newest step was made, of the base where this stage has none.
+    pub(crate) last_created: Option<String>,
     /// About how many bytes the image's config has.
     config_size: u64,
     /// Steps begun, and steps in all, for titles.
@@ -61,6 +66,7 @@ pub(crate) fn build(exec: &Execution<'_>, index: usize) -> Result<StageResult, B
         exec,
         index,
         config_size: base.image.config_bytes().len() as u64,
+        last_created: last_created(&base.image),
         image: base.image,
         snapshot: base.snapshot,
         scope: base.scope,
@@ -74,7 +80,8 @@ pub(crate) fn build(exec: &Execution<'_>, index: usize) -> Result<StageResult, B
     run.triggers().map_err(|e| e.at(file, stage.from.span).of_one(named(&run.scope)))?;
     for instruction in &stage.instructions {
         exec.check_canceled()?;
-        let done = run.dispatch(instruction).and_then(|()| run.check_config_size());
+        let done = run.check_variables(instruction).and_then(|()| run.dispatch(instruction));
+        let done = done.and_then(|()| run.check_config_size());
         done.map_err(|e| e.at(file, instruction.span).of_one(named(&run.scope)))?;
     }
     let StageRun { image, snapshot, scope, origin, machine, .. } = run;
@@ -212,11 +219,27 @@ impl StageRun<'_, '_> {
         Err(self.meaningless(&message, hint, word.span))
     }
 
+    /// Fails where an instruction brings more variables than anybody means: each is looked for among all of them.
+    fn check_variables(&self, instruction: &Instruction) -> Result<(), BuildError> {
+        let (known, new) = match &instruction.kind {
+            Kind::Env(pairs) => (self.image.config().variables(), pairs.len()),
+            Kind::Arg(args) => (self.scope.names().count(), args.len()),
+            _ => return Ok(()),
+        };
+        if known.max(new) < MOST_VARIABLES {
+            return Ok(());
+        }
+        let message = format!("an image or stage cannot have more than {MOST_VARIABLES} variables");
+        Err(BuildError::user(message).with_hint("put them into a file: COPY it".to_owned()))
+    }
+
     /// Fails where the image's config has become larger than anybody reads.
     fn check_config_size(&mut self) -> Result<(), BuildError> {
+        // The names of an entry's fields and its time.
+        const ENTRY: u64 = 100;
         let said = self.image.config().last_created_by().map_or(0, str::len) as u64;
         // What ENV and LABEL say is in the config and in its history.
-        self.config_size += 2 * said;
+        self.config_size += 2 * said + ENTRY;
         if self.config_size <= MAX_CONFIG {
             return Ok(());
         }
@@ -283,15 +306,13 @@ impl StageRun<'_, '_> {
     /// Expands a word to one text.
     pub(crate) fn expand(&self, word: &Word) -> Result<String, BuildError> {
         let escape = self.exec.dockerfile().directives.escape;
-        expand(&word.value, escape, &|name| self.variable(name))
-            .map_err(|e| self.bad_word(e, word))
+        expand(&word.value, escape, &|name| self.variable(name)).map_err(|e| self.bad_word(e, word))
     }
 
     /// Expands a word to any number of words.
     pub(crate) fn expand_many(&self, word: &Word) -> Result<Vec<String>, BuildError> {
         let escape = self.exec.dockerfile().directives.escape;
-        expand_words(&word.value, escape, &|name| self.variable(name))
-            .map_err(|e| self.bad_word(e, word))
+        expand_words(&word.value, escape, &|name| self.variable(name)).map_err(|e| self.bad_word(e, word))
     }
 
     /// Expands variables in text that is not the shell's and keeps its quotes.

@@ -180,6 +180,7 @@ impl StageRun<'_, '_> {
             empty_layer: found.layer.is_none(),
             ..History::default()
         };
+        self.last_created.clone_from(&entry.created);
         let Some(diff_id) = found.layer else {
             self.image = self.image.take().append_history(entry);
             return Ok(None);

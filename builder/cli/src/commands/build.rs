@@ -1,5 +1,6 @@
 //! `orlop build`: an image from a Dockerfile.
 
+mod call;
 mod context;
 mod destination;
 mod git;
@@ -24,6 +25,7 @@ use crate::session::App;
 use crate::system::machine;
 use crate::{env, file, quantity};
 
+use call::Call;
 use refused::RefusedFlags;
 
 /// Build an image from a Dockerfile
@@ -57,6 +59,16 @@ pub(crate) struct BuildArgs {
     /// Stage to build, by name or number [default: the last]
     #[arg(long, value_name = "STAGE")]
     target: Option<String>,
+
+    /// What to do: `build`; `check` to look for mistakes without building; `outline` for what the target takes from
+    /// outside; `targets` for the stages; with `,format=json` for programs
+    #[arg(long, value_name = "METHOD", value_parser = call::parse)]
+    call: Option<Call>,
+
+    /// Look for mistakes without building, `--call=check`; exit code 1 where there are some
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false",
+          value_name = "BOOL", hide_possible_values = true, action = clap::ArgAction::Set)]
+    check: bool,
 
     /// Run every step, also those whose result is known
     #[arg(long)]
@@ -200,18 +212,27 @@ fn with_hint(error: &orlop_runner::SpecError) -> String {
 
 /// Runs the command.
 pub(crate) fn run(app: &App, args: &BuildArgs) -> Result<(), Failure> {
+    let call = Call::of(args.call, args.check)?;
+    if let Some(text) = call.without_context() {
+        return call::print(&text);
+    }
+    let mode = args.progress.mode()?;
     let repository = args.context.as_deref().map(|text| git::repository(Path::new(text)));
     let repository = repository.transpose()?.flatten();
     let mut request = request(app, args, repository.is_some())?;
-    let session = app.session(args.progress.mode()?)?;
-    let report = session.work(|engine, progress| {
+    if !call.builds() && repository.is_none() {
+        return call.answer(app, &request, mode);
+    }
+    let session = app.session(mode)?;
+    let (held, report) = session.work(|engine, progress| {
         let files = (args.file.as_deref(), args.ignorefile.as_deref());
         let load = |reference| git::load(engine, progress, reference, files, &mut request);
         let held = repository.map(load).transpose()?;
-        let report = orlop_builder::build(engine, progress, &request)?;
-        drop(held);
-        Ok::<_, Failure>(report)
+        let report = call.builds().then(|| orlop_builder::build(engine, progress, &request)).transpose()?;
+        Ok::<_, Failure>((held, report))
     })?;
+    let Some(report) = report else { return call.answer(app, &request, mode) };
+    drop(held);
     let id = report.image_id.to_string();
     if let Some(path) = &args.iidfile {
         file::replace(path, id.as_bytes())?;

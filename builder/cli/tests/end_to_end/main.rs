@@ -10,6 +10,7 @@
 //! | `git.rs`, `git_contexts.rs` | repositories as sources of ADD and as contexts |
 //! | `platforms.rs` | several platforms at once, and steps for processors that this machine has not |
 //! | `bad_input.rs`, `hostile.rs` | what users get wrong, and what strangers put into images |
+//! | `instructions.rs` | what single instructions and flags do, where buildah has no say |
 //! | `killed.rs` | the end of the program in the middle of its work |
 //! | `windows_images.rs` | images for Windows, built here from stages without RUN |
 //! | `windows_language.rs` | what is written in a Dockerfile for Windows, understood, warned of or refused |
@@ -26,6 +27,7 @@ mod cache;
 mod git;
 mod git_contexts;
 mod hostile;
+mod instructions;
 mod killed;
 mod limits;
 mod manage;
