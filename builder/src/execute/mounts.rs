@@ -154,7 +154,8 @@ impl StageRun<'_, '_> {
                 let source = Box::new(source);
                 let part = mount.source.as_deref().filter(|path| !path.trim_matches('/').is_empty());
                 // The files of an image that is no stage never change: no need to bring them for the key.
-                let stage = mount.kind == MountKind::Bind && self.exec.plan.source_stage(self.index, from)?.is_some();
+                let stage =
+                    mount.kind == MountKind::Bind && self.exec.plan.source_stage(self.index, from)?.is_some();
                 let shown = match part.filter(|_| stage) {
                     None => None,
                     Some(path) => {
