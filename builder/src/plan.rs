@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use orlop_store::{Platform, Reference};
 
+use crate::context::{NamedContext, NamedSource, named};
 use crate::dockerfile::variables::expand;
 use crate::dockerfile::{Dockerfile, Kind, Stage, Word};
 use crate::error::BuildError;
@@ -27,6 +28,8 @@ pub enum Base {
     Unknown(String),
     /// An image in an OCI layout on this machine, `oci-layout://DIR[:TAG][@DIGEST]`.
     Layout(String),
+    /// The files of a named context that is no image, by its place among the contexts.
+    Context(usize),
 }
 
 /// A stage with its FROM understood.
@@ -42,6 +45,10 @@ pub struct PlannedStage {
     pub platform: Platform,
     /// Stages it cannot finish without, by place.
     pub needs: BTreeSet<usize>,
+    /// A named context has its name and stands in its place: none of its instructions is run.
+    pub replaced: bool,
+    /// The named context that it starts from.
+    pub context: Option<usize>,
 }
 
 /// What is to be done for a target.
@@ -57,6 +64,8 @@ pub struct Plan {
     pub needed: BTreeSet<usize>,
     /// Variables before the first FROM, and the build's.
     pub globals: GlobalScope,
+    /// `--build-context`, in order.
+    pub contexts: Vec<NamedContext>,
     /// Sentences for the user, with the place they are about.
     pub warnings: Vec<(String, crate::source::Span)>,
 }
@@ -72,6 +81,20 @@ impl Plan {
         build_args: &[(String, String)],
         target: Option<&str>,
         platform: &Platform,
+    ) -> Result<Self, BuildError> {
+        Self::with_contexts(dockerfile, build_args, target, platform, &[])
+    }
+
+    /// The same with named contexts, which stand for stages and images of their names.
+    ///
+    /// # Errors
+    /// As [`Plan::new`].
+    pub fn with_contexts(
+        dockerfile: Arc<Dockerfile>,
+        build_args: &[(String, String)],
+        target: Option<&str>,
+        platform: &Platform,
+        contexts: &[NamedContext],
     ) -> Result<Self, BuildError> {
         let file = Arc::clone(&dockerfile.source);
         let target = find_target(&dockerfile, target)?;
@@ -92,27 +115,24 @@ impl Plan {
             target,
             needed: BTreeSet::new(),
             globals,
+            contexts: contexts.to_vec(),
             warnings: Vec::new(),
             dockerfile: Arc::clone(&dockerfile),
         };
         for (index, stage) in dockerfile.stages.iter().enumerate() {
             let name = stage_label(stage, index);
-            let needs = static_needs(&dockerfile, stage);
+            let needs = plan.static_needs(stage, platform);
             // What FROM says is only looked at for stages that count: an unused stage may name
             // anything, as with BuildKit.
             let planned =
-                PlannedStage { index, name, base: Base::Scratch, platform: platform.clone(), needs };
+                PlannedStage { index, name, base: Base::Scratch, platform: platform.clone(), needs, replaced: false, context: None };
             plan.stages.push(planned);
         }
         plan.require(target, &mut Vec::new())?;
         // An ONBUILD trigger of a base image may still name one of the others.
         for index in (0..plan.stages.len()).filter(|i| !plan.needed.contains(i)).collect::<Vec<_>>() {
-            match plan.base_of(index) {
-                Ok((base, platform)) => {
-                    plan.stages[index].base = base;
-                    plan.stages[index].platform = platform;
-                }
-                Err(error) => plan.stages[index].base = Base::Unknown(error.message),
+            if let Err(error) = plan.place(index) {
+                plan.stages[index].base = Base::Unknown(error.message);
             }
         }
         Ok(plan)
@@ -132,12 +152,7 @@ impl Plan {
         if self.needed.contains(&index) {
             return Ok(());
         }
-        let (base, platform) = self.base_of(index)?;
-        if let Base::Stage(parent) = base {
-            self.stages[index].needs.insert(parent);
-        }
-        self.stages[index].base = base;
-        self.stages[index].platform = platform;
+        self.place(index)?;
         path.push(index);
         for need in self.stages[index].needs.clone() {
             self.require(need, path)?;
@@ -153,7 +168,73 @@ impl Plan {
         Ok(())
     }
 
-    fn base_of(&self, index: usize) -> Result<(Base, Platform), BuildError> {
+    /// Finds out what stage `index` stands on.
+    fn place(&mut self, index: usize) -> Result<(), BuildError> {
+        let platform = self.platform_of(index, self.default_platform())?;
+        let own = self.replacement(index, &platform);
+        let (base, platform, context) = match own {
+            Some(context) => (self.context_base(context), platform, own),
+            None => self.base_of(index, platform)?,
+        };
+        let stage = &mut self.stages[index];
+        (stage.replaced, stage.context) = (own.is_some(), context);
+        if let Base::Stage(parent) = base {
+            stage.needs.insert(parent);
+        }
+        (stage.base, stage.platform) = (base, platform);
+        if stage.replaced {
+            // What its instructions would take from others is not taken.
+            stage.needs.clear();
+        }
+        Ok(())
+    }
+
+    /// The platform that FROM says, else `default`.
+    fn platform_of(&self, index: usize, default: &Platform) -> Result<Platform, BuildError> {
+        let file = &self.dockerfile.source;
+        let Some(word) = &self.dockerfile.stages[index].from.platform else {
+            return Ok(default.clone());
+        };
+        let text = expand_global(file, &self.dockerfile, &self.globals, word)?;
+        text.parse().map_err(|e: orlop_store::descriptor::PlatformParseError| {
+            BuildError::user(e.to_string()).at(file, word.span)
+        })
+    }
+
+    /// The named context that has the name of stage `index`, and so stands in its place.
+    fn replacement(&self, index: usize, platform: &Platform) -> Option<usize> {
+        let name = self.dockerfile.stages[index].from.name.as_ref()?;
+        named::find(&self.contexts, &name.value.to_ascii_lowercase(), platform)
+    }
+
+    /// The named context that `--from=name` means where something for `platform` is wanted. None as well where it
+    /// stands in the place of a stage and is an image: then it is what that stage starts from.
+    pub fn context_named(&self, name: &str, platform: &Platform) -> Option<usize> {
+        let Some(stage) = self.stage_named(name) else {
+            return named::find(&self.contexts, name, platform);
+        };
+        match &self.stages[stage] {
+            PlannedStage { replaced: true, base: Base::Context(context), .. } => Some(*context),
+            _ => None,
+        }
+    }
+
+    /// What a stage starts from that starts from a named context.
+    fn context_base(&self, context: usize) -> Base {
+        match self.contexts.get(context).map(|context| &context.source) {
+            Some(NamedSource::Image(reference)) => Base::Image(reference.clone()),
+            Some(NamedSource::Layout(layout)) => Base::Layout(layout.clone()),
+            Some(NamedSource::Scratch) => Base::Scratch,
+            _ => Base::Context(context),
+        }
+    }
+
+    /// What FROM names, its platform, and the named context that it is.
+    fn base_of(
+        &self,
+        index: usize,
+        platform: Platform,
+    ) -> Result<(Base, Platform, Option<usize>), BuildError> {
         let file = &self.dockerfile.source;
         let from = &self.dockerfile.stages[index].from;
         let image = expand_global(file, &self.dockerfile, &self.globals, &from.image)?;
@@ -168,30 +249,48 @@ impl Plan {
                 from.image.value
             )));
         }
-        let mut platform = self.default_platform().clone();
-        if let Some(word) = &from.platform {
-            let text = expand_global(file, &self.dockerfile, &self.globals, word)?;
-            platform = text.parse().map_err(|e: orlop_store::descriptor::PlatformParseError| {
-                BuildError::user(e.to_string()).at(file, word.span)
-            })?;
-        }
         if image == "scratch" {
-            return Ok((Base::Scratch, platform));
+            return Ok((Base::Scratch, platform, None));
         }
         if let Some(stage) = self.dockerfile.stages[..index].iter().rposition(|s| is_named(s, &image)) {
             let platform =
                 if from.platform.is_some() { platform } else { self.stages[stage].platform.clone() };
-            return Ok((Base::Stage(stage), platform));
+            return Ok((Base::Stage(stage), platform, None));
+        }
+        if let Some(context) = named::find(&self.contexts, &image, &platform) {
+            return Ok((self.context_base(context), platform, Some(context)));
         }
         if let Some(layout) = image.strip_prefix("oci-layout://") {
-            return Ok((Base::Layout(layout.to_owned()), platform));
+            return Ok((Base::Layout(layout.to_owned()), platform, None));
         }
         let image = image.strip_prefix("docker-image://").unwrap_or(&image);
         let reference = image.parse::<Reference>().map_err(|e| {
             let hint = e.hint();
             BuildError::user(e.to_string()).with_hint(hint).at(file, from.image.span)
         })?;
-        Ok((Base::Image(reference), platform))
+        Ok((Base::Image(reference), platform, None))
+    }
+
+    /// The stages that a stage names in `--from` and in mounts, without those that are a directory of files.
+    fn static_needs(&self, stage: &Stage, platform: &Platform) -> BTreeSet<usize> {
+        let mut needs = BTreeSet::new();
+        let is_files = |stage| {
+            let platform = self.platform_of(stage, platform);
+            let context = platform.ok().and_then(|platform| self.replacement(stage, &platform));
+            context.is_some_and(|context| matches!(self.context_base(context), Base::Context(_)))
+        };
+        let mut add = |word: &Word| {
+            let found = self.stage_named(&word.value).filter(|&stage| !is_files(stage));
+            needs.extend(found);
+        };
+        for instruction in &stage.instructions {
+            match &instruction.kind {
+                Kind::Copy(copy) => copy.from.iter().for_each(&mut add),
+                Kind::Run(run) => run.mounts.iter().filter_map(|m| m.from.as_ref()).for_each(&mut add),
+                _ => {}
+            }
+        }
+        needs
     }
 
     fn default_platform(&self) -> &Platform {
@@ -248,24 +347,6 @@ fn find_target(dockerfile: &Dockerfile, target: Option<&str>) -> Result<usize, B
         BuildError::user(format!("target stage `{target}` is not in `{}`", dockerfile.source.name()))
             .with_hint(hint)
     })
-}
-
-/// The stages that a stage names in `--from` and in mounts.
-fn static_needs(dockerfile: &Dockerfile, stage: &Stage) -> BTreeSet<usize> {
-    let mut needs = BTreeSet::new();
-    let mut add = |word: &Word| {
-        if let Some(found) = stage_named(dockerfile, &word.value) {
-            needs.insert(found);
-        }
-    };
-    for instruction in &stage.instructions {
-        match &instruction.kind {
-            Kind::Copy(copy) => copy.from.iter().for_each(&mut add),
-            Kind::Run(run) => run.mounts.iter().filter_map(|m| m.from.as_ref()).for_each(&mut add),
-            _ => {}
-        }
-    }
-    needs
 }
 
 /// Expands a word of a FROM or a global ARG.
@@ -327,6 +408,45 @@ mod tests {
         let plan = plan("FROM x AS debian\nFROM debian\n", None, &[]).unwrap();
         assert_eq!(plan.stages[1].base, Base::Stage(0));
         assert_eq!(plan.stages[0].base, Base::Image("x".parse().unwrap()));
+    }
+
+    fn with_contexts(text: &str, contexts: &[(&str, NamedSource)]) -> Plan {
+        let file = Arc::new(SourceFile::new("Dockerfile", text));
+        let dockerfile = Arc::new(crate::dockerfile::parse(file).unwrap());
+        let contexts: Vec<_> = contexts
+            .iter()
+            .map(|(name, source)| NamedContext {
+                name: crate::context::ContextName::parse(name).unwrap(),
+                source: source.clone(),
+            })
+            .collect();
+        Plan::with_contexts(dockerfile, &[], None, &"linux/amd64".parse().unwrap(), &contexts).unwrap()
+    }
+
+    #[test]
+    fn a_context_stands_for_stages_and_images_of_its_name() {
+        let image = |name: &str| NamedSource::Image(name.parse().unwrap());
+        let files = NamedSource::Url("https://example.com/x".to_owned());
+        let text = "FROM debian AS tools\nCOPY --from=other /a /b\nFROM debian AS other\nFROM tools\nFROM other\n";
+        // The image, however it is spelled, and in no stage that is called so.
+        let plan = with_contexts(text, &[("docker.io/library/debian:latest", image("mine"))]);
+        assert_eq!(plan.stages[1].base, Base::Image("mine".parse().unwrap()));
+        assert_eq!(plan.stages[3].base, Base::Stage(1));
+        // The stage, with all that it would need.
+        let text = "FROM debian AS dep\nFROM debian AS Tools\nCOPY --from=dep /a /b\nFROM tools\nCOPY --from=1 /x /\n";
+        let plan = with_contexts(text, &[("tools", image("mine"))]);
+        assert_eq!(plan.stages[1].base, Base::Image("mine".parse().unwrap()));
+        assert!(plan.stages[1].replaced && plan.needed.iter().eq(&[1, 2]));
+        // Files that are only copied from are nobody's stage.
+        let text = "FROM debian AS Tools\nFROM scratch\nCOPY --from=0 /x /\nCOPY --from=tools /x /\n";
+        let plan = with_contexts(text, &[("tools", files.clone())]);
+        assert!(plan.needed.iter().eq(&[1]));
+        for name in ["0", "tools", "TOOLS"] {
+            assert_eq!(plan.context_named(name, &plan.stages[1].platform), Some(0), "{name}");
+        }
+        let plan = with_contexts("FROM tools\nFROM scratch AS scratch\nFROM scratch\n", &[("tools", files)]);
+        assert_eq!(plan.stages[0].base, Base::Context(0));
+        assert_eq!(plan.stages[2].base, Base::Scratch);
     }
 
     #[test]

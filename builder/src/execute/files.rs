@@ -9,7 +9,7 @@ use orlop_store::files::FileStat as StoredStat;
 use orlop_store::steps::KeyPart;
 
 use super::copy::{AddOptions, Chmod, CopyError, CopyRequest, Source, apply, select};
-use super::stage::StageRun;
+use super::stage::{Files, StageRun};
 use super::step::StepSpec;
 use crate::context::{DigestCache, FileStat, SourceTree};
 use crate::dialect::{Dialect, account};
@@ -24,7 +24,18 @@ const CHOWN_HINT: &str =
 const NOT_GIVEN: &str =
     "could not be kept here: files belong to Administrators, and Users read and execute them";
 
+/// How a copy is called.
+struct StepText<'k> {
+    /// The instruction that it counts as.
+    keyword: &'k str,
+    /// As the user reads it.
+    text: String,
+    /// As history shows it.
+    created_by: String,
+}
+
 /// The words of a COPY or an ADD that the copy rules know by number, to point errors at.
+#[derive(Default)]
 pub(crate) struct Words<'i> {
     pub(crate) sources: Vec<&'i Word>,
     heredocs: &'i [Heredoc],
@@ -42,10 +53,29 @@ impl StageRun<'_, '_> {
             return self.copy_from(instruction, "COPY", &words, request, tree);
         };
         let file = &self.exec.dockerfile().source;
-        let (source, dialect) = self.source_named(&from.value).map_err(|e| e.at(file, from.span))?;
+        let (source, dialect) = match self.source_named(&from.value).map_err(|e| e.at(file, from.span))? {
+            Files::Tree(tree) => return self.copy_from(instruction, "COPY", &words, request, Ok(tree)),
+            Files::Snapshot { source, dialect, .. } => (source, dialect),
+        };
         let view = source.view(self.exec, &from.value)?;
         let tree = SourceTree::root(view.path(), dialect).map_err(|e| BuildError::internal(e.to_string()))?;
         self.copy_from(instruction, "COPY", &words, request, Ok(&tree))
+    }
+
+    /// Everything in a directory, as one step.
+    pub(crate) fn copy_whole(
+        &mut self,
+        tree: &SourceTree,
+        text: String,
+        created_by: String,
+    ) -> Result<(), BuildError> {
+        let request = CopyRequest {
+            dialect: self.dialect(),
+            sources: vec![Source::Path("/".to_owned())],
+            dest: "/".to_owned(),
+            ..CopyRequest::default()
+        };
+        self.copy_step(StepText { keyword: "FROM", text, created_by }, &Words::default(), &request, tree)
     }
 
     pub(crate) fn add(&mut self, instruction: &Instruction, add: &Add) -> Result<(), BuildError> {
@@ -165,18 +195,29 @@ impl StageRun<'_, '_> {
             }
             Err(error) => return Err(error.again()),
         };
+        let text = instruction.original.clone();
+        let step = StepText { keyword, created_by: text.clone(), text };
+        self.copy_step(step, words, &request, tree)
+    }
+
+    fn copy_step(
+        &mut self,
+        step: StepText<'_>,
+        words: &Words<'_>,
+        request: &CopyRequest,
+        tree: &SourceTree,
+    ) -> Result<(), BuildError> {
         let cache = StoreDigests { files: self.exec.engine.store.files() };
-        let selection = select(&request, tree, &cache).map_err(|e| self.copy_error(e, words))?;
+        let selection = select(request, tree, &cache).map_err(|e| self.copy_error(e, words))?;
         for word in selection.unmatched().iter().filter_map(|&n| words.sources.get(n)) {
             let text = format!("`{}` matches nothing", word.value);
             self.exec.progress.warn_at(&self.exec.dockerfile().source, word.span, &text, None);
         }
-        let mut parts = vec![KeyPart::new("instruction", "", keyword)];
+        let mut parts = vec![KeyPart::new("instruction", "", step.keyword)];
         parts.extend(selection.key_parts().into_iter().map(|(path, what)| KeyPart::new("file", path, what)));
         parts.push(KeyPart::new("workdir", "", &request.workdir));
         let dialect = self.dialect();
-        let spec =
-            StepSpec { text: instruction.original.clone(), created_by: instruction.original.clone(), parts };
+        let spec = StepSpec { text: step.text, created_by: step.created_by, parts };
         self.step(spec, |stage, active, task| {
             let owner = |text: &str| resolve_owner(active.path(), text);
             let stats = apply(&selection, active.path(), &owner).map_err(|e| stage.copy_error(e, words))?;

@@ -54,7 +54,7 @@ pub(crate) fn resolve(exec: &Execution<'_>, index: usize, total: usize) -> Resul
             });
         }
         Base::Unknown(why) => return Err(BuildError::user(why.as_str())),
-        Base::Scratch => {
+        Base::Scratch | Base::Context(_) => {
             let mut platform = planned.platform.clone();
             if platform.os == "windows" && platform.os_version.is_none() {
                 // As Docker does: what is built here runs here.

@@ -35,19 +35,18 @@ pub fn make_directory(
 /// When there is nothing at that path, or the system says no.
 pub fn fill_directory(
     dir: &Path,
-    from: Option<(&Path, &str, Dialect)>,
+    from: Option<(&SourceTree, &str)>,
     mode: u32,
     owner: (u32, u32),
 ) -> Result<(), CopyError> {
-    if let Some((root, path, dialect)) = from {
-        let tree = SourceTree::root(root, dialect).map_err(|e| CopyErrorKind::io("open", root)(e.source))?;
+    if let Some((tree, path)) = from {
         let request = CopyRequest {
             sources: vec![Source::Path(format!("{}/", path.trim_end_matches('/')))],
             dest: "/".to_owned(),
-            dialect,
+            dialect: tree.dialect(),
             ..CopyRequest::default()
         };
-        let selection = select(&request, &tree, &NoCache)?;
+        let selection = select(&request, tree, &NoCache)?;
         apply(&selection, dir, &|name| Err(format!("`{name}` is not looked up here").into()))?;
     }
     let parent = dir.parent().unwrap_or(Path::new("/"));
