@@ -136,6 +136,8 @@ pub struct SourceFile {
     name: String,
     text: String,
     line_starts: Vec<usize>,
+    /// Where bytes that are no UTF-8 were replaced, in order.
+    replaced: Vec<usize>,
 }
 
 impl fmt::Debug for SourceFile {
@@ -154,13 +156,14 @@ impl SourceFile {
         let line_starts = std::iter::once(0)
             .chain(text.bytes().enumerate().filter(|&(_, b)| b == b'\n').map(|(i, _)| i + 1));
         let line_starts = line_starts.collect();
-        Self { name: name.into(), text, line_starts }
+        Self { name: name.into(), text, line_starts, replaced: Vec::new() }
     }
 
-    /// A source from bytes.
+    /// A source from bytes. What is not UTF-8 in a line that begins with `#` is replaced by U+FFFD: comments of
+    /// old files are in any encoding. [`Self::has_replaced`] tells whether such a line is one after all.
     ///
     /// # Errors
-    /// When they are not UTF-8 or more than [`Self::MAX_BYTES`].
+    /// When other lines are not UTF-8, or there are more than [`Self::MAX_BYTES`].
     pub fn from_bytes(name: impl Into<String>, bytes: Vec<u8>) -> Result<Self, SourceError> {
         let name = name.into();
         if bytes.len() > Self::MAX_BYTES {
@@ -171,14 +174,34 @@ impl SourceFile {
         }
         match String::from_utf8(bytes) {
             Ok(text) => Ok(Self::new(name, text)),
-            Err(error) => {
-                let offset = error.utf8_error().valid_up_to();
-                let bytes = error.as_bytes();
-                let line = 1 + bytes.iter().take(offset).filter(|&&b| b == b'\n').count();
-                let byte = bytes.get(offset).copied().unwrap_or_default();
-                Err(SourceError::NotUtf8 { name, offset, line, byte })
+            Err(error) => Self::with_comments_replaced(name, error.as_bytes()),
+        }
+    }
+
+    fn with_comments_replaced(name: String, bytes: &[u8]) -> Result<Self, SourceError> {
+        let (mut text, mut replaced) = (String::with_capacity(bytes.len()), Vec::new());
+        let mut offset = 0;
+        for (line, raw) in bytes.split_inclusive(|&b| b == b'\n').enumerate() {
+            let comment = raw.trim_ascii_start().starts_with(b"#");
+            for chunk in raw.utf8_chunks() {
+                text.push_str(chunk.valid());
+                offset += chunk.valid().len();
+                let Some(&byte) = chunk.invalid().first() else { continue };
+                if !comment {
+                    return Err(SourceError::NotUtf8 { name, offset, line: line + 1, byte });
+                }
+                replaced.push(text.len());
+                text.push(char::REPLACEMENT_CHARACTER);
+                offset += chunk.invalid().len();
             }
         }
+        Ok(Self { replaced, ..Self::new(name, text) })
+    }
+
+    /// Whether bytes at `span` were no UTF-8, so that the text is not what is in the file.
+    pub fn has_replaced(&self, span: Span) -> bool {
+        let first = self.replaced.partition_point(|&at| at < span.start);
+        self.replaced.get(first).is_some_and(|&at| at < span.end)
     }
 
     /// How errors call this file.
@@ -265,6 +288,16 @@ mod tests {
     fn bytes_that_are_not_utf8_are_refused_with_their_place() {
         let error = SourceFile::from_bytes("D", b"FROM a\nRUN \xff".to_vec()).unwrap_err();
         assert_eq!(error.to_string(), "`D` is not UTF-8: byte 11 on line 2 is 0xff");
+    }
+
+    #[test]
+    fn a_comment_may_be_in_any_encoding() {
+        let file = SourceFile::from_bytes("D", b"FROM a\n # f\xfcr \xff\xfe\nRUN b\n".to_vec()).unwrap();
+        let text = file.text();
+        assert_eq!(text, "FROM a\n # f\u{fffd}r \u{fffd}\u{fffd}\nRUN b\n");
+        let line = |n| file.line_span(n).unwrap();
+        assert_eq!([line(1), line(2), line(3)].map(|l| file.has_replaced(l)), [false, true, false]);
+        assert!(!file.has_replaced(Span::new(text.len(), text.len())));
     }
 
     #[test]

@@ -11,25 +11,24 @@
 //!
 //! `orlop run` passes on the exit code of the command in the container.
 
+mod excerpt;
+
 use std::error::Error;
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 
-use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use orlop_builder::{BuildError, ErrorKind, Place};
 
 use crate::env;
 use crate::progress::clean;
 use crate::system::console;
 
+pub(crate) use excerpt::excerpt;
+
 /// The exit code of a command that the user stopped.
 pub(crate) const INTERRUPTED: u8 = 130;
 
-/// Lines of the Dockerfile that are shown around the one that is meant.
-const AROUND: usize = 2;
-/// Lines of a failed instruction that are marked; the rest would push the message off the screen.
-const MARKED: usize = 8;
 /// Lines of a failed step's last output that are shown again.
 const TAIL: usize = 30;
 
@@ -191,15 +190,11 @@ impl Failure {
         if let Some(tail) = self.0.tail.as_deref().filter(|tail| !tail.is_empty()) {
             out.push_str(&tail_text(tail));
         }
-        let message = clean_lines(&self.0.message);
-        match &self.0.place {
-            Some(place) => out.push_str(&excerpt(&message, place, colour)),
-            None => out.push_str(&Renderer::render(
-                &renderer(colour),
-                &[annotate_snippets::Group::with_title(Level::ERROR.primary_title(message))],
-            )),
+        let word = if colour { "\x1b[1;31merror\x1b[0m" } else { "error" };
+        out.push_str(&format!("{word}: {}\n", clean_lines(&self.0.message).replace('\n', "\n  ")));
+        if let Some(place) = &self.0.place {
+            out.push_str(&excerpt(place, colour));
         }
-        out.push('\n');
         for cause in &self.0.causes {
             out.push_str(&format!("Caused by: {}\n", clean_lines(cause).replace('\n', "\n  ")));
         }
@@ -209,38 +204,6 @@ impl Failure {
         }
         out
     }
-}
-
-fn renderer(colour: bool) -> Renderer {
-    if colour { Renderer::styled() } else { Renderer::plain() }
-}
-
-/// The lines of the Dockerfile around the error.
-fn excerpt(message: &str, place: &Place, colour: bool) -> String {
-    let file = &place.file;
-    let (first, last) = file.lines_of(place.span);
-    let marked = last.min(first + MARKED - 1);
-    let start_line = first.saturating_sub(AROUND).max(1);
-    let end_line = (marked + AROUND).min(file.line_count());
-    let start = file.line_span(start_line).map_or(0, |span| span.start);
-    let end = file.line_span(end_line).map_or(file.text().len(), |span| span.end);
-    let text = file.text().get(start..end).unwrap_or_default();
-    let line_end = file.line_span(marked).map_or(end, |span| span.end);
-    let boundary = |at: usize| {
-        let mut at = at.clamp(start, end) - start;
-        while !text.is_char_boundary(at) {
-            at -= 1;
-        }
-        at
-    };
-    let from = boundary(place.span.start);
-    let to = boundary(place.span.end.min(line_end)).max(from);
-    let snippet = Snippet::source(text)
-        .line_start(start_line)
-        .path(file.name())
-        .fold(false)
-        .annotation(AnnotationKind::Primary.span(from..to));
-    renderer(colour).render(&[Level::ERROR.primary_title(message).element(snippet)])
 }
 
 /// The last lines of a step, once more.

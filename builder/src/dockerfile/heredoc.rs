@@ -174,6 +174,7 @@ pub(super) fn contents(
             };
             let end = trim_break(raw);
             content_span.get_or_insert(Span::new(start, start)).end = start;
+            lines.check_encoding(Span::new(start, start + raw.len()))?;
             line.span.end = start + end.len();
             let end = if opener.chomp { end.trim_start_matches('\t') } else { end };
             if end == opener.name {

@@ -241,6 +241,14 @@ impl<'a> Lines<'a> {
         Ok(true)
     }
 
+    /// Fails where text that counts is in a line that was taken for a comment, and is no UTF-8.
+    pub(super) fn check_encoding(&self, span: Span) -> Result<(), ParseError> {
+        match self.source.has_replaced(span) {
+            true => Err(self.error(span, "this line is not UTF-8").with_hint("save the file as UTF-8")),
+            false => Ok(()),
+        }
+    }
+
     pub(super) fn error(&self, span: Span, message: impl Into<String>) -> ParseError {
         ParseError { source_file: Arc::clone(self.source), span, message: message.into(), hint: None }
     }

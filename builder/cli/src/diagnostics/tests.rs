@@ -24,14 +24,13 @@ last output of the step:
   | cc -c x.c
   | x.c:1: error
 error: process `/bin/sh -c make` exited with code 3
- --> Dockerfile:3:1
-  |
-1 | FROM debian
-2 | WORKDIR /src
-3 | RUN make
-  | ^^^^^^^^
-4 | CMD x
-  |
+Dockerfile:3
+--------------------
+   1 |     FROM debian
+   2 |     WORKDIR /src
+   3 | >>> RUN make
+   4 |     CMD x
+--------------------
 hint: look at the output
 ";
     let shown: String = failure.render(false).lines().map(|l| format!("{}\n", l.trim_end())).collect();

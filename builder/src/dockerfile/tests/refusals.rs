@@ -113,3 +113,18 @@ fn long_text_is_cut_in_messages() {
     let error = refusal(&format!("FROM a\n{} b\n", "é".repeat(1 << 20)));
     assert!(error.to_string().len() < 200, "{}", error.to_string().len());
 }
+
+/// A comment may be in any encoding; the same line in a heredoc is content.
+#[test]
+fn only_comments_may_be_in_another_encoding() {
+    let parse = |bytes: &[u8]| {
+        let source = SourceFile::from_bytes("Dockerfile", bytes.to_vec()).map_err(|e| e.to_string())?;
+        parse(Arc::new(source)).map_err(|e| format!("{} {}", e.location(), e.message))
+    };
+    let file = parse(b"# f\xfcr\nFROM a\nRUN b \\\n # gr\xfcn\n c\nRUN <<EOF\nd\nEOF\n").unwrap();
+    assert_eq!(file.stages[0].instructions.len(), 2);
+    let error = parse(b"FROM a\nRUN <<EOF\nd\n# f\xfcr\nEOF\n").unwrap_err();
+    assert_eq!(error, "4:1 this line is not UTF-8");
+    let error = parse(b"FROM a\nRUN \xfc\n").unwrap_err();
+    assert_eq!(error, "`Dockerfile` is not UTF-8: byte 11 on line 2 is 0xfc");
+}
