@@ -5,6 +5,7 @@ pub mod archive;
 pub mod decompress;
 pub mod directory;
 pub mod fetch;
+pub mod git;
 mod handle;
 pub mod ignore;
 pub mod named;

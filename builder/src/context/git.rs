@@ -1,0 +1,109 @@
+//! Git repositories as build contexts and as sources of ADD: fetched by the program `git`, which has to be there
+//! for this and for nothing else.
+//!
+//! [`GitReference::parse`] tells whether a text names a repository; [`GitRepository`] asks the server what commit is
+//! meant ([`resolve`](GitRepository::resolve)) and fetches it ([`fetch`](GitRepository::fetch)); [`fetch`] does all
+//! of it.
+//!
+//! What comes from a repository is hostile. git runs with an environment of its own (see `environment.rs`), fetches
+//! no more history than it must, and what is checked out is made the same on every machine and day: modes of git
+//! and the commit's time. Credentials reach git by its environment, never by a command line, a file or a message.
+
+mod checkout;
+mod environment;
+mod failure;
+mod program;
+pub(crate) mod redact;
+mod reference;
+mod refs;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use orlop_runner::CancelToken;
+
+pub use checkout::Checkout;
+use program::Git;
+pub use reference::{GitReference, GitReferenceError};
+pub use refs::Resolved;
+
+use crate::error::BuildError;
+use crate::request::{Secret, SshAgent};
+
+/// What git is given of the machine: values, because a library reads no environment.
+#[derive(Clone, Debug, Default)]
+pub struct GitSettings {
+    /// Variables that it needs: `PATH`, those of proxies and certificates.
+    pub variables: Vec<(OsString, OsString)>,
+    /// Files of keys of ssh servers that the user knows (`~/.ssh/known_hosts`). A server with another key than
+    /// there is refused; one that is not there is believed, as BuildKit does.
+    pub known_hosts: Vec<PathBuf>,
+}
+
+/// What git may use to be let in.
+#[derive(Clone, Copy, Debug)]
+pub struct GitAccess<'a> {
+    /// Of the machine.
+    pub settings: &'a GitSettings,
+    /// `--secret`: those called `GIT_AUTH_HEADER` and `GIT_AUTH_TOKEN`, with `.HOST` behind or without.
+    pub secrets: &'a [Secret],
+    /// `--ssh`: the agent called `default`.
+    pub ssh: &'a [SshAgent],
+}
+
+/// One repository, and a directory to work in.
+pub struct GitRepository<'a> {
+    reference: &'a GitReference,
+    git: Git<'a>,
+    dir: PathBuf,
+}
+
+impl std::fmt::Debug for GitRepository<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("GitRepository").field("reference", &self.reference).finish_non_exhaustive()
+    }
+}
+
+impl<'a> GitRepository<'a> {
+    /// Gets ready. `dir` is a directory of the caller's own, empty, in which everything happens and in which the
+    /// checkout will be; `progress` is told what git says, line by line.
+    ///
+    /// # Errors
+    /// When the directory cannot be used, or a credential is none.
+    pub fn new(
+        reference: &'a GitReference,
+        dir: &Path,
+        access: GitAccess<'_>,
+        cancel: &'a CancelToken,
+        progress: &'a (dyn Fn(&str) + Sync),
+    ) -> Result<Self, BuildError> {
+        let environment = environment::of(reference, dir, access)?;
+        Ok(Self { reference, git: Git { environment, cancel, progress }, dir: dir.to_owned() })
+    }
+}
+
+/// Fetches what `reference` names into `dir`, a directory of the caller's own that is empty. The files are in
+/// [`Checkout::dir`], which is below `dir` and gone when the caller removes that.
+///
+/// # Errors
+/// When there is no git, the server does not let us in, there is no such commit or directory, or the build is to
+/// stop.
+pub fn fetch(
+    reference: &GitReference,
+    dir: &Path,
+    access: GitAccess<'_>,
+    cancel: &CancelToken,
+    progress: &(dyn Fn(&str) + Sync),
+) -> Result<Checkout, BuildError> {
+    let repository = GitRepository::new(reference, dir, access, cancel, progress)?;
+    repository.fetch(&repository.resolve()?)
+}
+
+impl From<GitReferenceError> for BuildError {
+    fn from(error: GitReferenceError) -> Self {
+        BuildError::user(error.to_string()).with_hint(error.hint())
+    }
+}
+
+#[cfg(test)]
+mod tests;

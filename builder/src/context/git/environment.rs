@@ -1,0 +1,217 @@
+//! The whole environment that git runs in.
+//!
+//! It is given no configuration but this, so that nothing that the machine or the user has configured (hooks, URL
+//! rewriting, credential helpers, other transports) plays a part, and no repository can bring its own.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::reference::{GitReference, Transport};
+use super::{GitAccess, GitSettings};
+use crate::error::BuildError;
+use crate::request::Secret;
+
+/// Configuration for every run.
+const CONFIG: [(&str, &str); 14] = [
+    ("core.hooksPath", if cfg!(windows) { "NUL" } else { "/dev/null" }),
+    ("core.fsmonitor", "false"),
+    // The same bytes on every system.
+    ("core.autocrlf", "false"),
+    ("core.longPaths", "true"),
+    ("init.defaultBranch", "master"),
+    ("advice.detachedHead", "false"),
+    // Nothing stays behind that works on when git has ended.
+    ("gc.auto", "0"),
+    ("gc.autoDetach", "false"),
+    ("maintenance.auto", "false"),
+    ("credential.helper", ""),
+    ("fetch.recurseSubmodules", "false"),
+    ("protocol.ext.allow", "never"),
+    ("protocol.file.allow", "never"),
+    // The directory is ours, whoever the store belongs to.
+    ("safe.directory", "*"),
+];
+
+/// Makes `home` below `dir`, and says all variables.
+pub(super) fn of(
+    reference: &GitReference,
+    dir: &Path,
+    access: GitAccess<'_>,
+) -> Result<Vec<(OsString, OsString)>, BuildError> {
+    let home = dir.join("home");
+    fs::create_dir(&home).map_err(|e| BuildError::internal("cannot make a directory for git").because(e))?;
+    let mut out = access.settings.variables.clone();
+    let mut set = |name: &str, value: OsString| out.push((name.into(), value));
+    let null = if cfg!(windows) { "NUL" } else { "/dev/null" };
+    for (name, value) in [
+        ("GIT_TERMINAL_PROMPT", "0"),
+        ("GIT_CONFIG_NOSYSTEM", "1"),
+        ("GIT_CONFIG_GLOBAL", null),
+        ("GIT_ATTR_NOSYSTEM", "1"),
+        // Of all transports these; `ext::` would run commands, and `file://` read the machine's repositories.
+        ("GIT_ALLOW_PROTOCOL", "http:https:git:ssh"),
+        // Sample hooks and the like, which differ from machine to machine.
+        ("GIT_TEMPLATE_DIR", ""),
+        ("LC_ALL", "C"),
+    ] {
+        set(name, value.into());
+    }
+    for name in ["HOME", "XDG_CONFIG_HOME"] {
+        set(name, home.clone().into());
+    }
+    // The store may be inside a repository, whose configuration is none of ours.
+    set("GIT_CEILING_DIRECTORIES", dir.into());
+    if reference.is_ssh() {
+        let agent = access.ssh.iter().find(|agent| agent.id == "default").ok_or_else(|| {
+            BuildError::user(format!(
+                "`{reference}` is reached over ssh, and there is no agent to log in with"
+            ))
+            .with_hint(
+                "start one (`eval $(ssh-agent)`, `ssh-add`), and build with `--ssh default`".to_owned(),
+            )
+        })?;
+        set("SSH_AUTH_SOCK", agent.socket.clone().into());
+        set("GIT_SSH_VARIANT", "ssh".into());
+        set("GIT_SSH_COMMAND", ssh(&home, access.settings)?.into());
+    }
+    let mut config: Vec<(String, String)> =
+        CONFIG.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+    if let Some((scope, header)) = header(reference, access.secrets)? {
+        config.push((format!("http.{scope}.extraHeader"), format!("Authorization: {header}")));
+    }
+    for (n, (key, value)) in config.iter().enumerate() {
+        set(&format!("GIT_CONFIG_KEY_{n}"), key.into());
+        set(&format!("GIT_CONFIG_VALUE_{n}"), value.into());
+    }
+    set("GIT_CONFIG_COUNT", config.len().to_string().into());
+    Ok(out)
+}
+
+/// ssh without its configuration: it asks nothing, uses the agent's keys alone, and keeps what it learns of
+/// servers in `home`.
+fn ssh(home: &Path, settings: &GitSettings) -> Result<String, BuildError> {
+    let failed = |e| BuildError::internal("cannot write the keys of ssh servers").because(e);
+    let known = home.join("known_hosts");
+    let mut file = fs::File::create(&known).map_err(failed)?;
+    for path in &settings.known_hosts {
+        // A user who has none knows no servers.
+        if let Ok(keys) = fs::read(path) {
+            file.write_all(&keys).and_then(|()| file.write_all(b"\n")).map_err(failed)?;
+        }
+    }
+    let known = known.to_str().ok_or_else(|| {
+        BuildError::user("the store's path is no text, which ssh cannot be told")
+            .with_hint("choose another store with `--root`".to_owned())
+    })?;
+    // ssh splits at blanks outside `"` and replaces `%`; the shell before it takes all but `'` as it is.
+    let known = known.replace('%', "%%").replace('\'', "'\\''");
+    Ok(format!(
+        "ssh -F none -o BatchMode=yes -o IdentityFile=none -o StrictHostKeyChecking=accept-new \
+         -o ConnectTimeout=30 -o ServerAliveInterval=30 -o ControlMaster=no -o ForwardAgent=no \
+         -o ClearAllForwardings=yes -o PermitLocalCommand=no -o 'UserKnownHostsFile=\"{known}\"'"
+    ))
+}
+
+/// The `Authorization` that is sent, and to what URLs. Of a secret that is for this host alone before others, of a
+/// whole header before a token, as BuildKit looks; else what the URL itself says.
+fn header(reference: &GitReference, secrets: &[Secret]) -> Result<Option<(String, String)>, BuildError> {
+    if reference.transport != Transport::Http {
+        return Ok(None);
+    }
+    let remote = reference.remote();
+    let after = remote.find("://").map_or(0, |at| at + 3);
+    let host_end = remote[after..].find('/').map_or(remote.len(), |at| after + at);
+    let host = &remote[after..host_end];
+    let ids = [
+        format!("GIT_AUTH_HEADER.{host}"),
+        format!("GIT_AUTH_TOKEN.{host}"),
+        "GIT_AUTH_HEADER".to_owned(),
+        "GIT_AUTH_TOKEN".to_owned(),
+    ];
+    for id in ids {
+        let Some(secret) = secrets.iter().find(|secret| secret.id == id) else { continue };
+        let value = std::str::from_utf8(&secret.value).map(|text| text.trim_end_matches(['\n', '\r']));
+        let value = value.ok().filter(|text| !text.is_empty() && !text.contains(char::is_control));
+        let Some(value) = value else {
+            return Err(BuildError::user(format!("the secret `{id}` is not one line of text")));
+        };
+        let header = match id.starts_with("GIT_AUTH_TOKEN") {
+            true => basic("x-access-token", value),
+            false => value.to_owned(),
+        };
+        // For this repository alone. Of GitHub, where submodules are other repositories of the same host and
+        // tokens say themselves what they are for, everything.
+        let github = ["https://github.com/", "https://www.github.com/"];
+        let scope = github.into_iter().find(|scope| remote.starts_with(scope)).unwrap_or(remote);
+        return Ok(Some((scope.to_owned(), header)));
+    }
+    // The whole host: submodules with relative URLs inherit what the URL of their parent has.
+    Ok(reference
+        .credentials
+        .as_ref()
+        .map(|(user, password)| (format!("{}/", &remote[..host_end]), basic(user, password))))
+}
+
+fn basic(user: &str, password: &str) -> String {
+    format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    fn sent(url: &str, secrets: &[(&str, &str)]) -> Option<(String, String)> {
+        let secrets: Vec<_> = secrets
+            .iter()
+            .map(|(id, value)| Secret { id: (*id).to_owned(), value: Arc::from(value.as_bytes()) })
+            .collect();
+        header(&GitReference::parse(url).unwrap().unwrap(), &secrets).unwrap()
+    }
+
+    #[test]
+    fn the_nearest_secret_is_sent_and_to_no_other_place() {
+        let url = "https://u:p%40@h.example:8/a/b.git";
+        let all = [
+            ("GIT_AUTH_TOKEN", "t"),
+            ("GIT_AUTH_HEADER", "bearer h"),
+            ("GIT_AUTH_TOKEN.h.example:8", "host t\n"),
+            ("GIT_AUTH_HEADER.h.example:8", "bearer host"),
+        ];
+        let scope = "https://h.example:8/a/b.git";
+        let values =
+            ["bearer host", &basic("x-access-token", "host t"), "bearer h", &basic("x-access-token", "t")];
+        for (n, value) in values.iter().enumerate() {
+            let mut left = all.to_vec();
+            for gone in values.iter().take(n) {
+                left.retain(|(id, text)| {
+                    let header = if id.contains("TOKEN") {
+                        basic("x-access-token", text.trim())
+                    } else {
+                        (*text).to_owned()
+                    };
+                    header != *gone
+                });
+            }
+            assert_eq!(sent(url, &left), Some((scope.to_owned(), (*value).to_owned())));
+        }
+        assert_eq!(sent(url, &[]), Some(("https://h.example:8/".to_owned(), basic("u", "p@"))));
+        assert_eq!(sent("https://h/x.git", &[("GIT_AUTH_TOKEN.other", "t")]), None);
+        assert_eq!(sent("ssh://git@h/x", &[("GIT_AUTH_TOKEN", "t")]), None);
+        assert_eq!(sent("github.com/a/b", &[("GIT_AUTH_TOKEN", "t")]).unwrap().0, "https://github.com/");
+    }
+
+    #[test]
+    fn a_secret_that_would_be_two_headers_is_refused() {
+        let secret = Secret { id: "GIT_AUTH_HEADER".into(), value: Arc::from(&b"a\r\nX: y"[..]) };
+        let reference = GitReference::parse("https://h/x.git").unwrap().unwrap();
+        let error = header(&reference, &[secret]).unwrap_err();
+        assert!(!error.to_string().contains('y'), "{error}");
+    }
+}
