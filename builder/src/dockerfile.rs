@@ -39,8 +39,9 @@ pub use instruction::{
     Add, ArgDecl, Copy, Device, Directives, Dockerfile, From, Healthcheck, Instruction, Invocation, Kind,
     Onbuild, Run, RunNetwork, RunSecurity, ShellOrExec, Stage, Warning, WarningKind, Word,
 };
+pub(crate) use mount::last_part;
 pub use mount::{Mount, MountError, MountFlag, MountKind, Sharing};
-pub use parser::{parse, parse_onbuild};
+pub use parser::{parse, parse_onbuild, parse_part};
 pub use ports::{ExposedPorts, PortError};
 
 #[cfg(test)]

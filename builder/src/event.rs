@@ -80,6 +80,8 @@ pub enum Event {
         span: Option<crate::source::Span>,
         /// What to write instead, where the warning knows.
         hint: Option<String>,
+        /// The rule that found it, by its public name.
+        rule: Option<&'static str>,
     },
 }
 
@@ -144,7 +146,12 @@ impl<'a> Progress<'a> {
 
     /// Something about the whole command.
     pub fn warn(&self, text: impl Into<String>, span: Option<crate::source::Span>) {
-        self.observer.event(Event::Warning { text: text.into(), span, hint: None });
+        self.observer.event(Event::Warning { text: text.into(), span, hint: None, rule: None });
+    }
+
+    /// Something about the whole command, with what to write instead.
+    pub fn advise(&self, text: impl Into<String>, hint: Option<String>) {
+        self.observer.event(Event::Warning { text: text.into(), span: None, hint, rule: None });
     }
 
     /// Something about a place in a file, which is named in front: `Dockerfile:7: …`.
@@ -156,7 +163,15 @@ impl<'a> Progress<'a> {
         hint: Option<String>,
     ) {
         let text = format!("{}:{}: {text}", file.name(), file.line(span.start));
-        self.observer.event(Event::Warning { text, span: Some(span), hint });
+        self.observer.event(Event::Warning { text, span: Some(span), hint, rule: None });
+    }
+
+    /// What a rule found: `Dockerfile:7: RuleName: …`.
+    pub fn warn_rule(&self, file: &crate::source::SourceFile, warning: &crate::check::Warning) {
+        let (name, rule) = (file.name(), warning.rule.name());
+        let text = format!("{name}:{}: {rule}: {}", file.line(warning.span.start), warning.message);
+        let hint = warning.hint.clone();
+        self.observer.event(Event::Warning { text, span: Some(warning.span), hint, rule: Some(rule) });
     }
 }
 

@@ -3,28 +3,31 @@
 //! One RUN goes `execute/stage.rs` (what the instruction says) → `execute/run.rs` (what the job
 //! needs) → `execute/step.rs` (key, lookup, snapshot, layer) → the runner and the snapshot driver.
 
-use std::collections::BTreeSet;
-use std::sync::atomic::AtomicUsize;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use orlop_runner::CancelToken;
 use orlop_store::{Image, Platform};
 
-use crate::check;
+use crate::check::windows as check;
 use crate::dockerfile::{self, Dockerfile};
 use crate::error::{BuildError, ErrorKind};
 use crate::event::Progress;
 use crate::plan::Plan;
 use crate::request::{BuildReport, BuildRequest, Engine};
 
+mod checks;
 mod context;
 pub mod copy;
 mod files;
 mod from;
+mod history;
 mod metadata;
 mod mounts;
 mod remote;
+mod repository;
 mod run;
 mod stage;
 mod stages;
@@ -32,8 +35,13 @@ mod step;
 mod words;
 
 pub(crate) use metadata::ESCAPE_HINT;
+pub(crate) use remote::is_remote;
+pub(crate) use repository::Phases;
 use stage::StageResult;
 use stages::{Stages, Unavailable};
+
+/// How many stages are built side by side at most; most of them wait for another or for the network.
+const MOST_STAGES_AT_ONCE: usize = 64;
 
 /// Builds what `request` asks for and writes it to its outputs.
 ///
@@ -41,11 +49,21 @@ use stages::{Stages, Unavailable};
 /// The first thing that went wrong; whatever else ran then was stopped. Steps that had finished stay
 /// cached.
 pub fn build(engine: &Engine<'_>, request: &BuildRequest) -> Result<BuildReport, BuildError> {
+    build_after(engine, request, Progress::new(engine.observer))
+}
+
+/// The same where something was done before, by this very `progress`: to fetch the context.
+///
+/// # Errors
+/// As [`build`].
+pub fn build_after(
+    engine: &Engine<'_>,
+    request: &BuildRequest,
+    progress: Progress<'_>,
+) -> Result<BuildReport, BuildError> {
     let started = Instant::now();
-    let dockerfile = Arc::new(dockerfile::parse(Arc::clone(&request.dockerfile)).map_err(|e| {
-        let hint = e.hint.clone();
-        BuildError::user(e.message.clone()).with_hint(hint).at(&request.dockerfile, e.span)
-    })?);
+    let (dockerfile, fault) = dockerfile::parse_part(Arc::clone(&request.dockerfile));
+    let dockerfile = Arc::new(dockerfile);
     // A failed stage stops its siblings by a token of the build's own: the user's stays what the user made it.
     let (cancel, outer) = (CancelToken::new(), engine.cancel.clone());
     let inner = cancel.clone();
@@ -54,19 +72,18 @@ pub fn build(engine: &Engine<'_>, request: &BuildRequest) -> Result<BuildReport,
         false => inner.cancel(),
     });
     let engine = &Engine { cancel: &cancel, ..*engine };
-    let progress = Progress::new(engine.observer);
-    for warning in &dockerfile.warnings {
-        progress.warn_at(&dockerfile.source, warning.span, &warning.message, warning.hint.clone());
-    }
+    let mut checks = checks::Checks::begin(&dockerfile, request, &progress, fault)?;
     warn_about_continued_paths(&progress, &dockerfile);
     let platform = request.platform.clone().unwrap_or_else(default_platform);
-    let plan = Plan::with_contexts(
-        Arc::clone(&dockerfile),
-        &request.build_args,
-        request.target.as_deref(),
-        &platform,
-        &request.named_contexts,
-    )?;
+    let plan = checks.plan(request, &progress, &platform, || {
+        Plan::with_contexts(
+            Arc::clone(&dockerfile),
+            &request.build_args,
+            request.target.as_deref(),
+            &platform,
+            &request.named_contexts,
+        )
+    })?;
     for (text, span) in &plan.warnings {
         progress.warn_at(&plan.dockerfile.source, *span, text, None);
     }
@@ -80,15 +97,21 @@ pub fn build(engine: &Engine<'_>, request: &BuildRequest) -> Result<BuildReport,
         named: request.named_contexts.iter().map(|_| OnceLock::new()).collect(),
         used: Mutex::default(),
         images: Mutex::default(),
+        starts: Mutex::default(),
+        commits: Mutex::default(),
         first_error: Mutex::new(None),
         noted: Mutex::default(),
+        in_triggers: Mutex::default(),
         cached: AtomicUsize::new(0),
         ran: AtomicUsize::new(0),
     };
-    let result = execution.target()?;
-    let image = finish_image(&execution, &result.image);
+    checks.stages(&execution)?;
+    let result = execution.target();
+    // Also where the build failed: the value that it lacked may be the one with the slip in its name.
     execution.warn_about_unused_arguments();
+    let result = result?;
     execution.warn_about_unused_contexts();
+    let image = finish_image(&execution, &result.image);
     let written = crate::output::write(engine, &execution.progress, &image, &request.tags, &request.outputs)?;
     Ok(BuildReport {
         image_id: image.id(),
@@ -155,9 +178,15 @@ pub(crate) struct Execution<'a> {
     used: Mutex<BTreeSet<usize>>,
     /// Images that the build has looked up already, by name and platform.
     pub(crate) images: from::Images,
+    /// What stages start with, until each takes its own.
+    starts: Mutex<BTreeMap<usize, from::Start>>,
+    /// Commits that names of git repositories mean.
+    pub(crate) commits: repository::Commits,
     first_error: Mutex<Option<BuildError>>,
     /// What has been said of the host's protection of jobs.
     noted: Mutex<BTreeSet<String>>,
+    /// The ARGs that triggers of base images declare.
+    in_triggers: Mutex<BTreeSet<String>>,
     pub(crate) cached: AtomicUsize,
     pub(crate) ran: AtomicUsize,
 }
@@ -169,11 +198,19 @@ impl Execution<'_> {
 
     /// Builds all needed stages side by side and gives the target's result.
     fn target(&self) -> Result<Arc<StageResult>, BuildError> {
-        std::thread::scope(|scope| {
-            for &index in self.plan.needed.iter().filter(|&&i| i != self.plan.target) {
-                scope.spawn(move || self.build_stage(index));
+        // Each takes the next stage of an order in which a stage stands behind all that it needs: whoever waits
+        // waits for one that has been begun, however few they are.
+        let next = AtomicUsize::new(0);
+        let work = || {
+            while let Some(&index) = self.plan.order.get(next.fetch_add(1, Ordering::Relaxed)) {
+                self.build_stage(index);
             }
-            self.build_stage(self.plan.target);
+        };
+        std::thread::scope(|scope| {
+            for _ in 1..self.plan.order.len().min(MOST_STAGES_AT_ONCE) {
+                scope.spawn(work);
+            }
+            work();
         });
         if let Some(error) = self.first_error.lock().unwrap_or_else(PoisonError::into_inner).take() {
             return Err(error);
@@ -220,21 +257,36 @@ impl Execution<'_> {
         }
     }
 
+    /// An ARG that no line of the Dockerfile has.
+    pub(crate) fn declared_by_trigger(&self, name: String) {
+        self.in_triggers.lock().unwrap_or_else(PoisonError::into_inner).insert(name);
+    }
+
     /// `--build-arg` names that no ARG took: a typing mistake more often than not.
     fn warn_about_unused_arguments(&self) {
-        let declared = |name: &str| {
-            self.plan.globals.declares(name)
+        let (globals, stages) = (&self.plan.dockerfile.global_args, &self.plan.dockerfile.stages);
+        let in_stages = stages.iter().flat_map(|s| &s.instructions).filter_map(|i| match &i.kind {
+            dockerfile::Kind::Arg(args) => Some(args),
+            _ => None,
+        });
+        let declared: BTreeSet<&str> =
+            globals.iter().chain(in_stages.flatten()).map(|arg| arg.name.value.as_str()).collect();
+        let in_triggers = self.in_triggers.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = |name: &str| {
+            declared.contains(name)
+                || in_triggers.contains(name)
+                || self.plan.globals.declares(name)
                 || crate::scope::PROXY_ARGS.contains(&name)
                 || name.starts_with("BUILDKIT_")
                 || name == "SOURCE_DATE_EPOCH"
-                || self.plan.dockerfile.stages.iter().flat_map(|s| &s.instructions).any(|i| match &i.kind {
-                    dockerfile::Kind::Arg(args) => args.iter().any(|a| a.name.value == name),
-                    _ => false,
-                })
         };
-        let unused: Vec<_> = self.plan.globals.build_arg_names().filter(|n| !declared(n)).collect();
-        if !unused.is_empty() {
-            self.progress.warn(format!("build arguments that no ARG takes: {}", unused.join(", ")), None);
+        for name in self.plan.globals.build_arg_names().filter(|name| !known(name)) {
+            let near = dockerfile::suggest::did_you_mean(name, declared.iter().copied());
+            let hint = near.or_else(|| {
+                let names: Vec<_> = declared.iter().take(8).map(|name| format!("`{name}`")).collect();
+                (!names.is_empty()).then(|| format!("the Dockerfile has {}", names.join(", ")))
+            });
+            self.progress.advise(format!("no ARG takes the build argument `{name}`"), hint);
         }
     }
 }

@@ -3,17 +3,20 @@
 //! A stage is needed when the target is built on it, copies from it or mounts it, directly or
 //! through others. Stages that nobody needs do not exist for the rest of the program.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use orlop_store::{Platform, Reference};
 
-use crate::context::{NamedContext, NamedSource, named};
+use crate::context::{NamedContext, named};
+use crate::dockerfile::suggest::did_you_mean;
 use crate::dockerfile::variables::expand;
 use crate::dockerfile::{Dockerfile, Kind, Stage, Word};
 use crate::error::BuildError;
 use crate::scope::GlobalScope;
 use crate::source::SourceFile;
+
+mod contexts;
 
 /// What a stage starts from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,12 +65,15 @@ pub struct Plan {
     pub target: usize,
     /// The stages that the target needs, itself included.
     pub needed: BTreeSet<usize>,
+    /// The same, each behind all that it needs.
+    pub order: Vec<usize>,
     /// Variables before the first FROM, and the build's.
     pub globals: GlobalScope,
     /// `--build-context`, in order.
     pub contexts: Vec<NamedContext>,
     /// Sentences for the user, with the place they are about.
     pub warnings: Vec<(String, crate::source::Span)>,
+    names: StageNames,
 }
 
 impl Plan {
@@ -96,24 +102,16 @@ impl Plan {
         platform: &Platform,
         contexts: &[NamedContext],
     ) -> Result<Self, BuildError> {
-        let file = Arc::clone(&dockerfile.source);
-        let target = find_target(&dockerfile, target)?;
-        let stage_name = dockerfile.stages[target].from.name.as_ref().map_or("default", |n| n.value.as_str());
-        let host = Platform { os: platform_os().to_owned(), ..Platform::host() };
-        let mut globals = GlobalScope::new(build_args, &host, platform, stage_name);
-        for arg in &dockerfile.global_args {
-            let name = expand_global(&file, &dockerfile, &globals, &arg.name)?;
-            let default = arg
-                .default
-                .as_ref()
-                .map(|word| expand_global(&file, &dockerfile, &globals, word))
-                .transpose()?;
-            globals.declare(&name, default);
-        }
+        let names = StageNames::of(&dockerfile);
+        let asked = target.filter(|asked| !asked.is_empty());
+        let target = find_target(&dockerfile, &names, target)?;
+        let globals = global_scope(&dockerfile, build_args, asked, platform)?;
         let mut plan = Self {
             stages: Vec::with_capacity(dockerfile.stages.len()),
             target,
             needed: BTreeSet::new(),
+            order: Vec::new(),
+            names,
             globals,
             contexts: contexts.to_vec(),
             warnings: Vec::new(),
@@ -121,55 +119,71 @@ impl Plan {
         };
         for (index, stage) in dockerfile.stages.iter().enumerate() {
             let name = stage_label(stage, index);
-            let needs = plan.static_needs(stage, platform);
+            let mut needs = static_needs(&plan.names, &dockerfile, stage)?;
+            needs.retain(|&need| !plan.is_directory(need, platform));
             // What FROM says is only looked at for stages that count: an unused stage may name
             // anything, as with BuildKit.
-            let planned =
-                PlannedStage { index, name, base: Base::Scratch, platform: platform.clone(), needs, replaced: false, context: None };
-            plan.stages.push(planned);
+            let (replaced, context) = (false, None);
+            let (base, platform) = (Base::Scratch, platform.clone());
+            plan.stages.push(PlannedStage { index, name, base, platform, needs, replaced, context });
         }
-        plan.require(target, &mut Vec::new())?;
+        plan.require(target)?;
+        for &index in &plan.needed {
+            let stage = &plan.stages[index];
+            let words = from_words(&plan.dockerfile.stages[index]).into_iter().filter(|_| !stage.replaced);
+            for word in words.filter(|word| plan.context_named(&word.value, &stage.platform).is_none()) {
+                plan.source_stage(index, &word.value).map_err(|e| e.at(&dockerfile.source, word.span))?;
+            }
+        }
         // An ONBUILD trigger of a base image may still name one of the others.
         for index in (0..plan.stages.len()).filter(|i| !plan.needed.contains(i)).collect::<Vec<_>>() {
-            if let Err(error) = plan.place(index) {
+            if let Err(error) = plan.understand(index) {
                 plan.stages[index].base = Base::Unknown(error.message);
             }
         }
         Ok(plan)
     }
 
-    /// Adds `index` and all that it needs; `path` are the stages on the way here.
-    fn require(&mut self, index: usize, path: &mut Vec<usize>) -> Result<(), BuildError> {
-        if path.contains(&index) {
-            let names: Vec<_> = path.iter().chain([&index]).map(|&i| self.stages[i].name.as_str()).collect();
-            let span = self.dockerfile.stages[index].from.span;
-            return Err(BuildError::user(format!(
-                "stages need each other in a circle: {}",
-                names.join(" → ")
-            ))
-            .at(&self.dockerfile.source, span));
+    /// Adds `target` and all that it needs. No recursion: a Dockerfile may have a hundred thousand stages in a line.
+    fn require(&mut self, target: usize) -> Result<(), BuildError> {
+        // The stages on the way, each with what it needs and is not looked at yet.
+        let mut path = vec![(target, self.understand(target)?)];
+        let mut on_path = BTreeSet::from([target]);
+        while let Some((index, needs)) = path.last_mut() {
+            let index = *index;
+            let Some(need) = needs.pop() else {
+                path.pop();
+                on_path.remove(&index);
+                // The parent's own is known only now.
+                if let Base::Stage(parent) = self.stages[index].base
+                    && self.dockerfile.stages[index].from.platform.is_none()
+                {
+                    self.stages[index].platform = self.stages[parent].platform.clone();
+                }
+                self.needed.insert(index);
+                self.order.push(index);
+                continue;
+            };
+            if on_path.contains(&need) {
+                let circle = path.iter().map(|&(index, _)| index).skip_while(|&index| index != need);
+                let names: Vec<_> = circle.chain([need]).map(|i| self.stages[i].name.as_str()).collect();
+                let span = self.dockerfile.stages[need].from.span;
+                return Err(BuildError::user(format!(
+                    "stages need each other in a circle: {}",
+                    shortened(&names, " → ")
+                ))
+                .at(&self.dockerfile.source, span));
+            }
+            if !self.needed.contains(&need) {
+                path.push((need, self.understand(need)?));
+                on_path.insert(need);
+            }
         }
-        if self.needed.contains(&index) {
-            return Ok(());
-        }
-        self.place(index)?;
-        path.push(index);
-        for need in self.stages[index].needs.clone() {
-            self.require(need, path)?;
-        }
-        path.pop();
-        // The parent's own is known only now.
-        if let Base::Stage(parent) = self.stages[index].base
-            && self.dockerfile.stages[index].from.platform.is_none()
-        {
-            self.stages[index].platform = self.stages[parent].platform.clone();
-        }
-        self.needed.insert(index);
         Ok(())
     }
 
-    /// Finds out what stage `index` stands on.
-    fn place(&mut self, index: usize) -> Result<(), BuildError> {
+    /// Understands the FROM of a stage and gives what the stage needs, the first last.
+    fn understand(&mut self, index: usize) -> Result<Vec<usize>, BuildError> {
         let platform = self.platform_of(index, self.default_platform())?;
         let own = self.replacement(index, &platform);
         let (base, platform, context) = match own {
@@ -178,15 +192,15 @@ impl Plan {
         };
         let stage = &mut self.stages[index];
         (stage.replaced, stage.context) = (own.is_some(), context);
-        if let Base::Stage(parent) = base {
-            stage.needs.insert(parent);
-        }
-        (stage.base, stage.platform) = (base, platform);
         if stage.replaced {
             // What its instructions would take from others is not taken.
             stage.needs.clear();
         }
-        Ok(())
+        if let Base::Stage(parent) = base {
+            stage.needs.insert(parent);
+        }
+        (stage.base, stage.platform) = (base, platform);
+        Ok(stage.needs.iter().rev().copied().collect())
     }
 
     /// The platform that FROM says, else `default`.
@@ -199,34 +213,6 @@ impl Plan {
         text.parse().map_err(|e: orlop_store::descriptor::PlatformParseError| {
             BuildError::user(e.to_string()).at(file, word.span)
         })
-    }
-
-    /// The named context that has the name of stage `index`, and so stands in its place.
-    fn replacement(&self, index: usize, platform: &Platform) -> Option<usize> {
-        let name = self.dockerfile.stages[index].from.name.as_ref()?;
-        named::find(&self.contexts, &name.value.to_ascii_lowercase(), platform)
-    }
-
-    /// The named context that `--from=name` means where something for `platform` is wanted. None as well where it
-    /// stands in the place of a stage and is an image: then it is what that stage starts from.
-    pub fn context_named(&self, name: &str, platform: &Platform) -> Option<usize> {
-        let Some(stage) = self.stage_named(name) else {
-            return named::find(&self.contexts, name, platform);
-        };
-        match &self.stages[stage] {
-            PlannedStage { replaced: true, base: Base::Context(context), .. } => Some(*context),
-            _ => None,
-        }
-    }
-
-    /// What a stage starts from that starts from a named context.
-    fn context_base(&self, context: usize) -> Base {
-        match self.contexts.get(context).map(|context| &context.source) {
-            Some(NamedSource::Image(reference)) => Base::Image(reference.clone()),
-            Some(NamedSource::Layout(layout)) => Base::Layout(layout.clone()),
-            Some(NamedSource::Scratch) => Base::Scratch,
-            _ => Base::Context(context),
-        }
     }
 
     /// What FROM names, its platform, and the named context that it is.
@@ -252,7 +238,7 @@ impl Plan {
         if image == "scratch" {
             return Ok((Base::Scratch, platform, None));
         }
-        if let Some(stage) = self.dockerfile.stages[..index].iter().rposition(|s| is_named(s, &image)) {
+        if let Some(stage) = self.names.before(&image, index) {
             let platform =
                 if from.platform.is_some() { platform } else { self.stages[stage].platform.clone() };
             return Ok((Base::Stage(stage), platform, None));
@@ -271,52 +257,119 @@ impl Plan {
         Ok((Base::Image(reference), platform, None))
     }
 
-    /// The stages that a stage names in `--from` and in mounts, without those that are a directory of files.
-    fn static_needs(&self, stage: &Stage, platform: &Platform) -> BTreeSet<usize> {
-        let mut needs = BTreeSet::new();
-        let is_files = |stage| {
-            let platform = self.platform_of(stage, platform);
-            let context = platform.ok().and_then(|platform| self.replacement(stage, &platform));
-            context.is_some_and(|context| matches!(self.context_base(context), Base::Context(_)))
-        };
-        let mut add = |word: &Word| {
-            let found = self.stage_named(&word.value).filter(|&stage| !is_files(stage));
-            needs.extend(found);
-        };
-        for instruction in &stage.instructions {
-            match &instruction.kind {
-                Kind::Copy(copy) => copy.from.iter().for_each(&mut add),
-                Kind::Run(run) => run.mounts.iter().filter_map(|m| m.from.as_ref()).for_each(&mut add),
-                _ => {}
-            }
-        }
-        needs
-    }
-
     fn default_platform(&self) -> &Platform {
         &self.stages[self.target].platform
     }
 
     /// The stage that `--from=name` means, if it means one: by name, else by number.
     pub fn stage_named(&self, name: &str) -> Option<usize> {
-        stage_named(&self.dockerfile, name)
+        self.names.find(name)
     }
+
+    /// The stage that `--from=name` in stage `index` means, if it means one.
+    ///
+    /// # Errors
+    /// When it is this stage or comes after it.
+    pub(crate) fn source_stage(&self, index: usize, name: &str) -> Result<Option<usize>, BuildError> {
+        let file = &self.dockerfile.source;
+        let stages = &self.dockerfile.stages;
+        let line = |stage: usize| file.line(stages[stage].from.span.start);
+        let Some(stage) = self.stage_named(name) else { return Ok(None) };
+        if stage == index {
+            return Err(BuildError::user(format!("stage `{name}` cannot take files from itself")));
+        }
+        if stage > index {
+            let this = &self.stages[index].name;
+            return Err(BuildError::user(format!(
+                "stage `{name}` is not there yet: it begins on line {}, after stage `{this}` that needs it",
+                line(stage)
+            ))
+            .with_hint(format!("move it before line {}, where stage `{this}` begins", line(index))));
+        }
+        Ok(Some(stage))
+    }
+
+    /// The stage of that name, if it is one after `index`: what a FROM there cannot mean.
+    pub fn later_stage(&self, name: &str, index: usize) -> Option<usize> {
+        self.names.find_name(name).filter(|&stage| stage > index)
+    }
+}
+
+/// The stages by name, as they are looked up: without case, the last of a name first.
+#[derive(Clone, Debug, Default)]
+struct StageNames {
+    places: HashMap<String, Vec<usize>>,
+    count: usize,
+}
+
+impl StageNames {
+    fn of(dockerfile: &Dockerfile) -> Self {
+        let mut places: HashMap<String, Vec<usize>> = HashMap::new();
+        for (index, stage) in dockerfile.stages.iter().enumerate() {
+            if let Some(name) = &stage.from.name {
+                places.entry(name.value.to_ascii_lowercase()).or_default().push(index);
+            }
+        }
+        Self { places, count: dockerfile.stages.len() }
+    }
+
+    fn find_name(&self, name: &str) -> Option<usize> {
+        self.places.get(&name.to_ascii_lowercase())?.last().copied()
+    }
+
+    /// By name, else by number.
+    fn find(&self, name: &str) -> Option<usize> {
+        self.find_name(name).or_else(|| name.parse::<usize>().ok().filter(|&number| number < self.count))
+    }
+
+    /// The last stage of that name before `index`.
+    fn before(&self, name: &str, index: usize) -> Option<usize> {
+        let places = self.places.get(&name.to_ascii_lowercase())?;
+        places[..places.partition_point(|&place| place < index)].last().copied()
+    }
+}
+
+/// Names in a line of a message, the middle left out where there are many.
+fn shortened(names: &[&str], between: &str) -> String {
+    const MOST: usize = 8;
+    match names {
+        [first @ .., last] if names.len() > MOST => {
+            let first: Vec<_> = first.iter().take(MOST - 2).copied().collect();
+            format!("{}{between}…{between}{last}", first.join(between))
+        }
+        names => names.join(between),
+    }
+}
+
+/// What FROM's variables stand for, in a build of the stage that is asked for, or the last, for `platform`.
+///
+/// # Errors
+/// When the default of a global ARG does not expand.
+pub fn global_scope(
+    dockerfile: &Dockerfile,
+    build_args: &[(String, String)],
+    asked: Option<&str>,
+    platform: &Platform,
+) -> Result<GlobalScope, BuildError> {
+    let file = &dockerfile.source;
+    let last = dockerfile.stages.last().and_then(|stage| stage.from.name.as_ref());
+    let stage = asked.unwrap_or_else(|| last.map_or("default", |name| name.value.as_str()));
+    let host = Platform { os: platform_os().to_owned(), ..Platform::host() };
+    let mut globals = GlobalScope::new(build_args, &host, platform, stage);
+    for arg in &dockerfile.global_args {
+        let name = expand_global(file, dockerfile, &globals, &arg.name)?;
+        // A default that nobody needs may ask for what is not there: `ARG V=${X:?needed}`.
+        let given = globals.build_arg(&name).is_some();
+        let default = arg.default.as_ref().filter(|_| !given);
+        let default = default.map(|word| expand_global(file, dockerfile, &globals, word)).transpose()?;
+        globals.declare(&name, default);
+    }
+    Ok(globals)
 }
 
 /// The operating system that RUN steps run on here.
 fn platform_os() -> &'static str {
     if cfg!(windows) { "windows" } else { "linux" }
-}
-
-fn is_named(stage: &Stage, name: &str) -> bool {
-    stage.from.name.as_ref().is_some_and(|n| n.value.eq_ignore_ascii_case(name))
-}
-
-fn stage_named(dockerfile: &Dockerfile, name: &str) -> Option<usize> {
-    dockerfile.stages.iter().rposition(|s| is_named(s, name)).or_else(|| {
-        let number = name.parse::<usize>().ok()?;
-        (number < dockerfile.stages.len()).then_some(number)
-    })
 }
 
 fn stage_label(stage: &Stage, index: usize) -> String {
@@ -326,27 +379,76 @@ fn stage_label(stage: &Stage, index: usize) -> String {
     }
 }
 
-fn find_target(dockerfile: &Dockerfile, target: Option<&str>) -> Result<usize, BuildError> {
+fn find_target(
+    dockerfile: &Dockerfile,
+    names: &StageNames,
+    target: Option<&str>,
+) -> Result<usize, BuildError> {
     let Some(target) = target.filter(|t| !t.is_empty()) else {
         return dockerfile.stages.len().checked_sub(1).ok_or_else(|| {
             BuildError::user("the Dockerfile has no FROM")
                 .with_hint("begin with `FROM debian:12` or `FROM scratch`".to_owned())
         });
     };
-    stage_named(dockerfile, target).ok_or_else(|| {
-        let names: Vec<_> = dockerfile
-            .stages
-            .iter()
-            .filter_map(|s| s.from.name.as_ref())
-            .map(|n| format!("`{}`", n.value))
-            .collect();
-        let hint = match names.len() {
-            0 => format!("no stage has a name; use a number from 0 to {}", dockerfile.stages.len() - 1),
-            _ => format!("the stages are {}", names.join(", ")),
+    names.find(target).ok_or_else(|| {
+        let known: Vec<_> =
+            dockerfile.stages.iter().filter_map(|s| s.from.name.as_ref()).map(|n| n.value.as_str()).collect();
+        let hint = match (known.len(), did_you_mean(target, known.iter().copied())) {
+            (_, Some(near)) => near,
+            (0, None) => {
+                format!("no stage has a name; use a number from 0 to {}", dockerfile.stages.len() - 1)
+            }
+            (_, None) => format!("the stages are `{}`", shortened(&known, "`, `")),
         };
         BuildError::user(format!("target stage `{target}` is not in `{}`", dockerfile.source.name()))
             .with_hint(hint)
     })
+}
+
+/// The stages that a stage names in `--from` and in mounts.
+fn static_needs(
+    names: &StageNames,
+    dockerfile: &Dockerfile,
+    stage: &Stage,
+) -> Result<BTreeSet<usize>, BuildError> {
+    let mut needs = BTreeSet::new();
+    for instruction in &stage.instructions {
+        match &instruction.kind {
+            Kind::Copy(copy) => {
+                let Some(word) = &copy.from else { continue };
+                needs.extend(names.find(&word.value));
+                // A number is always a stage's, and never an image.
+                if word.value.bytes().all(|byte| byte.is_ascii_digit()) && names.find(&word.value).is_none() {
+                    let hint = match names.count {
+                        1 => "the only stage is this one; name an image or a stage".to_owned(),
+                        count => format!("the stages have the numbers 0 to {}", count - 1),
+                    };
+                    return Err(BuildError::user(format!("there is no stage number {}", word.value))
+                        .at(&dockerfile.source, word.span)
+                        .with_hint(hint));
+                }
+            }
+            Kind::Run(run) => {
+                let from = run.mounts.iter().filter_map(|mount| mount.from.as_ref());
+                needs.extend(from.filter_map(|word| names.find(&word.value)));
+            }
+            _ => {}
+        }
+    }
+    Ok(needs)
+}
+
+/// What stands in a stage's `--from` and in its mounts' `from`.
+fn from_words(stage: &Stage) -> Vec<&Word> {
+    let mut words = Vec::new();
+    for instruction in &stage.instructions {
+        match &instruction.kind {
+            Kind::Copy(copy) => words.extend(&copy.from),
+            Kind::Run(run) => words.extend(run.mounts.iter().filter_map(|mount| mount.from.as_ref())),
+            _ => {}
+        }
+    }
+    words
 }
 
 /// Expands a word of a FROM or a global ARG.
@@ -387,6 +489,31 @@ mod tests {
     }
 
     #[test]
+    fn a_line_of_stages_however_long_is_planned_without_recursion() {
+        let mut text = String::from("FROM a AS s0\n");
+        for n in 1..100_000 {
+            text.push_str(&format!("FROM s{} AS s{n}\n", n - 1));
+        }
+        let long = plan(&text, None, &[]).unwrap();
+        assert_eq!(long.order.len(), 100_000);
+        assert!(long.order.is_sorted(), "each stands behind what it needs");
+        text.push_str("COPY --from=s99999 / /\n");
+        text.insert_str("FROM a AS s0\n".len(), "COPY --from=s99999 / /\n");
+        let circle = plan(&text, None, &[]).unwrap_err().to_string();
+        assert!(circle.contains("circle") && circle.len() < 200, "{circle}");
+    }
+
+    #[test]
+    fn a_number_is_a_stage_and_never_an_image() {
+        let error = plan("FROM a\nFROM b\nCOPY --from=2 /x /\n", None, &[]).unwrap_err();
+        assert_eq!(error.to_string(), "there is no stage number 2");
+        assert_eq!(error.hint.as_deref(), Some("the stages have the numbers 0 to 1"));
+        // A stage further down is not there yet, as in BuildKit.
+        let error = plan("FROM a\nCOPY --from=1 /x /\nFROM b\n", Some("0"), &[]).unwrap_err();
+        assert!(error.to_string().starts_with("stage `1` is not there yet"), "{error}");
+    }
+
+    #[test]
     fn a_stage_that_nobody_needs_may_name_anything() {
         assert_eq!(needed("FROM ${NOTHING}\nFROM scratch\n", None), [1]);
     }
@@ -410,52 +537,24 @@ mod tests {
         assert_eq!(plan.stages[0].base, Base::Image("x".parse().unwrap()));
     }
 
-    fn with_contexts(text: &str, contexts: &[(&str, NamedSource)]) -> Plan {
-        let file = Arc::new(SourceFile::new("Dockerfile", text));
-        let dockerfile = Arc::new(crate::dockerfile::parse(file).unwrap());
-        let contexts: Vec<_> = contexts
-            .iter()
-            .map(|(name, source)| NamedContext {
-                name: crate::context::ContextName::parse(name).unwrap(),
-                source: source.clone(),
-            })
-            .collect();
-        Plan::with_contexts(dockerfile, &[], None, &"linux/amd64".parse().unwrap(), &contexts).unwrap()
-    }
-
-    #[test]
-    fn a_context_stands_for_stages_and_images_of_its_name() {
-        let image = |name: &str| NamedSource::Image(name.parse().unwrap());
-        let files = NamedSource::Url("https://example.com/x".to_owned());
-        let text = "FROM debian AS tools\nCOPY --from=other /a /b\nFROM debian AS other\nFROM tools\nFROM other\n";
-        // The image, however it is spelled, and in no stage that is called so.
-        let plan = with_contexts(text, &[("docker.io/library/debian:latest", image("mine"))]);
-        assert_eq!(plan.stages[1].base, Base::Image("mine".parse().unwrap()));
-        assert_eq!(plan.stages[3].base, Base::Stage(1));
-        // The stage, with all that it would need.
-        let text = "FROM debian AS dep\nFROM debian AS Tools\nCOPY --from=dep /a /b\nFROM tools\nCOPY --from=1 /x /\n";
-        let plan = with_contexts(text, &[("tools", image("mine"))]);
-        assert_eq!(plan.stages[1].base, Base::Image("mine".parse().unwrap()));
-        assert!(plan.stages[1].replaced && plan.needed.iter().eq(&[1, 2]));
-        // Files that are only copied from are nobody's stage.
-        let text = "FROM debian AS Tools\nFROM scratch\nCOPY --from=0 /x /\nCOPY --from=tools /x /\n";
-        let plan = with_contexts(text, &[("tools", files.clone())]);
-        assert!(plan.needed.iter().eq(&[1]));
-        for name in ["0", "tools", "TOOLS"] {
-            assert_eq!(plan.context_named(name, &plan.stages[1].platform), Some(0), "{name}");
-        }
-        let plan = with_contexts("FROM tools\nFROM scratch AS scratch\nFROM scratch\n", &[("tools", files)]);
-        assert_eq!(plan.stages[0].base, Base::Context(0));
-        assert_eq!(plan.stages[2].base, Base::Scratch);
-    }
-
     #[test]
     fn circles_and_missing_targets_are_errors() {
         let circle = "FROM a AS x\nCOPY --from=y / /\nFROM b AS y\nCOPY --from=x / /\n";
         let error = plan(circle, None, &[]).unwrap_err();
         assert!(error.to_string().contains("y → x → y"), "{error}");
+        let later = "FROM a AS x\nCOPY --from=y / /\nFROM b AS y\n";
+        let error = plan(later, Some("x"), &[]).unwrap_err();
+        assert!(error.to_string().contains("begins on line 3, after stage `x`"), "{error}");
+        assert!(error.place.is_some() && error.hint.unwrap().contains("before line 1"));
+        // Nobody needs the stage that is wrong.
+        plan(later, Some("y"), &[]).unwrap();
+        let number = plan("FROM a\nFROM b\nCOPY --from=7 / /\n", None, &[]).unwrap_err();
+        assert_eq!(number.to_string(), "there is no stage number 7");
+        assert_eq!(number.hint.as_deref(), Some("the stages have the numbers 0 to 1"));
         let error = plan(THREE, Some("four"), &[]).unwrap_err();
         assert!(error.to_string().contains("`four`") && error.hint.unwrap().contains("`one`, `two`"));
+        let error = plan(THREE, Some("tow"), &[]).unwrap_err();
+        assert_eq!(error.hint.as_deref(), Some("did you mean `two`?"));
     }
 
     #[test]

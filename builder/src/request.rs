@@ -9,6 +9,7 @@ use orlop_runner::{CancelToken, HostEntry, Isolation, Limits, Mitigation, Networ
 use orlop_store::{Digest, Image, Platform, Reference, Store};
 
 use crate::context::NamedContext;
+use crate::context::git::GitSettings;
 use crate::event::Observer;
 use crate::output::Output;
 use crate::source::SourceFile;
@@ -69,6 +70,15 @@ pub struct SshAgent {
     pub socket: PathBuf,
 }
 
+/// `--allow`: what RUN steps may ask for beyond what every step has; BuildKit's "entitlements".
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Allowed {
+    /// `security.insecure`: `RUN --security=insecure` runs without the usual confinement.
+    pub insecure: bool,
+    /// `network.host`: `RUN --network=host` has the host's network also where `--network` says `none`.
+    pub host_network: bool,
+}
+
 /// `--pull`: when a registry is asked although the store has the image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum PullPolicy {
@@ -111,10 +121,14 @@ pub struct BuildRequest {
     pub pull: PullPolicy,
     /// `--network` for RUN steps that say nothing else.
     pub network: Network,
+    /// `--allow`.
+    pub allowed: Allowed,
     /// `--secret`.
     pub secrets: Vec<Secret>,
     /// `--ssh`.
     pub ssh: Vec<SshAgent>,
+    /// What git is given of the machine, where a repository is added.
+    pub git: GitSettings,
     /// `--add-host`.
     pub add_hosts: Vec<HostEntry>,
     /// `--shm-size` in bytes.

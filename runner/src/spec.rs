@@ -346,6 +346,8 @@ impl Default for Terminal {
 pub struct Security {
     /// Most that any process of the job can have; a command that runs as user 0 starts with all of them.
     pub capabilities: Capabilities,
+    /// Whether a command that runs as another user starts with all of them too, and hands them on (ambient).
+    pub for_every_user: bool,
     /// Whether system calls are filtered as Docker's default profile does.
     pub seccomp: bool,
     /// Whether programs such as `sudo` are kept from gaining privileges.
@@ -355,29 +357,37 @@ pub struct Security {
     /// Whether devices can be opened only where the runner put them, and the telling and dangerous parts of `/proc`
     /// and `/sys` are hidden or read-only.
     pub protect_system: bool,
+    /// Whether `/dev` holds the machine's devices that tools which build disk images ask for: `fuse`, `kvm`, `loop*`
+    /// and the like. Left out where the kernel has none, and in a user namespace, which may not open them.
+    pub machine_devices: bool,
 }
 
 impl Default for Security {
     fn default() -> Self {
         Self {
             capabilities: Capabilities::DOCKER_DEFAULT,
+            for_every_user: false,
             seccomp: true,
             no_new_privileges: false,
             readonly_root: false,
             protect_system: true,
+            machine_devices: false,
         }
     }
 }
 
 impl Security {
-    /// `--security=insecure`: everything that the caller itself may do.
+    /// `RUN --security=insecure`: everything that the caller itself may do, as BuildKit has it. Namespaces and limits
+    /// stay.
     pub fn insecure() -> Self {
         Self {
             capabilities: Capabilities::ALL,
+            for_every_user: true,
             seccomp: false,
             no_new_privileges: false,
             readonly_root: false,
             protect_system: false,
+            machine_devices: true,
         }
     }
 }

@@ -61,6 +61,13 @@ impl Image {
         Self { config: Config::scratch(platform), raw: None, manifest: None, layers: Vec::new() }
     }
 
+    /// Takes the image out of a place that gets another one next.
+    #[must_use]
+    pub fn take(&mut self) -> Self {
+        let nothing = Self { config: Config::nothing(), raw: None, manifest: None, layers: Vec::new() };
+        std::mem::replace(self, nothing)
+    }
+
     /// An image from the bytes of its config and, where it has one, its manifest.
     ///
     /// # Errors
@@ -148,30 +155,50 @@ impl Image {
     /// The image with one layer more. A `created` of `history` becomes the image's.
     #[must_use]
     pub fn append_layer(&self, layer: ImageLayer, history: History) -> Self {
-        let mut out = self.clone();
-        out.config.push_layer(&layer.diff_id, History { empty_layer: false, ..history });
-        out.layers.push(layer);
-        out.raw = None;
-        out.manifest = None;
-        out
+        self.clone().into_changed(|image| {
+            image.config.push_layer(&layer.diff_id, History { empty_layer: false, ..history });
+            image.layers.push(layer);
+        })
     }
 
     /// The image with one entry of history more that has no layer.
     #[must_use]
-    pub fn append_history(&self, history: History) -> Self {
-        self.with_config(|config| config.push_history(History { empty_layer: true, ..history }))
+    pub fn append_history(self, history: History) -> Self {
+        self.into_changed(|image| image.config.push_history(History { empty_layer: true, ..history }))
     }
 
     /// The image with a changed config. The same image, ID and manifest included, when `change` changes
     /// nothing.
     #[must_use]
     pub fn with_config(&self, change: impl FnOnce(&mut Config)) -> Self {
+        self.clone().into_configured(change)
+    }
+
+    /// [`Image::with_config`] of an image that nobody else needs: nothing of it is copied.
+    #[must_use]
+    pub fn into_configured(self, change: impl FnOnce(&mut Config)) -> Self {
+        if self.raw.is_none() && self.manifest.is_none() {
+            return self.into_changed(|image| change(&mut image.config));
+        }
         let mut config = self.config.clone();
         change(&mut config);
         if config == self.config {
-            return self.clone();
+            return self;
         }
-        Self { config, raw: None, manifest: None, layers: self.layers.clone() }
+        self.into_changed(|image| {
+            config.mend_history();
+            image.config = config;
+        })
+    }
+
+    /// Another image. Once changed, an image's history fits its layers, and stays so.
+    fn into_changed(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        if self.raw.take().is_some() {
+            self.config.mend_history();
+        }
+        self.manifest = None;
+        change(&mut self);
+        self
     }
 
     /// The image with `blob` known as layer `index`'s blob; without a manifest, as that named another.

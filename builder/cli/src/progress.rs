@@ -101,7 +101,8 @@ struct Quiet;
 
 impl Observer for Quiet {
     fn event(&self, event: Event) {
-        if let Event::Warning { text, hint, .. } = event {
+        // What a rule finds in a Dockerfile is advice, which whoever is quiet does not ask for.
+        if let Event::Warning { text, hint, rule: None, .. } = event {
             // With standard error gone there is nobody to warn.
             let _ = writeln!(io::stderr(), "warning: {text}");
             if let Some(hint) = hint {

@@ -56,11 +56,11 @@ impl App {
         let display: Arc<dyn Display> = mode.display().into();
         let store = self.store()?;
         for text in self.host.note.iter().chain(store.notes()) {
-            display.event(Event::Warning { text: text.clone(), span: None, hint: None });
+            display.event(Event::Warning { text: text.clone(), span: None, hint: None, rule: None });
         }
         let told = Arc::clone(&display);
         let on_retry = RetryObserver::new(move |retry| {
-            told.event(Event::Warning { text: waiting(retry), span: None, hint: None })
+            told.event(Event::Warning { text: waiting(retry), span: None, hint: None, rule: None })
         });
         let client = Client::new(config::client(&self.global, on_retry)?)?;
         Ok(Session { store, client, runner: system::runner(), display, cancel, interrupted })
@@ -103,7 +103,7 @@ impl Session {
 
     /// Tells the user something that matters.
     pub(crate) fn warn(&self, text: &str) {
-        self.display.event(Event::Warning { text: text.to_owned(), span: None, hint: None });
+        self.display.event(Event::Warning { text: text.to_owned(), span: None, hint: None, rule: None });
     }
 
     fn observer(&self) -> &dyn Observer {

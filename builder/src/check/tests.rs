@@ -1,103 +1,198 @@
-use super::*;
+//! The rules over the cases in `corpus/`, one file for each rule. A case is
+//!
+//! ```text
+//! === what it shows
+//! +++ build-arg NAME=VALUE
+//! FROM scratch AS Name
+//! --- StageNameCasing 1 Name :: Stage name 'Name' should be lowercase
+//! ```
+//!
+//! Lines with `+++` set the build: `build-arg NAME=VALUE`, `target STAGE`, `needed` (the stages that the target needs, as
+//! a build checks them, and not all), `ignore PATTERN`, `platform P`, and `base NAME WHAT` for an image that is known:
+//! WHAT is `env A=b`, `shell`, `onbuild TRIGGER`, `platform P` or nothing. Any other image is not known. A line with
+//! `---` is a finding: rule, line in BuildKit's way of counting, the words that are meant, and perhaps the message;
+//! `--- error TEXT` says that the walk ends with an error that begins so. A case without `---` must find nothing.
 
-fn found(text: &str, shell: Shell) -> Vec<(String, String)> {
-    literal_paths(text, r"C:\app", shell).into_iter().map(|f| (text[f.range].to_owned(), f.hint)).collect()
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use orlop_store::{Image, Platform};
+
+use super::*;
+use crate::context::Ignore;
+use crate::dockerfile::parse_part;
+use crate::plan::{self, Base, Plan};
+use crate::source::SourceFile;
+
+#[derive(Default)]
+struct Case {
+    title: String,
+    dockerfile: String,
+    build_args: Vec<(String, String)>,
+    target: Option<String>,
+    needed: bool,
+    ignore: String,
+    platform: Option<String>,
+    bases: BTreeMap<String, Image>,
+    expect: Vec<String>,
+}
+
+impl Bases for Case {
+    fn image(&self, _index: usize, base: &Base) -> Option<Image> {
+        match base {
+            Base::Image(reference) => self.bases.get(&reference.familiar()).cloned(),
+            _ => None,
+        }
+    }
+}
+
+impl Case {
+    fn set(&mut self, text: &str) {
+        let (key, value) = text.split_once(' ').unwrap_or((text, ""));
+        match key {
+            "build-arg" => {
+                let (name, value) = value.split_once('=').expect("NAME=VALUE");
+                self.build_args.push((name.to_owned(), value.to_owned()));
+            }
+            "target" => self.target = Some(value.to_owned()),
+            "needed" => self.needed = true,
+            "ignore" => self.ignore.push_str(&format!("{value}\n")),
+            "platform" => self.platform = Some(value.to_owned()),
+            "base" => {
+                let mut words = value.splitn(3, ' ');
+                let name = words.next().unwrap_or_default();
+                let name = name.parse::<orlop_store::Reference>().expect("a name").familiar();
+                let platform: Platform = "linux/amd64".parse().unwrap();
+                let image = self.bases.entry(name).or_insert_with(|| Image::scratch(&platform));
+                let (what, rest) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+                *image = image.with_config(|config| match what {
+                    "" => {}
+                    "env" => {
+                        let (name, value) = rest.split_once('=').expect("A=b");
+                        config.set_env(name, value);
+                    }
+                    "shell" => config.set_shell(Some(vec!["/bin/bash".to_owned()])),
+                    "onbuild" => config.set_on_build(vec![rest.to_owned()]),
+                    "platform" => config.set_platform(&rest.parse().expect("a platform")),
+                    other => panic!("no base has `{other}`"),
+                });
+            }
+            other => panic!("no setting is called `{other}`"),
+        }
+    }
+
+    /// What is found, as `---` lines have it.
+    fn found(&self) -> Vec<(String, String)> {
+        let source = Arc::new(SourceFile::new("Dockerfile", self.dockerfile.as_str()));
+        let (dockerfile, error) = parse_part(Arc::clone(&source));
+        let options = Options::of(&dockerfile, &self.build_args).expect("options");
+        let mut checker = Checker::new(&dockerfile, options);
+        checker.text(error.is_none());
+        let platform = self.platform.as_deref().unwrap_or("linux/amd64").parse().expect("a platform");
+        let ignore = Ignore::parse(&self.ignore).expect("patterns");
+        let mut stages = || {
+            checker.froms(&plan::global_scope(&dockerfile, &self.build_args, None, &platform)?);
+            let plan =
+                Plan::new(Arc::new(dockerfile.clone()), &self.build_args, self.target.as_deref(), &platform)?;
+            let all = !self.needed && self.target.is_none();
+            checker.stages(&plan, all, self, Some(&ignore))
+        };
+        let error = match error {
+            Some(error) => Some(error.message),
+            None => stages().err().map(|error| error.message),
+        };
+        let error = error.or(checker.verdict().err().map(|error| error.message));
+        let mut out: Vec<_> = checker
+            .warnings()
+            .into_iter()
+            .map(|warning| {
+                assert!(warning.hint.is_some_and(|hint| !hint.is_empty() && !hint.ends_with('.')));
+                let line = source.line(warning.place.start);
+                let words: Vec<_> = source.slice(warning.span).split_whitespace().collect();
+                (
+                    format!("{} {line} {}", warning.rule, words.join(" ")).trim_end().to_owned(),
+                    warning.message,
+                )
+            })
+            .collect();
+        out.extend(checker.unsure().iter().map(|unsure| (format!("unsure {}", unsure.name), String::new())));
+        out.extend(error.map(|error| (format!("error {error}"), String::new())));
+        out
+    }
+
+    /// What is wrong with the findings.
+    fn fault(&self, file: &str) -> Option<String> {
+        let found = self.found();
+        let expect: Vec<_> = self
+            .expect
+            .iter()
+            .zip(found.iter().map(Some).chain(std::iter::repeat(None)))
+            .map(|(line, found)| match line.split_once(" :: ") {
+                Some((line, message)) => (line.to_owned(), message.to_owned()),
+                // Of an error the beginning is enough.
+                None if line.starts_with("error ")
+                    && found.is_some_and(|(text, _)| text.starts_with(line)) =>
+                {
+                    found.cloned().unwrap_or_default()
+                }
+                None => (line.clone(), found.map(|(_, message)| message.clone()).unwrap_or_default()),
+            })
+            .collect();
+        (found != expect).then(|| {
+            format!("{file}: {}\n{}found    {found:#?}\nexpected {expect:#?}", self.title, self.dockerfile)
+        })
+    }
+}
+
+fn cases(text: &str) -> Vec<Case> {
+    let mut cases: Vec<Case> = Vec::new();
+    for line in text.split_inclusive('\n') {
+        let (bare, case) = (line.trim_end_matches('\n'), cases.last_mut());
+        match (bare.split_at_checked(4), case) {
+            (Some(("=== ", title)), _) => cases.push(Case { title: title.to_owned(), ..Case::default() }),
+            (_, None) => assert!(bare.is_empty() || bare.starts_with('#'), "before the first case: {bare}"),
+            (Some(("+++ ", setting)), Some(case)) => case.set(setting),
+            (Some(("--- ", finding)), Some(case)) => case.expect.push(finding.trim_end().to_owned()),
+            (_, Some(case)) => case.dockerfile.push_str(line),
+        }
+    }
+    cases
 }
 
 #[test]
-fn paths_that_are_not_the_images_are_found() {
-    let one = |text: &str, path: &str, hint: &str| {
-        assert_eq!(found(text, Shell::Cmd), [(path.to_owned(), hint.to_owned())], "{text}");
-    };
-    one(r"type C:\data\x.txt", r"C:\data\x.txt", r"write `%ORLOP_ROOT%\data\x.txt`");
-    one(
-        r#"copy "C:\App\my file" ."#,
-        r"C:\App\my file",
-        r"write `%ORLOP_ROOT%\App\my file`, or `my file` relative to WORKDIR",
-    );
-    one("dir c:/x&&y", "c:/x", r"write `%ORLOP_ROOT%\x`");
-    one(r"del C:\app\*.tmp", r"C:\app\*.tmp", r"write `%ORLOP_ROOT%\app\*.tmp`");
-    one(r"x /out:C:\y", r"C:\y", r"write `%ORLOP_ROOT%\y`");
-    one(r"dir C:\", r"C:\", r"write `%ORLOP_ROOT%\`");
-    for nothing in [
-        r"C:\Windows\System32\where.exe x",
-        r"curl https://example.org/C:/x",
-        r"reg query HKLM:\Software",
-        "echo a:b c:",
-        r"dir \x",
-        "",
-    ] {
-        assert_eq!(found(nothing, Shell::Cmd), [], "{nothing}");
+fn the_corpus_is_judged_as_it_says() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/check/corpus");
+    let (mut shown, mut silent, mut faults) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
+    for entry in std::fs::read_dir(dir).expect("the corpus") {
+        let path = entry.expect("a file").path();
+        let name = path.file_stem().and_then(|name| name.to_str()).expect("a name").to_owned();
+        for case in cases(&std::fs::read_to_string(&path).expect("text")) {
+            faults.extend(case.fault(&name));
+            if case.expect.iter().any(|line| line.starts_with(&format!("{name} "))) {
+                shown.insert(name.clone());
+            } else {
+                silent.insert(name.clone());
+            }
+        }
     }
-    for nothing in [
-        r"echo path=C:\data> app.ini",
-        r"rem C:\x",
-        r"type C:\Windows\win.ini",
-        r"copy C:\Windows\win.ini .",
-        r"echo %ORLOP_ROOT%\C:\x",
-    ] {
-        assert_eq!(found(nothing, Shell::Cmd), [], "{nothing}");
+    assert!(faults.is_empty(), "{}", faults.join("\n\n"));
+    for rule in Rule::ALL {
+        assert!(shown.contains(rule.name()), "`corpus/{rule}.txt` has no case that finds something");
+        assert!(silent.contains(rule.name()), "`corpus/{rule}.txt` has no case that finds nothing");
     }
-    for host in [r"copy a.dll C:\Windows\System32\", r"del C:\Windows\Temp\x", r"echo x> c:\windows\x"] {
-        let found = literal_paths(host, "", Shell::Cmd);
-        assert!(
-            found.len() == 1 && found[0].message.contains("nothing of it gets into the image"),
-            "{host}: {found:?}"
-        );
-    }
-    let single = found(r"Copy-Item 'C:\x y' .", Shell::PowerShell);
-    assert_eq!(single, [(r"C:\x y".to_owned(), r"write `($env:ORLOP_ROOT + '\x y')`".to_owned())]);
-    assert_eq!(found(r"del C:\x, D:\y", Shell::PowerShell).len(), 2);
-    assert!(found(r"del C:\x", Shell::PowerShell)[0].1.contains(r"$env:ORLOP_ROOT\x"));
-    assert!(found(r"C:\app\x.exe", Shell::None)[0].1.ends_with("write `x.exe` relative to WORKDIR"));
 }
 
 #[test]
 fn any_text_is_looked_through() {
-    for text in ["C:\\", "C:", "é:\\x", "C:\\é\u{3000}x", "\"C:\\", "aC:\\x", "C:\\é"] {
-        let _ = literal_paths(text, "", Shell::Cmd);
-        let _ = registry(text, Shell::Cmd);
-    }
-    assert_eq!(found("C:\\é\u{3000}x", Shell::Cmd)[0].0, "C:\\é");
-}
-
-#[test]
-fn shells_are_known_by_their_program() {
-    let of = |text: &str| Shell::of(&[text.to_owned()]);
-    assert_eq!(of("cmd"), Shell::Cmd);
-    assert_eq!(of(r"C:\Windows\System32\CMD.EXE"), Shell::Cmd);
-    assert_eq!(of("pwsh.exe"), Shell::PowerShell);
-    assert_eq!(of("C:/Program Files/PowerShell/7/pwsh.exe"), Shell::PowerShell);
-    assert_eq!(of("bash"), Shell::None);
-    assert_eq!(Shell::of(&[]), Shell::None);
-}
-
-#[test]
-fn writes_to_the_registry_are_found() {
-    for (text, hint) in [
-        (r"setx /M PATH C:\x", "ENV"),
-        (r"echo x && setx.exe A b", "ENV"),
-        (r"[Environment]::SetEnvironmentVariable('A', 'b', 'Machine')", "ENV"),
-        (r"reg add HKLM\Software\X /v a", "Hives"),
-        (r"REG.EXE import x.reg", "Hives"),
-        (r"Set-ItemProperty -Path 'HKLM:\System\X' -Name A -Value 1", "Hives"),
-        (r"New-Item -Path HKCU:\X", "Hives"),
+    for text in [
+        "FROM scratch\nENV \u{e9} \u{3000}x\nCMD \u{e9}\nWORKDIR \u{e9}\nEXPOSE 1/tCP\n",
+        "FROM scratch\nRUN a \\\n\n \\\n\n",
+        "FROM scratch\nCOPY <<a <<b /\n$\u{e9}\na\n${x}\nb\n",
+        "FROM $ AS A\nFROM ${x:-$y}\nLABEL a b\\\n=c\n",
+        "\n\n# check=skip\nARG a=$a$b\nFROM \\\n x AS \\\n Y\nCMD\nCMD\n",
     ] {
-        let found = registry(text, Shell::Cmd);
-        assert_eq!(found.len(), 1, "{text}: {found:?}");
-        assert!(found[0].hint.contains(hint), "{text}: {found:?}");
-    }
-    for nothing in [
-        "reg query HKLM",
-        "echo setx",
-        "echo setx A b",
-        r"rem reg add HKLM\Software\X /v a",
-        "set X=1",
-        "New-Item -Path x; Get-ItemProperty HKLM:\\X",
-        "regsvr32 x",
-        "$env:A = 'b'",
-        "[Environment]::SetEnvironmentVariable('A', 'b')",
-    ] {
-        assert_eq!(registry(nothing, Shell::Cmd), [], "{nothing}");
+        let case = Case { dockerfile: text.to_owned(), ..Case::default() };
+        let _ = case.found();
     }
 }

@@ -1,7 +1,7 @@
 //! Contexts that are no directory of this machine: unpacked or downloaded into one that lives as long as the
 //! build, and is swept with the rest of the store's unfinished things where the build did not live to remove it.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Cursor, Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -9,9 +9,12 @@ use orlop_store::Digest;
 use orlop_store::work::WorkDir;
 
 use super::archive::{self, unpack_context};
+use super::git::{self, GitAccess, GitReference};
 use super::handle::{Dir, Time};
 use super::tar::ArchiveError;
+use crate::dialect::Dialect;
 use crate::error::BuildError;
+use crate::execute::Phases;
 use crate::event::{Action, Outcome, Progress, Task};
 use crate::request::Engine;
 use crate::source::SourceFile;
@@ -26,24 +29,57 @@ const REPORT: u64 = 256 << 10;
 /// A directory of files that were fetched, gone with this value.
 #[derive(Debug)]
 pub struct Fetched {
-    work: WorkDir,
+    dir: PathBuf,
+    _work: WorkDir,
 }
 
 impl Fetched {
     /// An empty one. Everybody who gets into the store may look into it, so that a step may that is not root.
     pub(crate) fn empty(engine: &Engine<'_>) -> Result<Self, BuildError> {
-        let work = engine.store.work().create("context").map_err(orlop_store::Error::from)?;
+        let work = place(engine)?;
         let name = OsStr::new(FILE);
         let made = Dir::open(work.path())
             .and_then(|dir| dir.make_dir(name).and_then(|()| dir.set_mode(name, 0o755)));
         made.map_err(|e| BuildError::internal("cannot make a directory in the store").because(e))?;
-        Ok(Self { work })
+        Ok(Self { dir: work.path().join(FILE), _work: work })
     }
 
     /// Where the files are.
-    pub fn path(&self) -> PathBuf {
-        self.work.path().join(FILE)
+    pub fn path(&self) -> &Path {
+        &self.dir
     }
+
+    /// Reads a file of at most `limit` bytes, wherever links in the directory lead, but not out of it. None where
+    /// there is none of that name.
+    ///
+    /// # Errors
+    /// When it is something else, has more bytes, or cannot be read.
+    pub fn read(&self, path: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
+        let found = Dir::open(&self.dir)?.resolve(path, true, Dialect::host(), &mut |_, _| true)?;
+        let (Some(meta), name) = (found.meta, found.rest.first()) else { return Ok(None) };
+        let Some(name) = name.filter(|_| !meta.is_dir()) else {
+            return Err(io::ErrorKind::IsADirectory.into());
+        };
+        let mut bytes = Vec::new();
+        found.dir.file(name)?.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > limit {
+            let why = format!("it has more than the {limit} bytes allowed");
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, why));
+        }
+        Ok(Some(bytes))
+    }
+
+    /// The names in the directory.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn names(&self) -> io::Result<Vec<OsString>> {
+        Dir::open(&self.dir)?.list()
+    }
+}
+
+fn place(engine: &Engine<'_>) -> Result<WorkDir, BuildError> {
+    Ok(engine.store.work().create("context").map_err(orlop_store::Error::from)?)
 }
 
 /// What was behind the name of a context.
@@ -125,6 +161,27 @@ pub fn download(
     Ok(arrived)
 }
 
+/// Fetches a commit of a git repository; `name` says what context it is.
+///
+/// # Errors
+/// As [`git::fetch`].
+pub fn clone(
+    engine: &Engine<'_>,
+    progress: &Progress<'_>,
+    name: &str,
+    reference: &GitReference,
+    access: GitAccess<'_>,
+) -> Result<Fetched, BuildError> {
+    let task = progress.start(format!("[{name}] load {reference}"));
+    let work = place(engine)?;
+    let told = Phases::of(&task);
+    let checkout = git::fetch(reference, work.path(), access, engine.cancel, &|line| told.tell(line))?;
+    drop(told);
+    task.note(format!("commit {}", checkout.commit));
+    task.finish(Outcome::Done, None, None);
+    Ok(Fetched { dir: checkout.dir, _work: work })
+}
+
 /// Downloads a Dockerfile.
 ///
 /// # Errors
@@ -155,7 +212,7 @@ pub(crate) fn download_file(
     let task = progress.start(format!("[context {context}] load {name}"));
     let fetched = Fetched::empty(engine)?;
     let unwritten = |e: io::Error| BuildError::internal("cannot write to the store").because(e);
-    let dir = Dir::open(&fetched.path()).map_err(unwritten)?;
+    let dir = Dir::open(fetched.path()).map_err(unwritten)?;
     let mut file = dir.make_file(OsStr::new(FILE)).map_err(unwritten)?;
     let mut stream = open(engine, &task, url)?;
     let mut buffer = vec![0; 64 << 10];
@@ -194,10 +251,10 @@ fn unpack_stream(
     task: &Task<'_>,
 ) -> Result<Fetched, BuildError> {
     let fetched = Fetched::empty(engine)?;
-    let unpacked = unpack_context(stream, &fetched.path());
+    let unpacked = unpack_context(stream, fetched.path());
     check_cancelled(engine)?;
     unpacked.map_err(|error| refused(error, name))?;
-    if is_file(&fetched.path(), ".dockerignore") {
+    if is_file(fetched.path(), ".dockerignore") {
         // Of a context that is no directory of this machine BuildKit has it so, and so has Docker ever had it.
         task.note(
             "the `.dockerignore` in the archive leaves nothing out: that is for whoever makes it, or `--ignorefile`",

@@ -38,6 +38,8 @@ pub struct GitSettings {
     /// Files of keys of ssh servers that the user knows (`~/.ssh/known_hosts`). A server with another key than
     /// there is refused; one that is not there is believed, as BuildKit does.
     pub known_hosts: Vec<PathBuf>,
+    /// Files of certificates of authorities that are trusted as well as the system's.
+    pub authorities: Vec<PathBuf>,
 }
 
 /// What git may use to be let in.

@@ -117,6 +117,11 @@ impl Ignore {
         line.checked_sub(1).and_then(|i| self.lines.get(i)).map_or("", String::as_str)
     }
 
+    /// Each pattern, cleaned and without its `!`, whether it had one, and its line.
+    pub fn patterns(&self) -> impl Iterator<Item = (&str, bool, usize)> {
+        self.patterns.patterns()
+    }
+
     /// Whether an ignored directory has to be looked into all the same, because a `!` pattern could
     /// match below it.
     pub fn may_hold_exceptions(&self, dir: &Path) -> bool {

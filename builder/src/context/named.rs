@@ -8,6 +8,8 @@ use std::path::PathBuf;
 
 use orlop_store::{Platform, Reference};
 
+use super::git::GitReference;
+
 /// A name, and what it stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamedContext {
@@ -44,6 +46,8 @@ pub enum NamedSource {
     Layout(String),
     /// An `http` or `https` URL of a file.
     Url(String),
+    /// A git repository.
+    Git(GitReference),
 }
 
 /// Text that cannot be the name of a context.

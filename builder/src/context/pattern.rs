@@ -251,6 +251,14 @@ impl Verdict {
     pub fn is_match(self) -> bool {
         matches!(self, Self::Matched(_))
     }
+
+    /// The line of the pattern that matches.
+    pub fn line(self) -> Option<usize> {
+        match self {
+            Self::Matched(line) => Some(line),
+            Self::Unmatched => None,
+        }
+    }
 }
 
 /// An ordered list of patterns with `**` and `!` as in moby's `patternmatcher`: the last one that
@@ -286,6 +294,11 @@ impl PatternList {
             list.patterns.push(Pattern { text, exception, line, matcher });
         }
         Ok(list)
+    }
+
+    /// Each pattern, cleaned and without its `!`, whether it had one, and the line that it counts by.
+    pub fn patterns(&self) -> impl Iterator<Item = (&str, bool, usize)> {
+        self.patterns.iter().map(|pattern| (pattern.text.as_str(), pattern.exception, pattern.line))
     }
 
     /// Whether there are no patterns at all.

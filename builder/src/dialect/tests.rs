@@ -155,8 +155,8 @@ proptest::proptest! {
         }
         let _ = Dialect::Windows.source(&text);
         let _ = windows::volume(&text);
-        let _ = crate::check::literal_paths(&text, &workdir, crate::check::Shell::Cmd);
-        let _ = crate::check::registry(&text, crate::check::Shell::PowerShell);
+        let _ = crate::check::windows::literal_paths(&text, &workdir, crate::check::windows::Shell::Cmd);
+        let _ = crate::check::windows::registry(&text, crate::check::windows::Shell::PowerShell);
         let _ = view::View::new(&workdir).variables(&mut [("A".to_owned(), text)]);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::error::BuildError;
 use crate::source::{Location, SourceFile, Span};
 
 /// A Dockerfile that is none: what is wrong, and where.
@@ -37,6 +38,12 @@ impl ParseError {
     pub(super) fn maybe_hint(mut self, hint: Option<String>) -> Self {
         self.hint = hint.or(self.hint);
         self
+    }
+}
+
+impl From<ParseError> for BuildError {
+    fn from(error: ParseError) -> Self {
+        Self::user(error.message).with_hint(error.hint).at(&error.source_file, error.span)
     }
 }
 

@@ -49,6 +49,7 @@ pub(super) struct FromParts {
     pub(super) image: Word,
     pub(super) platform: Option<Word>,
     pub(super) name: Option<Word>,
+    pub(super) alias: Option<(Word, Word)>,
 }
 
 /// A statement and all that is needed to read it.
@@ -62,9 +63,11 @@ impl Reader<'_, '_> {
     /// Reads a `FROM`.
     pub(super) fn from(&self) -> Result<FromParts, ParseError> {
         let words = self.blank_separated();
-        let name = match words.as_slice() {
-            [_] => None,
-            [_, keyword, name] if keyword.value.eq_ignore_ascii_case("as") => Some(self.stage_name(name)?),
+        let (name, alias) = match words.as_slice() {
+            [_] => (None, None),
+            [_, keyword, name] if keyword.value.eq_ignore_ascii_case("as") => {
+                (Some(self.stage_name(name)?), Some((keyword.clone(), name.clone())))
+            }
             [] => {
                 return Err(self
                     .missing("FROM needs an image")
@@ -78,7 +81,7 @@ impl Reader<'_, '_> {
         };
         let flags = self.flags(FROM)?;
         let image = words.into_iter().next().unwrap_or_default();
-        Ok(FromParts { image, platform: flags.value("platform"), name })
+        Ok(FromParts { image, platform: flags.value("platform"), name, alias })
     }
 
     fn stage_name(&self, word: &Word) -> Result<Word, ParseError> {

@@ -21,6 +21,8 @@ pub struct Dockerfile {
     pub directives: Directives,
     /// The `ARG`s before the first `FROM`, in order.
     pub global_args: Vec<ArgDecl>,
+    /// The instructions that they stand in.
+    pub preamble: Vec<Instruction>,
     /// The stages, in order; at least one.
     pub stages: Vec<Stage>,
     /// What is accepted but not good.
@@ -86,6 +88,8 @@ pub struct Stage {
 pub struct From {
     /// The whole instruction.
     pub span: Span,
+    /// The keyword as it was written.
+    pub keyword: Word,
     /// The instruction on one line.
     pub original: String,
     /// The image, the stage or `scratch`. Expands (global ARGs only).
@@ -94,6 +98,8 @@ pub struct From {
     pub platform: Option<Word>,
     /// `AS name`, in lower case.
     pub name: Option<Spanned<String>>,
+    /// `AS` and the name as they were written.
+    pub alias: Option<(Word, Word)>,
     /// The comment lines just before, without `#` and outer white space.
     pub comments: Vec<String>,
 }

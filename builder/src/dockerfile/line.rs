@@ -241,6 +241,11 @@ impl<'a> Lines<'a> {
         Ok(true)
     }
 
+    /// The length of the text.
+    pub(super) fn text_len(&self) -> usize {
+        self.source.text().len()
+    }
+
     /// Fails where text that counts is in a line that was taken for a comment, and is no UTF-8.
     pub(super) fn check_encoding(&self, span: Span) -> Result<(), ParseError> {
         match self.source.has_replaced(span) {

@@ -2,8 +2,9 @@
 
 mod fields;
 
+pub(crate) use self::fields::last_part;
 pub(super) use self::fields::{Fault, csv_fields, flag, holds_variable};
-use self::fields::{bytes, choice, clean, last_part};
+use self::fields::{bytes, choice, clean};
 use super::instruction::Word;
 use super::suggest::did_you_mean;
 use crate::source::Span;

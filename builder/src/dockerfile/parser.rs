@@ -21,39 +21,60 @@ enum Parsed {
 /// # Errors
 /// With the first thing that is wrong, and where it is.
 pub fn parse(source: Arc<SourceFile>) -> Result<Dockerfile, ParseError> {
+    match parse_part(source) {
+        (dockerfile, None) => Ok(dockerfile),
+        (_, Some(error)) => Err(error),
+    }
+}
+
+/// Parses a Dockerfile up to the first thing that is wrong: what stands before it, and the error.
+pub fn parse_part(source: Arc<SourceFile>) -> (Dockerfile, Option<ParseError>) {
     let mut lines = Lines::new(&source);
-    let mut global_args = Vec::new();
-    let mut stages: Vec<Stage> = Vec::new();
+    let (mut preamble, mut stages) = (Vec::new(), Vec::new());
+    let error = read(&mut lines, &mut preamble, &mut stages).err();
+    let args = preamble.iter().filter_map(|instruction| match &instruction.kind {
+        Kind::Arg(declarations) => Some(declarations.clone()),
+        _ => None,
+    });
+    let global_args = args.flatten().collect();
+    let Lines { directives, warnings, .. } = lines;
+    (Dockerfile { directives, warnings, global_args, preamble, stages, source }, error)
+}
+
+fn read(
+    lines: &mut Lines<'_>,
+    preamble: &mut Vec<Instruction>,
+    stages: &mut Vec<Stage>,
+) -> Result<(), ParseError> {
     let mut any = false;
     while let Some(line) = lines.logical()? {
         any = true;
-        match statement(&mut lines, line)? {
+        match statement(lines, line)? {
             Parsed::From(from) => {
                 let span = from.span;
                 stages.push(Stage { from, instructions: Vec::new(), span });
             }
-            Parsed::Instruction(instruction) => match (stages.last_mut(), instruction.kind) {
-                (None, Kind::Arg(declarations)) => global_args.extend(declarations),
+            Parsed::Instruction(instruction) => match (stages.last_mut(), &instruction.kind) {
+                (None, Kind::Arg(_)) => preamble.push(instruction),
                 (None, kind) => {
                     let message = format!("{} stands before the first FROM", kind.keyword());
                     return Err(lines
                         .error(instruction.keyword.span, message)
                         .with_hint("only ARG may stand there: begin with `FROM image`"));
                 }
-                (Some(stage), kind) => {
+                (Some(stage), _) => {
                     stage.span.end = instruction.span.end;
-                    stage.instructions.push(Instruction { kind, ..instruction });
+                    stage.instructions.push(instruction);
                 }
             },
         }
     }
     if stages.is_empty() {
-        let end = source.text().len();
+        let end = lines.text_len();
         let message = if any { "there is no FROM" } else { "there are no instructions" };
         return Err(lines.error(Span::new(end, end), message).with_hint("begin with `FROM image`"));
     }
-    let Lines { directives, warnings, .. } = lines;
-    Ok(Dockerfile { directives, warnings, global_args, stages, source })
+    Ok(())
 }
 
 /// Parses a trigger from a base image's config, which `source` holds as its only instruction. A config does not
@@ -93,13 +114,16 @@ fn statement(lines: &mut Lines<'_>, mut line: Line) -> Result<Parsed, ParseError
     let original = line.slice(&outer.range).to_owned();
     let keyword = line.word(&outer.keyword);
     if outer.name == "FROM" {
-        let FromParts { image, platform, name } = Reader { lines, line: &line, statement: &outer }.from()?;
+        let FromParts { image, platform, name, alias } =
+            Reader { lines, line: &line, statement: &outer }.from()?;
         return Ok(Parsed::From(From {
             span: line.span,
+            keyword,
             original,
             image,
             platform,
             name,
+            alias,
             comments: line.comments,
         }));
     }

@@ -3,8 +3,9 @@
 use std::sync::PoisonError;
 
 use super::Execution;
-use crate::check;
+use crate::check::windows as check;
 use crate::context::fetch::{self, Fetched};
+use crate::context::git::GitAccess;
 use crate::context::{Ignore, NamedSource, SourceTree};
 use crate::dialect::Dialect;
 use crate::dockerfile::Kind;
@@ -51,6 +52,12 @@ impl Execution<'_> {
                     context.name.as_str(),
                     url,
                 )?),
+                NamedSource::Git(reference) => {
+                    let request = self.request;
+                    let access = GitAccess { settings: &request.git, secrets: &request.secrets, ssh: &request.ssh };
+                    let name = format!("context {}", context.name);
+                    self.fetched(fetch::clone(&self.engine, &self.progress, &name, reference, access)?)
+                }
                 NamedSource::Image(_) | NamedSource::Layout(_) | NamedSource::Scratch => {
                     Err(BuildError::internal("a context that is an image has no directory"))
                 }
@@ -65,7 +72,7 @@ impl Execution<'_> {
     }
 
     fn fetched(&self, fetched: Fetched) -> Result<Opened, BuildError> {
-        let tree = SourceTree::fetched(&fetched.path(), Ignore::nothing());
+        let tree = SourceTree::fetched(fetched.path(), Ignore::nothing());
         opened(tree, Some(fetched))
     }
 

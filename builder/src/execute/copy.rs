@@ -73,6 +73,17 @@ pub enum Source {
     },
     /// A file from a URL, downloaded already.
     Remote(RemoteFile),
+    /// The content of a directory from elsewhere: a git repository.
+    Tree(RemoteTree),
+}
+
+/// A directory from elsewhere, known before it is fetched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemoteTree {
+    /// What its content is decided by, for the step's key: a commit.
+    pub key: String,
+    /// Where it is on this machine, once it was fetched. Before that there is nothing to copy.
+    pub path: Option<PathBuf>,
 }
 
 /// A file that ADD got from a URL.

@@ -8,9 +8,11 @@ use orlop_store::Digest;
 use orlop_store::files::FileStat as StoredStat;
 use orlop_store::steps::KeyPart;
 
-use super::copy::{AddOptions, Chmod, CopyError, CopyRequest, Source, apply, select};
+use super::copy::{AddOptions, Chmod, CopyError, CopyErrorKind, CopyRequest, Source, apply, select};
+use super::repository::Repository;
 use super::stage::{Files, StageRun};
 use super::step::StepSpec;
+use crate::context::git::redact::redact;
 use crate::context::{DigestCache, FileStat, SourceTree};
 use crate::dialect::{Dialect, account};
 use crate::dockerfile::{Add, Copy, Heredoc, Instruction, Word};
@@ -24,42 +26,49 @@ const CHOWN_HINT: &str =
 const NOT_GIVEN: &str =
     "could not be kept here: files belong to Administrators, and Users read and execute them";
 
-/// How a copy is called.
-struct StepText<'k> {
-    /// The instruction that it counts as.
-    keyword: &'k str,
-    /// As the user reads it.
-    text: String,
-    /// As history shows it.
-    created_by: String,
-}
-
 /// The words of a COPY or an ADD that the copy rules know by number, to point errors at.
 #[derive(Default)]
 pub(crate) struct Words<'i> {
     pub(crate) sources: Vec<&'i Word>,
-    heredocs: &'i [Heredoc],
+    pub(crate) heredocs: &'i [Heredoc],
+    pub(crate) chown: Option<&'i Word>,
+    exclude: &'i [Word],
 }
 
 impl StageRun<'_, '_> {
     pub(crate) fn copy(&mut self, instruction: &Instruction, copy: &Copy) -> Result<(), BuildError> {
-        let words = Words { sources: copy.sources.iter().collect(), heredocs: &copy.heredocs };
-        let mut request =
-            self.copy_request(&words, &copy.dest, copy.chown.as_ref(), copy.chmod.as_ref(), &copy.exclude)?;
+        let words = Words {
+            sources: copy.sources.iter().collect(),
+            heredocs: &copy.heredocs,
+            chown: copy.chown.as_ref(),
+            exclude: &copy.exclude,
+        };
+        let mut request = self.copy_request(
+            "COPY",
+            &words,
+            &copy.dest,
+            copy.chown.as_ref(),
+            copy.chmod.as_ref(),
+            &copy.exclude,
+        )?;
+        self.refuse_remote(&words, &request)?;
         request.link = copy.link;
         request.parents = copy.parents;
+        let shown = self.copy_history("COPY", copy.parents, &words, (&copy.dest, copy.chmod.as_ref()))?;
         let Some(from) = &copy.from else {
             let tree = self.exec.context();
-            return self.copy_from(instruction, "COPY", &words, request, tree);
+            return self.copy_from(instruction, ("COPY", shown), &words, request, tree, &[]);
         };
         let file = &self.exec.dockerfile().source;
         let (source, dialect) = match self.source_named(&from.value).map_err(|e| e.at(file, from.span))? {
-            Files::Tree(tree) => return self.copy_from(instruction, "COPY", &words, request, Ok(tree)),
+            Files::Tree(tree) => {
+                return self.copy_from(instruction, ("COPY", shown), &words, request, Ok(tree), &[]);
+            }
             Files::Snapshot { source, dialect, .. } => (source, dialect),
         };
         let view = source.view(self.exec, &from.value)?;
         let tree = SourceTree::root(view.path(), dialect).map_err(|e| BuildError::internal(e.to_string()))?;
-        self.copy_from(instruction, "COPY", &words, request, Ok(&tree))
+        self.copy_from(instruction, ("COPY", shown), &words, request, Ok(&tree), &[])
     }
 
     /// Everything in a directory, as one step.
@@ -75,13 +84,24 @@ impl StageRun<'_, '_> {
             dest: "/".to_owned(),
             ..CopyRequest::default()
         };
-        self.copy_step(StepText { keyword: "FROM", text, created_by }, &Words::default(), &request, tree)
+        self.copy_step((text, "FROM", created_by), &Words::default(), request, tree, &[])
     }
 
     pub(crate) fn add(&mut self, instruction: &Instruction, add: &Add) -> Result<(), BuildError> {
-        let words = Words { sources: add.sources.iter().collect(), heredocs: &add.heredocs };
-        let mut request =
-            self.copy_request(&words, &add.dest, add.chown.as_ref(), add.chmod.as_ref(), &add.exclude)?;
+        let words = Words {
+            sources: add.sources.iter().collect(),
+            heredocs: &add.heredocs,
+            chown: add.chown.as_ref(),
+            exclude: &add.exclude,
+        };
+        let mut request = self.copy_request(
+            "ADD",
+            &words,
+            &add.dest,
+            add.chown.as_ref(),
+            add.chmod.as_ref(),
+            &add.exclude,
+        )?;
         if let (Some(Account::User), Some(word)) = (request.account, &add.chown) {
             let hint =
                 "unpack it in a stage before, and take the files with `COPY --from=… --chown=ContainerUser`";
@@ -94,15 +114,19 @@ impl StageRun<'_, '_> {
         request.link = add.link;
         request.add = Some(AddOptions { unpack: add.unpack });
         let checksum = add.checksum.as_ref().map(|word| self.expand(word)).transpose()?;
+        self.check_checksum(add, &request)?;
+        let repositories = self.find_repositories(add, &words, &mut request, checksum.as_deref())?;
         let held = self.download(&words, &mut request, checksum.as_deref())?;
         let tree = self.exec.context();
-        self.copy_from(instruction, "ADD", &words, request, tree)?;
+        let shown = self.copy_history("ADD", false, &words, (&add.dest, add.chmod.as_ref()))?;
+        self.copy_from(instruction, ("ADD", shown), &words, request, tree, &repositories)?;
         drop(held);
         Ok(())
     }
 
     fn copy_request(
         &self,
+        keyword: &str,
         words: &Words<'_>,
         dest: &Word,
         chown: Option<&Word>,
@@ -113,6 +137,11 @@ impl StageRun<'_, '_> {
         let mut request = CopyRequest { dialect, ..CopyRequest::default() };
         for word in &words.sources {
             let mut source = self.expand(word)?;
+            if keyword == "COPY" && super::remote::is_remote(&source) {
+                return Err(BuildError::user(format!("COPY reads files, and `{source}` is a URL"))
+                    .with_hint("write ADD, which downloads it".to_owned())
+                    .at(&self.exec.dockerfile().source, word.span));
+            }
             if !super::remote::is_remote(&source) {
                 let path = dialect.source(&source).map_err(|e| self.bad_path(&e, word.span))?;
                 self.warn_of_escapes(&source, word);
@@ -178,10 +207,11 @@ impl StageRun<'_, '_> {
     fn copy_from(
         &mut self,
         instruction: &Instruction,
-        keyword: &str,
+        (keyword, created_by): (&str, String),
         words: &Words<'_>,
         request: CopyRequest,
         tree: Result<&SourceTree, &BuildError>,
+        repositories: &[Repository],
     ) -> Result<(), BuildError> {
         let empty;
         let tree = match tree {
@@ -196,30 +226,38 @@ impl StageRun<'_, '_> {
             Err(error) => return Err(error.again()),
         };
         let text = instruction.original.clone();
-        let step = StepText { keyword, created_by: text.clone(), text };
-        self.copy_step(step, words, &request, tree)
+        self.copy_step((text, keyword, created_by), words, request, tree, repositories)
     }
 
+    /// Copies in one step. `text` is what the user reads of it.
     fn copy_step(
         &mut self,
-        step: StepText<'_>,
+        (text, keyword, created_by): (String, &str, String),
         words: &Words<'_>,
-        request: &CopyRequest,
+        mut request: CopyRequest,
         tree: &SourceTree,
+        repositories: &[Repository],
     ) -> Result<(), BuildError> {
         let cache = StoreDigests { files: self.exec.engine.store.files() };
-        let selection = select(request, tree, &cache).map_err(|e| self.copy_error(e, words))?;
+        let selection = select(&request, tree, &cache).map_err(|e| self.copy_error(e, words))?;
         for word in selection.unmatched().iter().filter_map(|&n| words.sources.get(n)) {
             let text = format!("`{}` matches nothing", word.value);
             self.exec.progress.warn_at(&self.exec.dockerfile().source, word.span, &text, None);
         }
-        let mut parts = vec![KeyPart::new("instruction", "", step.keyword)];
+        let mut parts = vec![KeyPart::new("instruction", "", keyword)];
         parts.extend(selection.key_parts().into_iter().map(|(path, what)| KeyPart::new("file", path, what)));
         parts.push(KeyPart::new("workdir", "", &request.workdir));
         let dialect = self.dialect();
-        let spec = StepSpec { text: step.text, created_by: step.created_by, parts };
+        // What is written there may have a password in a URL, and history is for everybody.
+        let (text, created_by) = (redact(&text), redact(&created_by));
+        let spec = StepSpec { text, created_by, parts };
         self.step(spec, |stage, active, task| {
             let owner = |text: &str| resolve_owner(active.path(), text);
+            let held = stage.fetch_repositories(repositories, words, &mut request, task)?;
+            let selection = match held.is_empty() {
+                true => selection,
+                false => select(&request, tree, &cache).map_err(|e| stage.copy_error(e, words))?,
+            };
             let stats = apply(&selection, active.path(), &owner).map_err(|e| stage.copy_error(e, words))?;
             match (stats.attributes_lost, dialect) {
                 (0, _) => {}
@@ -236,16 +274,32 @@ impl StageRun<'_, '_> {
 
     /// A fault of the copy rules, at the word that it is about.
     fn copy_error(&self, error: CopyError, words: &Words<'_>) -> BuildError {
+        let at_flag = match &error.kind {
+            CopyErrorKind::Owner { .. } => words.chown.map(|word| word.span),
+            CopyErrorKind::Pattern(e) if error.word.is_none() => {
+                let word = words.exclude.iter().find(|word| word.value.contains(&e.pattern));
+                word.or(words.exclude.first()).map(|word| word.span)
+            }
+            _ => None,
+        };
         let span = error.word.and_then(|n| {
             let heredoc = n.checked_sub(words.sources.len()).and_then(|n| words.heredocs.get(n));
             words.sources.get(n).map(|w| w.span).or(heredoc.map(|h| h.span))
         });
         let out = BuildError::user(error.to_string()).with_hint(error.hint());
-        let out = match std::error::Error::source(&error).map(ToString::to_string) {
-            Some(cause) => out.because(cause),
-            None => out,
+        let mut causes = Vec::new();
+        let mut cause = std::error::Error::source(&error);
+        while let Some(found) = cause {
+            causes.push(found.to_string());
+            cause = found.source();
+        }
+        // Some say what their own cause says.
+        causes.dedup();
+        let out = match causes.is_empty() {
+            true => out,
+            false => out.because(causes.join(": ")),
         };
-        match span {
+        match at_flag.or(span) {
             Some(span) => out.at(&self.exec.dockerfile().source, span),
             None => out,
         }
@@ -282,12 +336,22 @@ impl StageRun<'_, '_> {
             };
             let given =
                 super::copy::make_directory(active.path(), &path, (owner.uid, owner.gid), account, dialect)
-                    .map_err(|e| BuildError::user(e.to_string()).with_hint(e.hint()))?;
+                    .map_err(|e| workdir_error(&e, &dir))?;
             if !given {
                 task.note(format!("the owner of `{dir}` {NOT_GIVEN}"));
             }
             Ok(None)
         })
+    }
+}
+
+/// What is wrong with a WORKDIR.
+fn workdir_error(error: &CopyError, dir: &str) -> BuildError {
+    match error.kind {
+        CopyErrorKind::NotADirectory { .. } => BuildError::user(format!(
+            "WORKDIR cannot be `{dir}`: it, or something on the way to it, is a file in the image"
+        )),
+        _ => BuildError::user(error.to_string()).with_hint(error.hint()),
     }
 }
 

@@ -8,6 +8,7 @@ use orlop_store::{Image, Platform, Reference};
 
 use super::Execution;
 use crate::dialect::Dialect;
+use crate::dockerfile::suggest::nearest;
 use crate::error::BuildError;
 use crate::event::{Outcome, Task};
 use crate::plan::Base;
@@ -39,17 +40,29 @@ pub(crate) struct Source {
 /// Images that one build has looked up, so that a name means one thing throughout.
 pub(crate) type Images = Mutex<HashMap<(Reference, Platform), Arc<Mutex<Option<Image>>>>>;
 
+/// What stage `index` starts with; an error is at its FROM.
+pub(crate) fn start(exec: &Execution<'_>, index: usize) -> Result<Start, BuildError> {
+    let dockerfile = exec.dockerfile();
+    let span = dockerfile.stages[index].from.span;
+    resolve(exec, index, super::stage::steps(exec, index)).map_err(|e| e.at(&dockerfile.source, span))
+}
+
 /// Understands the FROM of stage `index`.
-pub(crate) fn resolve(exec: &Execution<'_>, index: usize, total: usize) -> Result<Start, BuildError> {
+fn resolve(exec: &Execution<'_>, index: usize, total: usize) -> Result<Start, BuildError> {
     let planned = &exec.plan.stages[index];
     let text = &exec.dockerfile().stages[index].from.original;
     let (image, origin) = match &planned.base {
         Base::Stage(stage) => {
             let result = exec.stage(index, *stage)?;
+            let mut scope = result.scope.clone();
+            // What the base's image says of a variable is said anew.
+            for (name, _) in result.image.config().env() {
+                scope.set_by_env(Dialect::of(&planned.platform), &name);
+            }
             return Ok(Start {
                 image: result.image.clone(),
                 snapshot: result.snapshot.clone(),
-                scope: result.scope.clone(),
+                scope,
                 origin: result.origin.clone(),
             });
         }
@@ -81,7 +94,8 @@ pub(crate) fn resolve(exec: &Execution<'_>, index: usize, total: usize) -> Resul
         }
         Base::Image(reference) => {
             let task = exec.progress.start(format!("[{} 1/{total}] {text}", planned.name));
-            let (image, origin) = find(exec, reference, &planned.platform, &task)?;
+            let (image, origin) = find(exec, reference, &planned.platform, &task)
+                .map_err(|error| error.with_hint(stage_that_was_meant(exec, index)))?;
             task.finish(Outcome::Done, None, None);
             (image, Some(origin))
         }
@@ -97,9 +111,24 @@ pub(crate) fn resolve(exec: &Execution<'_>, index: usize, total: usize) -> Resul
         return Err(BuildError::user(format!("the base image is for {own}, and the stage is for {wanted}"))
             .with_hint(format!("give the stage the platform of its base: `FROM --platform={own} …`")));
     }
-    let image = with_version(image, wanted);
+    let image = with_path(with_version(image, wanted), Dialect::of(wanted));
     let snapshot = Committed::new(image.diff_ids()).for_os(LayerOs::of(&wanted.os));
     Ok(Start { image, snapshot, scope: StageScope::default(), origin })
+}
+
+/// What to do where an image is not found whose name is one of a stage, or nearly.
+fn stage_that_was_meant(exec: &Execution<'_>, index: usize) -> Option<String> {
+    let (file, stages) = (exec.dockerfile(), &exec.dockerfile().stages);
+    let name = &stages[index].from.image.value;
+    if let Some(later) = exec.plan.later_stage(name, index) {
+        let line = file.source.line(stages[later].span.start);
+        return Some(format!(
+            "the stage `{name}` is defined on line {line}, and FROM knows only the stages before it: move it up"
+        ));
+    }
+    let earlier = stages[..index].iter().filter_map(|stage| stage.from.name.as_ref());
+    let near = nearest(name, earlier.map(|n| n.value.as_str()))?;
+    Some(format!("did you mean the stage `{near}`?"))
 }
 
 /// A base that names no version of Windows is of the one that was asked for: Windows hosts look for one.
@@ -112,6 +141,15 @@ fn with_version(image: Image, wanted: &Platform) -> Image {
     image.with_config(|config| config.set_platform(&named))
 }
 
+/// A base that sets no PATH gets the usual one, as with BuildKit: `ENV PATH=/opt/bin:$PATH` would hide all
+/// programs. On Windows that is left to whoever runs the image.
+fn with_path(image: Image, dialect: Dialect) -> Image {
+    if dialect.is_windows() || image.config().env().iter().any(|(name, _)| name == "PATH") {
+        return image;
+    }
+    image.with_config(|config| config.set_env("PATH", dialect.default_path()))
+}
+
 /// The files that `COPY --from=name` means when `name` is no stage.
 pub(crate) fn source_image(
     exec: &Execution<'_>,
@@ -121,6 +159,11 @@ pub(crate) fn source_image(
     if let Some(layout) = name.strip_prefix("oci-layout://") {
         let image = crate::transfer::load_layout(&exec.engine, layout, platform)?;
         return Ok(Source { snapshot: files_of(&image), origin: None });
+    }
+    if name == "scratch" {
+        // As with BuildKit: nothing, which a mount may be wanted of.
+        let os = LayerOs::of(&platform.os);
+        return Ok(Source { snapshot: Committed::scratch_of(os), origin: None });
     }
     let reference: Reference = name.parse().map_err(|e: orlop_store::reference::ReferenceError| {
         BuildError::user(format!("`{name}` is neither a stage nor an image: {e}")).with_hint(e.hint())

@@ -1,11 +1,11 @@
 //! Instructions that change the image's config and no file.
 
 use orlop_store::image::{self, History};
-use serde_json::json;
 
+use super::history::{self, quoted_list};
 use super::stage::StageRun;
 use super::words::check_signal;
-use crate::check;
+use crate::check::windows as check;
 use crate::dialect::{AccountError, Dialect, account, windows};
 use crate::dockerfile::{ExposedPorts, Healthcheck, Onbuild, ShellOrExec, Word};
 use crate::error::BuildError;
@@ -19,7 +19,7 @@ impl StageRun<'_, '_> {
     /// Adds a history entry without a layer.
     pub(crate) fn note(&mut self, created_by: &str) -> Result<(), BuildError> {
         let entry = History { empty_layer: true, ..self.history(created_by) };
-        self.image = self.image.append_history(entry);
+        self.image = self.image.take().append_history(entry);
         Ok(())
     }
 
@@ -30,7 +30,12 @@ impl StageRun<'_, '_> {
             Some(seconds) => Some(super::timestamp(seconds, 0)),
             None => last_created(&self.image),
         };
-        History { created, created_by: Some(created_by.to_owned()), ..History::default() }
+        History {
+            created,
+            created_by: Some(created_by.to_owned()),
+            comment: Some(history::COMMENT.to_owned()),
+            ..History::default()
+        }
     }
 
     pub(crate) fn env(&mut self, pairs: &[(Word, Word)]) -> Result<(), BuildError> {
@@ -49,11 +54,14 @@ impl StageRun<'_, '_> {
             }
         }
         let shown: Vec<_> = set.iter().map(|(n, v)| format!("{n}={v}")).collect();
-        self.image = self.image.with_config(|config| {
+        self.image = self.image.take().into_configured(|config| {
             for (name, value) in &set {
                 config.set_env_where(name, value, |old| dialect.same_variable(old, name));
             }
         });
+        for (name, _) in &set {
+            self.scope.set_by_env(dialect, name);
+        }
         self.note(&format!("ENV {}", shown.join(" ")))
     }
 
@@ -86,7 +94,7 @@ impl StageRun<'_, '_> {
             set.push((self.expand(name)?, self.expand(value)?));
         }
         let shown: Vec<_> = set.iter().map(|(n, v)| format!("{n}={v}")).collect();
-        self.image = self.image.with_config(|config| {
+        self.image = self.image.take().into_configured(|config| {
             for (name, value) in &set {
                 config.set_label(name, value);
             }
@@ -165,7 +173,7 @@ impl StageRun<'_, '_> {
             }
             ShellOrExec::Exec(args) => args.clone(),
         };
-        let shown = json!(args).to_string();
+        let shown = quoted_list(&args);
         (args, shown)
     }
 
@@ -191,7 +199,7 @@ impl StageRun<'_, '_> {
                 config.add_exposed_port(port);
             }
         });
-        self.note(&format!("EXPOSE {}", ports.join(" ")))
+        self.note(&format!("EXPOSE {}", history::list(&ports)))
     }
 
     pub(crate) fn volume(&mut self, words: &[Word]) -> Result<(), BuildError> {
@@ -213,7 +221,7 @@ impl StageRun<'_, '_> {
                 config.add_volume(volume);
             }
         });
-        self.note(&format!("VOLUME {}", json!(volumes)))
+        self.note(&format!("VOLUME {}", history::list(&volumes)))
     }
 
     pub(crate) fn stopsignal(&mut self, word: &Word) -> Result<(), BuildError> {
@@ -233,7 +241,7 @@ impl StageRun<'_, '_> {
 
     pub(crate) fn shell(&mut self, words: &[String]) -> Result<(), BuildError> {
         self.image = self.image.with_config(|config| config.set_shell(Some(words.to_vec())));
-        self.note(&format!("SHELL {}", json!(words)))
+        self.note(&format!("SHELL {}", history::list(words)))
     }
 
     pub(crate) fn healthcheck(&mut self, check: &Healthcheck) -> Result<(), BuildError> {
@@ -254,17 +262,16 @@ impl StageRun<'_, '_> {
             }
         };
         self.image = self.image.with_config(|config| config.set_healthcheck(Some(&check)));
-        self.note(&format!("HEALTHCHECK {}", json!(check.test)))
+        self.note(&history::healthcheck(&check))
     }
 
-    pub(crate) fn onbuild(&mut self, onbuild: &Onbuild) -> Result<(), BuildError> {
-        let trigger = onbuild.trigger.value.clone();
+    /// ONBUILD, of which history says nothing, as in BuildKit: it is another build's.
+    pub(crate) fn onbuild(&mut self, onbuild: &Onbuild) {
         self.image = self.image.with_config(|config| {
             let mut triggers = config.on_build();
-            triggers.push(trigger.clone());
+            triggers.push(onbuild.trigger.value.clone());
             config.set_on_build(triggers);
         });
-        self.note(&format!("ONBUILD {trigger}"))
     }
 
     pub(crate) fn maintainer(&mut self, word: &Word) -> Result<(), BuildError> {
@@ -276,10 +283,5 @@ impl StageRun<'_, '_> {
 /// When the newest thing in the image was made, as its history says.
 pub(crate) fn last_created(image: &orlop_store::Image) -> Option<String> {
     let config = image.config();
-    config
-        .history()
-        .into_iter()
-        .rev()
-        .find_map(|entry| entry.created)
-        .or_else(|| config.created().map(str::to_owned))
+    config.last_created().or_else(|| config.created()).map(str::to_owned)
 }

@@ -9,15 +9,19 @@ use orlop_store::steps::KeyPart;
 use super::copy::{CopyRequest, Selection, Source as CopySource, apply, select};
 use super::from::Source;
 use super::stage::{Files, StageRun};
+use crate::context::pattern::clean;
 use crate::context::{NoCache, SourceTree};
 use crate::dialect::Dialect;
 use crate::dockerfile::variables::expand;
-use crate::dockerfile::{Mount, MountKind, Run, Sharing};
+use crate::dockerfile::{Mount, MountKind, Run, Sharing, last_part};
 use crate::error::BuildError;
+use crate::source::Span;
 
 /// A mount with its sources found.
 pub(crate) struct JobMount {
     mount: Mount,
+    /// The flag's value in the Dockerfile.
+    span: Span,
     target: String,
     origin: Origin,
 }
@@ -112,9 +116,9 @@ impl StageRun<'_, '_> {
                 MountKind::Secret => {
                     let id = mount.id.as_deref().unwrap_or_default();
                     Some(match self.dialect() {
-                        Dialect::Linux => format!("/run/secrets/{id}"),
+                        Dialect::Linux => format!("/run/secrets/{}", last_part(id)),
                         // Where Docker has the secrets of Windows services; BuildKit wants a target said.
-                        Dialect::Windows => format!(r"C:\ProgramData\Docker\secrets\{id}"),
+                        Dialect::Windows => format!(r"C:\ProgramData\Docker\secrets\{}", last_part(id)),
                     })
                 }
                 MountKind::Ssh => Some("/run/buildkit/ssh_agent.0".to_owned()),
@@ -131,8 +135,15 @@ impl StageRun<'_, '_> {
                 .path(workdir, &target)
                 .map(|path| self.dialect().show(&path))
                 .map_err(|e| self.bad_path(&e, flag.span))?;
+            if target == self.dialect().root() {
+                return Err(BuildError::user(format!(
+                    "nothing can be mounted on `{target}`, the root itself"
+                ))
+                .with_hint("name a directory below it: `target=/mnt`".to_owned())
+                .at(file, flag.span));
+            }
             let origin = self.mount_origin(&mount).map_err(|e| e.at(file, flag.span))?;
-            out.push(JobMount { mount, target, origin });
+            out.push(JobMount { mount, span: flag.span, target, origin });
         }
         Ok(out)
     }
@@ -177,7 +188,18 @@ impl StageRun<'_, '_> {
         mounts: &mut Vec<RunMount>,
         variables: &mut Vec<(String, String)>,
     ) -> Result<Box<dyn Any>, BuildError> {
-        let JobMount { mount, target, origin } = job;
+        let span = job.span;
+        let placed = self.find_place(job, mounts, variables);
+        placed.map_err(|error| error.at(&self.exec.dockerfile().source, span))
+    }
+
+    fn find_place(
+        &self,
+        job: JobMount,
+        mounts: &mut Vec<RunMount>,
+        variables: &mut Vec<(String, String)>,
+    ) -> Result<Box<dyn Any>, BuildError> {
+        let JobMount { mount, target, origin, .. } = job;
         let store = self.exec.engine.store;
         let from = mount.from.as_deref().unwrap_or_default();
         let internal =
@@ -230,7 +252,7 @@ impl StageRun<'_, '_> {
                 Ok(held)
             }
             MountKind::Cache => {
-                let id = mount.id.clone().unwrap_or_else(|| target.clone());
+                let id = self.cache_id(&mount, &target, &origin);
                 let source = match &origin {
                     Origin::Image { source, dialect, .. } => {
                         let view = source.view(self.exec, from)?;
@@ -246,11 +268,10 @@ impl StageRun<'_, '_> {
                     Sharing::Private => orlop_store::caches::Sharing::Private,
                     Sharing::Locked => orlop_store::caches::Sharing::Locked,
                 };
-                let owner = (mount.uid.unwrap_or(0), mount.gid.unwrap_or(0));
                 let cache = store.caches().get(&id, sharing, |dir| {
                     let path = mount.source.as_deref().unwrap_or("/");
                     let from = source.as_ref().map(|(tree, _)| (tree, path));
-                    super::copy::fill_directory(dir, from, mount.mode.unwrap_or(0o755), owner)
+                    super::copy::fill_directory(dir, from, mount.mode, (mount.uid, mount.gid))
                         .map_err(|e| BuildError::user(e.to_string()).with_hint(e.hint()))
                 })?;
                 mounts.push(RunMount {
@@ -264,6 +285,33 @@ impl StageRun<'_, '_> {
                 Ok(Box::new(cache))
             }
         }
+    }
+
+    /// What tells the directories of cache mounts apart. As in BuildKit, one that is given an owner or a mode is another
+    /// than one that is not, and so is one with first content: whoever asks for them would not get what he asks for.
+    fn cache_id(&self, mount: &Mount, target: &str, origin: &Origin) -> String {
+        let mut id = mount.id.clone().unwrap_or_else(|| target.to_owned());
+        // The separator is none that an id could hold, so that no id looks like another's.
+        let mut add = |what: String| {
+            id.push('\0');
+            id.push_str(&what);
+        };
+        if let Some(namespace) = self.exec.plan.globals.build_arg("BUILDKIT_CACHE_MOUNT_NS")
+            && !namespace.is_empty()
+        {
+            add(format!("namespace {namespace}"));
+        }
+        if mount.uid.is_some() || mount.gid.is_some() || mount.mode.is_some() {
+            let (uid, gid) = (mount.uid.unwrap_or(0), mount.gid.unwrap_or(0));
+            add(format!("{uid}:{gid} {:o}", mount.mode.unwrap_or(0o755)));
+        }
+        let path = clean(mount.source.as_deref().unwrap_or("/"));
+        match origin {
+            Origin::Image { source, .. } => add(format!("{path} of {}", source.snapshot.chain_id())),
+            Origin::Context(context) => add(format!("{path} of {}", context.1.digest())),
+            Origin::None => {}
+        }
+        id
     }
 
     fn place_secret(

@@ -10,7 +10,10 @@ use orlop_store::{Digest, Digester};
 
 use super::copy::{CopyRequest, RemoteFile, Source};
 use super::files::Words;
+use super::repository::is_git;
 use super::stage::StageRun;
+use crate::context::git::redact::redact;
+use crate::dockerfile::Add;
 use crate::error::BuildError;
 use crate::event::{Action, Outcome};
 
@@ -19,21 +22,36 @@ fn is_url(source: &str) -> bool {
     source.starts_with("http://") || source.starts_with("https://")
 }
 
-/// Whether a source of ADD is a git repository.
-fn is_git(source: &str) -> bool {
-    let path = source.split(['#', '?']).next().unwrap_or_default();
-    source.starts_with("git@")
-        || source.starts_with("git://")
-        || source.starts_with("ssh://")
-        || (is_url(source) && path.ends_with(".git"))
-}
-
 /// Whether a source is no path at all.
 pub(crate) fn is_remote(source: &str) -> bool {
     is_url(source) || is_git(source)
 }
 
 impl StageRun<'_, '_> {
+    /// COPY takes files that are there; only ADD gets them from elsewhere.
+    pub(crate) fn refuse_remote(&self, words: &Words<'_>, request: &CopyRequest) -> Result<(), BuildError> {
+        for (word, source) in words.sources.iter().zip(&request.sources) {
+            if matches!(source, Source::Path(source) if is_remote(source)) {
+                return Err(BuildError::user("COPY cannot take anything from a URL or a git repository")
+                    .with_hint("write ADD".to_owned())
+                    .at(&self.exec.dockerfile().source, word.span));
+            }
+        }
+        Ok(())
+    }
+
+    /// `--checksum` is for what comes from elsewhere, and for one thing.
+    pub(crate) fn check_checksum(&self, add: &Add, request: &CopyRequest) -> Result<(), BuildError> {
+        let Some(word) = &add.checksum else { return Ok(()) };
+        match request.sources.as_slice() {
+            [Source::Path(source)] if is_remote(source) => Ok(()),
+            _ => Err(BuildError::user(
+                "`ADD --checksum` is for one source, an http or https URL or a git repository",
+            )
+            .at(&self.exec.dockerfile().source, word.span)),
+        }
+    }
+
     /// Puts files in the place of the URLs among the sources. The files are gone when what is returned is.
     pub(crate) fn download(
         &self,
@@ -43,10 +61,8 @@ impl StageRun<'_, '_> {
     ) -> Result<Option<WorkDir>, BuildError> {
         let file = &self.exec.dockerfile().source;
         let urls = request.sources.iter().filter(|s| matches!(s, Source::Path(p) if is_url(p))).count();
-        if checksum.is_some() && (urls != 1 || request.sources.len() != 1) {
-            return Err(BuildError::user("`ADD --checksum` is for one source, an http or https URL"));
-        }
         let expected = checksum
+            .filter(|_| urls == 1)
             .map(|text| {
                 text.parse::<Digest>().map_err(|e| BuildError::user(format!("`ADD --checksum`: {e}")))
             })
@@ -58,12 +74,6 @@ impl StageRun<'_, '_> {
                 Some(word) => error.at(file, word.span),
                 None => error,
             };
-            if is_git(url) {
-                return Err(place(
-                    BuildError::user(format!("ADD of a git repository is not possible: `{url}`"))
-                        .with_hint("clone it in a RUN step, or before the build into the context".to_owned()),
-                ));
-            }
             if !is_url(url) {
                 continue;
             }
@@ -79,12 +89,13 @@ impl StageRun<'_, '_> {
     }
 
     fn fetch(&self, url: &str, path: &Path, expected: Option<Digest>) -> Result<RemoteFile, BuildError> {
-        let task = self.exec.progress.start(format!("[{}] ADD {url}", self.name()));
+        let shown = redact(url);
+        let task = self.exec.progress.start(format!("[{}] ADD {shown}", self.name()));
         let mut download = self.exec.engine.registry.download(url, None).map_err(|e| {
             let hint = e.hint();
-            BuildError::user(format!("cannot download `{url}`")).with_hint(hint).because(e)
+            BuildError::user(format!("cannot download `{shown}`")).with_hint(hint).because(e)
         })?;
-        let failed = |e: io::Error| BuildError::user(format!("cannot download `{url}`")).because(e);
+        let failed = |e: io::Error| BuildError::user(format!("cannot download `{shown}`")).because(e);
         let mut out = File::create(path).map_err(failed)?;
         let mut digester = Digester::new();
         let label = Digest::of(url.as_bytes());
@@ -103,7 +114,7 @@ impl StageRun<'_, '_> {
         if let Some(expected) = expected
             && expected != found
         {
-            return Err(BuildError::user(format!("`{url}` has digest {found}, not {expected}"))
+            return Err(BuildError::user(format!("`{shown}` has digest {found}, not {expected}"))
                 .with_hint("if the file may have changed, look at it and correct `--checksum`".to_owned()));
         }
         task.finish(Outcome::Done, None, None);

@@ -2,10 +2,11 @@
 
 use std::sync::PoisonError;
 
-use orlop_runner::{Confinement, Exit, HostEntry, Network, OutputSink, RunSpec, Stream, Usage};
+use orlop_runner::{Confinement, Exit, HostEntry, Network, OutputSink, RunSpec, Security, Stream, Usage};
 use orlop_store::snapshot::Active;
 use orlop_store::steps::KeyPart;
 
+use super::history::MARK;
 use super::mounts::JobMount;
 use super::stage::StageRun;
 use super::step::StepSpec;
@@ -13,7 +14,6 @@ use crate::dialect::{Dialect, account};
 use crate::dockerfile::{Instruction, Invocation, Run, RunNetwork, RunSecurity};
 use crate::error::{BuildError, FailedStep};
 use crate::event::Task;
-use crate::scope::PROXY_ARGS;
 
 mod windows;
 
@@ -39,9 +39,13 @@ struct Job {
     command: Command,
     /// The image's variables.
     env: Vec<(String, String)>,
-    /// The ARGs that are visible and not among `env`.
+    /// The ARGs that are visible; none of them is among `env`.
     args: Vec<(String, String)>,
+    /// The ARGs and what they are just now, as history shows them.
+    declared: Vec<String>,
     network: Network,
+    /// Without the usual confinement.
+    insecure: bool,
     mounts: Vec<JobMount>,
     /// The image's USER, as text.
     user: String,
@@ -52,11 +56,6 @@ struct Job {
 }
 
 impl Job {
-    /// Whether a variable counts for the result: proxies only say how the network is reached from here.
-    fn counts(&self, name: &str) -> bool {
-        !PROXY_ARGS.iter().any(|proxy| self.dialect.same_variable(proxy, name))
-    }
-
     fn key_parts(&self, hosts: &[HostEntry]) -> Vec<KeyPart> {
         let mut parts = vec![KeyPart::new("instruction", "", "RUN")];
         let words = self.command.args.iter().enumerate();
@@ -67,11 +66,14 @@ impl Job {
         }
         let name = |name: &str| self.dialect.canonical_variable(name);
         parts.extend(self.env.iter().map(|(n, v)| KeyPart::new("env", name(n), v)));
-        let args = self.args.iter().filter(|(n, _)| self.counts(n));
-        parts.extend(args.map(|(n, v)| KeyPart::new("arg", name(n), v)));
+        // A proxy that the Dockerfile declares is meant to count; the others reach the job only.
+        parts.extend(self.args.iter().map(|(n, v)| KeyPart::new("arg", name(n), v)));
         parts.push(KeyPart::new("user", "", &self.user));
         parts.push(KeyPart::new("workdir", "", &self.cwd));
         parts.push(KeyPart::new("network", "", format!("{:?}", self.network)));
+        if self.insecure {
+            parts.push(KeyPart::new("security", "", "insecure"));
+        }
         parts.extend(hosts.iter().map(|h| KeyPart::new("host", &h.name, format!("{:?}", h.address))));
         parts.extend(self.mounts.iter().flat_map(JobMount::key_parts));
         parts
@@ -79,47 +81,41 @@ impl Job {
 
     /// How history shows it: with the ARGs it could see, as Docker does.
     fn created_by(&self) -> String {
-        let visible: Vec<_> =
-            self.args.iter().filter(|(n, _)| self.counts(n)).map(|(n, v)| format!("{n}={v}")).collect();
-        match visible.len() {
-            0 => format!("RUN {}", self.command.shown),
-            n => format!("RUN |{n} {} {}", visible.join(" "), self.command.shown),
+        let command = match self.dialect {
+            Dialect::Linux => self.command.args.join(" "),
+            Dialect::Windows => self.command.shown.clone(),
+        };
+        match self.declared.len() {
+            0 => format!("RUN {command}{MARK}"),
+            n => format!("RUN |{n} {} {command}{MARK}", self.declared.join(" ")),
         }
     }
 }
 
 impl StageRun<'_, '_> {
     pub(crate) fn run(&mut self, instruction: &Instruction, run: &Run) -> Result<(), BuildError> {
-        let file = &self.exec.dockerfile().source;
-        if let Some(security) = &run.security
-            && security.value == RunSecurity::Insecure
-        {
-            return Err(BuildError::user("`RUN --security=insecure` is not allowed")
-                .with_hint("remove the flag: orlop grants no entitlements".to_owned())
-                .at(file, security.span));
-        }
-        if let Some(device) = run.devices.first() {
-            return Err(BuildError::user("`RUN --device` is not possible: orlop gives no devices to steps")
-                .with_hint("remove the flag".to_owned())
-                .at(file, device.span));
-        }
         let dialect = self.dialect();
+        let insecure = self.may_be_insecure(run)?;
+        self.may_have_devices(run)?;
         self.runs_here(instruction)?;
         if dialect.is_windows() {
             account(self.image.config().user().unwrap_or_default())
                 .map_err(|e| self.meaningless(&e.to_string(), &e.hint(), instruction.span))?;
         }
         let registry = if dialect.is_windows() { self.look_through(instruction, run) } else { Vec::new() };
-        let env = self.image.config().env();
-        let network = match run.network.as_ref().map(|n| n.value) {
-            Some(RunNetwork::None) => Network::None,
-            Some(RunNetwork::Host) => Network::Host,
-            Some(RunNetwork::Default) | None => self.exec.request.network,
-        };
+        let mut env = self.image.config().env();
+        let args: Vec<_> =
+            self.scope.visible(&env, dialect).map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
+        let value = |name: &str| self.scope.lookup(&env, dialect, name).unwrap_or_default();
+        let declared = self.scope.names().map(|name| format!("{name}={}", value(name))).collect();
+        env.retain(|(name, _)| !args.iter().any(|(arg, _)| dialect.same_variable(arg, name)));
+        let network = self.network(run)?;
         let job = Job {
             command: self.invocation(run)?,
-            args: self.scope.visible(&env, dialect).map(|(n, v)| (n.to_owned(), v.to_owned())).collect(),
+            args,
+            declared,
             network,
+            insecure,
             mounts: self.job_mounts(run)?,
             user: self.image.config().user().unwrap_or_default().to_owned(),
             cwd: self.working_dir(instruction)?,
@@ -133,6 +129,71 @@ impl StageRun<'_, '_> {
             parts: job.key_parts(&self.exec.request.add_hosts),
         };
         self.step(spec, |stage, active, task| stage.job(active, task, job))
+    }
+
+    /// Whether a RUN asks to be without confinement, and may.
+    fn may_be_insecure(&self, run: &Run) -> Result<bool, BuildError> {
+        let Some(security) = run.security.as_ref().filter(|s| s.value == RunSecurity::Insecure) else {
+            return Ok(false);
+        };
+        if self.dialect().is_windows() {
+            return Err(self.meaningless(
+                "`RUN --security=insecure` has no meaning on Windows: a step there has no Linux capabilities to be given",
+                "remove the flag; what a step may be without there is said with `--isolation`",
+                security.span,
+            ));
+        }
+        if !self.exec.request.allowed.insecure {
+            return Err(BuildError::user("`RUN --security=insecure` is not allowed in this build")
+                .with_hint(
+                    "allow it where you trust this Dockerfile with the machine: `orlop build --allow security.insecure`"
+                        .to_owned(),
+                )
+                .at(&self.exec.dockerfile().source, security.span));
+        }
+        Ok(true)
+    }
+
+    /// Of devices there are none. One that is not required is then simply not there, as where BuildKit knows none of
+    /// that name.
+    fn may_have_devices(&self, run: &Run) -> Result<(), BuildError> {
+        for device in &run.devices {
+            let name = &device.value.name;
+            if device.value.required {
+                return Err(BuildError::user(format!(
+                    "the device `{name}` is required, and orlop gives no devices to steps"
+                ))
+                .with_hint(
+                    "remove `required`, or build this stage where the device is, with BuildKit".to_owned(),
+                )
+                .at(&self.exec.dockerfile().source, device.span));
+            }
+            self.warn(
+                device.span,
+                &format!("the device `{name}` is not there: orlop gives no devices to steps"),
+                "write `required` behind its name where the step cannot do without",
+            );
+        }
+        Ok(())
+    }
+
+    /// The network of a RUN. What every step may use needs no leave; but what the user took from every step is not
+    /// given back by the Dockerfile alone.
+    fn network(&self, run: &Run) -> Result<Network, BuildError> {
+        let request = self.exec.request;
+        let Some(asked) = &run.network else { return Ok(request.network) };
+        match asked.value {
+            RunNetwork::None => Ok(Network::None),
+            RunNetwork::Default => Ok(request.network),
+            RunNetwork::Host if request.network == Network::Host || request.allowed.host_network => {
+                Ok(Network::Host)
+            }
+            RunNetwork::Host => {
+                Err(BuildError::user("`RUN --network=host` is not allowed in a build with `--network none`")
+                    .with_hint("allow it with `orlop build --allow network.host`".to_owned())
+                    .at(&self.exec.dockerfile().source, asked.span))
+            }
+        }
     }
 
     /// Refuses a RUN whose programs are not this machine's.
@@ -205,6 +266,9 @@ impl StageRun<'_, '_> {
         spec.raw_tail = job.command.tail.as_ref().map(Into::into);
         spec.cwd = job.cwd.into();
         spec.network = job.network;
+        if job.insecure {
+            spec.security = Security::insecure();
+        }
         spec.add_hosts.clone_from(&request.add_hosts);
         spec.ulimits.clone_from(&request.ulimits);
         spec.limits = request.limits;
@@ -213,8 +277,7 @@ impl StageRun<'_, '_> {
         spec.windows.host_system_files = request.host_system_files;
         spec.windows.drive_letter = true;
         spec.shm_size = request.shm_size.unwrap_or(spec.shm_size);
-        let given = PROXY_ARGS.iter().filter_map(|n| self.exec.plan.globals.build_arg(n).map(|v| (*n, v)));
-        let mut variables: Vec<(String, String)> = given.map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
+        let mut variables = self.exec.plan.globals.proxies();
         let same = |a: &str, b: &str| job.dialect.same_variable(a, b);
         variables.retain(|(name, _)| !job.args.iter().chain(&job.env).any(|(n, _)| same(n, name)));
         variables.extend(job.args);

@@ -1,13 +1,13 @@
 //! One stage: its instructions in order.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use orlop_store::Image;
 use orlop_store::snapshot::Committed;
 
 use super::Execution;
 use super::metadata::ESCAPE_HINT;
-use crate::check;
+use crate::check::windows as check;
 use crate::context::{NamedSource, SourceTree};
 use crate::dialect::{Dialect, ImagePath, PathError};
 use crate::dockerfile::suggest::nearest;
@@ -63,9 +63,8 @@ pub(crate) struct StageRun<'e, 'a> {
 pub(crate) fn build(exec: &Execution<'_>, index: usize) -> Result<StageResult, BuildError> {
     let file = &exec.dockerfile().source;
     let stage = &exec.dockerfile().stages[index];
-    let counted = |i: &&Instruction| is_step(&i.kind);
-    let total = 1 + stage.instructions.iter().filter(counted).count();
-    let base = super::from::resolve(exec, index, total).map_err(|e| e.at(file, stage.from.span))?;
+    let looked_up = exec.starts.lock().unwrap_or_else(PoisonError::into_inner).remove(&index);
+    let base = looked_up.map_or_else(|| super::from::start(exec, index), Ok)?;
     let mut run = StageRun {
         exec,
         index,
@@ -76,7 +75,7 @@ pub(crate) fn build(exec: &Execution<'_>, index: usize) -> Result<StageResult, B
         cmd_set: false,
         trigger: false,
         position: 1,
-        total,
+        total: steps(exec, index),
     };
     if let Base::Context(context) = exec.plan.stages[index].base {
         // It is a step where an image is none, and counts as the first.
@@ -92,6 +91,11 @@ pub(crate) fn build(exec: &Execution<'_>, index: usize) -> Result<StageResult, B
         run.dispatch(instruction).map_err(|e| e.at(file, instruction.span))?;
     }
     Ok(run.finish())
+}
+
+/// How many steps a stage has, its FROM included.
+pub(crate) fn steps(exec: &Execution<'_>, index: usize) -> usize {
+    1 + exec.dockerfile().stages[index].instructions.iter().filter(|i| is_step(&i.kind)).count()
 }
 
 /// What to write instead of a word with a quote that has no end.
@@ -171,7 +175,10 @@ impl StageRun<'_, '_> {
             Kind::Stopsignal(word) => self.stopsignal(word),
             Kind::Shell(words) => self.shell(words),
             Kind::Healthcheck(check) => self.healthcheck(check),
-            Kind::Onbuild(onbuild) => self.onbuild(onbuild),
+            Kind::Onbuild(onbuild) => {
+                self.onbuild(onbuild);
+                Ok(())
+            }
             Kind::Maintainer(word) => self.maintainer(word),
         }
     }
@@ -181,14 +188,25 @@ impl StageRun<'_, '_> {
         let mut shown = Vec::new();
         for arg in args {
             let name = self.expand(&arg.name)?;
-            let default = arg.default.as_ref().map(|word| self.expand(word)).transpose()?;
-            shown.push(match &default {
+            // A default that nobody needs may ask for what is not there: `ARG V=${X:?needed}`.
+            let given = self.exec.plan.globals.build_arg(&name).is_some();
+            let default =
+                arg.default.as_ref().filter(|_| !given).map(|word| self.expand(word)).transpose()?;
+            let value = self.scope.declare(&self.exec.plan.globals, self.dialect(), &name, default);
+            if self.trigger {
+                self.exec.declared_by_trigger(name.clone());
+            }
+            shown.push(match value {
                 Some(value) => format!("{name}={value}"),
-                None => name.clone(),
+                None => name,
             });
-            self.scope.declare(&self.exec.plan.globals, self.dialect(), &name, default);
         }
         self.note(&format!("ARG {}", shown.join(" ")))
+    }
+
+    /// The variables of the image, where `text` may ask for one.
+    fn env_for(&self, text: &str) -> Vec<(String, String)> {
+        if text.contains('$') { self.image.config().env() } else { Vec::new() }
     }
 
     /// The language of the stage's image.
@@ -247,7 +265,7 @@ impl StageRun<'_, '_> {
 
     /// Expands a word to one text.
     pub(crate) fn expand(&self, word: &Word) -> Result<String, BuildError> {
-        let env = self.image.config().env();
+        let env = self.env_for(&word.value);
         let escape = self.exec.dockerfile().directives.escape;
         expand(&word.value, escape, &|name| self.scope.lookup(&env, self.dialect(), name))
             .map_err(|e| self.bad_word(e, word))
@@ -255,7 +273,7 @@ impl StageRun<'_, '_> {
 
     /// Expands a word to any number of words.
     pub(crate) fn expand_many(&self, word: &Word) -> Result<Vec<String>, BuildError> {
-        let env = self.image.config().env();
+        let env = self.env_for(&word.value);
         let escape = self.exec.dockerfile().directives.escape;
         expand_words(&word.value, escape, &|name| self.scope.lookup(&env, self.dialect(), name))
             .map_err(|e| self.bad_word(e, word))
@@ -263,7 +281,7 @@ impl StageRun<'_, '_> {
 
     /// Expands variables in text that is not the shell's and keeps its quotes.
     pub(crate) fn expand_text(&self, text: &str, span: Span) -> Result<String, BuildError> {
-        let env = self.image.config().env();
+        let env = self.env_for(text);
         Expander::heredoc()
             .expand(text, &|name| self.scope.lookup(&env, self.dialect(), name))
             .map(|expanded| expanded.text)
@@ -276,7 +294,6 @@ impl StageRun<'_, '_> {
             matches!(error, ExpandError::UnterminatedQuote(_)).then(|| open_quote(&word.value, escape));
         BuildError::user(error.to_string()).with_hint(hint).at(&self.exec.dockerfile().source, word.span)
     }
-
 }
 
 impl<'e> StageRun<'e, '_> {
@@ -286,10 +303,10 @@ impl<'e> StageRun<'e, '_> {
         let platform = &exec.plan.stages[self.index].platform;
         if let Some(context) = exec.plan.context_named(name, platform) {
             let image = match &exec.plan.contexts[context].source {
-                NamedSource::Image(reference) => format!("{reference}"),
+                NamedSource::Image(reference) => reference.to_string(),
                 NamedSource::Layout(layout) => format!("oci-layout://{layout}"),
                 NamedSource::Scratch => "scratch".to_owned(),
-                NamedSource::Directory { .. } | NamedSource::Url(_) => {
+                NamedSource::Directory { .. } | NamedSource::Url(_) | NamedSource::Git(_) => {
                     return exec.named_context(context).map(Files::Tree).map_err(BuildError::again);
                 }
             };
@@ -297,10 +314,7 @@ impl<'e> StageRun<'e, '_> {
             let source = super::from::source_image(exec, &image, platform)?;
             return Ok(Files::Snapshot { source, dialect: self.dialect(), stage: false });
         }
-        if let Some(stage) = exec.plan.stage_named(name) {
-            if stage == self.index {
-                return Err(BuildError::user(format!("stage `{name}` cannot copy from itself")));
-            }
+        if let Some(stage) = exec.plan.source_stage(self.index, name)? {
             let result = exec.stage(self.index, stage)?;
             let source =
                 super::from::Source { snapshot: result.snapshot.clone(), origin: result.origin.clone() };
@@ -323,8 +337,7 @@ impl<'e> StageRun<'e, '_> {
     fn take_context(&mut self, context: usize) -> Result<(), BuildError> {
         let exec = self.exec;
         let tree = exec.named_context(context).map_err(BuildError::again)?;
-        let from = &exec.dockerfile().stages[self.index].from;
-        let text = from.original.clone();
+        let text = exec.dockerfile().stages[self.index].from.original.clone();
         let created_by = format!("FROM context {}", exec.plan.contexts[context].name);
         self.copy_whole(tree, text, created_by)
     }

@@ -130,11 +130,12 @@ impl StageRun<'_, '_> {
                 None => super::timestamp(found.created / 1000, (found.created % 1000) as i32 * 1_000_000),
             }),
             created_by: Some(created_by.to_owned()),
+            comment: Some(super::history::COMMENT.to_owned()),
             empty_layer: found.layer.is_none(),
             ..History::default()
         };
         let Some(diff_id) = found.layer else {
-            self.image = self.image.append_history(entry);
+            self.image = self.image.take().append_history(entry);
             return Ok(None);
         };
         let facts = self

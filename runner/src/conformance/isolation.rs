@@ -16,6 +16,7 @@ pub(super) const CHECKS: &[Check] = &[
     ("capabilities are Docker's", capabilities),
     ("a user without privileges has none", no_capabilities),
     ("capabilities can be taken and given", chosen_capabilities),
+    ("an insecure job may do what orlop may", insecure),
     ("system calls are filtered", seccomp),
     ("no_new_privileges is set when asked", no_new_privileges),
     ("shared memory and host name are the job's own", namespaces),
@@ -134,9 +135,45 @@ fn no_capabilities(bench: &Bench) {
 fn chosen_capabilities(bench: &Bench) {
     let none = |spec: &mut crate::RunSpec| spec.security.capabilities = Capabilities::EMPTY;
     assert_eq!(status(bench, none, "^Cap(Eff|Bnd)"), "CapEff:0000000000000000\nCapBnd:0000000000000000\n");
+}
+
+fn insecure(bench: &Bench) {
     let mut spec = bench.sh("mkdir /mnt && mount -t tmpfs x /mnt && echo mounted; umount /mnt; rmdir /mnt; grep -c nodev /proc/self/mountinfo > /dev/null");
     spec.security = Security::insecure();
     assert_eq!(bench.run(&spec).stdout, "mounted\n");
+    let all = status(bench, |spec| spec.security = Security::insecure(), "^CapEff");
+    assert!(all.starts_with("CapEff:000001ff"), "{all}");
+    // Nothing of /proc and /sys is hidden or read-only.
+    let mounts = |secure: bool| {
+        let mut spec = bench.sh("cut -d ' ' -f 5,6 /proc/self/mountinfo | grep -E '^/(proc|sys)[/ ]'");
+        if !secure {
+            spec.security = Security::insecure();
+        }
+        bench.output(&spec)
+    };
+    let (secure, open) = (mounts(true), mounts(false));
+    assert!(secure.contains("/proc/sys ro,") && secure.contains("/sys ro,"), "{secure}");
+    assert!(!open.contains(" ro,") && !open.contains("/proc/"), "{open}");
+    if bench.many_ids {
+        // Whoever the user is, and what that user starts has them too.
+        let user = User { uid: 1000, gid: 1001, groups: vec![], home: "/".into() };
+        let change = |spec: &mut crate::RunSpec| {
+            spec.security = Security::insecure();
+            spec.user = user.clone();
+        };
+        let theirs = status(bench, change, "^Cap");
+        let bits = all.trim_start_matches("CapEff:").trim();
+        for set in ["Inh", "Prm", "Eff", "Bnd", "Amb"] {
+            assert!(theirs.contains(&format!("Cap{set}:{bits}")), "{theirs}");
+        }
+    }
+    let mut spec =
+        bench.sh("ls -d /dev/fuse /dev/net/tun /dev/loop0 /dev/loop7 /dev/loop-control 2>/dev/null; true");
+    assert_eq!(bench.run(&spec).stdout, "");
+    spec.security = Security::insecure();
+    let devices = bench.run(&spec).stdout;
+    let there = devices.lines().count();
+    assert!(there == 5 || there == 0, "{devices}");
 }
 
 fn seccomp(bench: &Bench) {

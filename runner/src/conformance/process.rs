@@ -157,6 +157,13 @@ fn users(bench: &Bench) {
     std::fs::remove_file(bench.root.join("tmp/mine")).expect("made by the job");
     spec.user = User { uid: 1000, gid: 1001, groups: vec![29], home: "/home/web".into() };
     assert_eq!(bench.output(&spec), "1000\n1001\n1001 29\n1000:1001\n");
+    // Its own group is among the supplementary ones, and there once.
+    let mut spec = bench.sh("grep ^Groups: /proc/self/status");
+    for groups in [vec![29, 1001], vec![29]] {
+        spec.user = User { uid: 1000, gid: 1001, groups, home: "/home/web".into() };
+        let words = bench.output(&spec);
+        assert_eq!(words.split_whitespace().collect::<Vec<_>>(), ["Groups:", "29", "1001"]);
+    }
 }
 
 fn reopen_output(bench: &Bench) {

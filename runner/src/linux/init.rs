@@ -56,6 +56,8 @@ pub(super) struct Payload {
     pub(super) drop: Vec<rustix::thread::CapabilitySet>,
     /// Those that a command of user 0 starts with.
     pub(super) keep: rustix::thread::CapabilitySet,
+    /// The same one by one, where a command of every user starts with them.
+    pub(super) ambient: Vec<rustix::thread::CapabilitySet>,
     pub(super) uid: u32,
     pub(super) gid: u32,
     /// `None` where the user namespace forbids to set them.
@@ -340,6 +342,10 @@ impl Payload {
         for capability in &self.drop {
             rustix::thread::remove_capability_from_bounding_set(*capability).at(Stage::Capabilities)?;
         }
+        let for_every_user = !self.ambient.is_empty();
+        if for_every_user {
+            rustix::thread::set_keep_capabilities(true).at(Stage::Capabilities)?;
+        }
         syscall::become_user(self.uid, self.gid, self.groups.as_deref()).map_err(|(part, value)| Record {
             stage: match part {
                 Identity::Groups => Stage::Groups,
@@ -349,13 +355,17 @@ impl Payload {
             index: 0,
             value,
         })?;
-        let capabilities = if self.uid == 0 { self.keep } else { rustix::thread::CapabilitySet::empty() };
+        let none = rustix::thread::CapabilitySet::empty();
+        let capabilities = if self.uid == 0 || for_every_user { self.keep } else { none };
         let sets = rustix::thread::CapabilitySets {
             effective: capabilities,
             permitted: capabilities,
-            inheritable: rustix::thread::CapabilitySet::empty(),
+            inheritable: if for_every_user { self.keep } else { none },
         };
         rustix::thread::set_capabilities(None, sets).at(Stage::Capabilities)?;
+        for capability in &self.ambient {
+            rustix::thread::configure_capability_in_ambient_set(*capability, true).at(Stage::Capabilities)?;
+        }
         syscall::reset_signals();
         syscall::set_signal_mask(0);
         syscall::close_on_exec_above_stderr().at(Stage::Descriptors)?;

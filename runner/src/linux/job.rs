@@ -22,7 +22,7 @@ use super::syscall::{self, Side, StringArray};
 use super::{failure, limits, seccomp};
 use crate::{
     CancelToken, Capabilities, Capability, Confinement, Exit, LimitHit, Network, OutputSink, RunError,
-    RunReport, RunSpec, SpecError, Stdin, Stream, Usage,
+    RunReport, RunSpec, SpecError, Stdin, Stream, Usage, User,
 };
 
 pub(super) fn run(
@@ -222,7 +222,7 @@ fn payload(
         (false, _) => Vec::new(),
     };
     let (keep, drop) = capabilities(security.capabilities, host, confinement);
-    if !host.may_set_groups && !spec.user.groups.is_empty() {
+    if !host.may_set_groups && spec.user.groups.iter().any(|group| *group != spec.user.gid) {
         let why = "this user namespace has a single id";
         confinement.push(Confinement::lesser("supplementary groups", "those of the user", "none", why));
     }
@@ -235,14 +235,22 @@ fn payload(
         filter,
         drop,
         keep,
+        ambient: if security.for_every_user { single(keep) } else { Vec::new() },
         uid: spec.user.uid,
         gid: spec.user.gid,
-        groups: host.may_set_groups.then(|| spec.user.groups.clone()),
+        groups: host.may_set_groups.then(|| groups(&spec.user)),
         programs: programs(spec)?,
         arguments: StringArray::new(strings("an argument", spec.args.iter().cloned())?),
         environment: StringArray::new(strings("an environment variable", environment(spec))?),
     };
     Ok((payload, output))
+}
+
+/// The primary group is among the supplementary ones, as with containerd: else a file that its group may *not* read
+/// could be read by whoever gave up that group with setgid (CVE-2023-25173).
+fn groups(user: &User) -> Vec<u32> {
+    let others = user.groups.iter().copied().filter(|group| *group != user.gid);
+    std::iter::once(user.gid).chain(others).collect()
 }
 
 /// Those that the command starts with, and those to drop from the bounding set one by one.
@@ -272,6 +280,14 @@ fn capabilities(
         .filter(|one| !keep.contains(*one))
         .collect();
     (keep, drop)
+}
+
+/// A set one by one.
+fn single(set: CapabilitySet) -> Vec<CapabilitySet> {
+    (0..64)
+        .map(|number| CapabilitySet::from_bits_retain(1 << number))
+        .filter(|one| set.contains(*one))
+        .collect()
 }
 
 fn environment(spec: &RunSpec) -> impl Iterator<Item = OsString> {

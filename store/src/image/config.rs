@@ -53,12 +53,17 @@ pub struct Healthcheck {
 impl Config {
     /// The config of an image of nothing.
     pub(super) fn scratch(platform: &Platform) -> Self {
-        let mut config = Self { root: Map::new() };
+        let mut config = Self::nothing();
         config.root.insert("config".to_owned(), json!({}));
         config.root.insert("rootfs".to_owned(), json!({"type": "layers", "diff_ids": []}));
         config.root.insert("history".to_owned(), json!([]));
         config.set_platform(platform);
         config
+    }
+
+    /// No config at all.
+    pub(super) fn nothing() -> Self {
+        Self { root: Map::new() }
     }
 
     /// Reads a config.
@@ -125,9 +130,27 @@ impl Config {
     }
 
     fn add_to_set(&mut self, name: &str, key: &str) {
-        let mut set = self.field(name).and_then(Value::as_object).cloned().unwrap_or_default();
-        set.insert(key.to_owned(), json!({}));
-        self.set_field(name, Some(Value::Object(set)));
+        self.add_to_map(name, key, json!({}));
+    }
+
+    fn add_to_map(&mut self, name: &str, key: &str, value: Value) {
+        let map = self.section_of(name, json!({}));
+        match map.as_object_mut() {
+            Some(map) => drop(map.insert(key.to_owned(), value)),
+            None => *map = json!({ key: value }),
+        }
+    }
+
+    /// A field of the section `config`, to be changed in place: a Dockerfile may set ten thousand variables.
+    fn section_of(&mut self, name: &str, missing: Value) -> &mut Value {
+        let section = self.root.entry("config").or_insert_with(|| json!({}));
+        if !section.is_object() {
+            *section = json!({});
+        }
+        match section {
+            Value::Object(section) => section.entry(name).or_insert(missing),
+            other => other,
+        }
     }
 
     fn set_text(&mut self, name: &str, text: Option<&str>) {
@@ -158,14 +181,17 @@ impl Config {
     /// As [`set_env`](Self::set_env), where `same` says which old name means the same variable: on Windows case makes
     /// no difference.
     pub fn set_env_where(&mut self, name: &str, value: &str, same: impl Fn(&str) -> bool) {
-        let mut list = self.list("Env").unwrap_or_default();
-        let entry = format!("{name}={value}");
-        let is_it = |e: &&mut String| e.split('=').next().is_some_and(&same);
-        match list.iter_mut().find(is_it) {
-            Some(old) => *old = entry,
-            None => list.push(entry),
+        let entry = Value::from(format!("{name}={value}"));
+        let is_it =
+            |e: &&mut Value| e.as_str().and_then(|text| text.split('=').next()).is_some_and(&same);
+        let list = self.section_of("Env", json!([]));
+        match list.as_array_mut() {
+            Some(list) => match list.iter_mut().find(is_it) {
+                Some(old) => *old = entry,
+                None => list.push(entry),
+            },
+            None => *list = json!([entry]),
         }
-        self.set_list("Env", Some(list));
     }
 
     /// Default command.
@@ -196,9 +222,7 @@ impl Config {
 
     /// Sets a label.
     pub fn set_label(&mut self, name: &str, value: &str) {
-        let mut labels = self.field("Labels").and_then(Value::as_object).cloned().unwrap_or_default();
-        labels.insert(name.to_owned(), Value::from(value));
-        self.set_field("Labels", Some(Value::Object(labels)));
+        self.add_to_map("Labels", name, Value::from(value));
     }
 
     /// User and group that processes run as; none means root.
@@ -400,10 +424,16 @@ impl Config {
             .collect()
     }
 
-    /// Adds an entry of history. Readers match history and layers by counting, so a history that does not fit the
-    /// layers is mended first, as BuildKit does: layers that it does not speak of get an entry, and entries that
-    /// have no layer say so.
-    pub(super) fn push_history(&mut self, history: History) {
+    /// When the newest thing in the image was made, as its history says.
+    pub fn last_created(&self) -> Option<&str> {
+        let entries = self.root.get("history").and_then(Value::as_array)?;
+        entries.iter().rev().find_map(|entry| entry.get("created")?.as_str())
+    }
+
+    /// Readers match history and layers by counting, so a history that does not fit the layers is mended before it
+    /// is added to, as BuildKit does: layers that it does not speak of get an entry, and entries that have no layer
+    /// say so.
+    pub(super) fn mend_history(&mut self) {
         let layers = self.diff_ids().len();
         let mut known = 0;
         for entry in self.root.get_mut("history").and_then(Value::as_array_mut).into_iter().flatten() {
@@ -417,17 +447,24 @@ impl Config {
                 _ => known += 1,
             }
         }
-        let created = history.created.clone();
+        let missing = (known..layers).map(|_| json!({"comment": "layer without history"}));
+        if known < layers {
+            self.extend_history(missing);
+        }
+    }
+
+    fn extend_history(&mut self, entries: impl Iterator<Item = Value>) {
         let list = self.root.entry("history").or_insert_with(|| json!([]));
-        if !list.is_array() {
-            *list = json!([]);
+        match list.as_array_mut() {
+            Some(list) => list.extend(entries),
+            None => *list = entries.collect(),
         }
-        if let Some(list) = list.as_array_mut() {
-            for _ in known..layers {
-                list.push(json!({"comment": "layer without history"}));
-            }
-            list.push(history.to_json());
-        }
+    }
+
+    /// Adds an entry to a history that [fits the layers](Self::mend_history).
+    pub(super) fn push_history(&mut self, history: History) {
+        let created = history.created.clone();
+        self.extend_history(std::iter::once(history.to_json()));
         if created.is_some() {
             self.set_created(created.as_deref());
         }

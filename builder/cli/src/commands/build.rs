@@ -2,6 +2,7 @@
 
 mod context;
 mod destination;
+mod git;
 mod refused;
 mod secret;
 mod summary;
@@ -12,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use orlop_builder::output::{Destination, Output, Packing};
-use orlop_builder::request::{BuildRequest, PullPolicy};
+use orlop_builder::request::{Allowed, BuildRequest, PullPolicy};
 use orlop_runner::{HostEntry, Network, Ulimit};
 use orlop_store::{Platform, Reference};
 
@@ -76,6 +77,11 @@ pub(crate) struct BuildArgs {
     /// Network of RUN steps: `host` (also called `default`) or `none`
     #[arg(long, value_name = "MODE", default_value = "default", value_parser = network)]
     network: Network,
+
+    /// What RUN steps may ask for: `security.insecure` for `RUN --security=insecure`, `network.host` for
+    /// `RUN --network=host` where `--network` is `none` (repeatable)
+    #[arg(long = "allow", value_name = "NAME")]
+    allow: Vec<String>,
 
     /// Secret for `RUN --mount=type=secret`: `id=ID,src=FILE` or `id=ID,env=NAME` (repeatable)
     #[arg(long = "secret", value_name = "SPEC")]
@@ -256,8 +262,10 @@ fn request(app: &App, args: &BuildArgs) -> Result<BuildRequest, Failure> {
         no_cache: args.no_cache,
         pull: args.pull,
         network: args.network,
+        allowed: allowed(&args.allow)?,
         secrets: args.secrets.iter().map(|text| secret::secret(text)).collect::<Result<_, _>>()?,
         ssh: args.ssh.iter().map(|text| secret::agent(text)).collect::<Result<_, _>>()?,
+        git: git::settings()?,
         add_hosts: args.add_hosts.clone(),
         shm_size: args.shm_size.filter(|&bytes| bytes > 0),
         ulimits: args.ulimits.clone(),
@@ -268,6 +276,27 @@ fn request(app: &App, args: &BuildArgs) -> Result<BuildRequest, Failure> {
         outputs: outputs(args, app.host.root)?,
         source_date_epoch: epoch.map(|(_, seconds)| seconds),
     })
+}
+
+/// Reads `--allow`.
+fn allowed(names: &[String]) -> Result<Allowed, Failure> {
+    let mut allowed = Allowed::default();
+    for name in names.iter().flat_map(|names| names.split(',')) {
+        match name {
+            "security.insecure" => allowed.insecure = true,
+            "network.host" => allowed.host_network = true,
+            // Devices are refused where a step asks for one; to allow them is no mistake.
+            "device" => {}
+            _ if name.starts_with("device=") => {}
+            _ => {
+                return Err(Failure::usage(format!(
+                    "`--allow {name}`: there is nothing of that name to allow"
+                ))
+                .with_hint("these exist: `security.insecure`, `network.host`".to_owned()));
+            }
+        }
+    }
+    Ok(allowed)
 }
 
 const EPOCH: &str = env::SOURCE_DATE_EPOCH.name;

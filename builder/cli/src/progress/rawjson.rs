@@ -8,7 +8,7 @@
 //! | `transfer` | `task`, `digest`, `action` (`pull`, `push`, `exists`, `export`), `current` and `total` in bytes (`total` is null where it is not known) |
 //! | `note` | `task`, `text` |
 //! | `finished` | `task`, `outcome` (`done`, `cached`, `failed`, `canceled`), `duration` in seconds, `usage` (null, or `wall`, `user`, `system` in seconds, `peak_memory`, `io_read`, `io_written` in bytes, `peak_processes`, `processes_total`, `processes_left`), `layer` (null, or `diff_id` and `size` in bytes) |
-//! | `warning` | `text`, `span` (null, or `start` and `end`: bytes of the Dockerfile) |
+//! | `warning` | `text`, `span` (null, or `start` and `end`: bytes of the Dockerfile), `hint` (null or text), `rule` (null, or the name of the check, `StageNameCasing`) |
 //! | `summary` | `steps_cached`, `steps_run`, `duration`, `layers` (`diff_id`, `size`, `created_by`), `image_id`, `manifest_digest`, `names` |
 //! | `error` | the last line of a command that failed: `message`, `causes` (list), `hint` (null or text), `file` and `line` (null, or a place in a Dockerfile), `output` (null, or the last output of the step that failed), `exit_code` |
 //!
@@ -137,9 +137,13 @@ impl<W: Write + Send> Observer for RawJson<W> {
                 });
                 self.write(state, "finished", fields);
             }
-            Event::Warning { text, span, hint } => {
+            Event::Warning { text, span, hint, rule } => {
                 let span = span.map(|span| json!({ "start": span.start, "end": span.end }));
-                self.write(state, "warning", json!({ "text": text, "span": span, "hint": hint }));
+                self.write(
+                    state,
+                    "warning",
+                    json!({ "text": text, "span": span, "hint": hint, "rule": rule }),
+                );
             }
         }
     }

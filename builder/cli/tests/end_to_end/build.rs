@@ -274,6 +274,29 @@ fn configuration_fields_of_a_base_survive() {
     );
 }
 
+/// `docker import` and others make bases without: `$PATH` must not come out empty.
+#[test]
+fn a_base_without_a_path_gets_the_usual_one() {
+    const USUAL: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    let env = env();
+    let mut base = orlop_fixtures::layout::Image::new().layer(&[orlop_fixtures::tarball::Entry::dir("etc")]);
+    for (given, dockerfile, expected) in [
+        (vec![], "ENV A=1 PATH=/opt/bin:$PATH\n", vec![format!("PATH=/opt/bin:{USUAL}"), "A=1".to_owned()]),
+        (vec!["B=2"], "", vec!["B=2".to_owned(), format!("PATH={USUAL}")]),
+        (vec!["PATH="], "ENV PATH=/x$PATH\n", vec!["PATH=/x".to_owned()]),
+    ] {
+        base.config["config"]["Env"] = serde_json::json!(given);
+        base.write(&env.dir("base"));
+        let name = crate::layout_name(&env.path("base"));
+        let image = image_of(
+            &env,
+            crate::build_over(&env, &format!("ARG BASE\nFROM ${{BASE}}\n{dockerfile}"), &name),
+        );
+        assert_eq!(image.settings()["Env"], serde_json::json!(expected), "{given:?}");
+        std::fs::remove_dir_all(env.path("base")).unwrap();
+    }
+}
+
 /// <https://aka.ms/customizecontainer> writes `USER $APP_UID` also for bases that do not set it.
 #[test]
 fn user_and_workdir_may_expand_to_nothing() {

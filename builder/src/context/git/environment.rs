@@ -6,7 +6,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -66,6 +66,9 @@ pub(super) fn of(
     }
     // The store may be inside a repository, whose configuration is none of ours.
     set("GIT_CEILING_DIRECTORIES", dir.into());
+    if let Some(bundle) = authorities(&home, access.settings)? {
+        set("GIT_SSL_CAINFO", bundle.into());
+    }
     if reference.is_ssh() {
         let agent = access.ssh.iter().find(|agent| agent.id == "default").ok_or_else(|| {
             BuildError::user(format!(
@@ -90,6 +93,27 @@ pub(super) fn of(
     }
     set("GIT_CONFIG_COUNT", config.len().to_string().into());
     Ok(out)
+}
+
+/// Where the system's authorities are, together: git takes one file, instead of the system's.
+const SYSTEM_AUTHORITIES: [&str; 3] =
+    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
+
+/// All authorities in one file, where there are more than the system's.
+fn authorities(home: &Path, settings: &GitSettings) -> Result<Option<PathBuf>, BuildError> {
+    if settings.authorities.is_empty() {
+        return Ok(None);
+    }
+    let bundle = home.join("authorities.pem");
+    let mut all = SYSTEM_AUTHORITIES.iter().find_map(|path| fs::read(path).ok()).unwrap_or_default();
+    for path in &settings.authorities {
+        let failed = |e| BuildError::user(format!("cannot read `{}`", path.display())).because(e);
+        all.push(b'\n');
+        all.extend(fs::read(path).map_err(failed)?);
+    }
+    fs::write(&bundle, all)
+        .map_err(|e| BuildError::internal("cannot write certificates for git").because(e))?;
+    Ok(Some(bundle))
 }
 
 /// ssh without its configuration: it asks nothing, uses the agent's keys alone, and keeps what it learns of

@@ -8,6 +8,7 @@ use std::fmt;
 use form::{Form, Parts, decoded, host_is_sane, split, url};
 
 use super::redact::redact;
+use super::refs::Resolved;
 
 /// A name of a repository, and of what is wanted of it.
 ///
@@ -49,7 +50,7 @@ pub(super) enum Transport {
 /// The time that files of a checkout carry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub(super) enum Mtime {
-    /// The commit's own, so that the same commit makes the same layer on any day.
+    /// The commit's own, so that the same commit makes the same files on any day.
     #[default]
     Commit,
     /// When they were checked out, as BuildKit does where nothing else is said.
@@ -157,7 +158,55 @@ impl GitReference {
             return Err(fail(format!("is asked for, and the URL's query asks for `{other}`")));
         }
         self.checksum = Some(checksum);
+        self.one_commit().map_err(|complaint| GitReferenceError {
+            shown: self.to_string(),
+            why: complaint.why,
+            hint: complaint.hint,
+        })?;
         Ok(self)
+    }
+
+    /// A commit that is named, and one that it has to be, are one.
+    fn one_commit(&self) -> Result<(), Complaint> {
+        match (&self.name, &self.checksum) {
+            (Some(name), Some(checksum)) if is_commit(name) && !name.starts_with(checksum.as_str()) => {
+                Err(plain(format!("asks for two commits, `{name}` and `{checksum}`")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether it says itself which commit it means, so that nobody has to be asked.
+    pub(crate) fn is_pinned(&self) -> bool {
+        let whole = |id: &Option<String>| id.as_deref().is_some_and(is_commit);
+        whole(&self.name) || (self.by_commit && whole(&self.checksum))
+    }
+
+    /// What is asked of the server, and what the answer has to be: two references of which it is the same mean
+    /// the same commit.
+    pub(crate) fn question(&self) -> String {
+        let or = |text: &Option<String>| text.clone().unwrap_or_default();
+        format!("{} {} {} {}", self.remote, or(&self.name), or(&self.checksum), self.by_commit)
+    }
+
+    /// All that the content of a checkout is decided by.
+    pub(crate) fn key(&self, resolved: &Resolved) -> String {
+        let mut out = format!("commit {}", resolved.commit());
+        if let Some(subdir) = &self.subdir {
+            out += &format!(", directory {subdir}");
+        }
+        if !self.submodules {
+            out += ", without submodules";
+        }
+        if self.mtime == Mtime::Checkout {
+            out += ", with the time of its checkout";
+        }
+        if self.keeps_git_dir() {
+            // All of this is in there.
+            let name = resolved.name().unwrap_or("no name");
+            out += &format!(", with .git of {} as {name} by {}", self.remote, resolved.object);
+        }
+        out
     }
 
     /// Whether `.git` is kept: only where the whole of the repository is wanted, as in BuildKit.
@@ -210,12 +259,7 @@ impl GitReference {
             }
         }
         out.subdir = out.subdir.take().map(|dir| below_root(&dir)).filter(|dir| !dir.is_empty());
-        if let (Some(name), Some(checksum)) = (&out.name, &out.checksum)
-            && is_commit(name)
-            && !name.starts_with(checksum.as_str())
-        {
-            return Err(plain(format!("asks for two commits, `{name}` and `{checksum}`")));
-        }
+        out.one_commit()?;
         if out.by_commit && !out.checksum.as_ref().or(out.name.as_ref()).is_some_and(|id| is_commit(id)) {
             return Err(plain("has `fetch-by-commit` and no whole commit to fetch")
                 .hint("add `checksum=` with all 40 digits"));

@@ -244,7 +244,6 @@ mod tests {
             );
         }
         assert_eq!(refs.find("ain"), None);
-        assert_eq!(refs.find("v1^{}"), None);
         assert_eq!(refs.head(), refs.find("main"));
     }
 

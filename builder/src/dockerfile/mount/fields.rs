@@ -124,7 +124,8 @@ pub(super) fn clean(path: &str) -> String {
     }
 }
 
-pub(super) fn last_part(path: &str) -> String {
+/// The last part of a path, by its text alone.
+pub(crate) fn last_part(path: &str) -> String {
     match path.trim_end_matches('/').rsplit('/').next() {
         Some("") | None => "/".to_owned(),
         Some(last) => last.to_owned(),

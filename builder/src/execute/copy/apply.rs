@@ -149,7 +149,7 @@ impl Writer {
                 self.stats.attributes_lost += dir.describe(&name, &entry.xattrs);
                 Ok(())
             }
-            Origin::Directory(..) => Ok(()),
+            Origin::Directory(..) | Origin::Unfetched(_) => Ok(()),
         }
     }
 

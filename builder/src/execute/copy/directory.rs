@@ -7,6 +7,7 @@ use orlop_runner::Account;
 
 use super::destination::Destination;
 use super::{CopyError, CopyErrorKind, CopyRequest, Source, apply, select};
+use crate::context::pattern::below_root;
 use crate::context::{Dir, NoCache, SourceTree};
 use crate::dialect::{Dialect, ImagePath};
 
@@ -29,16 +30,17 @@ pub fn make_directory(
 }
 
 /// Gives the empty directory `dir` its first content, what is at a path of another file system, and its mode
-/// and owner.
+/// and owner: where they are not said those of that path, else 0755 and root.
 ///
 /// # Errors
 /// When there is nothing at that path, or the system says no.
 pub fn fill_directory(
     dir: &Path,
     from: Option<(&SourceTree, &str)>,
-    mode: u32,
-    owner: (u32, u32),
+    mode: Option<u32>,
+    owner: (Option<u32>, Option<u32>),
 ) -> Result<(), CopyError> {
+    let mut own = (0o755, (0, 0));
     if let Some((tree, path)) = from {
         let request = CopyRequest {
             sources: vec![Source::Path(format!("{}/", path.trim_end_matches('/')))],
@@ -47,12 +49,20 @@ pub fn fill_directory(
             ..CopyRequest::default()
         };
         let selection = select(&request, tree, &NoCache)?;
+        let found = tree
+            .dir()
+            .resolve(&below_root(path), true, tree.dialect(), &mut |_, _| true)
+            .map_err(CopyErrorKind::io("look at", path))?;
+        if let Some(meta) = found.meta {
+            own = (meta.mode, (meta.uid, meta.gid));
+        }
         apply(&selection, dir, &|name| Err(format!("`{name}` is not looked up here").into()))?;
     }
     let parent = dir.parent().unwrap_or(Path::new("/"));
     let name = dir.file_name().unwrap_or_default();
     let parent = Dir::open(parent).map_err(CopyErrorKind::io("open", parent))?;
-    parent.set_owner(name, owner.0, owner.1).map_err(CopyErrorKind::io("set the owner of", dir))?;
-    parent.set_mode(name, mode).map_err(CopyErrorKind::io("set the mode of", dir))?;
+    let (uid, gid) = (owner.0.unwrap_or(own.1.0), owner.1.unwrap_or(own.1.1));
+    parent.set_owner(name, uid, gid).map_err(CopyErrorKind::io("set the owner of", dir))?;
+    parent.set_mode(name, mode.unwrap_or(own.0)).map_err(CopyErrorKind::io("set the mode of", dir))?;
     Ok(())
 }

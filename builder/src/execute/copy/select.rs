@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use orlop_store::{Digest, Digester};
@@ -11,9 +11,9 @@ use super::error::{CopyError, CopyErrorKind};
 use super::selection::{Entry, EntryKind, Group, Origin, Selection};
 use super::sources::{self, Pick};
 use super::walk::Walker;
-use super::{CopyRequest, RemoteFile, Source, windows};
+use super::{CopyRequest, RemoteFile, RemoteTree, Source, windows};
 use crate::context::pattern::PatternList;
-use crate::context::{DigestCache, Inherited, Kind, SourceTree, Time};
+use crate::context::{DigestCache, Ignore, Inherited, Kind, SourceTree, Time};
 
 /// Finds and reads everything that a COPY or ADD takes, without a look at where it goes.
 ///
@@ -57,6 +57,7 @@ pub fn select(
             Source::Remote(file) => {
                 groups.push(remote(request, file, word, unpack(false)).map_err(context)?);
             }
+            Source::Tree(tree) => groups.push(fetched(&walker, tree, word).map_err(context)?),
         }
     }
     // Here-documents come last, wherever they were written.
@@ -135,6 +136,21 @@ fn single(request: &CopyRequest, mode: u32, size: u64, digest: Digest, mtime: Op
         mtime,
         stat: None,
     }]
+}
+
+/// What ADD takes of a directory from elsewhere: all that is in it, whatever the context's ignore file says.
+fn fetched(walker: &Walker<'_>, from: &RemoteTree, word: usize) -> Result<Group, CopyErrorKind> {
+    let name = OsString::new();
+    let Some(path) = &from.path else {
+        let origin = Origin::Unfetched(from.key.clone());
+        return Ok(Group { word, name, origin, unpack: false, entries: Vec::new() });
+    };
+    let tree = SourceTree::context(path, Ignore::nothing())
+        .map_err(|e| CopyErrorKind::io("open", path)(e.source))?;
+    let walker = Walker { tree: &tree, includes: None, ..*walker };
+    let entries = walker.walk(tree.dir(), Path::new(""))?;
+    let origin = Origin::Directory(PathBuf::new(), tree.dir().clone());
+    Ok(Group { word, name, origin, unpack: false, entries })
 }
 
 fn inline(request: &CopyRequest, name: &str, content: &[u8], word: usize) -> Group {

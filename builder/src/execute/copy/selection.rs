@@ -47,6 +47,8 @@ pub(super) enum Origin {
     File(PathBuf, Dir, OsString),
     Inline(Vec<u8>),
     Remote(PathBuf),
+    /// A directory from elsewhere that was not fetched: what its content is decided by.
+    Unfetched(String),
 }
 
 impl Group {
@@ -59,7 +61,7 @@ impl Group {
         match &self.origin {
             Origin::Directory(path, _) => path.join(&entry.path),
             Origin::File(path, ..) | Origin::Remote(path) => path.clone(),
-            Origin::Inline(_) => PathBuf::from(&self.name),
+            Origin::Inline(_) | Origin::Unfetched(_) => PathBuf::from(&self.name),
         }
     }
 }
@@ -155,6 +157,9 @@ impl Selection {
         let mut out = vec![(self.dest.clone(), target)];
         for group in &self.groups {
             let name = Path::new(&group.name);
+            if let Origin::Unfetched(key) = &group.origin {
+                out.push(("git".to_owned(), key.clone()));
+            }
             if group.is_directory() {
                 out.push((format!("{}/", slashed(name)), "content of a directory".to_owned()));
             }

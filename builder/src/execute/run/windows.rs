@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::super::stage::StageRun;
 use super::Command;
-use crate::check::{self, Finding, Shell};
+use crate::check::windows::{self as check, Finding, Shell};
 use crate::context::Dir;
 use crate::dialect::Dialect;
 use crate::dialect::view::View;

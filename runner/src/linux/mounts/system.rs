@@ -42,6 +42,20 @@ const PROTECTED: &[&str] = &["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", 
 const DEVICES: &[(&str, u32, u32)] =
     &[("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
 
+/// What a job gets besides where it may have the machine's devices, as BuildKit gives it to an insecure step: character
+/// devices, then how many of the loop devices.
+const MACHINE: &[(&str, u32, u32)] = &[
+    ("kmsg", 1, 11),
+    ("cuse", 10, 203),
+    ("fuse", 10, 229),
+    ("kvm", 10, 232),
+    ("net/tun", 10, 200),
+    ("loop-control", 10, 237),
+];
+
+/// A loop device may be asked for that has no node yet.
+const SPARE_LOOPS: u32 = 8;
+
 const LINKS: &[(&str, &str)] = &[
     ("/proc/self/fd", "fd"),
     ("/proc/self/fd/0", "stdin"),
@@ -246,6 +260,9 @@ impl Builder<'_> {
                 )),
             }
         }
+        if self.spec.security.machine_devices && self.initial_user_namespace {
+            self.machine_devices(&dev).map_err(failed)?;
+        }
         let shm = [("mode", "1777".into()), ("size", self.spec.shm_size.to_string())];
         let shm = tmpfs("/dev/shm", &shm, KERNEL)?;
         let copy = shm.try_clone().map_err(|error| setup("copy a descriptor", error))?;
@@ -266,6 +283,23 @@ impl Builder<'_> {
         let console = Action::File { of: Some(pts), name, attributes: NOSUID | NOEXEC };
         self.step(console, "/dev/console", Need::Must)?;
         Ok(Some(pair))
+    }
+
+    /// The machine's own devices as nodes in the job's `/dev`, whether there is a driver behind them or not.
+    fn machine_devices(&self, dev: &OwnedFd) -> rustix::io::Result<()> {
+        let mode = Mode::from_raw_mode(0o666);
+        let node = |name: &str, kind, major, minor| {
+            rustix::fs::mknodat(dev, name, kind, mode, rustix::fs::makedev(major, minor))?;
+            rustix::fs::chmodat(dev, name, mode, rustix::fs::AtFlags::empty())
+        };
+        rustix::fs::mkdirat(dev, "net", Mode::from_raw_mode(0o755))?;
+        for (name, major, minor) in MACHINE {
+            node(name, FileType::CharacterDevice, *major, *minor)?;
+        }
+        for minor in 0..used_loops() + SPARE_LOOPS {
+            node(&format!("loop{minor}"), FileType::BlockDevice, 7, minor)?;
+        }
+        Ok(())
     }
 
     fn network_files(&mut self, support: &mut Support) -> Result<(), RunError> {
@@ -290,6 +324,20 @@ impl Builder<'_> {
         }
         Ok(())
     }
+}
+
+/// The number after that of the last loop device that there is.
+fn used_loops() -> u32 {
+    let Ok(entries) = rustix::fs::open("/sys/block", OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())
+        .and_then(rustix::fs::Dir::new)
+    else {
+        return 0;
+    };
+    let number = |entry: rustix::io::Result<rustix::fs::DirEntry>| {
+        entry.ok()?.file_name().to_str().ok()?.strip_prefix("loop")?.parse::<u32>().ok()
+    };
+    // A machine has a few; whoever made millions does without the nodes.
+    entries.filter_map(number).filter(|number| *number < 256).map(|number| number + 1).max().unwrap_or(0)
 }
 
 const RO: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_RDONLY;

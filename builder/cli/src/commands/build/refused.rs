@@ -31,12 +31,11 @@ const fn yes_or_no(name: &'static str, fine: &'static [&'static str], why: &'sta
 const ATTESTATIONS: &str = "attestations are not made yet; leave it out";
 const CACHE: &str =
     "the step cache lives in the store only for now; leave it out, or share the store with `--root`";
-const JOB: &str = "RUN steps always get Docker's default privileges";
+const JOB: &str = "RUN steps get Docker's default privileges; one that needs more says `RUN --security=insecure` and is allowed it with `--allow security.insecure`";
 const CPUS: &str = "use `--cpus`";
 
 /// All of them.
 const FLAGS: &[Flag] = &[
-    flag("allow", "no step can ask for more than Docker's default privileges, so there is nothing to allow"),
     flag("annotation", "put it on one output: `-o type=oci,dest=FILE,annotation.KEY=VALUE`"),
     fine("attest", &["type=provenance,disabled=true", "type=sbom,disabled=true"], ATTESTATIONS),
     flag("build-context", "named contexts are not supported yet"),

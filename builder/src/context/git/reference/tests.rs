@@ -109,6 +109,7 @@ fn what_is_something_else() {
         "httpx://h/x.git",
         "C:\\x.git",
         "host:path",
+        "https://h/x.git\n",
         "a b@h:x",
         "docker-image://x.git",
     ] {
@@ -145,7 +146,7 @@ fn what_is_meant_as_one_and_is_none() {
         ),
         ("https://h/x.git#%zz", "has no text after `#`"),
         ("https://h/x.git#%ff", "has no text after `#`"),
-        ("https://h/x.git\n", "has a control character in it"),
+        ("https://h/a\n/x.git", "has a control character in it"),
         ("https://h/x\0y.git", "has a control character in it"),
         ("git@h:x\ny", "has a control character in it"),
         ("https:///x.git", "names no host"),

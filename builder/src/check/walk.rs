@@ -1,0 +1,364 @@
+//! The order in which the rules see a Dockerfile: its text, its FROMs, then stage by stage what each instruction
+//! says with its variables expanded.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use orlop_store::Image;
+
+use super::findings::{Findings, Warning};
+use super::options::Options;
+use super::rules;
+use super::scope::Scope;
+use crate::context::Ignore;
+use crate::dockerfile::variables::Expander;
+use crate::dockerfile::{Dockerfile, Instruction, Kind, parse_onbuild};
+use crate::error::BuildError;
+use crate::plan::{Base, Plan};
+use crate::scope::GlobalScope;
+use crate::source::{SourceFile, Span};
+
+/// Tells what is known of the images that stages stand on.
+pub trait Bases {
+    /// The image that stage `index` stands on, for an image of a registry or of a layout. None where it cannot be
+    /// looked at: checks do without it.
+    fn image(&self, index: usize, base: &Base) -> Option<Image>;
+}
+
+/// A variable that the base image may set, if only it were known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unsure {
+    /// The variable's place.
+    pub span: Span,
+    /// Its name.
+    pub name: String,
+    /// The base that could not be looked at, as FROM names it.
+    pub base: String,
+}
+
+/// Runs the rules over a Dockerfile.
+#[derive(Debug)]
+pub struct Checker<'a> {
+    dockerfile: &'a Dockerfile,
+    findings: Findings,
+    unsure: Vec<Unsure>,
+}
+
+impl<'a> Checker<'a> {
+    /// Nothing has been looked at yet.
+    pub fn new(dockerfile: &'a Dockerfile, options: Options) -> Self {
+        Self { dockerfile, findings: Findings::new(options), unsure: Vec::new() }
+    }
+
+    /// What was found, in the order of the file.
+    pub fn warnings(&self) -> Vec<Warning> {
+        self.findings.sorted()
+    }
+
+    /// Variables that nothing could be said of.
+    pub fn unsure(&self) -> &[Unsure] {
+        &self.unsure
+    }
+
+    /// The error that the findings are where `error=true` says so.
+    ///
+    /// # Errors
+    /// Names the rules.
+    pub fn verdict(&self) -> Result<(), BuildError> {
+        let rules: BTreeSet<_> = self.warnings().iter().map(|warning| warning.rule.name()).collect();
+        if rules.is_empty() || !self.findings.options().error {
+            return Ok(());
+        }
+        let names: Vec<_> = rules.iter().copied().collect();
+        Err(BuildError::user(format!("lint violation found for rules: {}", names.join(", "))).with_hint(
+            format!(
+                "`error=true` makes a warning an error; leave a rule out with `# check=skip={};error=true`",
+                names.join(",")
+            ),
+        ))
+    }
+
+    /// The rules that need the text alone. Where it is only a part, because the next line is an error, those that
+    /// compare lines are left out.
+    pub fn text(&mut self, whole: bool) {
+        let file = self.dockerfile;
+        let out = &mut self.findings;
+        rules::no_empty_continuation(file, out);
+        for instruction in &file.preamble {
+            out.at(instruction.span, &instruction.comments);
+            rules::invalid_definition_description(file, instruction, out);
+        }
+        for stage in &file.stages {
+            out.at(stage.from.span, &stage.from.comments);
+            rules::stage_name_casing(&stage.from, out);
+            rules::from_as_casing(&stage.from, out);
+            rules::invalid_stage_description(file, &stage.from, out);
+            for instruction in &stage.instructions {
+                out.at(instruction.span, &instruction.comments);
+                rules::maintainer_deprecated(instruction, out);
+                rules::invalid_definition_description(file, instruction, out);
+            }
+        }
+        if whole {
+            rules::reserved_stage_name(file, out);
+            rules::duplicate_stage_name(file, out);
+            rules::consistent_instruction_casing(file, out);
+        }
+    }
+
+    /// The rules of FROM and its variables, for all stages.
+    pub fn froms(&mut self, globals: &GlobalScope) {
+        let file = self.dockerfile;
+        let out = &mut self.findings;
+        rules::invalid_default_arg_in_from(file, globals, out);
+        for stage in &file.stages {
+            out.at(stage.from.span, &stage.from.comments);
+            rules::undefined_arg_in_from(file, &stage.from, globals, out);
+            rules::redundant_target_platform(file, &stage.from, globals, out);
+            rules::from_platform_flag_const_disallowed(file, &stage.from, globals, out);
+        }
+    }
+
+    /// The rules of instructions, in the stages that the plan needs, or in all.
+    ///
+    /// # Errors
+    /// When an instruction cannot be what it says: a build would fail there, and what follows is not looked at.
+    pub fn stages(
+        &mut self,
+        plan: &Plan,
+        all: bool,
+        bases: &dyn Bases,
+        ignore: Option<&Ignore>,
+    ) -> Result<(), BuildError> {
+        // Only what a later stage stands on is kept, as long as one does.
+        let mut done: BTreeMap<usize, (Scope, usize)> = BTreeMap::new();
+        let mut children: BTreeMap<usize, usize> = BTreeMap::new();
+        for planned in plan.stages.iter().filter(|planned| all || plan.needed.contains(&planned.index)) {
+            if let Base::Stage(parent) = planned.base {
+                *children.entry(parent).or_default() += 1;
+            }
+        }
+        let declared = declared_names(self.dockerfile);
+        for planned in &plan.stages {
+            if !all && !plan.needed.contains(&planned.index) {
+                continue;
+            }
+            let stage = &self.dockerfile.stages[planned.index];
+            self.findings.at(stage.from.span, &stage.from.comments);
+            let mut scope = match &planned.base {
+                Base::Stage(parent) => match done.remove(parent) {
+                    Some((scope, 1)) => scope,
+                    Some((scope, left)) => {
+                        done.insert(*parent, (scope.clone(), left - 1));
+                        scope
+                    }
+                    None => Scope::on(None, &planned.platform),
+                },
+                Base::Scratch => Scope::on(Some(&Image::scratch(&planned.platform)), &planned.platform),
+                base => {
+                    let image = bases.image(planned.index, base);
+                    if let Some(image) = &image {
+                        rules::invalid_base_image_platform(
+                            &stage.from,
+                            image,
+                            &planned.platform,
+                            &mut self.findings,
+                        );
+                    }
+                    Scope::on(image.as_ref(), &planned.platform)
+                }
+            };
+            let base = stage.from.image.value.clone();
+            let mut walk = Walk {
+                dockerfile: self.dockerfile,
+                plan,
+                ignore,
+                base,
+                escape: self.dockerfile.directives.escape,
+                declared: &declared,
+                scope: &mut scope,
+                once: rules::Once::default(),
+                findings: &mut self.findings,
+                unsure: &mut self.unsure,
+            };
+            walk.triggers(stage.from.span, &stage.from.comments)?;
+            for instruction in &stage.instructions {
+                walk.findings.at(instruction.span, &instruction.comments);
+                walk.instruction(instruction)
+                    .map_err(|error| error.at(&self.dockerfile.source, instruction.span))?;
+            }
+            if let Some(&left) = children.get(&planned.index) {
+                done.insert(planned.index, (scope, left));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The names that ARGs and ENVs of stages declare.
+fn declared_names(dockerfile: &Dockerfile) -> BTreeSet<&str> {
+    let mut names = BTreeSet::new();
+    for instruction in dockerfile.stages.iter().flat_map(|stage| &stage.instructions) {
+        match &instruction.kind {
+            Kind::Arg(args) => names.extend(args.iter().map(|arg| arg.name.value.as_str())),
+            Kind::Env(pairs) => names.extend(pairs.iter().map(|(name, _)| name.value.as_str())),
+            _ => {}
+        }
+    }
+    names
+}
+
+/// One stage, seen by the rules.
+pub(super) struct Walk<'w> {
+    pub(super) dockerfile: &'w Dockerfile,
+    pub(super) plan: &'w Plan,
+    pub(super) ignore: Option<&'w Ignore>,
+    /// The base as FROM names it.
+    base: String,
+    escape: char,
+    /// The names that an ARG or ENV in any stage declares.
+    pub(super) declared: &'w BTreeSet<&'w str>,
+    pub(super) scope: &'w mut Scope,
+    pub(super) once: rules::Once,
+    pub(super) findings: &'w mut Findings,
+    unsure: &'w mut Vec<Unsure>,
+}
+
+impl Walk<'_> {
+    /// The triggers of the base are instructions of this stage, before its own.
+    fn triggers(&mut self, from: Span, comments: &[String]) -> Result<(), BuildError> {
+        for trigger in std::mem::take(&mut self.scope.on_build) {
+            let source = Arc::new(SourceFile::new("ONBUILD", trigger.as_str()));
+            // A base that holds no instruction is the build's to tell.
+            let Ok(instruction) = parse_onbuild(&source, self.escape) else { continue };
+            self.findings.at_trigger(from, comments);
+            self.instruction(&instruction).map_err(|mut error| {
+                error.place = None;
+                error.message = format!("ONBUILD trigger `{trigger}` of the base image: {}", error.message);
+                error.at(&self.dockerfile.source, from)
+            })?;
+        }
+        Ok(())
+    }
+
+    fn instruction(&mut self, instruction: &Instruction) -> Result<(), BuildError> {
+        let keyword = &instruction.keyword;
+        match &instruction.kind {
+            Kind::Env(pairs) => {
+                rules::legacy_key_value_format(self.dockerfile, keyword, pairs, self.findings);
+                let mut set = Vec::new();
+                for (name, value) in pairs {
+                    let (name, span) = (self.word(name)?, name.span);
+                    let value = self.word(value)?;
+                    rules::secrets_used_in_arg_or_env("ENV", &name, span, self.findings);
+                    set.push((name, value));
+                }
+                for (name, value) in set {
+                    self.scope.set(&name, &value);
+                }
+            }
+            Kind::Label(pairs) => {
+                rules::legacy_key_value_format(self.dockerfile, keyword, pairs, self.findings);
+                for (name, value) in pairs {
+                    self.word(name)?;
+                    self.word(value)?;
+                }
+            }
+            Kind::Arg(args) => {
+                for arg in args {
+                    rules::secrets_used_in_arg_or_env("ARG", &arg.name.value, arg.name.span, self.findings);
+                    // A default that is not needed is not looked at.
+                    let given = self.plan.globals.build_arg(&arg.name.value).is_some();
+                    let default = arg.default.as_ref().filter(|_| !given);
+                    let default = default.map(|word| self.word(word)).transpose()?;
+                    self.scope.declare(&self.plan.globals, arg, default);
+                }
+            }
+            Kind::Copy(copy) => {
+                self.words(copy.chown.iter().chain(&copy.chmod).chain(&copy.exclude))?;
+                let sources = self.words(&copy.sources)?;
+                self.word(&copy.dest)?;
+                self.heredocs(&copy.heredocs)?;
+                if copy.from.is_none() {
+                    rules::copy_ignored_file("Copy", &copy.sources, &sources, self);
+                }
+            }
+            Kind::Add(add) => {
+                self.words(add.chown.iter().chain(&add.chmod).chain(&add.checksum).chain(&add.exclude))?;
+                let sources = self.words(&add.sources)?;
+                self.word(&add.dest)?;
+                self.heredocs(&add.heredocs)?;
+                rules::copy_ignored_file("Add", &add.sources, &sources, self);
+            }
+            Kind::Run(run) => self.mounts(run)?,
+            Kind::Workdir(word) => {
+                let path = self.word(word)?;
+                rules::workdir_relative_path(&path, word.span, self);
+            }
+            Kind::User(word) | Kind::Stopsignal(word) => drop(self.word(word)?),
+            Kind::Volume(words) => drop(self.words(words)?),
+            Kind::Expose(words) => rules::expose(words, self)?,
+            Kind::Cmd(command) => {
+                rules::multiple_instructions_disallowed(instruction, self);
+                rules::json_args_recommended(keyword, command, self);
+            }
+            Kind::Entrypoint(command) => {
+                rules::multiple_instructions_disallowed(instruction, self);
+                rules::json_args_recommended(keyword, command, self);
+            }
+            Kind::Healthcheck(_) => rules::multiple_instructions_disallowed(instruction, self),
+            Kind::Shell(words) => self.scope.shell_set = !words.is_empty(),
+            Kind::Onbuild(onbuild) => self.scope.on_build.push(onbuild.trigger.value.clone()),
+            Kind::Maintainer(_) => {}
+        }
+        Ok(())
+    }
+
+    fn words<'i>(
+        &mut self,
+        words: impl IntoIterator<Item = &'i crate::dockerfile::Word>,
+    ) -> Result<Vec<String>, BuildError> {
+        words.into_iter().map(|word| self.word(word)).collect()
+    }
+
+    /// Expands a word, and warns of variables in it that nothing declares.
+    fn word(&mut self, word: &crate::dockerfile::Word) -> Result<String, BuildError> {
+        self.text(&word.value, word.span, Expander::new(self.escape))
+    }
+
+    fn text(&mut self, text: &str, span: Span, expander: Expander) -> Result<String, BuildError> {
+        let expanded = self.scope.expand(text, expander).map_err(|error| {
+            let hint = error.hint();
+            BuildError::user(error.to_string())
+                .with_hint(hint)
+                .at(&self.dockerfile.source, self.findings.home(span))
+        })?;
+        for name in &expanded.unset {
+            if let Some(unsure) = rules::undefined_var(name, span, self) {
+                self.unsure.push(Unsure { span: unsure, name: name.clone(), base: self.base.clone() });
+            }
+        }
+        Ok(expanded.text)
+    }
+
+    fn heredocs(&mut self, heredocs: &[crate::dockerfile::Heredoc]) -> Result<(), BuildError> {
+        for heredoc in heredocs.iter().filter(|heredoc| heredoc.expand) {
+            self.text(&heredoc.text(), heredoc.content_span, Expander::heredoc())?;
+        }
+        Ok(())
+    }
+
+    /// The fields of `RUN --mount`, the only part of a RUN that expands.
+    fn mounts(&mut self, run: &crate::dockerfile::Run) -> Result<(), BuildError> {
+        for mount in &run.mounts {
+            let wrong = mount.resolve(|value| self.text(value, mount.span, Expander::new(self.escape))).err();
+            if let Some(error) = wrong {
+                let hint = error.hint();
+                return Err(BuildError::user(error.to_string())
+                    .with_hint(hint)
+                    .at(&self.dockerfile.source, self.findings.home(mount.span)));
+            }
+        }
+        Ok(())
+    }
+}
