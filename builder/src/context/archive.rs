@@ -25,8 +25,7 @@ const CONTEXT: Limits = Limits { entries: MAX_ENTRIES, bytes: MAX_BYTES };
 /// Whether a stream that begins with these bytes, [`HEAD`] of them where it has so many, is an archive of any
 /// compression and not a text. Docker tells by the same signs, and knows no zstd.
 pub fn begins(head: &[u8]) -> bool {
-    const COMPRESSED: [&[u8]; 4] =
-        [b"\x1f\x8b\x08", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"];
+    const COMPRESSED: [&[u8]; 4] = [b"\x1f\x8b\x08", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"];
     let skippable = matches!(head, [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..]);
     skippable || COMPRESSED.iter().any(|magic| head.starts_with(magic)) || is_header(head)
 }

@@ -14,8 +14,8 @@ use super::handle::{Dir, Time};
 use super::tar::ArchiveError;
 use crate::dialect::Dialect;
 use crate::error::BuildError;
-use crate::execute::Phases;
 use crate::event::{Action, Outcome, Progress, Task};
+use crate::execute::Phases;
 use crate::request::Engine;
 use crate::source::SourceFile;
 use crate::transfer::{check_cancelled, registry_error, stream_error};
@@ -127,11 +127,7 @@ pub fn unpack(
 ///
 /// # Errors
 /// When the server cannot be reached or says no, and as [`unpack`].
-pub fn download(
-    engine: &Engine<'_>,
-    progress: &Progress<'_>,
-    url: &str,
-) -> Result<Arrived, BuildError> {
+pub fn download(engine: &Engine<'_>, progress: &Progress<'_>, url: &str) -> Result<Arrived, BuildError> {
     let name = shown(url);
     let task = progress.start(format!("[context] load {name}"));
     let failed = |error| stream_error(format!("cannot download `{name}`"), error);
@@ -186,11 +182,7 @@ pub fn clone(
 ///
 /// # Errors
 /// When the server cannot be reached or says no, or what it sends is too long.
-pub fn download_text(
-    engine: &Engine<'_>,
-    progress: &Progress<'_>,
-    url: &str,
-) -> Result<Vec<u8>, BuildError> {
+pub fn download_text(engine: &Engine<'_>, progress: &Progress<'_>, url: &str) -> Result<Vec<u8>, BuildError> {
     let name = shown(url);
     let task = progress.start(format!("[internal] load {name}"));
     let mut text = Vec::new();

@@ -99,9 +99,9 @@ impl ArchiveError {
             Self::Outside { .. } => {
                 Some("such an archive is made to do harm, or by accident with `..`".to_owned())
             }
-            Self::TooMany { .. } | Self::TooLarge { .. } => Some(
-                "a context holds what is copied from it: leave the rest out of the archive".to_owned(),
-            ),
+            Self::TooMany { .. } | Self::TooLarge { .. } => {
+                Some("a context holds what is copied from it: leave the rest out of the archive".to_owned())
+            }
             Self::Name { .. } | Self::NotOnWindows { .. } | Self::SameName { .. } => Some(
                 "make the archive again without it, or unpack it in a Linux stage and COPY from there"
                     .to_owned(),

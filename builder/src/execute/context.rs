@@ -54,7 +54,8 @@ impl Execution<'_> {
                 )?),
                 NamedSource::Git(reference) => {
                     let request = self.request;
-                    let access = GitAccess { settings: &request.git, secrets: &request.secrets, ssh: &request.ssh };
+                    let access =
+                        GitAccess { settings: &request.git, secrets: &request.secrets, ssh: &request.ssh };
                     let name = format!("context {}", context.name);
                     self.fetched(fetch::clone(&self.engine, &self.progress, &name, reference, access)?)
                 }

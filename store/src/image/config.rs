@@ -182,8 +182,7 @@ impl Config {
     /// no difference.
     pub fn set_env_where(&mut self, name: &str, value: &str, same: impl Fn(&str) -> bool) {
         let entry = Value::from(format!("{name}={value}"));
-        let is_it =
-            |e: &&mut Value| e.as_str().and_then(|text| text.split('=').next()).is_some_and(&same);
+        let is_it = |e: &&mut Value| e.as_str().and_then(|text| text.split('=').next()).is_some_and(&same);
         let list = self.section_of("Env", json!([]));
         match list.as_array_mut() {
             Some(list) => match list.iter_mut().find(is_it) {

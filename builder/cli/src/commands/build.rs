@@ -3,6 +3,7 @@
 mod context;
 mod destination;
 mod git;
+mod named;
 mod refused;
 mod secret;
 mod summary;
@@ -10,10 +11,15 @@ mod summary;
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
+use orlop_builder::BuildReport;
+use orlop_builder::context::git::GitAccess;
+use orlop_builder::event::Progress;
 use orlop_builder::output::{Destination, Output, Packing};
-use orlop_builder::request::{Allowed, BuildRequest, PullPolicy};
+use orlop_builder::request::{Allowed, BuildRequest, ContextSource, PullPolicy};
+use orlop_builder::source::SourceFile;
 use orlop_runner::{HostEntry, Network, Ulimit};
 use orlop_store::{Platform, Reference};
 
@@ -24,6 +30,7 @@ use crate::session::App;
 use crate::system::machine;
 use crate::{env, file, quantity};
 
+use context::Found;
 use refused::RefusedFlags;
 
 /// Build an image from a Dockerfile
@@ -32,7 +39,8 @@ use refused::RefusedFlags;
 /// store, under the names that `-t` gives.
 #[derive(Args, Debug)]
 pub(crate) struct BuildArgs {
-    /// Directory that COPY and ADD read from, `-` for a Dockerfile on standard input
+    /// What COPY and ADD read from: a directory, `-` for an archive or a Dockerfile on standard input, or the URL of
+    /// a git repository, an archive or a Dockerfile
     #[arg(value_name = "CONTEXT")]
     context: Option<OsString>,
 
@@ -40,14 +48,20 @@ pub(crate) struct BuildArgs {
     #[arg(short = 't', long = "tag", value_name = "NAME", value_parser = reference)]
     tags: Vec<Reference>,
 
-    /// The Dockerfile, `-` for standard input [default: CONTEXT/Dockerfile, CONTEXT/Containerfile]
+    /// The Dockerfile, `-` for standard input, or a URL; a path in CONTEXT where that is no directory
+    /// [default: CONTEXT/Dockerfile, CONTEXT/Containerfile]
     #[arg(short, long, value_name = "FILE")]
     file: Option<PathBuf>,
 
-    /// File of patterns for what COPY does not see [default: FILE.dockerignore,
+    /// File of patterns for what COPY does not see [default, of directories: FILE.dockerignore,
     /// CONTEXT/.containerignore, CONTEXT/.dockerignore]
     #[arg(long, value_name = "FILE")]
     ignorefile: Option<PathBuf>,
+
+    /// Context by name, for `--from=NAME` and `FROM NAME`, in the place of a stage or an image of that name: `NAME=DIR`,
+    /// `docker-image://IMAGE`, `oci-layout://DIR[:TAG]`, or the URL of a git repository or of a file (repeatable)
+    #[arg(long = "build-context", value_name = "NAME=WHERE")]
+    build_contexts: Vec<String>,
 
     /// Value of an ARG; without `=` the environment's, if it has one (repeatable)
     #[arg(long = "build-arg", value_name = "NAME[=VALUE]")]
@@ -185,9 +199,30 @@ fn with_hint(error: &orlop_runner::SpecError) -> String {
 
 /// Runs the command.
 pub(crate) fn run(app: &App, args: &BuildArgs) -> Result<(), Failure> {
-    let request = request(app, args)?;
+    let Some(context) = &args.context else {
+        return Err(Failure::usage("no context is given")
+            .with_hint("build from this directory with `orlop build .`".to_owned()));
+    };
+    let mut request = request(app, args)?;
+    let found = context::find(Path::new(context), args.file.as_deref(), args.ignorefile.as_deref())?;
     let session = app.session(args.progress.mode()?)?;
-    let report = session.work(|engine, _| orlop_builder::build(engine, &request))?;
+    let report = session.work(|engine, _| -> Result<BuildReport, Failure> {
+        let progress = Progress::new(engine.observer);
+        // What was fetched is there as long as the build is.
+        let (inputs, held) = match found {
+            Found::Ready(inputs) => (inputs, None),
+            Found::Pending(pending) => {
+                let access =
+                    GitAccess { settings: &request.git, secrets: &request.secrets, ssh: &request.ssh };
+                pending.fetch(engine, &progress, access)?
+            }
+        };
+        (request.dockerfile, request.ignore, request.context) =
+            (inputs.dockerfile, inputs.ignore, inputs.context);
+        let report = orlop_builder::build_after(engine, &request, progress)?;
+        drop(held);
+        Ok(report)
+    })?;
     let id = report.image_id.to_string();
     if let Some(path) = &args.iidfile {
         file::replace(path, id.as_bytes())?;
@@ -211,12 +246,8 @@ fn to_stdout(output: &Output) -> bool {
     matches!(dest, Destination::Open(_))
 }
 
-/// What the flags ask for.
+/// What the flags ask for; the Dockerfile and its context are still to be found.
 fn request(app: &App, args: &BuildArgs) -> Result<BuildRequest, Failure> {
-    let Some(context) = &args.context else {
-        return Err(Failure::usage("no context is given")
-            .with_hint("build from this directory with `orlop build .`".to_owned()));
-    };
     let epoch = source_date_epoch(&args.build_args)?;
     let mut build_args = Vec::new();
     if let Some((text, _)) = &epoch
@@ -248,11 +279,15 @@ fn request(app: &App, args: &BuildArgs) -> Result<BuildRequest, Failure> {
         })
         .collect::<Result<_, _>>()?;
     let asked = args.limits.asked()?;
-    let inputs = context::read(Path::new(context), args.file.as_deref(), args.ignorefile.as_deref())?;
     Ok(BuildRequest {
-        dockerfile: inputs.dockerfile,
-        ignore: inputs.ignore,
-        context: inputs.context,
+        dockerfile: Arc::new(SourceFile::new("Dockerfile", "")),
+        ignore: None,
+        context: ContextSource::Empty,
+        named_contexts: args
+            .build_contexts
+            .iter()
+            .map(|text| named::named(text))
+            .collect::<Result<_, _>>()?,
         tags: args.tags.clone(),
         target: args.target.clone().filter(|target| !target.is_empty()),
         build_args,
