@@ -231,7 +231,7 @@ fn open<'a>(
     let download = engine
         .registry
         .download(url, Some(archive::MAX_BYTES))
-        .map_err(|error| registry_error(format!("cannot download `{name}`"), error))?;
+        .map_err(|error| refused_download(&name, error))?;
     let (size, modified) = (download.head().size, download.head().last_modified);
     Ok(Watched { modified, ..Watched::new(engine, task, download, &name, size) })
 }
@@ -253,6 +253,20 @@ fn unpack_stream(
         );
     }
     Ok(fetched)
+}
+
+/// What a server that is no registry said instead of giving the file.
+fn refused_download(name: &str, error: orlop_registry_client::Error) -> BuildError {
+    let hint = match error.status() {
+        None => error.hint(),
+        Some(401 | 403) => {
+            Some("a user and a password may be in the URL: `https://USER:PASSWORD@HOST/…`".to_owned())
+        }
+        Some(404 | 410) => Some("nothing is there: look at the URL in a browser".to_owned()),
+        Some(_) => None,
+    };
+    let failed = registry_error(format!("cannot download `{name}`"), error);
+    BuildError { hint, ..failed }
 }
 
 /// An archive that cannot be a context.

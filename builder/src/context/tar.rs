@@ -64,7 +64,7 @@ pub enum ArchiveError {
         limit: u64,
     },
     /// More bytes than an archive may unpack to.
-    #[error("the archive unpacks to more than {limit} bytes: `{entry}` goes beyond them")]
+    #[error("the archive unpacks to more than {}: `{entry}` goes beyond", bytes(.limit))]
     TooLarge {
         /// The entry.
         entry: String,
@@ -217,6 +217,14 @@ struct Unpacker<'a> {
 fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> ArchiveError {
     let entry = path.display().to_string();
     move |source| ArchiveError::Io { action, entry, source }
+}
+
+/// A number of bytes for people: in GiB where it is a whole one.
+fn bytes(count: &u64) -> String {
+    match count % (1 << 30) {
+        0 => format!("{} GiB", count >> 30),
+        _ => format!("{count} bytes"),
+    }
 }
 
 fn shown(path: &[u8]) -> String {

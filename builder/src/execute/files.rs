@@ -17,6 +17,7 @@ use crate::context::{DigestCache, FileStat, SourceTree};
 use crate::dialect::{Dialect, account};
 use crate::dockerfile::{Add, Copy, Heredoc, Instruction, Word};
 use crate::error::BuildError;
+use crate::request::ContextSource;
 
 /// What an owner of files in a Windows image may be.
 const CHOWN_HINT: &str =
@@ -33,7 +34,13 @@ pub(crate) struct Words<'i> {
     pub(crate) heredocs: &'i [Heredoc],
     pub(crate) chown: Option<&'i Word>,
     exclude: &'i [Word],
+    /// They are paths of the build context.
+    of_context: bool,
 }
+
+/// Of a path in a context that there is not.
+const ALONE: &str = "the Dockerfile came alone, so there is nothing to copy from: \
+    name a directory with it, `orlop build -f - DIR`, or pipe an archive that has both";
 
 impl StageRun<'_, '_> {
     pub(crate) fn copy(&mut self, instruction: &Instruction, copy: &Copy) -> Result<(), BuildError> {
@@ -42,6 +49,7 @@ impl StageRun<'_, '_> {
             heredocs: &copy.heredocs,
             chown: copy.chown.as_ref(),
             exclude: &copy.exclude,
+            of_context: copy.from.is_none(),
         };
         let mut request = self.copy_request(
             "COPY",
@@ -93,6 +101,7 @@ impl StageRun<'_, '_> {
             heredocs: &add.heredocs,
             chown: add.chown.as_ref(),
             exclude: &add.exclude,
+            of_context: true,
         };
         let mut request = self.copy_request(
             "ADD",
@@ -286,7 +295,11 @@ impl StageRun<'_, '_> {
             let heredoc = n.checked_sub(words.sources.len()).and_then(|n| words.heredocs.get(n));
             words.sources.get(n).map(|w| w.span).or(heredoc.map(|h| h.span))
         });
-        let out = BuildError::user(error.to_string()).with_hint(error.hint());
+        let alone = words.of_context
+            && matches!(self.exec.request.context, ContextSource::Empty)
+            && matches!(error.kind, CopyErrorKind::NotFound { .. });
+        let hint = if alone { Some(ALONE.to_owned()) } else { error.hint() };
+        let out = BuildError::user(error.to_string()).with_hint(hint);
         let mut causes = Vec::new();
         let mut cause = std::error::Error::source(&error);
         while let Some(found) = cause {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `peers.rs` | what we write against what other builders write and read |
 //! | `build.rs`, `cache.rs` | what `orlop build` does with a good Dockerfile, and what it does not do again |
+//! | `contexts.rs`, `named_contexts.rs` | where COPY reads from, when it is no directory |
 //! | `limits.rs` | what a step may use, and what is said of what it used |
 //! | `outputs.rs`, `registry.rs` | where images go and come from |
 //! | `manage.rs` | `images`, `tag`, `rmi`, `inspect`, `history`, `run` |
@@ -22,11 +23,13 @@
 mod bad_input;
 mod build;
 mod cache;
+mod contexts;
 mod git;
 mod hostile;
 mod killed;
 mod limits;
 mod manage;
+mod named_contexts;
 mod opened;
 mod outputs;
 mod peers;

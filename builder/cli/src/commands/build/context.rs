@@ -120,7 +120,7 @@ pub(super) fn find(context: &Path, file: Option<&Path>, ignorefile: Option<&Path
         }
         None => {
             let places = NAMES.map(|name| context.join(name));
-            let (path, bytes) = first_of(&places)?.ok_or_else(|| no_dockerfile(&text))?;
+            let (path, bytes) = first_of(&places)?.ok_or_else(|| no_dockerfile(&format!("`{text}`")))?;
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             (parse(&name, bytes)?, Some(path))
         }
@@ -130,7 +130,7 @@ pub(super) fn find(context: &Path, file: Option<&Path>, ignorefile: Option<&Path
 }
 
 fn no_dockerfile(context: &str) -> Failure {
-    Failure::user(format!("there is no `Dockerfile` in the context `{context}`"))
+    Failure::user(format!("there is no `Dockerfile` in the context {context}"))
         .with_hint("name the file with `-f FILE`".to_owned())
 }
 
@@ -259,8 +259,10 @@ impl Pending {
             (Wanted::Url(url), ..) => {
                 parse(&fetch::shown(&url), fetch::download_text(engine, progress, &url)?)?
             }
-            (Wanted::Inside(path), None, Some(held)) => inside(held, path.as_deref(), &name)?,
-            (Wanted::Inside(_), None, None) => return Err(no_dockerfile(&name)),
+            (Wanted::Inside(path), None, Some(held)) => {
+                inside(held, path.as_deref(), &format!("from {name}"))?
+            }
+            (Wanted::Inside(_), None, None) => return Err(no_dockerfile(&format!("`{name}`"))),
         };
         Ok((Inputs { dockerfile, ignore: self.ignore, context }, held))
     }
@@ -289,7 +291,7 @@ fn inside(held: &Fetched, path: Option<&Path>, context: &str) -> Result<Arc<Sour
     }
     let missing = match path {
         None => no_dockerfile(context),
-        Some(path) => Failure::user(format!("there is no `{}` in the context `{context}`", path.display()))
+        Some(path) => Failure::user(format!("there is no `{}` in the context {context}", path.display()))
             .with_hint("`-f` is a path in the context, which was not on this machine".to_owned()),
     };
     // What archives of whole directories and those of hosts of repositories look like.
