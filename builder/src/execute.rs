@@ -36,7 +36,6 @@ mod words;
 
 pub(crate) use metadata::ESCAPE_HINT;
 pub(crate) use remote::is_remote;
-pub(crate) use repository::Phases;
 use stage::StageResult;
 use stages::{Stages, Unavailable};
 
@@ -48,18 +47,10 @@ const MOST_STAGES_AT_ONCE: usize = 64;
 /// # Errors
 /// The first thing that went wrong; whatever else ran then was stopped. Steps that had finished stay
 /// cached.
-pub fn build(engine: &Engine<'_>, request: &BuildRequest) -> Result<BuildReport, BuildError> {
-    build_after(engine, request, Progress::new(engine.observer))
-}
-
-/// The same where something was done before, by this very `progress`: to fetch the context.
-///
-/// # Errors
-/// As [`build`].
-pub fn build_after(
+pub fn build(
     engine: &Engine<'_>,
+    progress: &Progress<'_>,
     request: &BuildRequest,
-    progress: Progress<'_>,
 ) -> Result<BuildReport, BuildError> {
     let started = Instant::now();
     let (dockerfile, fault) = dockerfile::parse_part(Arc::clone(&request.dockerfile));
@@ -72,10 +63,10 @@ pub fn build_after(
         false => inner.cancel(),
     });
     let engine = &Engine { cancel: &cancel, ..*engine };
-    let mut checks = checks::Checks::begin(&dockerfile, request, &progress, fault)?;
-    warn_about_continued_paths(&progress, &dockerfile);
+    let mut checks = checks::Checks::begin(&dockerfile, request, progress, fault)?;
+    warn_about_continued_paths(progress, &dockerfile);
     let platform = request.platform.clone().unwrap_or_else(default_platform);
-    let plan = checks.plan(request, &progress, &platform, || {
+    let plan = checks.plan(request, progress, &platform, || {
         Plan::with_contexts(
             Arc::clone(&dockerfile),
             &request.build_args,
@@ -106,13 +97,14 @@ pub fn build_after(
         ran: AtomicUsize::new(0),
     };
     checks.stages(&execution)?;
+    execution.warn_about_unknown_stages();
     let result = execution.target();
     // Also where the build failed: the value that it lacked may be the one with the slip in its name.
     execution.warn_about_unused_arguments();
     let result = result?;
     execution.warn_about_unused_contexts();
     let image = finish_image(&execution, &result.image);
-    let written = crate::output::write(engine, &execution.progress, &image, &request.tags, &request.outputs)?;
+    let written = crate::output::write(engine, execution.progress, &image, &request.tags, &request.outputs)?;
     Ok(BuildReport {
         image_id: image.id(),
         image,
@@ -168,7 +160,7 @@ pub(crate) struct Execution<'a> {
     pub(crate) engine: Engine<'a>,
     pub(crate) request: &'a BuildRequest,
     pub(crate) plan: Plan,
-    pub(crate) progress: Progress<'a>,
+    pub(crate) progress: &'a Progress<'a>,
     stages: Stages<StageResult>,
     /// The build context, once it is open.
     context: OnceLock<Result<context::Opened, BuildError>>,
@@ -260,6 +252,19 @@ impl Execution<'_> {
     /// An ARG that no line of the Dockerfile has.
     pub(crate) fn declared_by_trigger(&self, name: String) {
         self.in_triggers.lock().unwrap_or_else(PoisonError::into_inner).insert(name);
+    }
+
+    /// `--no-cache-filter` of what is no stage.
+    fn warn_about_unknown_stages(&self) {
+        let names = || self.plan.dockerfile.stages.iter().filter_map(|stage| stage.from.name.as_ref());
+        for name in &self.request.no_cache_stages {
+            if names().any(|stage| stage.value.eq_ignore_ascii_case(name)) {
+                continue;
+            }
+            let hint = dockerfile::suggest::did_you_mean(name, names().map(|stage| stage.value.as_str()));
+            let hint = hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
+            self.progress.warn(format!("`--no-cache-filter {name}`: no stage has that name{hint}"), None);
+        }
     }
 
     /// `--build-arg` names that no ARG took: a typing mistake more often than not.

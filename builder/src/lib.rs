@@ -15,5 +15,5 @@ pub mod source;
 pub mod transfer;
 
 pub use error::{BuildError, ErrorKind, FailedStep, Place};
-pub use execute::{build, build_after};
+pub use execute::build;
 pub use request::{BuildReport, BuildRequest, Engine};

@@ -119,8 +119,8 @@ impl Plan {
         };
         for (index, stage) in dockerfile.stages.iter().enumerate() {
             let name = stage_label(stage, index);
-            let mut needs = static_needs(&plan.names, &dockerfile, stage)?;
-            needs.retain(|&need| !plan.is_directory(need, platform));
+            let mut needs = static_needs(&plan.names, &dockerfile, index)?;
+            needs.retain(|&need| !plan.is_replaced(need, platform));
             // What FROM says is only looked at for stages that count: an unused stage may name
             // anything, as with BuildKit.
             let (replaced, context) = (false, None);
@@ -129,9 +129,11 @@ impl Plan {
         }
         plan.require(target)?;
         for &index in &plan.needed {
-            let stage = &plan.stages[index];
-            let words = from_words(&plan.dockerfile.stages[index]).into_iter().filter(|_| !stage.replaced);
-            for word in words.filter(|word| plan.context_named(&word.value, &stage.platform).is_none()) {
+            if plan.stages[index].replaced {
+                continue;
+            }
+            let words = from_words(&plan.dockerfile.stages[index]).into_iter();
+            for word in words.filter(|word| plan.context_named(index, &word.value).is_none()) {
                 plan.source_stage(index, &word.value).map_err(|e| e.at(&dockerfile.source, word.span))?;
             }
         }
@@ -261,11 +263,6 @@ impl Plan {
         &self.stages[self.target].platform
     }
 
-    /// The stage that `--from=name` means, if it means one: by name, else by number.
-    pub fn stage_named(&self, name: &str) -> Option<usize> {
-        self.names.find(name)
-    }
-
     /// The stage that `--from=name` in stage `index` means, if it means one.
     ///
     /// # Errors
@@ -274,7 +271,7 @@ impl Plan {
         let file = &self.dockerfile.source;
         let stages = &self.dockerfile.stages;
         let line = |stage: usize| file.line(stages[stage].from.span.start);
-        let Some(stage) = self.stage_named(name) else { return Ok(None) };
+        let Some(stage) = self.names.find_from(name, index) else { return Ok(None) };
         if stage == index {
             return Err(BuildError::user(format!("stage `{name}` cannot take files from itself")));
         }
@@ -320,6 +317,11 @@ impl StageNames {
     /// By name, else by number.
     fn find(&self, name: &str) -> Option<usize> {
         self.find_name(name).or_else(|| name.parse::<usize>().ok().filter(|&number| number < self.count))
+    }
+
+    /// What stage `index` means by that name: the last before it, else whichever there is.
+    fn find_from(&self, name: &str, index: usize) -> Option<usize> {
+        self.before(name, index).or_else(|| self.find(name))
     }
 
     /// The last stage of that name before `index`.
@@ -409,16 +411,17 @@ fn find_target(
 fn static_needs(
     names: &StageNames,
     dockerfile: &Dockerfile,
-    stage: &Stage,
+    index: usize,
 ) -> Result<BTreeSet<usize>, BuildError> {
     let mut needs = BTreeSet::new();
-    for instruction in &stage.instructions {
+    for instruction in &dockerfile.stages[index].instructions {
         match &instruction.kind {
             Kind::Copy(copy) => {
                 let Some(word) = &copy.from else { continue };
-                needs.extend(names.find(&word.value));
+                let found = names.find_from(&word.value, index);
+                needs.extend(found);
                 // A number is always a stage's, and never an image.
-                if word.value.bytes().all(|byte| byte.is_ascii_digit()) && names.find(&word.value).is_none() {
+                if found.is_none() && word.value.bytes().all(|byte| byte.is_ascii_digit()) {
                     let hint = match names.count {
                         1 => "the only stage is this one; name an image or a stage".to_owned(),
                         count => format!("the stages have the numbers 0 to {}", count - 1),
@@ -430,7 +433,7 @@ fn static_needs(
             }
             Kind::Run(run) => {
                 let from = run.mounts.iter().filter_map(|mount| mount.from.as_ref());
-                needs.extend(from.filter_map(|word| names.find(&word.value)));
+                needs.extend(from.filter_map(|word| names.find_from(&word.value, index)));
             }
             _ => {}
         }
@@ -459,7 +462,7 @@ fn expand_global(
     word: &Word,
 ) -> Result<String, BuildError> {
     expand(&word.value, dockerfile.directives.escape, &|name| globals.lookup(name))
-        .map_err(|e| BuildError::user(e.to_string()).at(file, word.span))
+        .map_err(|e| BuildError::user(e.to_string()).with_hint(e.hint()).at(file, word.span))
 }
 
 #[cfg(test)]
@@ -511,6 +514,9 @@ mod tests {
         // A stage further down is not there yet, as in BuildKit.
         let error = plan("FROM a\nCOPY --from=1 /x /\nFROM b\n", Some("0"), &[]).unwrap_err();
         assert!(error.to_string().starts_with("stage `1` is not there yet"), "{error}");
+        // Of several of a name the last before counts.
+        let text = "FROM a AS x\nFROM b AS x\nFROM c\nCOPY --from=x / /\nFROM d AS x\n";
+        assert_eq!(needed(text, Some("2")), [1, 2]);
     }
 
     #[test]

@@ -117,6 +117,8 @@ pub struct BuildRequest {
     pub host_version: Option<String>,
     /// `--no-cache`: every step runs.
     pub no_cache: bool,
+    /// `--no-cache-filter`: stages of which every step runs, by name in lower case.
+    pub no_cache_stages: Vec<String>,
     /// `--pull`.
     pub pull: PullPolicy,
     /// `--network` for RUN steps that say nothing else.

@@ -9,13 +9,11 @@ use orlop_store::Digest;
 use orlop_store::work::WorkDir;
 
 use super::archive::{self, unpack_context};
-use super::git::{self, GitAccess, GitReference};
 use super::handle::{Dir, Time};
 use super::tar::ArchiveError;
 use crate::dialect::Dialect;
 use crate::error::BuildError;
 use crate::event::{Action, Outcome, Progress, Task};
-use crate::execute::Phases;
 use crate::request::Engine;
 use crate::source::SourceFile;
 use crate::transfer::{check_cancelled, registry_error, stream_error};
@@ -155,27 +153,6 @@ pub fn download(engine: &Engine<'_>, progress: &Progress<'_>, url: &str) -> Resu
     };
     task.finish(Outcome::Done, None, None);
     Ok(arrived)
-}
-
-/// Fetches a commit of a git repository; `name` says what context it is.
-///
-/// # Errors
-/// As [`git::fetch`].
-pub fn clone(
-    engine: &Engine<'_>,
-    progress: &Progress<'_>,
-    name: &str,
-    reference: &GitReference,
-    access: GitAccess<'_>,
-) -> Result<Fetched, BuildError> {
-    let task = progress.start(format!("[{name}] load {reference}"));
-    let work = place(engine)?;
-    let told = Phases::of(&task);
-    let checkout = git::fetch(reference, work.path(), access, engine.cancel, &|line| told.tell(line))?;
-    drop(told);
-    task.note(format!("commit {}", checkout.commit));
-    task.finish(Outcome::Done, None, None);
-    Ok(Fetched { dir: checkout.dir, _work: work })
 }
 
 /// Downloads a Dockerfile.

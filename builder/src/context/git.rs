@@ -3,7 +3,7 @@
 //!
 //! [`GitReference::parse`] tells whether a text names a repository; [`GitRepository`] asks the server what commit is
 //! meant ([`resolve`](GitRepository::resolve)) and fetches it ([`fetch`](GitRepository::fetch)); [`fetch`] does all
-//! of it.
+//! of it, and [`load`] does it for a build, in the store, with progress.
 //!
 //! What comes from a repository is hostile. git runs with an environment of its own (see `environment.rs`), fetches
 //! no more history than it must, and what is checked out is made the same on every machine and day: modes of git
@@ -12,6 +12,7 @@
 mod checkout;
 mod environment;
 mod failure;
+mod load;
 mod program;
 pub(crate) mod redact;
 mod reference;
@@ -23,7 +24,10 @@ use std::path::{Path, PathBuf};
 use orlop_runner::CancelToken;
 
 pub use checkout::Checkout;
+pub(crate) use load::Phases;
+pub use load::{GitContext, load};
 use program::Git;
+pub use redact::masked;
 pub use reference::{GitReference, GitReferenceError};
 pub use refs::Resolved;
 

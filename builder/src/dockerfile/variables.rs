@@ -19,8 +19,17 @@ use self::lexer::Lexer;
 /// Looks up the value of a variable.
 pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// The most bytes that one word may expand to: 16 MiB.
-pub const MAX_EXPANSION: usize = 16 << 20;
+/// The most bytes that a word of an instruction may expand to: 1 MiB.
+pub const MAX_WORD: usize = 1 << 20;
+
+/// The most bytes that a file written in the Dockerfile may expand to: 16 MiB.
+pub const MAX_FILE: usize = 16 << 20;
+
+/// The most bytes that the value of an ENV or ARG may have: 128 KiB. Linux gives no process a longer one.
+pub const MAX_VALUE: usize = 128 << 10;
+
+/// The most bytes of values that one expansion may look at: `${x:+}` gives nothing, and reads all of `x`.
+pub(super) const MAX_WORK: usize = 64 << 20;
 
 /// How deep `${x:-${y:-…}}` may nest.
 pub const MAX_DEPTH: usize = 100;
@@ -82,9 +91,12 @@ pub enum ExpandError {
     /// Nested deeper than [`MAX_DEPTH`].
     #[error("substitutions are nested more than {MAX_DEPTH} deep")]
     TooDeep,
-    /// Longer than [`MAX_EXPANSION`].
-    #[error("the value would be longer than {MAX_EXPANSION} bytes")]
-    TooLong,
+    /// Longer than [`MAX_WORD`] or [`MAX_FILE`].
+    #[error("the text would be longer than {0} bytes once its variables are put in")]
+    TooLong(usize),
+    /// More than [`MAX_WORK`] for variables or a pattern.
+    #[error("putting in the variables takes too much work: they are too long, or too many")]
+    TooMuchWork,
 }
 
 impl ExpandError {
@@ -106,7 +118,10 @@ impl ExpandError {
             Self::Pattern { .. } => {
                 Some("a backslash may stand before `*`, `?`, `\\`, `/` and `}`".to_owned())
             }
-            Self::TooDeep | Self::TooLong => None,
+            Self::TooDeep | Self::TooMuchWork => None,
+            Self::TooLong(_) => Some(
+                "does a variable hold itself twice, as in `ENV a=$a$a`? Long text belongs into a file: COPY it".to_owned(),
+            ),
         }
     }
 }
@@ -118,6 +133,7 @@ pub struct Expander {
     pub(super) quotes: Quotes,
     pub(super) raw_escapes: bool,
     pub(super) keep_unset: bool,
+    pub(super) most: usize,
 }
 
 /// What becomes of quotes.
@@ -134,20 +150,20 @@ pub(super) enum Quotes {
 impl Expander {
     /// For the words of instructions: quotes and escapes go away, a variable without a value is empty.
     pub fn new(escape: char) -> Self {
-        Self { escape, quotes: Quotes::Remove, raw_escapes: false, keep_unset: false }
+        Self { escape, quotes: Quotes::Remove, raw_escapes: false, keep_unset: false, most: MAX_WORD }
     }
 
     /// For the content of a COPY's or ADD's heredoc: quotes are text, a backslash escapes whatever the escape
     /// directive says.
     pub fn heredoc() -> Self {
-        Self { escape: '\\', quotes: Quotes::Ignore, raw_escapes: false, keep_unset: false }
+        Self { escape: '\\', quotes: Quotes::Ignore, raw_escapes: false, keep_unset: false, most: MAX_FILE }
     }
 
     /// Expands `word`.
     ///
     /// # Errors
     /// When quotes or braces do not match, for an unknown operator, a bad pattern, a required variable without
-    /// value, and beyond [`MAX_DEPTH`] and [`MAX_EXPANSION`].
+    /// value, and beyond [`MAX_DEPTH`], [`MAX_WORD`] and [`MAX_FILE`].
     pub fn expand(&self, word: &str, lookup: Lookup<'_>) -> Result<Expanded, ExpandError> {
         Lexer::new(*self, word, lookup).run()
     }

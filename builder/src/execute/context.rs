@@ -1,11 +1,13 @@
 //! The build context and the named ones: opened when the first step asks for them.
 
+use std::any::Any;
+use std::path::Path;
 use std::sync::PoisonError;
 
 use super::Execution;
 use crate::check::windows as check;
 use crate::context::fetch::{self, Fetched};
-use crate::context::git::GitAccess;
+use crate::context::git::{self, GitAccess};
 use crate::context::{Ignore, NamedSource, SourceTree};
 use crate::dialect::Dialect;
 use crate::dockerfile::Kind;
@@ -18,7 +20,7 @@ use crate::source::SourceFile;
 pub(crate) struct Opened {
     tree: SourceTree,
     /// What it was fetched into, where it is no directory of the user's.
-    _held: Option<Fetched>,
+    _held: Option<Box<dyn Any + Send + Sync>>,
 }
 
 impl Execution<'_> {
@@ -30,7 +32,10 @@ impl Execution<'_> {
                 ContextSource::Directory(path) => opened(SourceTree::context(path, ignore), None),
                 ContextSource::Fetched(path) => opened(SourceTree::fetched(path, ignore), None),
                 // As with BuildKit: there is a context, and nothing in it.
-                ContextSource::Empty => self.fetched(Fetched::empty(&self.engine)?),
+                ContextSource::Empty => {
+                    let nothing = Fetched::empty(&self.engine)?;
+                    fetched(&nothing.path().to_owned(), nothing)
+                }
             }
         });
         opened.as_ref().map(|opened| &opened.tree)
@@ -46,18 +51,18 @@ impl Execution<'_> {
                     let ignore = self.rules(ignore.as_ref())?;
                     opened(SourceTree::context(path, ignore), None)
                 }
-                NamedSource::Url(url) => self.fetched(fetch::download_file(
-                    &self.engine,
-                    &self.progress,
-                    context.name.as_str(),
-                    url,
-                )?),
+                NamedSource::Url(url) => {
+                    let name = context.name.as_str();
+                    let files = fetch::download_file(&self.engine, self.progress, name, url)?;
+                    fetched(&files.path().to_owned(), files)
+                }
                 NamedSource::Git(reference) => {
                     let request = self.request;
                     let access =
                         GitAccess { settings: &request.git, secrets: &request.secrets, ssh: &request.ssh };
                     let name = format!("context {}", context.name);
-                    self.fetched(fetch::clone(&self.engine, &self.progress, &name, reference, access)?)
+                    let loaded = git::load(&self.engine, self.progress, reference, access, &name)?;
+                    fetched(&loaded.path().to_owned(), loaded)
                 }
                 NamedSource::Image(_) | NamedSource::Layout(_) | NamedSource::Scratch => {
                     Err(BuildError::internal("a context that is an image has no directory"))
@@ -70,11 +75,6 @@ impl Execution<'_> {
     /// Notes that something is taken from a named context.
     pub(crate) fn use_context(&self, index: usize) {
         self.used.lock().unwrap_or_else(PoisonError::into_inner).insert(index);
-    }
-
-    fn fetched(&self, fetched: Fetched) -> Result<Opened, BuildError> {
-        let tree = SourceTree::fetched(fetched.path(), Ignore::nothing());
-        opened(tree, Some(fetched))
     }
 
     /// Reads the text of an ignore file, given with its name.
@@ -138,9 +138,14 @@ impl Execution<'_> {
     }
 }
 
+/// A context without rules, in a directory that is there as long as `held` is.
+fn fetched(path: &Path, held: impl Any + Send + Sync) -> Result<Opened, BuildError> {
+    opened(SourceTree::fetched(path, Ignore::nothing()), Some(Box::new(held)))
+}
+
 fn opened(
     tree: Result<SourceTree, crate::context::ContextError>,
-    held: Option<Fetched>,
+    held: Option<Box<dyn Any + Send + Sync>>,
 ) -> Result<Opened, BuildError> {
     let tree = tree.map_err(|e| {
         let hint = e.hint();

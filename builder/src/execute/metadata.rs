@@ -42,7 +42,7 @@ impl StageRun<'_, '_> {
         // All values of one instruction see the variables as they were before it.
         let mut set = Vec::new();
         for (name, value) in pairs {
-            set.push((self.expand(name)?, self.expand(value)?));
+            set.push((self.expand(name)?, self.expand_value(value)?));
         }
         if let Some((name, _)) = set.iter().find(|(n, _)| n.is_empty() || n.contains('=')) {
             return Err(BuildError::user(format!("`{name}` cannot be the name of a variable")));

@@ -100,10 +100,9 @@ impl StageRun<'_, '_> {
         let file = &self.exec.dockerfile().source;
         let mut out = Vec::new();
         for flag in &run.mounts {
-            let env = self.image.config().env();
             let escape = self.exec.dockerfile().directives.escape;
             let mount = flag
-                .resolve(|text| expand(text, escape, &|name| self.scope.lookup(&env, self.dialect(), name)))
+                .resolve(|text| expand(text, escape, &|name| self.variable(name)))
                 .map_err(|e| BuildError::user(e.to_string()).with_hint(e.hint()).at(file, flag.span))?;
             let mut mount = mount;
             if self.dialect().is_windows() {

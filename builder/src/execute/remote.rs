@@ -27,6 +27,39 @@ pub(crate) fn is_remote(source: &str) -> bool {
     is_url(source) || is_git(source)
 }
 
+/// What is wrong with a `--checksum`.
+fn checksum_error(text: &str, error: &orlop_store::digest::DigestParseError) -> BuildError {
+    let other = text.split_once(':').map(|(algorithm, _)| algorithm).filter(|name| *name != "sha256");
+    match other {
+        Some(name) => BuildError::user(format!("`ADD --checksum` takes SHA-256 alone, and not `{name}`"))
+            .with_hint("write `--checksum=sha256:` and what `sha256sum FILE` prints".to_owned()),
+        None => BuildError::user(format!("`ADD --checksum`: {error}")),
+    }
+}
+
+/// What to do about a file that does not come. The server is none of registries.
+fn download_hint(error: &orlop_registry_client::Error) -> Option<String> {
+    use orlop_registry_client::Error;
+    match error {
+        Error::Status(e) => match e.status {
+            404 | 410 => Some("look at the URL: the server has nothing there".to_owned()),
+            401 | 403 => Some(
+                "the server wants a login, and ADD has none: download it in a RUN with `--mount=type=secret`"
+                    .to_owned(),
+            ),
+            _ => None,
+        },
+        Error::Transport { kind, .. } => match kind {
+            orlop_registry_client::TransportKind::Refused => {
+                Some("nothing listens there: look at the URL's host and port".to_owned())
+            }
+            orlop_registry_client::TransportKind::Resolve => error.hint(),
+            _ => None,
+        },
+        _ => error.hint(),
+    }
+}
+
 impl StageRun<'_, '_> {
     /// COPY takes files that are there; only ADD gets them from elsewhere.
     pub(crate) fn refuse_remote(&self, words: &Words<'_>, request: &CopyRequest) -> Result<(), BuildError> {
@@ -63,9 +96,7 @@ impl StageRun<'_, '_> {
         let urls = request.sources.iter().filter(|s| matches!(s, Source::Path(p) if is_url(p))).count();
         let expected = checksum
             .filter(|_| urls == 1)
-            .map(|text| {
-                text.parse::<Digest>().map_err(|e| BuildError::user(format!("`ADD --checksum`: {e}")))
-            })
+            .map(|text| text.parse::<Digest>().map_err(|e| checksum_error(text, &e)))
             .transpose()?;
         let mut held = None;
         for (index, source) in request.sources.iter_mut().enumerate() {
@@ -92,7 +123,7 @@ impl StageRun<'_, '_> {
         let shown = redact(url);
         let task = self.exec.progress.start(format!("[{}] ADD {shown}", self.name()));
         let mut download = self.exec.engine.registry.download(url, None).map_err(|e| {
-            let hint = e.hint();
+            let hint = download_hint(&e);
             BuildError::user(format!("cannot download `{shown}`")).with_hint(hint).because(e)
         })?;
         let failed = |e: io::Error| BuildError::user(format!("cannot download `{shown}`")).because(e);
@@ -119,6 +150,7 @@ impl StageRun<'_, '_> {
         }
         task.finish(Outcome::Done, None, None);
         let asked = url::Url::parse(url).map(|u| u.path().to_owned()).unwrap_or_default();
+        let asked = percent_encoding::percent_decode_str(&asked).decode_utf8_lossy().into_owned();
         let mtime = download.head().last_modified.map(|s| UNIX_EPOCH + Duration::from_secs(s));
         Ok(RemoteFile { name: RemoteFile::name_of(&asked), path: path.to_owned(), mtime })
     }

@@ -4,13 +4,12 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use orlop_runner::Stream;
 use orlop_store::work::WorkDir;
 
 use super::copy::{CopyRequest, RemoteTree, Source};
 use super::files::Words;
 use super::stage::StageRun;
-use crate::context::git::{GitAccess, GitReference, GitRepository, Resolved};
+use crate::context::git::{GitAccess, GitReference, GitRepository, Phases, Resolved};
 use crate::dockerfile::Add;
 use crate::error::BuildError;
 use crate::event::{Outcome, Task};
@@ -148,33 +147,5 @@ impl StageRun<'_, '_> {
     fn access(&self) -> GitAccess<'_> {
         let request = self.exec.request;
         GitAccess { settings: &request.git, secrets: &request.secrets, ssh: &request.ssh }
-    }
-}
-
-/// Passes on what git is about, once for each thing: it counts every percent.
-pub(crate) struct Phases<'t, 'o> {
-    task: &'t Task<'o>,
-    last: Mutex<String>,
-}
-
-impl<'t, 'o> Phases<'t, 'o> {
-    pub(crate) fn of(task: &'t Task<'o>) -> Self {
-        Self { task, last: Mutex::default() }
-    }
-
-    pub(crate) fn tell(&self, line: &str) {
-        let about = match line.find(['%', '(']) {
-            Some(_) => line
-                .split(": ")
-                .take(1 + usize::from(line.starts_with("remote: ")))
-                .collect::<Vec<_>>()
-                .join(": "),
-            None => line.to_owned(),
-        };
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if *last != about {
-            self.task.output(Stream::Stderr, format!("{about}\n").as_bytes());
-            *last = about;
-        }
     }
 }

@@ -2,7 +2,9 @@
 
 use std::sync::PoisonError;
 
-use orlop_runner::{Confinement, Exit, HostEntry, Network, OutputSink, RunSpec, Security, Stream, Usage};
+use orlop_runner::{
+    Confinement, Exit, HostEntry, Hostname, Network, OutputSink, RunSpec, Security, Stream, Usage,
+};
 use orlop_store::snapshot::Active;
 use orlop_store::steps::KeyPart;
 
@@ -46,6 +48,8 @@ struct Job {
     network: Network,
     /// Without the usual confinement.
     insecure: bool,
+    /// `BUILDKIT_SANDBOX_HOSTNAME`.
+    hostname: Option<Hostname>,
     mounts: Vec<JobMount>,
     /// The image's USER, as text.
     user: String,
@@ -71,6 +75,7 @@ impl Job {
         parts.push(KeyPart::new("user", "", &self.user));
         parts.push(KeyPart::new("workdir", "", &self.cwd));
         parts.push(KeyPart::new("network", "", format!("{:?}", self.network)));
+        parts.extend(self.hostname.iter().map(|name| KeyPart::new("host name", "", name.as_str())));
         if self.insecure {
             parts.push(KeyPart::new("security", "", "insecure"));
         }
@@ -116,6 +121,7 @@ impl StageRun<'_, '_> {
             declared,
             network,
             insecure,
+            hostname: self.hostname()?,
             mounts: self.job_mounts(run)?,
             user: self.image.config().user().unwrap_or_default().to_owned(),
             cwd: self.working_dir(instruction)?,
@@ -175,6 +181,21 @@ impl StageRun<'_, '_> {
             );
         }
         Ok(())
+    }
+
+    /// The host name that `--build-arg BUILDKIT_SANDBOX_HOSTNAME` gives all steps.
+    fn hostname(&self) -> Result<Option<Hostname>, BuildError> {
+        let given = self.exec.plan.globals.build_arg("BUILDKIT_SANDBOX_HOSTNAME");
+        given
+            .filter(|name| !name.is_empty())
+            .map(|name| {
+                let wrong = |e: orlop_runner::SpecError| {
+                    BuildError::user(format!("`--build-arg BUILDKIT_SANDBOX_HOSTNAME={name}`: {e}"))
+                        .with_hint(e.hint())
+                };
+                name.parse().map_err(wrong)
+            })
+            .transpose()
     }
 
     /// The network of a RUN. What every step may use needs no leave; but what the user took from every step is not
@@ -266,6 +287,9 @@ impl StageRun<'_, '_> {
         spec.raw_tail = job.command.tail.as_ref().map(Into::into);
         spec.cwd = job.cwd.into();
         spec.network = job.network;
+        if let Some(hostname) = job.hostname {
+            spec.hostname = hostname;
+        }
         if job.insecure {
             spec.security = Security::insecure();
         }

@@ -3,6 +3,7 @@
 use std::sync::{Arc, PoisonError};
 
 use orlop_store::Image;
+use orlop_store::image::MAX_CONFIG;
 use orlop_store::snapshot::Committed;
 
 use super::Execution;
@@ -11,7 +12,7 @@ use crate::check::windows as check;
 use crate::context::{NamedSource, SourceTree};
 use crate::dialect::{Dialect, ImagePath, PathError};
 use crate::dockerfile::suggest::nearest;
-use crate::dockerfile::variables::{ExpandError, Expander, expand, expand_words};
+use crate::dockerfile::variables::{ExpandError, Expander, MAX_VALUE, expand, expand_words};
 use crate::dockerfile::{ArgDecl, Instruction, Kind, Word, parse_onbuild};
 use crate::error::BuildError;
 use crate::plan::Base;
@@ -54,6 +55,8 @@ pub(crate) struct StageRun<'e, 'a> {
     cmd_set: bool,
     /// A trigger of the base is being run: places in it are none of this Dockerfile's, where its FROM is.
     pub(crate) trigger: bool,
+    /// About how many bytes the image's config has.
+    config_size: u64,
     /// Steps begun, and steps in all, for titles.
     position: usize,
     total: usize,
@@ -68,6 +71,7 @@ pub(crate) fn build(exec: &Execution<'_>, index: usize) -> Result<StageResult, B
     let mut run = StageRun {
         exec,
         index,
+        config_size: base.image.config_bytes().len() as u64,
         image: base.image,
         snapshot: base.snapshot,
         scope: base.scope,
@@ -88,7 +92,8 @@ pub(crate) fn build(exec: &Execution<'_>, index: usize) -> Result<StageResult, B
     run.triggers().map_err(|e| e.at(file, stage.from.span))?;
     for instruction in &stage.instructions {
         exec.check_canceled()?;
-        run.dispatch(instruction).map_err(|e| e.at(file, instruction.span))?;
+        let done = run.dispatch(instruction).and_then(|()| run.check_config_size());
+        done.map_err(|e| e.at(file, instruction.span))?;
     }
     Ok(run.finish())
 }
@@ -191,7 +196,7 @@ impl StageRun<'_, '_> {
             // A default that nobody needs may ask for what is not there: `ARG V=${X:?needed}`.
             let given = self.exec.plan.globals.build_arg(&name).is_some();
             let default =
-                arg.default.as_ref().filter(|_| !given).map(|word| self.expand(word)).transpose()?;
+                arg.default.as_ref().filter(|_| !given).map(|word| self.expand_value(word)).transpose()?;
             let value = self.scope.declare(&self.exec.plan.globals, self.dialect(), &name, default);
             if self.trigger {
                 self.exec.declared_by_trigger(name.clone());
@@ -204,9 +209,43 @@ impl StageRun<'_, '_> {
         self.note(&format!("ARG {}", shown.join(" ")))
     }
 
-    /// The variables of the image, where `text` may ask for one.
-    fn env_for(&self, text: &str) -> Vec<(String, String)> {
-        if text.contains('$') { self.image.config().env() } else { Vec::new() }
+    /// The value of a variable here and now. The image's are not copied for it: there may be ten thousand.
+    pub(crate) fn variable(&self, name: &str) -> Option<String> {
+        let dialect = self.dialect();
+        let value = self.image.config().variable(|other| dialect.same_variable(other, name));
+        let of_image = value.map(|value| (name.to_owned(), value.to_owned()));
+        self.scope.lookup(of_image.as_slice(), dialect, name)
+    }
+
+    /// The value that ENV or ARG gives: expanded, and no longer than a process can be given.
+    pub(crate) fn expand_value(&self, word: &Word) -> Result<String, BuildError> {
+        let value = self.expand(word)?;
+        if value.len() <= MAX_VALUE {
+            return Ok(value);
+        }
+        let message = format!(
+            "the value would have {} bytes, and no process can be given more than {MAX_VALUE} in a variable",
+            value.len()
+        );
+        let hint = match word.value.contains('$') {
+            true => "does a variable hold itself twice, as in `ENV a=$a$a`?",
+            false => "long text belongs into a file: COPY it",
+        };
+        Err(self.meaningless(&message, hint, word.span))
+    }
+
+    /// Fails where the image's config has become larger than anybody reads.
+    fn check_config_size(&mut self) -> Result<(), BuildError> {
+        let said = self.image.config().last_created_by().map_or(0, str::len) as u64;
+        // What ENV and LABEL say is in the config and in its history.
+        self.config_size += 2 * said;
+        if self.config_size <= MAX_CONFIG {
+            return Ok(());
+        }
+        Err(BuildError::user(format!(
+            "the image's config would be larger than the {MAX_CONFIG} bytes that are read of one"
+        ))
+        .with_hint("long text belongs into a file: COPY it".to_owned()))
     }
 
     /// The language of the stage's image.
@@ -265,33 +304,30 @@ impl StageRun<'_, '_> {
 
     /// Expands a word to one text.
     pub(crate) fn expand(&self, word: &Word) -> Result<String, BuildError> {
-        let env = self.env_for(&word.value);
         let escape = self.exec.dockerfile().directives.escape;
-        expand(&word.value, escape, &|name| self.scope.lookup(&env, self.dialect(), name))
-            .map_err(|e| self.bad_word(e, word))
+        expand(&word.value, escape, &|name| self.variable(name)).map_err(|e| self.bad_word(e, word))
     }
 
     /// Expands a word to any number of words.
     pub(crate) fn expand_many(&self, word: &Word) -> Result<Vec<String>, BuildError> {
-        let env = self.env_for(&word.value);
         let escape = self.exec.dockerfile().directives.escape;
-        expand_words(&word.value, escape, &|name| self.scope.lookup(&env, self.dialect(), name))
-            .map_err(|e| self.bad_word(e, word))
+        expand_words(&word.value, escape, &|name| self.variable(name)).map_err(|e| self.bad_word(e, word))
     }
 
     /// Expands variables in text that is not the shell's and keeps its quotes.
     pub(crate) fn expand_text(&self, text: &str, span: Span) -> Result<String, BuildError> {
-        let env = self.env_for(text);
         Expander::heredoc()
-            .expand(text, &|name| self.scope.lookup(&env, self.dialect(), name))
+            .expand(text, &|name| self.variable(name))
             .map(|expanded| expanded.text)
             .map_err(|e| BuildError::user(e.to_string()).at(&self.exec.dockerfile().source, span))
     }
 
     fn bad_word(&self, error: ExpandError, word: &Word) -> BuildError {
         let escape = self.exec.dockerfile().directives.escape;
-        let hint =
-            matches!(error, ExpandError::UnterminatedQuote(_)).then(|| open_quote(&word.value, escape));
+        let hint = match error {
+            ExpandError::UnterminatedQuote(_) => Some(open_quote(&word.value, escape)),
+            _ => error.hint(),
+        };
         BuildError::user(error.to_string()).with_hint(hint).at(&self.exec.dockerfile().source, word.span)
     }
 }
@@ -301,7 +337,7 @@ impl<'e> StageRun<'e, '_> {
     pub(crate) fn source_named(&self, name: &str) -> Result<Files<'e>, BuildError> {
         let exec = self.exec;
         let platform = &exec.plan.stages[self.index].platform;
-        if let Some(context) = exec.plan.context_named(name, platform) {
+        if let Some(context) = exec.plan.context_named(self.index, name) {
             let image = match &exec.plan.contexts[context].source {
                 NamedSource::Image(reference) => reference.to_string(),
                 NamedSource::Layout(layout) => format!("oci-layout://{layout}"),

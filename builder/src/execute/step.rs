@@ -52,7 +52,8 @@ impl StageRun<'_, '_> {
         ];
         parts.extend(spec.parts);
         let key = StepKey::of(&parts);
-        if !exec.request.no_cache
+        let no_cache = self.is_without_cache();
+        if !no_cache
             && let Some(record) = store.steps().lookup(&key)?
             && self.has(record.layer)?
         {
@@ -78,7 +79,7 @@ impl StageRun<'_, '_> {
         };
         exec.check_canceled()?;
         let diff = store.snapshots()?.diff(&active).map_err(orlop_store::Error::from)?;
-        let earlier = match exec.request.no_cache || diff.is_empty() {
+        let earlier = match no_cache || diff.is_empty() {
             true => None,
             false => store.steps().content_result(&parent, &diff.content_id)?,
         };
@@ -110,6 +111,14 @@ impl StageRun<'_, '_> {
         let size = self.append(&spec.created_by, found)?;
         task.finish(Outcome::Done, usage, layer.zip(size));
         Ok(())
+    }
+
+    /// Whether every step of this stage is to run.
+    fn is_without_cache(&self) -> bool {
+        let request = self.exec.request;
+        let name = &self.exec.dockerfile().stages[self.index].from.name;
+        let named = |name: &str| request.no_cache_stages.iter().any(|stage| stage.eq_ignore_ascii_case(name));
+        request.no_cache || name.as_ref().is_some_and(|name| named(&name.value))
     }
 
     /// Whether a step's layer is still here.

@@ -2,7 +2,7 @@
 
 use orlop_store::Platform;
 
-use super::{Base, Plan, PlannedStage};
+use super::{Base, Plan};
 use crate::context::{NamedSource, named};
 
 impl Plan {
@@ -12,15 +12,11 @@ impl Plan {
         named::find(&self.contexts, &name.value.to_ascii_lowercase(), platform)
     }
 
-    /// The named context that `--from=name` means where something for `platform` is wanted. None as well where it
-    /// stands in the place of a stage and is an image: then it is what that stage starts from.
-    pub fn context_named(&self, name: &str, platform: &Platform) -> Option<usize> {
-        let Some(stage) = self.stage_named(name) else {
-            return named::find(&self.contexts, name, platform);
-        };
-        match &self.stages[stage] {
-            PlannedStage { replaced: true, base: Base::Context(context), .. } => Some(*context),
-            _ => None,
+    /// The named context that `--from=name` in stage `index` means, if it means one.
+    pub fn context_named(&self, index: usize, name: &str) -> Option<usize> {
+        match self.names.find_from(name, index) {
+            Some(stage) => self.stages[stage].context.filter(|_| self.stages[stage].replaced),
+            None => named::find(&self.contexts, name, &self.stages[index].platform),
         }
     }
 
@@ -34,11 +30,10 @@ impl Plan {
         }
     }
 
-    /// Whether a directory of files stands in the place of a stage: to copy from it takes no stage.
-    pub(super) fn is_directory(&self, stage: usize, default: &Platform) -> bool {
+    /// Whether a named context stands in the place of a stage: to copy from it takes no stage.
+    pub(super) fn is_replaced(&self, stage: usize, default: &Platform) -> bool {
         let platform = self.platform_of(stage, default);
-        let context = platform.ok().and_then(|platform| self.replacement(stage, &platform));
-        context.is_some_and(|context| matches!(self.context_base(context), Base::Context(_)))
+        platform.is_ok_and(|platform| self.replacement(stage, &platform).is_some())
     }
 }
 
@@ -100,7 +95,7 @@ mod tests {
         let named = plan(text, &[("tools", files())]);
         assert_eq!(needed(&named), [1]);
         for name in ["0", "tools", "TOOLS"] {
-            assert_eq!(named.context_named(name, &named.stages[1].platform), Some(0), "{name}");
+            assert_eq!(named.context_named(1, name), Some(0), "{name}");
         }
         // Also of one that comes later: nothing has to be built before it.
         let later = "FROM scratch AS target\nCOPY --from=tools /x /\nFROM debian AS tools\nFROM target\n";

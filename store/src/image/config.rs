@@ -173,6 +173,13 @@ impl Config {
             .collect()
     }
 
+    /// The value of the variable whose name `same` knows.
+    pub fn variable(&self, same: impl Fn(&str) -> bool) -> Option<&str> {
+        let entries = self.field("Env")?.as_array()?.iter().filter_map(Value::as_str);
+        let mut pairs = entries.map(|entry| entry.split_once('=').unwrap_or((entry, "")));
+        pairs.find(|(name, _)| same(name)).map(|(_, value)| value)
+    }
+
     /// Sets a variable: in its old place where there is one of that name, else at the end.
     pub fn set_env(&mut self, name: &str, value: &str) {
         self.set_env_where(name, value, |old| old == name);
@@ -421,6 +428,11 @@ impl Config {
                 }
             })
             .collect()
+    }
+
+    /// The newest entry of the history.
+    pub fn last_created_by(&self) -> Option<&str> {
+        self.root.get("history")?.as_array()?.last()?.get("created_by")?.as_str()
     }
 
     /// When the newest thing in the image was made, as its history says.

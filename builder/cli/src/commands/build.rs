@@ -8,15 +8,13 @@ mod refused;
 mod secret;
 mod summary;
 
+use std::any::Any;
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
-use orlop_builder::BuildReport;
-use orlop_builder::context::git::GitAccess;
-use orlop_builder::event::Progress;
 use orlop_builder::output::{Destination, Output, Packing};
 use orlop_builder::request::{Allowed, BuildRequest, ContextSource, PullPolicy};
 use orlop_builder::source::SourceFile;
@@ -39,8 +37,8 @@ use refused::RefusedFlags;
 /// store, under the names that `-t` gives.
 #[derive(Args, Debug)]
 pub(crate) struct BuildArgs {
-    /// What COPY and ADD read from: a directory, `-` for an archive or a Dockerfile on standard input, or the URL of
-    /// a git repository, an archive or a Dockerfile
+    /// What COPY and ADD read from: a directory, a git repository (`https://…/x.git#REF:DIRECTORY`, `git@HOST:PATH`),
+    /// the URL of an archive or a Dockerfile, or `-` for one on standard input
     #[arg(value_name = "CONTEXT")]
     context: Option<OsString>,
 
@@ -75,6 +73,10 @@ pub(crate) struct BuildArgs {
     #[arg(long)]
     no_cache: bool,
 
+    /// Run every step of the stage of this name (repeatable)
+    #[arg(long = "no-cache-filter", value_name = "STAGE", value_delimiter = ',')]
+    no_cache_filter: Vec<String>,
+
     /// When to ask the registry for images that the store has: `always`, `missing`, `never`
     #[arg(long, value_name = "WHEN", num_args = 0..=1, require_equals = true, default_missing_value = "always",
           default_value = "missing", value_parser = pull_policy)]
@@ -97,11 +99,11 @@ pub(crate) struct BuildArgs {
     #[arg(long = "allow", value_name = "NAME")]
     allow: Vec<String>,
 
-    /// Secret for `RUN --mount=type=secret`: `id=ID,src=FILE` or `id=ID,env=NAME` (repeatable)
+    /// Secret for `RUN --mount=type=secret`, or for git where ID is `GIT_AUTH_TOKEN` or `GIT_AUTH_HEADER`: `id=ID,src=FILE` or `id=ID,env=NAME` (repeatable)
     #[arg(long = "secret", value_name = "SPEC")]
     secrets: Vec<String>,
 
-    /// Agent for `RUN --mount=type=ssh`: `default` or `ID=SOCKET` (repeatable)
+    /// Agent for `RUN --mount=type=ssh` and for repositories over ssh: `default` or `ID=SOCKET` (repeatable)
     #[arg(long = "ssh", value_name = "SPEC")]
     ssh: Vec<String>,
 
@@ -204,24 +206,28 @@ pub(crate) fn run(app: &App, args: &BuildArgs) -> Result<(), Failure> {
             .with_hint("build from this directory with `orlop build .`".to_owned()));
     };
     let mut request = request(app, args)?;
-    let found = context::find(Path::new(context), args.file.as_deref(), args.ignorefile.as_deref())?;
+    let files = (args.file.as_deref(), args.ignorefile.as_deref());
+    let found = context::find(Path::new(context), files.0, files.1)?;
     let session = app.session(args.progress.mode()?)?;
-    let report = session.work(|engine, _| -> Result<BuildReport, Failure> {
-        let progress = Progress::new(engine.observer);
+    let report = session.work(|engine, progress| {
         // What was fetched is there as long as the build is.
-        let (inputs, held) = match found {
-            Found::Ready(inputs) => (inputs, None),
+        let held: Option<Box<dyn Any>> = match found {
+            Found::Ready(inputs) => {
+                inputs.give(&mut request);
+                None
+            }
+            Found::Git(reference) => {
+                Some(Box::new(git::load(engine, progress, *reference, files, &mut request)?))
+            }
             Found::Pending(pending) => {
-                let access =
-                    GitAccess { settings: &request.git, secrets: &request.secrets, ssh: &request.ssh };
-                pending.fetch(engine, &progress, access)?
+                let (inputs, fetched) = pending.fetch(engine, progress)?;
+                inputs.give(&mut request);
+                fetched.map(|fetched| Box::new(fetched) as Box<dyn Any>)
             }
         };
-        (request.dockerfile, request.ignore, request.context) =
-            (inputs.dockerfile, inputs.ignore, inputs.context);
-        let report = orlop_builder::build_after(engine, &request, progress)?;
+        let report = orlop_builder::build(engine, progress, &request)?;
         drop(held);
-        Ok(report)
+        Ok::<_, Failure>(report)
     })?;
     let id = report.image_id.to_string();
     if let Some(path) = &args.iidfile {
@@ -295,6 +301,7 @@ fn request(app: &App, args: &BuildArgs) -> Result<BuildRequest, Failure> {
         platform: args.platform.clone(),
         host_version: machine::version(),
         no_cache: args.no_cache,
+        no_cache_stages: args.no_cache_filter.iter().filter(|name| !name.is_empty()).cloned().collect(),
         pull: args.pull,
         network: args.network,
         allowed: allowed(&args.allow)?,

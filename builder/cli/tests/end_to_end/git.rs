@@ -228,6 +228,17 @@ fn submodules_come_along() {
     assert!(built.has("/b/lib") && !built.has("/b/lib/lib"));
     assert_eq!((built.text("/c/lib"), built.text("/c/deep/inner")), ("lib\n", "inner\n"));
     assert!(built.text("/d/.git/modules/lib/HEAD").contains(&wanted) && built.has("/d/lib/.git"));
+    for trace in ["FETCH_HEAD", "logs", "hooks"] {
+        assert!(!built.has(&format!("/d/.git/modules/lib/{trace}")), "{trace}");
+        assert!(!built.has(&format!("/d/.git/modules/lib/modules/deep/{trace}")), "{trace}");
+    }
+    // No trace of when and where: the same files when it is fetched again.
+    let again = image_of(&env, build(&env, &format!("{FROM}ADD {url}?keep-git-dir /d\n")).arg("--no-cache"));
+    for path in ["/d/.git/index", "/d/.git/config", "/d/.git/modules/lib/index", "/d/.git/modules/lib/config"]
+    {
+        assert_eq!(built.at(path).digest, again.at(path).digest, "{path}");
+        assert!(built.at(path).digest.is_some() || built.at(path).content.is_some(), "{path}");
+    }
 }
 
 #[test]
@@ -276,6 +287,12 @@ fn a_private_repository_wants_a_token() {
         .output()
         .unwrap();
     assert!(found.stdout.is_empty(), "{}", String::from_utf8_lossy(&found.stdout));
+    // Nor into the lines of the Dockerfile that an error shows.
+    build(&env, &format!("{FROM}ADD {secret}#none /src\nRUN true\n"))
+        .run()
+        .code(1)
+        .says("ADD http://xxxxxxxxxxxxxxxxxxxxxx@127")
+        .never_says("hunter2");
     drop(app);
 }
 

@@ -8,7 +8,7 @@
 //! | `limits.rs` | what a step may use, and what is said of what it used |
 //! | `outputs.rs`, `registry.rs` | where images go and come from |
 //! | `manage.rs` | `images`, `tag`, `rmi`, `inspect`, `history`, `run` |
-//! | `git.rs` | repositories as sources of ADD and as contexts |
+//! | `git.rs`, `git_contexts.rs` | repositories as sources of ADD and as contexts |
 //! | `bad_input.rs`, `hostile.rs` | what users get wrong, and what strangers put into images |
 //! | `killed.rs` | the end of the program in the middle of its work |
 //! | `windows_images.rs` | images for Windows, built here from stages without RUN |
@@ -25,6 +25,7 @@ mod build;
 mod cache;
 mod contexts;
 mod git;
+mod git_contexts;
 mod hostile;
 mod killed;
 mod limits;

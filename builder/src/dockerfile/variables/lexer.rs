@@ -4,7 +4,7 @@ use std::iter::Peekable;
 use std::str::CharIndices;
 
 use super::pattern;
-use super::{ExpandError, Expanded, Expander, Lookup, MAX_DEPTH, MAX_EXPANSION, Quotes};
+use super::{ExpandError, Expanded, Expander, Lookup, MAX_DEPTH, MAX_WORK, Quotes};
 
 pub(super) struct Lexer<'a> {
     expander: Expander,
@@ -13,6 +13,8 @@ pub(super) struct Lexer<'a> {
     lookup: Lookup<'a>,
     depth: usize,
     raw_escapes: bool,
+    /// Bytes of values and of work on them so far.
+    work: usize,
     result: Expanded,
 }
 
@@ -69,6 +71,7 @@ impl<'a> Lexer<'a> {
             lookup,
             depth: 0,
             raw_escapes: expander.raw_escapes,
+            work: 0,
             result: Expanded::default(),
         }
     }
@@ -79,6 +82,17 @@ impl<'a> Lexer<'a> {
         self.result.words = output.words;
         self.result.starts = output.starts;
         Ok(self.result)
+    }
+
+    fn check_length(&self, length: usize) -> Result<(), ExpandError> {
+        // What is written there without variables is as long as its author wants it.
+        let most = self.expander.most.max(self.input.len());
+        if length > most { Err(ExpandError::TooLong(most)) } else { Ok(()) }
+    }
+
+    fn work(&mut self, bytes: usize) -> Result<(), ExpandError> {
+        self.work = self.work.saturating_add(bytes);
+        if self.work > MAX_WORK { Err(ExpandError::TooMuchWork) } else { Ok(()) }
     }
 
     fn peek(&mut self) -> Option<char> {
@@ -97,9 +111,7 @@ impl<'a> Lexer<'a> {
     fn until(&mut self, stop: Option<char>) -> Result<Output, ExpandError> {
         let mut out = Output::default();
         loop {
-            if out.text.len() > MAX_EXPANSION {
-                return Err(ExpandError::TooLong);
-            }
+            self.check_length(out.text.len())?;
             let at = self.position();
             let Some(ch) = self.peek() else {
                 if stop.is_some() {
@@ -199,9 +211,7 @@ impl<'a> Lexer<'a> {
         let keep = self.expander.quotes == Quotes::Keep;
         let mut text = String::from(if keep { "\"" } else { "" });
         loop {
-            if text.len() > MAX_EXPANSION {
-                return Err(ExpandError::TooLong);
-            }
+            self.check_length(text.len())?;
             match self.peek() {
                 None => return Err(ExpandError::UnterminatedQuote('"')),
                 Some('"') => {
@@ -242,7 +252,7 @@ impl<'a> Lexer<'a> {
             if name.is_empty() {
                 return Ok("$".to_owned());
             }
-            return Ok(match self.get(&name) {
+            return Ok(match self.get(&name)? {
                 None if self.expander.keep_unset => format!("${name}"),
                 value => value.unwrap_or_default(),
             });
@@ -255,7 +265,7 @@ impl<'a> Lexer<'a> {
         }
         let name = self.name();
         match self.next() {
-            Some('}') => Ok(match self.get(&name) {
+            Some('}') => Ok(match self.get(&name)? {
                 None if self.expander.keep_unset => format!("${{{name}}}"),
                 value => value.unwrap_or_default(),
             }),
@@ -274,7 +284,7 @@ impl<'a> Lexer<'a> {
     fn modified(&mut self, name: &str, colon: bool, operator: char) -> Result<String, ExpandError> {
         let word = self.nested('}', matches!(operator, '#' | '%'))?;
         let modifier = if colon { format!(":{operator}") } else { operator.to_string() };
-        let value = self.get(name);
+        let value = self.get(name)?;
         if value.is_none() && self.expander.keep_unset {
             return Ok(format!("${{{name}{modifier}{word}}}"));
         }
@@ -292,6 +302,7 @@ impl<'a> Lexer<'a> {
             '-' | '?' => Ok(value.unwrap_or_default()),
             '#' | '%' => {
                 let value = value.unwrap_or_default();
+                self.work(word.len().saturating_mul(value.len()))?;
                 let (pattern, longest) =
                     word.strip_prefix(operator).map_or((word.as_str(), false), |rest| (rest, true));
                 if operator == '#' {
@@ -315,9 +326,13 @@ impl<'a> Lexer<'a> {
             other => other,
         })?;
         let replacement = self.nested('}', true)?;
-        match self.get(name) {
+        match self.get(name)? {
             None if self.expander.keep_unset => Ok(format!("${{{name}/{pattern}/{replacement}}}")),
-            value => pattern::replace(&pattern, &value.unwrap_or_default(), &replacement, all),
+            value => {
+                let value = value.unwrap_or_default();
+                self.work(pattern.len().saturating_mul(value.len()))?;
+                pattern::replace(&pattern, &value, &replacement, all, self.expander.most)
+            }
         }
     }
 
@@ -345,12 +360,13 @@ impl<'a> Lexer<'a> {
         name
     }
 
-    fn get(&mut self, name: &str) -> Option<String> {
+    fn get(&mut self, name: &str) -> Result<Option<String>, ExpandError> {
         let value = (self.lookup)(name);
+        self.work(name.len() + value.as_ref().map_or(0, String::len))?;
         let set = if value.is_some() { &mut self.result.used } else { &mut self.result.unset };
         if !set.contains(name) {
             set.insert(name.to_owned());
         }
-        value
+        Ok(value)
     }
 }

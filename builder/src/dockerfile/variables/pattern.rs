@@ -3,7 +3,7 @@
 use regex::Regex;
 
 use super::super::error::clip;
-use super::{ExpandError, MAX_EXPANSION};
+use super::ExpandError;
 
 /// The longest pattern that is compiled, in bytes.
 const MAX_PATTERN: usize = 16 << 10;
@@ -32,6 +32,7 @@ pub(super) fn replace(
     value: &str,
     replacement: &str,
     all: bool,
+    most: usize,
 ) -> Result<String, ExpandError> {
     let regex = compile(pattern, true, false)?;
     let mut out = String::with_capacity(value.len());
@@ -40,8 +41,8 @@ pub(super) fn replace(
         out.push_str(value.get(done..found.start()).unwrap_or_default());
         out.push_str(replacement);
         done = found.end();
-        if out.len() > MAX_EXPANSION {
-            return Err(ExpandError::TooLong);
+        if out.len() > most {
+            return Err(ExpandError::TooLong(most));
         }
     }
     out.push_str(value.get(done..).unwrap_or_default());

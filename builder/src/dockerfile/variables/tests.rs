@@ -190,9 +190,20 @@ fn hostile_words_end_in_an_error() {
     let deep = "${A:-".repeat(100_000) + &"}".repeat(100_000);
     assert_eq!(expand(&deep, '\\', &lookup), Err(ExpandError::TooDeep));
     let big = |_: &str| Some("x".repeat(1 << 20));
-    assert_eq!(expand(&"$A".repeat(1000), '\\', &big), Err(ExpandError::TooLong));
-    assert_eq!(expand(&format!("\"{}\"", "$A".repeat(1000)), '\\', &big), Err(ExpandError::TooLong));
-    assert_eq!(expand("${A//x/$B}", '\\', &big), Err(ExpandError::TooLong));
+    let too_long = Err(ExpandError::TooLong(MAX_WORD));
+    assert_eq!(expand(&"$A".repeat(1000), '\\', &big), too_long);
+    assert_eq!(expand(&format!("\"{}\"", "$A".repeat(1000)), '\\', &big), too_long);
+    assert_eq!(expand("${A//x/$B}", '\\', &big), too_long);
+    assert_eq!(expand("${A:-${B}$C}", '\\', &|name| (name != "A").then(|| "x".repeat(MAX_WORD))), too_long);
+    // Nothing comes out of these, and each reads a megabyte.
+    assert_eq!(expand(&"${A:+}".repeat(1000), '\\', &big), Err(ExpandError::TooMuchWork));
+    assert_eq!(expand(&"${A##*}".repeat(1000), '\\', &big), Err(ExpandError::TooMuchWork));
+    // A pattern with many ways to fail, on a value that nearly matches.
+    let stars = format!("${{A#{}b}}", "*x".repeat(1000));
+    assert_eq!(expand(&stars, '\\', &big), Err(ExpandError::TooMuchWork));
+    // Written out, a word may be longer than what variables may make of it.
+    let long = "x".repeat(2 * MAX_WORD);
+    assert_eq!(expand(&long, '\\', &lookup).as_deref(), Ok(long.as_str()));
     let long = format!("${{FOO#{}}}", "*a".repeat(1 << 20));
     assert!(matches!(expand(&long, '\\', &lookup), Err(ExpandError::Pattern { .. })));
 }

@@ -7,15 +7,16 @@ use std::io::{Cursor, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use orlop_builder::Engine;
 use orlop_builder::context::Ignore;
 use orlop_builder::context::archive;
 use orlop_builder::context::fetch::{self, Arrived, Fetched};
-use orlop_builder::context::git::{GitAccess, GitReference};
+use orlop_builder::context::git::GitReference;
 use orlop_builder::event::Progress;
-use orlop_builder::request::ContextSource;
+use orlop_builder::request::{BuildRequest, ContextSource};
 use orlop_builder::source::SourceFile;
-use orlop_builder::{BuildError, Engine};
 
+use super::git;
 use crate::diagnostics::Failure;
 use crate::file;
 
@@ -33,12 +34,21 @@ pub(super) struct Inputs {
     pub(super) context: ContextSource,
 }
 
+impl Inputs {
+    /// Makes them the build's.
+    pub(super) fn give(self, request: &mut BuildRequest) {
+        (request.dockerfile, request.ignore, request.context) = (self.dockerfile, self.ignore, self.context);
+    }
+}
+
 /// What was found, as far as it is here.
 pub(super) enum Found {
     /// All of it.
     Ready(Inputs),
     /// The rest has to be fetched.
     Pending(Pending),
+    /// All of it is in a repository.
+    Git(Box<GitReference>),
 }
 
 /// A build that reads something that is not here yet.
@@ -54,7 +64,6 @@ enum Place {
     /// An archive on standard input.
     Archive(Box<dyn Read + Send>),
     Url(String),
-    Git(Box<GitReference>),
 }
 
 /// Where a Dockerfile is.
@@ -71,9 +80,11 @@ pub(super) fn find(context: &Path, file: Option<&Path>, ignorefile: Option<&Path
     if text == "-" {
         return from_stdin(file, ignorefile);
     }
-    if !context.is_dir()
-        && let Some(place) = remote(&text)?
-    {
+    if let Some(reference) = git::repository(context)? {
+        return Ok(Found::Git(Box::new(reference)));
+    }
+    if is_url(context) && !context.is_dir() {
+        let place = Place::Url(text.into_owned());
         let dockerfile = match file {
             Some(path) if path == Path::new("-") => Wanted::Text(parse("-", stdin()?)?),
             Some(path) if is_url(path) => Wanted::Url(path.to_string_lossy().into_owned()),
@@ -194,7 +205,7 @@ fn from_stdin(file: Option<&Path>, ignorefile: Option<&Path>) -> Result<Found, F
     Ok(Found::Ready(Inputs { dockerfile: parse("-", bytes)?, ignore: None, context: ContextSource::Empty }))
 }
 
-fn stdin() -> Result<Vec<u8>, Failure> {
+pub(super) fn stdin() -> Result<Vec<u8>, Failure> {
     file::read_limited(std::io::stdin(), MAX_TEXT)
         .map_err(|error| Failure::io("read", Path::new("-"), &error))
 }
@@ -217,30 +228,17 @@ pub(super) fn is_url(path: &Path) -> bool {
     text.starts_with("http://") || text.starts_with("https://")
 }
 
-/// The context that is not on this machine, where the text names one.
-fn remote(text: &str) -> Result<Option<Place>, Failure> {
-    if let Some(reference) = GitReference::parse(text) {
-        let reference = reference.map_err(BuildError::from)?;
-        return Ok(Some(Place::Git(Box::new(reference))));
-    }
-    Ok(is_url(Path::new(text)).then(|| Place::Url(text.to_owned())))
-}
-
 impl Pending {
     /// Fetches what is not here. The files are gone when what is returned beside the inputs is.
     pub(super) fn fetch(
         self,
         engine: &Engine<'_>,
         progress: &Progress<'_>,
-        access: GitAccess<'_>,
     ) -> Result<(Inputs, Option<Fetched>), Failure> {
         let (mut context, mut held, mut text, name) = (ContextSource::Empty, None, None, self.place.name());
         match self.place {
             Place::Directory(path) => context = ContextSource::Directory(path),
             Place::Archive(stream) => held = Some(fetch::unpack(engine, progress, stream, &name)?),
-            Place::Git(reference) => {
-                held = Some(fetch::clone(engine, progress, "context", &reference, access)?);
-            }
             Place::Url(url) => match fetch::download(engine, progress, &url)? {
                 Arrived::Files(files) => held = Some(files),
                 Arrived::Dockerfile(bytes) => text = Some(parse(&name, bytes)?),
@@ -275,7 +273,6 @@ impl Place {
             Self::Directory(path) => path.display().to_string(),
             Self::Archive(_) => "standard input".to_owned(),
             Self::Url(url) => fetch::shown(url),
-            Self::Git(reference) => reference.to_string(),
         }
     }
 }
@@ -317,7 +314,7 @@ fn first_of(paths: &[PathBuf]) -> Result<Option<(PathBuf, Vec<u8>)>, Failure> {
     Ok(None)
 }
 
-fn parse(name: &str, bytes: Vec<u8>) -> Result<Arc<SourceFile>, Failure> {
+pub(super) fn parse(name: &str, bytes: Vec<u8>) -> Result<Arc<SourceFile>, Failure> {
     let name = if name == "-" { "Dockerfile on standard input" } else { name };
     SourceFile::from_bytes(name, bytes)
         .map(Arc::new)
@@ -332,7 +329,7 @@ mod tests {
     fn read(context: &Path, file: Option<&Path>, ignorefile: Option<&Path>) -> Result<Inputs, Failure> {
         match find(context, file, ignorefile)? {
             Found::Ready(inputs) => Ok(inputs),
-            Found::Pending(_) => panic!("`{}` should be here", context.display()),
+            Found::Pending(_) | Found::Git(_) => panic!("`{}` should be here", context.display()),
         }
     }
 
@@ -389,13 +386,10 @@ mod tests {
 
     #[test]
     fn what_is_not_on_this_machine_waits() {
-        let place = |context: &str| match find(Path::new(context), None, None) {
-            Ok(Found::Pending(pending)) => pending.place,
-            _ => panic!("`{context}` should be fetched"),
-        };
-        assert!(matches!(place("https://example.com/x.tar.gz"), Place::Url(_)));
+        let found = |context: &str| find(Path::new(context), None, None).unwrap();
+        assert!(matches!(found("https://example.com/x.tar.gz"), Found::Pending(_)));
         for git in ["https://example.com/x.git#main", "git@example.com:x", "github.com/a/b"] {
-            assert!(matches!(place(git), Place::Git(_)), "{git}");
+            assert!(matches!(found(git), Found::Git(_)), "{git}");
         }
         // A directory of that name is nearer.
         let dir = tempfile::tempdir().unwrap();

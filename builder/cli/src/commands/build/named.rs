@@ -2,11 +2,9 @@
 
 use std::path::Path;
 
-use orlop_builder::BuildError;
-use orlop_builder::context::git::GitReference;
 use orlop_builder::context::{ContextName, NamedContext, NamedSource};
 
-use super::context;
+use super::{context, git};
 use crate::diagnostics::Failure;
 
 /// Reads one.
@@ -49,13 +47,11 @@ fn source(name: &ContextName, place: &str) -> Result<NamedSource, Failure> {
         }
     }
     let path = Path::new(place);
-    if !path.is_dir() {
-        if let Some(reference) = GitReference::parse(place) {
-            return Ok(NamedSource::Git(reference.map_err(BuildError::from)?));
-        }
-        if context::is_url(path) {
-            return Ok(NamedSource::Url(place.to_owned()));
-        }
+    if let Some(reference) = git::repository(path)? {
+        return Ok(NamedSource::Git(reference));
+    }
+    if context::is_url(path) && !path.is_dir() {
+        return Ok(NamedSource::Url(place.to_owned()));
     }
     let action = format!("use the context `{name}` at");
     let metadata = std::fs::metadata(path).map_err(|error| {

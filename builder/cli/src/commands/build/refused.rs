@@ -65,7 +65,6 @@ const FLAGS: &[Flag] = &[
     flag("logfile", "redirect standard error instead"),
     flag("manifest", "indexes of several platforms are not made yet"),
     flag("memory-swap", "use `--memory`"),
-    flag("no-cache-filter", "use `--no-cache`"),
     fine("provenance", &["false"], ATTESTATIONS),
     yes_or_no("rm", &["true"], "the remains of a step are always removed"),
     fine("sbom", &["false"], ATTESTATIONS),
