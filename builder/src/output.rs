@@ -304,24 +304,22 @@ fn files(
         _ => return Ok(()),
     };
     let task = progress.start(title);
-    let mut parts = Vec::new();
-    for (platform, image) in &built.images {
-        let view = view(engine, image, &task)?;
-        parts.push(Part::new(platform, split.unwrap_or(built.several), view));
-    }
+    let views = built.images.iter().map(|(platform, image)| Ok((platform, view(engine, image, &task)?)));
+    let views = views.collect::<Result<Vec<_>, BuildError>>()?;
+    let split = split.unwrap_or(built.several);
+    let parts: Vec<Part<'_>> =
+        views.iter().map(|(platform, view)| Part::new(platform, split, view.path())).collect();
+    tree::nothing_twice(engine.cancel, &parts)?;
     match output {
         Output::Local { dest, owners, .. } => {
-            tree::nothing_twice(engine.cancel, &parts)?;
             for part in &parts {
-                directory::write(engine.cancel, part.view.path(), &dest.join(&part.prefix), *owners, &task)?;
+                directory::write(engine.cancel, part.root, &dest.join(&part.prefix), *owners, &task)?;
             }
         }
         Output::Tar { dest: Destination::Path(path), .. } => {
-            tree::nothing_twice(engine.cancel, &parts)?;
             write_whole(path, |file| tree::write_tar(engine.cancel, &parts, file))?;
         }
         Output::Tar { dest: Destination::Open(file), .. } => {
-            tree::nothing_twice(engine.cancel, &parts)?;
             tree::write_tar(engine.cancel, &parts, file)?;
         }
         _ => {}

@@ -40,14 +40,14 @@ pub enum ArchiveFormat {
 #[derive(Clone, Debug)]
 pub enum Content {
     /// One image.
-    Image(Image),
+    Image(Box<Image>),
     /// Images of several platforms: their index, and each of them with the manifest that the index names.
     Index(Index, Vec<Image>),
 }
 
 impl From<Image> for Content {
     fn from(image: Image) -> Self {
-        Self::Image(image)
+        Self::Image(Box::new(image))
     }
 }
 
@@ -82,7 +82,8 @@ pub struct LoadOptions {
     /// Only the one of this name: a tag or reference as the file has it, or a digest of a manifest or index. All
     /// where none is given.
     pub name: Option<String>,
-    /// Which one where a name stands for several platforms; that of this machine where none is given.
+    /// Which one where a name stands for several platforms. Where none is given it is this machine's, or the first;
+    /// the others of its index come into the store as well.
     pub platform: Option<Platform>,
     /// Bring its layers alone: the store's list of images does not get it. For what is only built upon.
     pub layers_only: bool,

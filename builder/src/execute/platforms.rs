@@ -1,6 +1,6 @@
 //! One build for several platforms: a plan and an execution for each, side by side, and one image of each.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use orlop_store::{Image, Platform};
 
@@ -8,7 +8,7 @@ use super::checks::Checks;
 use super::{Common, Execution, default_platform, finish_image};
 use crate::dialect::Dialect;
 use crate::dockerfile::Dockerfile;
-use crate::error::{BuildError, ErrorKind};
+use crate::error::BuildError;
 use crate::output::Built;
 use crate::plan::Plan;
 use crate::scope::StageScope;
@@ -47,22 +47,18 @@ pub(super) fn build(
     if let Some(execution) = executions.first() {
         execution.warn_about_unused_arguments();
     }
-    let mut built = Built { images: Vec::new(), several };
-    let mut failed: Option<BuildError> = None;
-    for (platform, image) in platforms.into_iter().zip(images) {
-        match image {
-            Ok(image) => built.images.push((named(platform, &image), image)),
-            // Whoever was stopped by the one that failed only says that it was.
-            Err(error) if failed.as_ref().is_none_or(|e| e.kind == ErrorKind::Interrupted) => {
-                failed = Some(error)
-            }
-            Err(_) => {}
-        }
+    if let Some(error) = common.first_error.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        return Err(error);
     }
-    match failed {
-        Some(error) => Err(error),
-        None => Ok(built),
+    let images = platforms.into_iter().zip(images).map(|(platform, image)| {
+        let image = image?;
+        Ok((named(platform, &image), image))
+    });
+    let images = images.collect::<Result<_, BuildError>>()?;
+    if let Some(execution) = executions.first() {
+        execution.warn_about_unused_contexts();
     }
+    Ok(Built { images, several })
 }
 
 /// The platforms, each once.
@@ -100,7 +96,13 @@ fn plans(
 ) -> Result<Vec<Plan>, BuildError> {
     let request = common.request;
     let plan = |platform: &Platform| {
-        Plan::new(Arc::clone(dockerfile), &request.build_args, request.target.as_deref(), platform)
+        Plan::with_contexts(
+            Arc::clone(dockerfile),
+            &request.build_args,
+            request.target.as_deref(),
+            platform,
+            &request.named_contexts,
+        )
     };
     let (mut plans, mut faults) = (Vec::new(), Vec::new());
     for (number, platform) in platforms.iter().enumerate() {

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use orlop_runner::CancelToken;
 use orlop_store::Platform;
 use orlop_store::layer::tar::{Entry, Kind, Time};
-use orlop_store::snapshot::View;
 
 use crate::error::BuildError;
 
@@ -34,30 +33,31 @@ pub(super) fn failed(action: &str, path: &Path, error: std::io::Error) -> BuildE
 
 /// The files of one platform's image, and where they go.
 #[derive(Debug)]
-pub(super) struct Part {
+pub(super) struct Part<'v> {
     /// `linux_arm64`, or nothing.
     pub(super) prefix: String,
     /// What the files are of, for messages.
     platform: String,
-    pub(super) view: View,
+    /// Where they are.
+    pub(super) root: &'v Path,
 }
 
-impl Part {
+impl<'v> Part<'v> {
     /// In a directory named after the platform where it is `split`.
-    pub(super) fn new(platform: &Platform, split: bool, view: View) -> Self {
+    pub(super) fn new(platform: &Platform, split: bool, root: &'v Path) -> Self {
         let platform = platform.with_version();
-        Self { prefix: if split { platform.replace('/', "_") } else { String::new() }, platform, view }
+        Self { prefix: if split { platform.replace('/', "_") } else { String::new() }, platform, root }
     }
 }
 
 /// Fails where parts that go to the same place have a file of the same name: which one is meant nobody knows.
-pub(super) fn nothing_twice(cancel: &CancelToken, parts: &[Part]) -> Result<(), BuildError> {
+pub(super) fn nothing_twice(cancel: &CancelToken, parts: &[Part<'_>]) -> Result<(), BuildError> {
     if parts.len() < 2 || parts.iter().any(|part| !part.prefix.is_empty()) {
         return Ok(());
     }
     let mut seen: HashMap<PathBuf, &str> = HashMap::new();
     for part in parts {
-        for path in files(cancel, part.view.path())? {
+        for path in files(cancel, part.root)? {
             if let Some(other) = seen.insert(path.clone(), &part.platform) {
                 return Err(BuildError::user(format!(
                     "`/{}` is in the image for {other} and in the one for {}",

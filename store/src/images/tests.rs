@@ -233,7 +233,7 @@ fn an_index_of_which_one_image_is_here_is_not_complete() {
     let id = bench.images().put(&image).unwrap();
     let members = bench.images().members(&digest).unwrap();
     let here = Named { id, manifest: Some(manifest.digest()), index: Some(digest) };
-    assert_eq!(members.here.into_iter().map(|m| m.target).collect::<Vec<_>>(), [here.clone()]);
+    assert_eq!(members.here.into_iter().map(|m| m.target).collect::<Vec<_>>(), std::slice::from_ref(&here));
     assert!(!members.complete && !index.is_draft());
     assert_eq!(bench.images().choose(&here, &"linux/s390x".parse().unwrap()).unwrap(), None);
 }

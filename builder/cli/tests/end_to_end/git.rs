@@ -424,6 +424,42 @@ fn an_old_server_gives_all_that_leads_to_a_commit() {
 }
 
 #[test]
+fn repositories_of_other_kinds_are_repositories() {
+    let server = git::start();
+    // Ids of SHA-256, and git's own protocol.
+    let long = server.repository_with("long", &["--object-format=sha256"]);
+    let id = long.commit(&[("f", Node::File("long\n"))]);
+    assert_eq!(id.len(), 64);
+    fill(&server);
+    let daemon = server.daemon();
+    let env = env();
+    let built = image(
+        &env,
+        &format!(
+            "{FROM}ADD {long} /a\nADD --keep-git-dir {long}#{id} /b\nADD {daemon}/app.git#v1 /c\nADD {daemon}/app.git#dev:sub /d\n",
+            long = server.url("long"),
+            daemon = daemon.url()
+        ),
+    );
+    assert_eq!((built.text("/a/f"), built.text("/b/f")), ("long\n", "long\n"));
+    assert_eq!((built.text("/c/README"), built.text("/d/deep/file")), ("read me\n", "deep\n"));
+}
+
+#[test]
+fn an_old_git_is_refused() {
+    let (server, _app) = app();
+    let env = env();
+    let fake = env.file("bin/git", "#!/bin/sh\necho git version 2.25.1\n");
+    run(tool("chmod").arg("+x").arg(fake));
+    build(&env, &format!("{FROM}ADD {} /src\n", server.url("app")))
+        .env("PATH", format!("{}:/usr/bin:/bin", env.path("bin").display()))
+        .run()
+        .code(1)
+        .says("this git is too old: `git version 2.25.1`")
+        .says("install git 2.31 or later");
+}
+
+#[test]
 fn nothing_of_the_host_is_reached_by_a_repository() {
     let server = git::start();
     let app = server.repository("app");

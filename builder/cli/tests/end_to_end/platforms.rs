@@ -252,8 +252,13 @@ fn the_store_has_one_name_for_all_of_them() {
     };
     assert_eq!(platforms(&layout(&[], "all")).len(), 2);
     assert!(layout(&["--platform=linux/amd64/v2"], "one").get("layers").is_some());
-    env.orlop(["save", "-o", "docker.tar", "app"]).run().success();
     let loaded = crate::env();
+    loaded.orlop(["load", "-i"]).arg(env.path("all")).run().success();
+    assert_eq!(loaded.orlop(["images", "-q"]).run().success().stdout.lines().count(), 2);
+    let line = ["run", "--rm", "--platform=linux/amd64/v2", "app", "sh", "-c", "echo $FOR"];
+    assert_eq!(loaded.orlop(line).run().success().stdout, "linux/amd64/v2\n");
+    env.orlop(["save", "-o", "docker.tar", "app"]).run().success();
+    loaded.orlop(["rmi", "--all"]).run().success();
     loaded.orlop(["load", "-i"]).arg(env.path("docker.tar")).run().success();
     assert_eq!(
         loaded.orlop(["run", "--rm", "app", "sh", "-c", "echo $FOR"]).run().success().stdout,

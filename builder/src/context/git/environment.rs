@@ -17,7 +17,7 @@ use crate::error::BuildError;
 use crate::request::Secret;
 
 /// Configuration for every run.
-const CONFIG: [(&str, &str); 14] = [
+const CONFIG: [(&str, &str); 16] = [
     ("core.hooksPath", if cfg!(windows) { "NUL" } else { "/dev/null" }),
     ("core.fsmonitor", "false"),
     // The same bytes on every system.
@@ -29,6 +29,9 @@ const CONFIG: [(&str, &str); 14] = [
     ("gc.auto", "0"),
     ("gc.autoDetach", "false"),
     ("maintenance.auto", "false"),
+    // It ends by itself where we are no more and the server says nothing.
+    ("http.lowSpeedLimit", "1"),
+    ("http.lowSpeedTime", "600"),
     ("credential.helper", ""),
     ("fetch.recurseSubmodules", "false"),
     ("protocol.ext.allow", "never"),

@@ -137,7 +137,7 @@ pub(super) fn files(cancel: &CancelToken, root: &Path) -> Result<Vec<PathBuf>, B
 /// Writes the files of all parts as a tar, those of a part below its prefix.
 pub(in crate::output) fn write_tar(
     cancel: &CancelToken,
-    parts: &[Part],
+    parts: &[Part<'_>],
     out: &File,
 ) -> Result<(), BuildError> {
     let wrong = |error| BuildError::user("cannot write the tar").because(error);
@@ -147,7 +147,7 @@ pub(in crate::output) fn write_tar(
         if !part.prefix.is_empty() {
             tar.entry(&prefix_entry(&part.prefix)).map_err(wrong)?;
         }
-        walk(cancel, part.view.path(), |node| {
+        walk(cancel, part.root, |node| {
             let below = |path: &Path| Path::new(&part.prefix).join(path).into_os_string().into_vec();
             let mut path = below(&node.relative);
             if node.kind == Kind::Directory {

@@ -59,7 +59,7 @@ fn walk(
 /// Writes the files of all parts as a tar, those of a part below its prefix.
 pub(in crate::output) fn write_tar(
     cancel: &CancelToken,
-    parts: &[Part],
+    parts: &[Part<'_>],
     out: &File,
 ) -> Result<(), BuildError> {
     let wrong = |error| BuildError::user("cannot write the tar").because(error);
@@ -69,7 +69,7 @@ pub(in crate::output) fn write_tar(
         if !part.prefix.is_empty() {
             tar.entry(&prefix_entry(&part.prefix)).map_err(wrong)?;
         }
-        walk(cancel, part.view.path(), |dir, name, path, meta| {
+        walk(cancel, part.root, |dir, name, path, meta| {
             let target = Path::new(&part.prefix).join(path);
             match meta.kind {
                 FileKind::Directory => {
