@@ -145,6 +145,16 @@ fn check_runs_no_step_and_needs_no_registry() {
 }
 
 #[test]
+fn check_knows_named_contexts() {
+    let env = env();
+    let text = "FROM registry.invalid/x AS base\nENV A=$NOTHING\nFROM base\nENV B=$A\n";
+    let context = format!("base={}", env.dir("other").display());
+    let run = call(&env, text, &["--check", "--target=1", "--build-context", &context]).run().code(1);
+    assert!(run.stdout.contains("undefined variable '$A'"), "{}", run.stdout);
+    assert!(!run.stdout.contains("NOTHING") && run.stderr.is_empty(), "{} {}", run.stdout, run.stderr);
+}
+
+#[test]
 fn check_has_stages_that_nobody_needs_unless_a_target_is_named() {
     let env = env();
     let text = "FROM scratch AS one\nWORKDIR a\nFROM scratch AS two\nWORKDIR /b\n";
