@@ -531,9 +531,22 @@ pub fn load_layout(engine: &Engine<'_>, layout: &str, platform: &Platform) -> Re
         let hint = drive.then(|| crate::execute::ESCAPE_HINT.to_owned());
         BuildError::user(format!("cannot open `{path}`")).because(e).with_hint(hint)
     })?;
-    let options =
-        LoadOptions { name: name.map(str::to_owned), platform: Some(platform.clone()), layers_only: true };
-    let loaded = engine.store.load(std::path::Path::new(path), &options)?;
+    let load = |name: Option<&str>| {
+        let options = LoadOptions {
+            name: name.map(str::to_owned),
+            platform: Some(platform.clone()),
+            layers_only: true,
+        };
+        engine.store.load(std::path::Path::new(path), &options)
+    };
+    let mut loaded = load(name)?;
+    // As with buildx: where no name is said `latest` is meant, unless there is but one.
+    if name.is_none()
+        && loaded.len() > 1
+        && let Ok(latest) = load(Some("latest"))
+    {
+        loaded = latest;
+    }
     match <[_; 1]>::try_from(loaded) {
         Ok([one]) => Ok(one.image),
         Err(loaded) => Err(BuildError::user(format!("`{path}` has {} images for {platform}", loaded.len()))
