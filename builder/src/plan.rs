@@ -128,6 +128,12 @@ impl Plan {
             plan.stages.push(PlannedStage { index, name, base, platform, needs, replaced, context });
         }
         plan.require(target)?;
+        // An ONBUILD trigger of a base image may still name one of the others.
+        for index in (0..plan.stages.len()).filter(|i| !plan.needed.contains(i)).collect::<Vec<_>>() {
+            if let Err(error) = plan.understand(index) {
+                plan.stages[index].base = Base::Unknown(error.message);
+            }
+        }
         for &index in &plan.needed {
             if plan.stages[index].replaced {
                 continue;
@@ -135,12 +141,6 @@ impl Plan {
             let words = from_words(&plan.dockerfile.stages[index]).into_iter();
             for word in words.filter(|word| plan.context_named(index, &word.value).is_none()) {
                 plan.source_stage(index, &word.value).map_err(|e| e.at(&dockerfile.source, word.span))?;
-            }
-        }
-        // An ONBUILD trigger of a base image may still name one of the others.
-        for index in (0..plan.stages.len()).filter(|i| !plan.needed.contains(i)).collect::<Vec<_>>() {
-            if let Err(error) = plan.understand(index) {
-                plan.stages[index].base = Base::Unknown(error.message);
             }
         }
         Ok(plan)

@@ -105,7 +105,7 @@ impl Execution<'_> {
             let line = file.slice(span).trim();
             if check::single_backslash(line) {
                 let said =
-                    format!("in `{line}` a `\\` separates nothing here, it makes the next character plain");
+                    format!("in `{line}` a `\\` separates nothing here, it escapes the next character");
                 let hint = "write `/` between names: it separates on every system".to_owned();
                 self.progress.warn_at(&file, span, &said, Some(hint));
             }
