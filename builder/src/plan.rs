@@ -73,6 +73,8 @@ pub struct Plan {
     pub contexts: Vec<NamedContext>,
     /// Sentences for the user, with the place they are about.
     pub warnings: Vec<(String, crate::source::Span)>,
+    /// What is built for: the platform of stages whose FROM names none.
+    pub platform: Platform,
     names: StageNames,
 }
 
@@ -115,12 +117,13 @@ impl Plan {
             globals,
             contexts: contexts.to_vec(),
             warnings: Vec::new(),
+            platform: platform.clone(),
             dockerfile: Arc::clone(&dockerfile),
         };
         for (index, stage) in dockerfile.stages.iter().enumerate() {
             let name = stage_label(stage, index);
             let mut needs = static_needs(&plan.names, &dockerfile, index)?;
-            needs.retain(|&need| !plan.is_replaced(need, platform));
+            needs.retain(|&need| !plan.is_replaced(need));
             // What FROM says is only looked at for stages that count: an unused stage may name
             // anything, as with BuildKit.
             let (replaced, context) = (false, None);
@@ -186,7 +189,7 @@ impl Plan {
 
     /// Understands the FROM of a stage and gives what the stage needs, the first last.
     fn understand(&mut self, index: usize) -> Result<Vec<usize>, BuildError> {
-        let platform = self.platform_of(index, self.default_platform())?;
+        let platform = self.platform_of(index)?;
         let own = self.replacement(index, &platform);
         let (base, platform, context) = match own {
             Some(context) => (self.context_base(context), platform, own),
@@ -205,13 +208,19 @@ impl Plan {
         Ok(stage.needs.iter().rev().copied().collect())
     }
 
-    /// The platform that FROM says, else `default`.
-    fn platform_of(&self, index: usize, default: &Platform) -> Result<Platform, BuildError> {
+    /// The platform that FROM says, else the build's.
+    fn platform_of(&self, index: usize) -> Result<Platform, BuildError> {
         let file = &self.dockerfile.source;
         let Some(word) = &self.dockerfile.stages[index].from.platform else {
-            return Ok(default.clone());
+            return Ok(self.platform.clone());
         };
         let text = expand_global(file, &self.dockerfile, &self.globals, word)?;
+        if text.is_empty() {
+            let written = &word.value;
+            return Err(BuildError::user(format!("platform `{written}` is empty after expansion"))
+                .at(file, word.span)
+                .with_hint("write `$BUILDPLATFORM` for this machine's, or leave the flag out".to_owned()));
+        }
         text.parse().map_err(|e: orlop_store::descriptor::PlatformParseError| {
             BuildError::user(e.to_string()).at(file, word.span)
         })
@@ -257,10 +266,6 @@ impl Plan {
             BuildError::user(e.to_string()).with_hint(hint).at(file, from.image.span)
         })?;
         Ok((Base::Image(reference), platform, None))
-    }
-
-    fn default_platform(&self) -> &Platform {
-        &self.stages[self.target].platform
     }
 
     /// The stage that `--from=name` in stage `index` means, if it means one.
@@ -573,5 +578,14 @@ mod tests {
         let plan = super::tests::plan(other, None, &[]).unwrap();
         assert_eq!(plan.stages[1].platform.os, "plan9");
         assert!(super::tests::plan("FROM --platform=no/such/thing/here a\n", None, &[]).is_err());
+    }
+
+    #[test]
+    fn a_stage_without_a_platform_is_of_the_builds_whatever_the_target_says_of_itself() {
+        let text = "FROM a AS one\nFROM --platform=linux/s390x b\nCOPY --from=one /x /\n";
+        let plan = plan(text, None, &[]).unwrap();
+        assert_eq!(plan.stages[0].platform.to_string(), "linux/amd64");
+        let empty = super::tests::plan("FROM --platform=$NOTHING a\n", None, &[]).unwrap_err();
+        assert_eq!(empty.to_string(), "platform `$NOTHING` is empty after expansion");
     }
 }

@@ -1,6 +1,7 @@
 //! The build context and the named ones: opened when the first step asks for them.
 
 use std::any::Any;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::PoisonError;
 
@@ -113,16 +114,19 @@ impl Execution<'_> {
     }
 
     /// `--build-context` names that nothing was taken from: a typing mistake more often than not.
-    pub(crate) fn warn_about_unused_contexts(&self) {
-        let used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        let stages = || self.plan.needed.iter().filter_map(|&stage| self.plan.stages[stage].context);
-        for (index, context) in self.plan.contexts.iter().enumerate() {
-            if used.contains(&index) || stages().any(|stage| stage == index) {
-                continue;
-            }
-            let near = nearest(context.name.as_str(), self.names());
+    pub(super) fn warn_about_unused_contexts(executions: &[Self]) {
+        let Some(first) = executions.first() else { return };
+        let used = first.used.lock().unwrap_or_else(PoisonError::into_inner);
+        let stages = executions.iter().flat_map(|execution| {
+            let stages = execution.plan.needed.iter();
+            stages.filter_map(|&stage| execution.plan.stages[stage].context)
+        });
+        let used: BTreeSet<usize> = stages.chain(used.iter().copied()).collect();
+        let unused = first.plan.contexts.iter().enumerate().filter(|(index, _)| !used.contains(index));
+        for (_, context) in unused {
+            let near = nearest(context.name.as_str(), first.names());
             let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
-            self.progress.warn(format!("nothing is taken from the context `{}`{near}", context.name), None);
+            first.progress.warn(format!("nothing is taken from the context `{}`{near}", context.name), None);
         }
     }
 

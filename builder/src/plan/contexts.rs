@@ -31,8 +31,8 @@ impl Plan {
     }
 
     /// Whether a named context stands in the place of a stage: to copy from it takes no stage.
-    pub(super) fn is_replaced(&self, stage: usize, default: &Platform) -> bool {
-        let platform = self.platform_of(stage, default);
+    pub(super) fn is_replaced(&self, stage: usize) -> bool {
+        let platform = self.platform_of(stage);
         platform.is_ok_and(|platform| self.replacement(stage, &platform).is_some())
     }
 }

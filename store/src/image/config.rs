@@ -173,6 +173,11 @@ impl Config {
             .collect()
     }
 
+    /// How many variables there are.
+    pub fn variables(&self) -> usize {
+        self.field("Env").and_then(Value::as_array).map_or(0, Vec::len)
+    }
+
     /// The value of the variable whose name `same` knows.
     pub fn variable(&self, same: impl Fn(&str) -> bool) -> Option<&str> {
         let entries = self.field("Env")?.as_array()?.iter().filter_map(Value::as_str);
@@ -335,6 +340,15 @@ impl Config {
     /// Sets the instructions for images that are built on this one; of none, removes the field.
     pub fn set_on_build(&mut self, instructions: Vec<String>) {
         self.set_list("OnBuild", (!instructions.is_empty()).then_some(instructions));
+    }
+
+    /// Adds an instruction for images that are built on this one.
+    pub fn add_on_build(&mut self, instruction: &str) {
+        let list = self.section_of("OnBuild", json!([]));
+        match list.as_array_mut() {
+            Some(list) => list.push(Value::from(instruction)),
+            None => *list = json!([instruction]),
+        }
     }
 
     /// Whether the command of a Windows image is one line that is already quoted.
