@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::PoisonError;
 
 use super::Execution;
@@ -35,7 +35,7 @@ impl Execution<'_> {
                 // As with BuildKit: there is a context, and nothing in it.
                 ContextSource::Empty => {
                     let nothing = Fetched::empty(&self.engine)?;
-                    fetched(&nothing.path().to_owned(), nothing)
+                    fetched(nothing.path().to_owned(), nothing)
                 }
             }
         });
@@ -55,7 +55,7 @@ impl Execution<'_> {
                 NamedSource::Url(url) => {
                     let name = context.name.as_str();
                     let files = fetch::download_file(&self.engine, self.progress, name, url)?;
-                    fetched(&files.path().to_owned(), files)
+                    fetched(files.path().to_owned(), files)
                 }
                 NamedSource::Git(reference) => {
                     let request = self.request;
@@ -63,7 +63,7 @@ impl Execution<'_> {
                         GitAccess { settings: &request.git, secrets: &request.secrets, ssh: &request.ssh };
                     let name = format!("context {}", context.name);
                     let loaded = git::load(&self.engine, self.progress, reference, access, &name)?;
-                    fetched(&loaded.path().to_owned(), loaded)
+                    fetched(loaded.path().to_owned(), loaded)
                 }
                 NamedSource::Image(_) | NamedSource::Layout(_) | NamedSource::Scratch => {
                     Err(BuildError::internal("a context that is an image has no directory"))
@@ -143,8 +143,8 @@ impl Execution<'_> {
 }
 
 /// A context without rules, in a directory that is there as long as `held` is.
-fn fetched(path: &Path, held: impl Any + Send + Sync) -> Result<Opened, BuildError> {
-    opened(SourceTree::fetched(path, Ignore::nothing()), Some(Box::new(held)))
+fn fetched(path: PathBuf, held: impl Any + Send + Sync) -> Result<Opened, BuildError> {
+    opened(SourceTree::fetched(&path, Ignore::nothing()), Some(Box::new(held)))
 }
 
 fn opened(

@@ -157,7 +157,7 @@ impl Rewriter {
                 '\\' => match self.escape(false)? {
                     Escape::Char(c) => self.literal(c),
                     Escape::Class(ranges, negated) => {
-                        let class = class(&ranges.iter().copied().collect::<Vec<_>>(), negated);
+                        let class = class(ranges, negated);
                         self.out.push_str(&class);
                     }
                     Escape::Other(text) => self.out.push_str(&text),

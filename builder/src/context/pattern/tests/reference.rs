@@ -253,8 +253,8 @@ impl Reference {
             let here = &path[..end];
             matched = false;
             let mut own = vec![false; self.0.len()];
-            for i in 0..self.0.len() {
-                let exclusion = self.0[i].0;
+            for (i, (exclusion, ..)) in self.0.iter().enumerate() {
+                let exclusion = *exclusion;
                 let mut found = parent.get(i).copied().unwrap_or(false);
                 if !found {
                     if exclusion != matched {
