@@ -21,6 +21,8 @@ use crate::plan::Plan;
 use crate::request::{BuildReport, BuildRequest, ContextSource, Engine};
 use crate::source::SourceFile;
 
+#[cfg(unix)]
+mod agent;
 mod checks;
 pub mod copy;
 mod entitlement;

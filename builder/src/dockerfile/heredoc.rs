@@ -115,7 +115,13 @@ fn opener(word: &str, at: usize) -> Result<Option<Opener>, ExpandError> {
     if delimiter.is_empty() || delimiter.contains('<') {
         return Ok(None);
     }
-    let lex = Expander { escape: '\\', quotes: Quotes::Remove, raw_escapes: false, keep_unset: true, most: MAX_FILE };
+    let lex = Expander {
+        escape: '\\',
+        quotes: Quotes::Remove,
+        raw_escapes: false,
+        keep_unset: true,
+        most: MAX_FILE,
+    };
     let nothing: Lookup<'_> = &|_| None;
     let plain = lex.expand(delimiter, nothing)?.words;
     let [name] = plain.as_slice() else { return Ok(None) };
@@ -138,7 +144,8 @@ pub(super) fn openers(line: &Line, lines: &Lines<'_>) -> Result<Vec<Opener>, Par
     if !line.text.contains("<<") {
         return Ok(Vec::new());
     }
-    let lex = Expander { escape: '\\', quotes: Quotes::Keep, raw_escapes: true, keep_unset: true, most: MAX_FILE };
+    let lex =
+        Expander { escape: '\\', quotes: Quotes::Keep, raw_escapes: true, keep_unset: true, most: MAX_FILE };
     let Ok(found) = lex.expand(&line.text, &|_| None) else { return Ok(Vec::new()) };
     let mut openers = Vec::new();
     for (word, start) in found.words.iter().zip(found.starts) {

@@ -277,15 +277,13 @@ impl StageRun<'_, '_> {
     /// Expands a word to one text.
     pub(crate) fn expand(&self, word: &Word) -> Result<String, BuildError> {
         let escape = self.exec.dockerfile().directives.escape;
-        expand(&word.value, escape, &|name| self.variable(name))
-            .map_err(|e| self.bad_word(e, word))
+        expand(&word.value, escape, &|name| self.variable(name)).map_err(|e| self.bad_word(e, word))
     }
 
     /// Expands a word to any number of words.
     pub(crate) fn expand_many(&self, word: &Word) -> Result<Vec<String>, BuildError> {
         let escape = self.exec.dockerfile().directives.escape;
-        expand_words(&word.value, escape, &|name| self.variable(name))
-            .map_err(|e| self.bad_word(e, word))
+        expand_words(&word.value, escape, &|name| self.variable(name)).map_err(|e| self.bad_word(e, word))
     }
 
     /// Expands variables in text that is not the shell's and keeps its quotes.

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
 use std::thread;
 
 use orlop_fixtures::test_env::TestEnv;
@@ -233,6 +234,28 @@ fn secrets_are_where_buildkit_puts_them() {
         !built.layers.iter().any(|layer| layer.windows(4).any(|bytes| bytes == b"quiet-as-mice")),
         "in a layer"
     );
+}
+
+#[test]
+fn an_agents_socket_is_the_steps_own() {
+    let env = env();
+    let (one, two) = (env.path("one"), env.path("two"));
+    let _agents = [&one, &two].map(|path| UnixListener::bind(path).expect("a socket"));
+    let stat = "stat -c '%F %a %u:%g'";
+    let dockerfile = format!(
+        "{FROM}RUN --mount=type=ssh {stat} $SSH_AUTH_SOCK > /1 && echo $SSH_AUTH_SOCK >> /1\n\
+         RUN --mount=type=ssh,id=two --mount=type=ssh,mode=0660,uid=1234,gid=5678 \
+         {stat} /run/buildkit/ssh_agent.0 > /2 && {stat} /run/buildkit/ssh_agent.1 >> /2\n\
+         RUN --mount=type=ssh,target=/tmp/s echo $SSH_AUTH_SOCK > /3; ls /run/buildkit > /4 2>&1 || true\n\
+         RUN --mount=type=ssh,id=none echo ${{SSH_AUTH_SOCK-unset}} > /5\n"
+    );
+    let agents = [format!("default={}", one.display()), format!("two={}", two.display())];
+    let args = ["--ssh", &agents[0], "--ssh", &agents[1]];
+    let built = image_of(&env, build(&env, &dockerfile).args(args));
+    assert_eq!(built.text("/1"), "socket 600 0:0\n/run/buildkit/ssh_agent.0\n");
+    assert_eq!(built.text("/2"), "socket 600 0:0\nsocket 660 1234:5678\n");
+    assert_eq!((built.text("/3"), built.text("/5")), ("/tmp/s\n", "unset\n"));
+    assert!(built.text("/4").contains("No such file") && !built.has("/run/buildkit"));
 }
 
 #[test]
