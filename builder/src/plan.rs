@@ -62,6 +62,8 @@ pub struct Plan {
     pub globals: GlobalScope,
     /// Sentences for the user, with the place they are about.
     pub warnings: Vec<(String, crate::source::Span)>,
+    /// What is built for: the platform of stages whose FROM names none.
+    pub platform: Platform,
     names: StageNames,
 }
 
@@ -89,6 +91,7 @@ impl Plan {
             names,
             globals,
             warnings: Vec::new(),
+            platform: platform.clone(),
             dockerfile: Arc::clone(&dockerfile),
         };
         for (index, stage) in dockerfile.stages.iter().enumerate() {
@@ -184,9 +187,17 @@ impl Plan {
                 from.image.value
             )));
         }
-        let mut platform = self.default_platform().clone();
+        let mut platform = self.platform.clone();
         if let Some(word) = &from.platform {
             let text = expand_global(file, &self.dockerfile, &self.globals, word)?;
+            if text.is_empty() {
+                let written = &word.value;
+                return Err(BuildError::user(format!("platform `{written}` is empty after expansion"))
+                    .at(file, word.span)
+                    .with_hint(
+                        "write `$BUILDPLATFORM` for this machine's, or leave the flag out".to_owned(),
+                    ));
+            }
             platform = text.parse().map_err(|e: orlop_store::descriptor::PlatformParseError| {
                 BuildError::user(e.to_string()).at(file, word.span)
             })?;
@@ -208,10 +219,6 @@ impl Plan {
             BuildError::user(e.to_string()).with_hint(hint).at(file, from.image.span)
         })?;
         Ok((Base::Image(reference), platform))
-    }
-
-    fn default_platform(&self) -> &Platform {
-        &self.stages[self.target].platform
     }
 
     /// The stage that `--from=name` in stage `index` means, if it means one.
@@ -524,5 +531,14 @@ mod tests {
         let plan = super::tests::plan(other, None, &[]).unwrap();
         assert_eq!(plan.stages[1].platform.os, "plan9");
         assert!(super::tests::plan("FROM --platform=no/such/thing/here a\n", None, &[]).is_err());
+    }
+
+    #[test]
+    fn a_stage_without_a_platform_is_of_the_builds_whatever_the_target_says_of_itself() {
+        let text = "FROM a AS one\nFROM --platform=linux/s390x b\nCOPY --from=one /x /\n";
+        let plan = plan(text, None, &[]).unwrap();
+        assert_eq!(plan.stages[0].platform.to_string(), "linux/amd64");
+        let empty = super::tests::plan("FROM --platform=$NOTHING a\n", None, &[]).unwrap_err();
+        assert_eq!(empty.to_string(), "platform `$NOTHING` is empty after expansion");
     }
 }

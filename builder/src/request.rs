@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use orlop_runner::{CancelToken, HostEntry, Isolation, Limits, Mitigation, Network, Runner, Ulimit};
-use orlop_store::{Digest, Image, Platform, Reference, Store};
+use orlop_store::{Digest, Platform, Reference, Store};
 
 use crate::context::git::GitSettings;
 use crate::event::Observer;
-use crate::output::Output;
+use crate::output::{Built, Output};
 use crate::source::SourceFile;
 
 /// Everything that a build works with besides what it is asked for.
@@ -105,8 +105,8 @@ pub struct BuildRequest {
     pub build_args: Vec<(String, String)>,
     /// `--label`, in order; they come after the Dockerfile's own.
     pub labels: Vec<(String, String)>,
-    /// `--platform`; this machine's where none is given.
-    pub platform: Option<Platform>,
+    /// `--platform`, in order; this machine's where none is given. Of several the result is an index.
+    pub platforms: Vec<Platform>,
     /// The version of this machine's Windows, which an image of nothing names where `platform` names none. None
     /// where this is no Windows.
     pub host_version: Option<String>,
@@ -150,11 +150,11 @@ pub struct BuildRequest {
 /// What a build made.
 #[derive(Clone, Debug)]
 pub struct BuildReport {
-    /// The image.
-    pub image: Image,
-    /// Digest of its config.
+    /// An image for each platform.
+    pub built: Built,
+    /// Digest of the image's config; of several images that of their index.
     pub image_id: Digest,
-    /// Digest of its manifest as it was pushed or written, where an output has one.
+    /// Digest of the manifest or index as it was pushed or written, where an output has one.
     pub manifest_digest: Option<Digest>,
     /// Steps whose result was known.
     pub steps_cached: usize,

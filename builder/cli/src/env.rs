@@ -60,7 +60,7 @@ variables! {
     APPDATA "APPDATA": "Windows: the user's configuration files are in here.";
     LOCALAPPDATA "LOCALAPPDATA": "Windows: the store is `orlop` in here.";
     PROGRAMDATA "ProgramData": "Windows: the machine's configuration files are in here (otherwise in `C:\\ProgramData`), and the store of a service that runs as the system.";
-    SSH_AUTH_SOCK "SSH_AUTH_SOCK": "The agent's socket that `--ssh default` offers to RUN steps.";
+    SSH_AUTH_SOCK "SSH_AUTH_SOCK": "The agent's socket that `--ssh default` offers to RUN steps, and that a context over ssh is fetched with.";
     NO_COLOR "NO_COLOR": "Set to anything: no colours.";
     TERM "TERM": "`dumb`: no live display, no colours.";
     PATH "PATH": "Where `git`, credential helpers (`docker-credential-*`), `newuidmap` and `newgidmap` are found.";

@@ -1,9 +1,9 @@
 //! What is known of a stage without building it: its variables, and what of the image's config rules ask for.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::dialect::Dialect;
-use crate::dockerfile::ArgDecl;
 use crate::dockerfile::variables::{ExpandError, Expanded, Expander};
 use crate::scope::GlobalScope;
 use orlop_store::{Image, Platform};
@@ -24,7 +24,12 @@ pub(crate) struct Scope {
     pub(crate) workdir_set: bool,
     /// Triggers for who builds on this.
     pub(crate) on_build: Vec<String>,
+    /// The bytes that all expansions so far have made.
+    expanded: Cell<usize>,
 }
+
+/// How many bytes all expansions of a stage may make: checks come before the build, whose own limits come later.
+const MOST_EXPANDED: usize = 32 << 20;
 
 impl Scope {
     /// The beginning of a stage on `image`, or on an image that is not known.
@@ -39,6 +44,7 @@ impl Scope {
             shell_set: config.is_some_and(|config| config.shell().is_some_and(|words| !words.is_empty())),
             workdir_set: false,
             on_build: config.map(|config| config.on_build()).unwrap_or_default(),
+            expanded: Cell::default(),
         };
         // As BuildKit does: on Windows that is left to whoever runs the image.
         if !dialect.is_windows() {
@@ -63,9 +69,14 @@ impl Scope {
 
     /// Expands the text of a word.
     pub(crate) fn expand(&self, text: &str, expander: Expander) -> Result<Expanded, ExpandError> {
-        expander.expand(text, &|name| {
+        if self.expanded.get() > MOST_EXPANDED {
+            return Err(ExpandError::TooMuchWork);
+        }
+        let expanded = expander.expand(text, &|name| {
             self.env.get(&self.dialect.canonical_variable(name)).map(|(_, value)| value.clone())
-        })
+        })?;
+        self.expanded.set(self.expanded.get() + expanded.text.len());
+        Ok(expanded)
     }
 
     /// `ENV`.
@@ -78,10 +89,9 @@ impl Scope {
     pub(crate) fn declare(
         &mut self,
         global: &GlobalScope,
-        arg: &ArgDecl,
+        name: &str,
         default: Option<String>,
     ) -> Option<String> {
-        let name = &arg.name.value;
         self.declared.insert(self.dialect.canonical_variable(name));
         let value = global.build_arg(name).map(str::to_owned).or(default).or_else(|| global.lookup(name))?;
         self.set(name, &value);

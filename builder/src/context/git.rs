@@ -26,7 +26,7 @@ use orlop_runner::CancelToken;
 pub use checkout::Checkout;
 pub(crate) use load::Phases;
 pub use load::{GitContext, load};
-use program::Git;
+use program::{Git, SILENCE};
 pub use redact::masked;
 pub use reference::{GitReference, GitReferenceError};
 pub use refs::Resolved;
@@ -75,7 +75,7 @@ impl<'a> GitRepository<'a> {
     /// checkout will be; `progress` is told what git says, line by line.
     ///
     /// # Errors
-    /// When the directory cannot be used, or a credential is none.
+    /// When there is no git, or one that is too old; the directory cannot be used; a credential is none.
     pub fn new(
         reference: &'a GitReference,
         dir: &Path,
@@ -84,7 +84,9 @@ impl<'a> GitRepository<'a> {
         progress: &'a (dyn Fn(&str) + Sync),
     ) -> Result<Self, BuildError> {
         let environment = environment::of(reference, dir, access)?;
-        Ok(Self { reference, git: Git { environment, cancel, progress }, dir: dir.to_owned() })
+        let git = Git { environment, cancel, progress, silence: SILENCE };
+        git.check(dir)?;
+        Ok(Self { reference, git, dir: dir.to_owned() })
     }
 }
 

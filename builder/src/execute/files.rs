@@ -94,16 +94,13 @@ impl StageRun<'_, '_> {
         let checksum = add.checksum.as_ref().map(|word| self.expand(word)).transpose()?;
         self.check_checksum(add, &request)?;
         let repositories = self.find_repositories(add, &words, &mut request, checksum.as_deref())?;
-        let held =
-            self.download(&words, &mut request, checksum.as_deref()).map_err(|e| match &add.checksum {
-                Some(word) => e.at(&self.exec.dockerfile().source, word.span),
-                None => e,
-            })?;
+        self.download(&words, &mut request, checksum.as_deref()).map_err(|e| match &add.checksum {
+            Some(word) => e.at(&self.exec.dockerfile().source, word.span),
+            None => e,
+        })?;
         let tree = self.exec.context();
         let shown = self.copy_history("ADD", false, &words, (&add.dest, add.chmod.as_ref()))?;
-        self.copy_from(instruction, ("ADD", shown), &words, request, tree, &repositories)?;
-        drop(held);
-        Ok(())
+        self.copy_from(instruction, ("ADD", shown), &words, request, tree, &repositories)
     }
 
     fn copy_request(
@@ -274,8 +271,8 @@ impl StageRun<'_, '_> {
         }
     }
 
-    pub(crate) fn name(&self) -> &str {
-        &self.exec.plan.stages[self.index].name
+    pub(crate) fn name(&self) -> String {
+        self.exec.label(self.index, &self.scope)
     }
 
     /// WORKDIR: sets the directory and makes it, owned by the image's USER, where it is missing.

@@ -28,7 +28,7 @@ impl StageRun<'_, '_> {
     pub(crate) fn history(&self, created_by: &str) -> History {
         let created = match self.exec.request.source_date_epoch {
             Some(seconds) => Some(super::timestamp(seconds, 0)),
-            None => last_created(&self.image),
+            None => self.last_created.clone(),
         };
         History {
             created,
@@ -135,7 +135,7 @@ impl StageRun<'_, '_> {
                 "write both as JSON arrays: `ENTRYPOINT [\"app.exe\"]`, `CMD [\"--flag\"]`",
             );
         }
-        self.image = self.image.with_config(|config| {
+        self.image = self.image.take().into_configured(|config| {
             config.set_cmd(Some(args));
             if !entrypoint {
                 config.set_args_escaped(escaped);
@@ -150,7 +150,7 @@ impl StageRun<'_, '_> {
         let escaped = self.dialect().is_windows() && matches!(command, ShellOrExec::Shell(_));
         // Without words of its own it leaves the mark to the CMD.
         let takes = !(args.is_empty() && cmd_set);
-        self.image = self.image.with_config(|config| {
+        self.image = self.image.take().into_configured(|config| {
             config.set_entrypoint(Some(args));
             if takes {
                 config.set_args_escaped(escaped);
@@ -194,7 +194,7 @@ impl StageRun<'_, '_> {
                 ports.extend(exposed.keys());
             }
         }
-        self.image = self.image.with_config(|config| {
+        self.image = self.image.take().into_configured(|config| {
             for port in &ports {
                 config.add_exposed_port(port);
             }
@@ -216,7 +216,7 @@ impl StageRun<'_, '_> {
                 Dialect::Windows => windows::volume(&volume).map_err(|e| self.bad_path(&e, word.span))?,
             });
         }
-        self.image = self.image.with_config(|config| {
+        self.image = self.image.take().into_configured(|config| {
             for volume in &volumes {
                 config.add_volume(volume);
             }
@@ -235,12 +235,12 @@ impl StageRun<'_, '_> {
         let signal = self.expand(word)?;
         check_signal(&signal)
             .map_err(|why| BuildError::user(why).at(&self.exec.dockerfile().source, word.span))?;
-        self.image = self.image.with_config(|config| config.set_stop_signal(Some(&signal)));
+        self.image = self.image.take().into_configured(|config| config.set_stop_signal(Some(&signal)));
         self.note(&format!("STOPSIGNAL {signal}"))
     }
 
     pub(crate) fn shell(&mut self, words: &[String]) -> Result<(), BuildError> {
-        self.image = self.image.with_config(|config| config.set_shell(Some(words.to_vec())));
+        self.image = self.image.take().into_configured(|config| config.set_shell(Some(words.to_vec())));
         self.note(&format!("SHELL {}", history::list(words)))
     }
 
@@ -261,21 +261,19 @@ impl StageRun<'_, '_> {
                 }
             }
         };
-        self.image = self.image.with_config(|config| config.set_healthcheck(Some(&check)));
+        self.image = self.image.take().into_configured(|config| config.set_healthcheck(Some(&check)));
         self.note(&history::healthcheck(&check))
     }
 
     /// ONBUILD, of which history says nothing, as in BuildKit: it is another build's.
     pub(crate) fn onbuild(&mut self, onbuild: &Onbuild) {
-        self.image = self.image.with_config(|config| {
-            let mut triggers = config.on_build();
-            triggers.push(onbuild.trigger.value.clone());
-            config.set_on_build(triggers);
+        self.image = self.image.take().into_configured(|config| {
+            config.add_on_build(&onbuild.trigger.value);
         });
     }
 
     pub(crate) fn maintainer(&mut self, word: &Word) -> Result<(), BuildError> {
-        self.image = self.image.with_config(|config| config.set_author(Some(&word.value)));
+        self.image = self.image.take().into_configured(|config| config.set_author(Some(&word.value)));
         self.note(&format!("MAINTAINER {}", word.value))
     }
 }

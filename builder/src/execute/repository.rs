@@ -89,15 +89,15 @@ impl StageRun<'_, '_> {
         let known = |commits: &Commits| {
             commits.lock().unwrap_or_else(PoisonError::into_inner).get(&reference.question()).cloned()
         };
-        if let Some(resolved) = known(&self.exec.commits) {
+        if let Some(resolved) = known(self.exec.commits) {
             return Ok(resolved);
         }
-        let dir = self.place("git-refs")?;
-        let repository =
-            GitRepository::new(reference, dir.path(), self.access(), self.exec.engine.cancel, &|_| ())?;
-        let resolved = match reference.is_pinned() {
-            true => repository.resolve()?,
-            false => {
+        let resolved = match reference.pinned() {
+            Some(resolved) => resolved,
+            None => {
+                let dir = self.place("git-refs")?;
+                let cancel = self.exec.engine.cancel;
+                let repository = GitRepository::new(reference, dir.path(), self.access(), cancel, &|_| ())?;
                 let task = self.exec.progress.start(format!("[{}] git {reference}", self.name()));
                 let resolved = repository.resolve()?;
                 let name = resolved.name().map(|name| format!("{name} is ")).unwrap_or_default();

@@ -17,8 +17,12 @@ use crate::dialect::{Dialect, account};
 use crate::dockerfile::{Instruction, Invocation, Run};
 use crate::error::{BuildError, FailedStep};
 use crate::event::Task;
+use crate::request::Engine;
 
+mod foreign;
 mod windows;
+
+pub use foreign::check_machine;
 
 /// Where a heredoc with a `#!` line is put for the time of its step.
 const SCRIPT_DIR: &str = "/dev/pipes";
@@ -210,6 +214,8 @@ impl StageRun<'_, '_> {
 
     fn job(&self, active: &Active, task: &Task<'_>, job: Job) -> Result<Option<Usage>, BuildError> {
         let request = self.exec.request;
+        let Engine { runner, cancel, .. } = self.exec.engine;
+        check_machine(runner, active.path(), &self.machine, cancel)?;
         let mut spec = RunSpec::new(active.path(), &job.command.args);
         match job.dialect {
             Dialect::Linux => spec.user = super::files::resolve_user(active.path(), &job.user)?,

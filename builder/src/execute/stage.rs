@@ -2,12 +2,12 @@
 
 use std::sync::{Arc, PoisonError};
 
-use orlop_store::Image;
 use orlop_store::image::MAX_CONFIG;
 use orlop_store::snapshot::Committed;
+use orlop_store::{Image, Platform};
 
 use super::Execution;
-use super::metadata::ESCAPE_HINT;
+use super::metadata::{ESCAPE_HINT, last_created};
 use crate::check::windows as check;
 use crate::dialect::{Dialect, ImagePath, PathError};
 use crate::dockerfile::suggest::nearest;
@@ -17,6 +17,9 @@ use crate::error::BuildError;
 use crate::scope::StageScope;
 use crate::source::{SourceFile, Span};
 
+/// How many variables an image, and how many ARGs a stage, can have.
+const MOST_VARIABLES: usize = 10_000;
+
 /// What a stage made.
 #[derive(Clone, Debug)]
 pub(crate) struct StageResult {
@@ -25,6 +28,8 @@ pub(crate) struct StageResult {
     pub(crate) scope: StageScope,
     /// Registry names that layers of the base can be fetched from.
     pub(crate) origin: Option<super::from::Origin>,
+    /// What the base's programs are for.
+    pub(crate) machine: Platform,
 }
 
 /// A stage in the making.
@@ -35,10 +40,14 @@ pub(crate) struct StageRun<'e, 'a> {
     pub(crate) snapshot: Committed,
     pub(crate) scope: StageScope,
     pub(crate) origin: Option<super::from::Origin>,
+    /// What the base's programs are for.
+    pub(crate) machine: Platform,
     /// A CMD stands in this very stage; else ENTRYPOINT drops the base's.
     cmd_set: bool,
     /// A trigger of the base is being run: places in it are none of this Dockerfile's, where its FROM is.
     pub(crate) trigger: bool,
+    /// When the newest step was made, of the base where this stage has none.
+    pub(crate) last_created: Option<String>,
     /// About how many bytes the image's config has.
     config_size: u64,
     /// Steps begun, and steps in all, for titles.
@@ -50,28 +59,33 @@ pub(crate) struct StageRun<'e, 'a> {
 pub(crate) fn build(exec: &Execution<'_>, index: usize) -> Result<StageResult, BuildError> {
     let file = &exec.dockerfile().source;
     let stage = &exec.dockerfile().stages[index];
+    let named = |scope: &StageScope| exec.several.then(|| exec.works_for(index, scope));
     let looked_up = exec.starts.lock().unwrap_or_else(PoisonError::into_inner).remove(&index);
     let base = looked_up.map_or_else(|| super::from::start(exec, index), Ok)?;
     let mut run = StageRun {
         exec,
         index,
         config_size: base.image.config_bytes().len() as u64,
+        last_created: last_created(&base.image),
         image: base.image,
         snapshot: base.snapshot,
         scope: base.scope,
         origin: base.origin,
+        machine: base.machine,
         cmd_set: false,
         trigger: false,
         position: 1,
         total: steps(exec, index),
     };
-    run.triggers().map_err(|e| e.at(file, stage.from.span))?;
+    run.triggers().map_err(|e| e.at(file, stage.from.span).of_one(named(&run.scope)))?;
     for instruction in &stage.instructions {
         exec.check_canceled()?;
-        let done = run.dispatch(instruction).and_then(|()| run.check_config_size());
-        done.map_err(|e| e.at(file, instruction.span))?;
+        let done = run.check_variables(instruction).and_then(|()| run.dispatch(instruction));
+        let done = done.and_then(|()| run.check_config_size());
+        done.map_err(|e| e.at(file, instruction.span).of_one(named(&run.scope)))?;
     }
-    Ok(StageResult { image: run.image, snapshot: run.snapshot, scope: run.scope, origin: run.origin })
+    let StageRun { image, snapshot, scope, origin, machine, .. } = run;
+    Ok(StageResult { image, snapshot, scope, origin, machine })
 }
 
 /// How many steps a stage has, its FROM included.
@@ -125,11 +139,10 @@ impl StageRun<'_, '_> {
         Ok(())
     }
 
-    /// What stands before a step's text: `[build 2/5]`.
+    /// What stands before a step's text: `[build 2/5]`, of several platforms `[linux/arm64 build 2/5]`.
     pub(crate) fn title(&mut self, text: &str) -> String {
         self.position += 1;
-        let name = &self.exec.plan.stages[self.index].name;
-        format!("[{name} {}/{}] {text}", self.position, self.total)
+        format!("[{} {}/{}] {text}", self.exec.label(self.index, &self.scope), self.position, self.total)
     }
 
     fn dispatch(&mut self, instruction: &Instruction) -> Result<(), BuildError> {
@@ -206,11 +219,27 @@ impl StageRun<'_, '_> {
         Err(self.meaningless(&message, hint, word.span))
     }
 
+    /// Fails where an instruction brings more variables than anybody means: each is looked for among all of them.
+    fn check_variables(&self, instruction: &Instruction) -> Result<(), BuildError> {
+        let (known, new) = match &instruction.kind {
+            Kind::Env(pairs) => (self.image.config().variables(), pairs.len()),
+            Kind::Arg(args) => (self.scope.names().count(), args.len()),
+            _ => return Ok(()),
+        };
+        if known.max(new) < MOST_VARIABLES {
+            return Ok(());
+        }
+        let message = format!("an image or stage cannot have more than {MOST_VARIABLES} variables");
+        Err(BuildError::user(message).with_hint("put them into a file: COPY it".to_owned()))
+    }
+
     /// Fails where the image's config has become larger than anybody reads.
     fn check_config_size(&mut self) -> Result<(), BuildError> {
+        // The names of an entry's fields and its time.
+        const ENTRY: u64 = 100;
         let said = self.image.config().last_created_by().map_or(0, str::len) as u64;
         // What ENV and LABEL say is in the config and in its history.
-        self.config_size += 2 * said;
+        self.config_size += 2 * said + ENTRY;
         if self.config_size <= MAX_CONFIG {
             return Ok(());
         }

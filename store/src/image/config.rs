@@ -173,6 +173,11 @@ impl Config {
             .collect()
     }
 
+    /// How many variables there are.
+    pub fn variables(&self) -> usize {
+        self.field("Env").and_then(Value::as_array).map_or(0, Vec::len)
+    }
+
     /// The value of the variable whose name `same` knows.
     pub fn variable(&self, same: impl Fn(&str) -> bool) -> Option<&str> {
         let entries = self.field("Env")?.as_array()?.iter().filter_map(Value::as_str);
@@ -189,8 +194,7 @@ impl Config {
     /// no difference.
     pub fn set_env_where(&mut self, name: &str, value: &str, same: impl Fn(&str) -> bool) {
         let entry = Value::from(format!("{name}={value}"));
-        let is_it =
-            |e: &&mut Value| e.as_str().and_then(|text| text.split('=').next()).is_some_and(&same);
+        let is_it = |e: &&mut Value| e.as_str().and_then(|text| text.split('=').next()).is_some_and(&same);
         let list = self.section_of("Env", json!([]));
         match list.as_array_mut() {
             Some(list) => match list.iter_mut().find(is_it) {
@@ -336,6 +340,15 @@ impl Config {
     /// Sets the instructions for images that are built on this one; of none, removes the field.
     pub fn set_on_build(&mut self, instructions: Vec<String>) {
         self.set_list("OnBuild", (!instructions.is_empty()).then_some(instructions));
+    }
+
+    /// Adds an instruction for images that are built on this one.
+    pub fn add_on_build(&mut self, instruction: &str) {
+        let list = self.section_of("OnBuild", json!([]));
+        match list.as_array_mut() {
+            Some(list) => list.push(Value::from(instruction)),
+            None => *list = json!([instruction]),
+        }
     }
 
     /// Whether the command of a Windows image is one line that is already quoted.

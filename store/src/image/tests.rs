@@ -175,7 +175,10 @@ fn manifests_are_passed_through_and_translated() {
     assert_eq!(loaded.manifest().unwrap().digest(), docker.digest());
     let back = Manifest::parse(docker.bytes(), media_type::DOCKER_MANIFEST).unwrap();
     assert_eq!(back, docker);
-    assert!(loaded.clone().append_history(by("y")).manifest().is_none(), "a changed image has another manifest");
+    assert!(
+        loaded.clone().append_history(by("y")).manifest().is_none(),
+        "a changed image has another manifest"
+    );
     let zstd = Descriptor::new(media_type::OCI_LAYER_ZSTD, digest("blob"), 7);
     assert!(image.make_manifest(ManifestKind::Docker, &[zstd]).unwrap_err().to_string().contains("zstd"));
     assert!(image.make_manifest(ManifestKind::Oci, &[]).is_err());

@@ -1,5 +1,6 @@
 //! `orlop build`: an image from a Dockerfile.
 
+mod call;
 mod context;
 mod destination;
 mod git;
@@ -24,12 +25,13 @@ use crate::session::App;
 use crate::system::machine;
 use crate::{env, file, quantity};
 
+use call::Call;
 use refused::RefusedFlags;
 
 /// Build an image from a Dockerfile
 ///
-/// Standard output carries the image's ID and nothing else. Without `-o` the image stays in the
-/// store, under the names that `-t` gives.
+/// Standard output carries the image's ID and nothing else; of several platforms that of their index. Without `-o`
+/// the image stays in the store, under the names that `-t` gives.
 #[derive(Args, Debug)]
 pub(crate) struct BuildArgs {
     /// Directory that COPY and ADD read from, a git repository (`https://…/x.git#REF:DIRECTORY`,
@@ -58,6 +60,16 @@ pub(crate) struct BuildArgs {
     #[arg(long, value_name = "STAGE")]
     target: Option<String>,
 
+    /// What to do: `build`; `check` to look for mistakes without building; `outline` for what the target takes from
+    /// outside; `targets` for the stages; with `,format=json` for programs
+    #[arg(long, value_name = "METHOD", value_parser = call::parse)]
+    call: Option<Call>,
+
+    /// Look for mistakes without building, `--call=check`; exit code 1 where there are some
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false",
+          value_name = "BOOL", hide_possible_values = true, action = clap::ArgAction::Set)]
+    check: bool,
+
     /// Run every step, also those whose result is known
     #[arg(long)]
     no_cache: bool,
@@ -71,9 +83,10 @@ pub(crate) struct BuildArgs {
           default_value = "missing", value_parser = pull_policy)]
     pull: PullPolicy,
 
-    /// Platform to build for, `OS/ARCHITECTURE` [default: this machine's]
-    #[arg(long, value_name = "PLATFORM", value_parser = platform)]
-    platform: Option<Platform>,
+    /// Platforms to build for, `OS/ARCHITECTURE[/VARIANT]` or `local`, with commas between them (repeatable). Of
+    /// several the result is an index [default: this machine's]
+    #[arg(long = "platform", value_name = "PLATFORM", value_delimiter = ',', value_parser = one_of_platforms)]
+    platforms: Vec<Platform>,
 
     /// Label of the image (repeatable)
     #[arg(long = "label", value_name = "NAME=VALUE")]
@@ -147,12 +160,21 @@ pub(crate) fn reference(text: &str) -> Result<Reference, String> {
     })
 }
 
-/// Reads one platform; several are another thing.
+/// Reads the one platform of a command that works with one.
 pub(crate) fn platform(text: &str) -> Result<Platform, String> {
     if text.contains(',') {
-        return Err("one platform is built at a time: run `orlop build` once for each".to_owned());
+        return Err("this takes one platform; only `orlop build` takes several".to_owned());
     }
-    text.parse().map_err(|error: orlop_store::descriptor::PlatformParseError| error.to_string())
+    one_of_platforms(text)
+}
+
+/// Reads one of the platforms of a build; `local` is this machine's, as in `docker buildx build`.
+fn one_of_platforms(text: &str) -> Result<Platform, String> {
+    match text.trim() {
+        "" => Err("the platform is empty".to_owned()),
+        "local" => Ok(Platform::host()),
+        text => text.parse().map_err(|error: orlop_store::descriptor::PlatformParseError| error.to_string()),
+    }
 }
 
 /// Reads `--network`.
@@ -190,18 +212,27 @@ fn with_hint(error: &orlop_runner::SpecError) -> String {
 
 /// Runs the command.
 pub(crate) fn run(app: &App, args: &BuildArgs) -> Result<(), Failure> {
+    let call = Call::of(args.call, args.check)?;
+    if let Some(text) = call.without_context() {
+        return call::print(&text);
+    }
+    let mode = args.progress.mode()?;
     let repository = args.context.as_deref().map(|text| git::repository(Path::new(text)));
     let repository = repository.transpose()?.flatten();
     let mut request = request(app, args, repository.is_some())?;
-    let session = app.session(args.progress.mode()?)?;
-    let report = session.work(|engine, progress| {
+    if !call.builds() && repository.is_none() {
+        return call.answer(app, &request, mode);
+    }
+    let session = app.session(mode)?;
+    let (held, report) = session.work(|engine, progress| {
         let files = (args.file.as_deref(), args.ignorefile.as_deref());
         let load = |reference| git::load(engine, progress, reference, files, &mut request);
         let held = repository.map(load).transpose()?;
-        let report = orlop_builder::build(engine, progress, &request)?;
-        drop(held);
-        Ok::<_, Failure>(report)
+        let report = call.builds().then(|| orlop_builder::build(engine, progress, &request)).transpose()?;
+        Ok::<_, Failure>((held, report))
     })?;
+    let Some(report) = report else { return call.answer(app, &request, mode) };
+    drop(held);
     let id = report.image_id.to_string();
     if let Some(path) = &args.iidfile {
         file::replace(path, id.as_bytes())?;
@@ -219,7 +250,7 @@ pub(crate) fn run(app: &App, args: &BuildArgs) -> Result<(), Failure> {
 /// Whether the output has standard output for itself.
 fn to_stdout(output: &Output) -> bool {
     let dest = match output {
-        Output::Oci { dest, .. } | Output::Docker { dest, .. } | Output::Tar { dest } => dest,
+        Output::Oci { dest, .. } | Output::Docker { dest, .. } | Output::Tar { dest, .. } => dest,
         Output::Store { .. } | Output::Registry { .. } | Output::Local { .. } => return false,
     };
     matches!(dest, Destination::Open(_))
@@ -274,7 +305,7 @@ fn request(app: &App, args: &BuildArgs, later: bool) -> Result<BuildRequest, Fai
         target: args.target.clone().filter(|target| !target.is_empty()),
         build_args,
         labels,
-        platform: args.platform.clone(),
+        platforms: args.platforms.clone(),
         host_version: machine::version(),
         no_cache: args.no_cache,
         no_cache_stages: args.no_cache_filter.iter().filter(|name| !name.is_empty()).cloned().collect(),
@@ -357,6 +388,13 @@ fn outputs(args: &BuildArgs, root: bool) -> Result<Vec<Output>, Failure> {
             return Err(Failure::usage("pushing needs a name for the image")
                 .with_hint("name it with `-t REGISTRY/NAME`".to_owned()));
         }
+    }
+    let mut platforms = args.platforms.clone();
+    platforms.sort();
+    platforms.dedup();
+    if platforms.len() > 1 && out.iter().any(|output| matches!(output, Output::Docker { .. })) {
+        return Err(Failure::usage("`-o type=docker` writes one platform, and several are asked for")
+            .with_hint("write an OCI archive, `-o type=oci,dest=FILE`, or build one platform".to_owned()));
     }
     // An image with a name is in the store under it, so that `orlop tag` and `orlop push` find it.
     let stored = out.iter().any(|output| matches!(output, Output::Store { .. }));

@@ -5,7 +5,7 @@ use orlop_fixtures::tool::{run, tool};
 use rustix::process::Signal;
 
 use crate::killed::{all_gone, processes};
-use crate::{FROM, build, env, image, image_of};
+use crate::{FROM, build, env, image, image_of, snapshot};
 
 /// A server with the repository `app`: on `main` a file, a program, a link and a directory, the tag `v1` with a
 /// message on its first commit, and the branch `dev` with one file more.
@@ -287,6 +287,15 @@ fn a_private_repository_wants_a_token() {
         .output()
         .unwrap();
     assert!(found.stdout.is_empty(), "{}", String::from_utf8_lossy(&found.stdout));
+    // Submodules beside it inherit what its URL has; a token is for the one repository, as with BuildKit.
+    let lib = server.repository("lib");
+    lib.commit(&[("lib", Node::File("lib\n"))]);
+    app.git(["submodule", "--quiet", "add", lib.dir().to_str().unwrap(), "lib"]);
+    app.git(["config", "--file=.gitmodules", "submodule.lib.url", "../lib.git"]);
+    app.commit(&[]);
+    let built = image(&env, &format!("{FROM}ADD {secret} /src\n"));
+    assert_eq!(built.text("/src/lib/lib"), "lib\n");
+    try_with("GIT_AUTH_TOKEN", "hunter2").code(1).says("cannot fetch a submodule").says("?submodules=false");
     // Nor into the lines of the Dockerfile that an error shows.
     build(&env, &format!("{FROM}ADD {secret}#none /src\nRUN true\n"))
         .run()
@@ -294,6 +303,32 @@ fn a_private_repository_wants_a_token() {
         .says("ADD http://xxxxxxxxxxxxxxxxxxxxxx@127")
         .never_says("hunter2");
     drop(app);
+}
+
+#[test]
+fn a_password_is_for_the_server_that_it_was_given_for() {
+    let there = git::start();
+    fill(&there);
+    let moved = Some(format!("http://{}", there.host()));
+    let here = git::start_with(&Options { moved, ..Options::default() });
+    let env = env();
+    let url = here.url("app");
+    let add = |url: &str, secret: &str| {
+        let file = env.file("secret", "bearer hunter2");
+        let dockerfile = format!("{FROM}ADD {url} /src\n");
+        let build = build(&env, &dockerfile).arg("--no-cache");
+        build.arg("--secret").arg(format!("id={secret},src={}", file.display())).run().never_says("hunter2")
+    };
+    // Who goes elsewhere goes without it, or not at all.
+    add(&url, "GIT_AUTH_TOKEN").success();
+    add(&url.replace("http://", "http://user:hunter2@"), "none").success();
+    assert_eq!(there.authorizations(), Vec::<String>::new());
+    add(&url, "GIT_AUTH_HEADER").code(1).says("the repository is elsewhere now");
+    assert_eq!(there.authorizations(), Vec::<String>::new());
+    assert_eq!(here.authorizations(), ["bearer hunter2"]);
+    // Who does not ask gets none.
+    add(&there.url("app"), "GIT_AUTH_TOKEN").success();
+    assert_eq!(there.authorizations(), Vec::<String>::new());
 }
 
 #[test]
@@ -351,6 +386,33 @@ fn what_is_missing_is_told_with_what_is_there() {
 }
 
 #[test]
+fn the_messages_say_what_to_type() {
+    let closed = Options { authorization: Some("nobody's".to_owned()), ..Options::default() };
+    let (open, closed) = (app().0, git::start_with(&closed));
+    fill(&closed);
+    let env = env();
+    for (name, flags, url, path) in [
+        ("git-no-such-branch", "", format!("{}#mian", open.url("app")), None),
+        ("git-unknown-query", "", format!("{}?rev=main", open.url("app")), None),
+        (
+            "git-other-commit",
+            &format!("--checksum={} ", "0".repeat(40)),
+            format!("{}#v1", open.url("app")),
+            None,
+        ),
+        ("git-without-login", "", closed.url("app"), None),
+        ("git-without-agent", "", "git@git.example:app.git".to_owned(), None),
+        ("git-without-program", "", open.url("app"), Some("/nowhere")),
+    ] {
+        let mut run = build(&env, &format!("{FROM}ADD {flags}{url} /src\n"));
+        if let Some(path) = path {
+            run = run.env("PATH", path);
+        }
+        snapshot::check(&env, name, &run.run().code(1));
+    }
+}
+
+#[test]
 fn an_old_server_gives_all_that_leads_to_a_commit() {
     let server = git::start_with(&Options { old: true, ..Options::default() });
     let app = fill(&server);
@@ -359,6 +421,42 @@ fn an_old_server_gives_all_that_leads_to_a_commit() {
     let env = env();
     let built = image(&env, &format!("{FROM}ADD {}#{first} /src\n", server.url("app")));
     assert!(built.has("/src/README") && !built.has("/src/later"));
+}
+
+#[test]
+fn repositories_of_other_kinds_are_repositories() {
+    let server = git::start();
+    // Ids of SHA-256, and git's own protocol.
+    let long = server.repository_with("long", &["--object-format=sha256"]);
+    let id = long.commit(&[("f", Node::File("long\n"))]);
+    assert_eq!(id.len(), 64);
+    fill(&server);
+    let daemon = server.daemon();
+    let env = env();
+    let built = image(
+        &env,
+        &format!(
+            "{FROM}ADD {long} /a\nADD --keep-git-dir {long}#{id} /b\nADD {daemon}/app.git#v1 /c\nADD {daemon}/app.git#dev:sub /d\n",
+            long = server.url("long"),
+            daemon = daemon.url()
+        ),
+    );
+    assert_eq!((built.text("/a/f"), built.text("/b/f")), ("long\n", "long\n"));
+    assert_eq!((built.text("/c/README"), built.text("/d/deep/file")), ("read me\n", "deep\n"));
+}
+
+#[test]
+fn an_old_git_is_refused() {
+    let (server, _app) = app();
+    let env = env();
+    let fake = env.file("bin/git", "#!/bin/sh\necho git version 2.25.1\n");
+    run(tool("chmod").arg("+x").arg(fake));
+    build(&env, &format!("{FROM}ADD {} /src\n", server.url("app")))
+        .env("PATH", format!("{}:/usr/bin:/bin", env.path("bin").display()))
+        .run()
+        .code(1)
+        .says("this git is too old: `git version 2.25.1`")
+        .says("install git 2.31 or later");
 }
 
 #[test]

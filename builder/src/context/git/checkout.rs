@@ -64,7 +64,10 @@ impl GitRepository<'_> {
         if self.reference.keeps_git_dir() {
             self.tidy(&tree, &root, &commit)?;
         }
-        even(&root, self.reference.keeps_git_dir(), time).map_err(cannot("look through", &tree))?;
+        even(&root, self.reference.keeps_git_dir(), time).map_err(|e| match e.kind() {
+            io::ErrorKind::QuotaExceeded | io::ErrorKind::StorageFull => cannot("look through", &tree)(e),
+            _ => BuildError::user(format!("cannot use what is in `{}`", self.reference)).because(e),
+        })?;
         Ok(Checkout { dir: self.subdir(&tree, &root)?, commit })
     }
 

@@ -176,10 +176,20 @@ impl GitReference {
         }
     }
 
-    /// Whether it says itself which commit it means, so that nobody has to be asked.
-    pub(crate) fn is_pinned(&self) -> bool {
-        let whole = |id: &Option<String>| id.as_deref().is_some_and(is_commit);
-        whole(&self.name) || (self.by_commit && whole(&self.checksum))
+    /// The commit, where it says itself which one it means, so that nobody has to be asked.
+    pub(crate) fn pinned(&self) -> Option<Resolved> {
+        match (&self.name, &self.checksum) {
+            (Some(id), _) if is_commit(id) => Some(Resolved::of(id, None)),
+            (name, Some(id)) if self.by_commit && is_commit(id) => {
+                // A name that says nothing else is a branch's.
+                let name = name.as_ref().map(|name| match name.starts_with("refs/") {
+                    true => name.clone(),
+                    false => format!("refs/heads/{name}"),
+                });
+                Some(Resolved::of(id, name))
+            }
+            _ => None,
+        }
     }
 
     /// What is asked of the server, and what the answer has to be: two references of which it is the same mean
