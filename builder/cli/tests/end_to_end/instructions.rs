@@ -259,6 +259,37 @@ fn an_agents_socket_is_the_steps_own() {
 }
 
 #[test]
+fn a_working_directory_that_has_gone_is_made_anew() {
+    let env = env();
+    env.file("context/a.txt", "a");
+    let dockerfile = format!(
+        "{FROM}RUN mkdir /real && ln -s /real /link\nWORKDIR /link/sub/deep\nRUN pwd > /1 && rm -r /real/sub\n\
+         USER worker\nRUN pwd > /tmp/2 && stat -c '%a %u:%g' . >> /tmp/2\nUSER root\nCOPY --link a.txt /link/a\n\
+         RUN pwd > /3; ls -A /real > /4\n"
+    );
+    let built = image(&env, &dockerfile);
+    assert_eq!(built.text("/1"), "/real/sub/deep\n");
+    assert_eq!(built.text("/tmp/2"), "/real/sub/deep\n755 0:0\n");
+    // A COPY with `--link` follows no links: there is a directory now, and it has no working directory in it.
+    assert_eq!((built.at("/link").kind.as_str(), built.text("/3")), ("dir", "/link/sub/deep\n"));
+    assert_eq!(built.text("/4"), "sub\n");
+    let file = format!("{FROM}WORKDIR /w\nRUN rm -r /w && touch /w\nRUN true\n");
+    build(&env, &file).run().code(1).says("WORKDIR cannot be `/w`");
+}
+
+#[test]
+fn a_directory_of_workdir_has_the_images_time() {
+    let env = env();
+    let dockerfile = format!("{FROM}WORKDIR /new/deep\n");
+    image(&env, &dockerfile);
+    let built =
+        image_of(&env, build(&env, &dockerfile).args(["--build-arg", "SOURCE_DATE_EPOCH=1000000000"]));
+    for path in ["/new", "/new/deep"] {
+        assert_eq!(built.at(path).mtime, "1000000000.000000000", "{path}");
+    }
+}
+
+#[test]
 fn errors_of_mounts_and_owners_are_at_their_flag() {
     let env = env();
     env.file("context/a.txt", "a");
