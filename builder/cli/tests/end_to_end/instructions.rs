@@ -335,6 +335,17 @@ fn one_stage_alone_can_be_built_anew() {
 }
 
 #[test]
+fn annotations_are_in_the_manifest() {
+    let env = env();
+    let args = ["--annotation", "org.example.a=b=c", "--annotation", "manifest:two=2"];
+    let built = image_of(&env, build(&env, FROM).args(args));
+    assert_eq!(built.manifest["annotations"]["org.example.a"], "b=c", "{}", built.manifest);
+    assert_eq!(built.manifest["annotations"]["two"], "2");
+    build(&env, FROM).args(args).run().code(2).says("until it is written");
+    build(&env, FROM).args(["--annotation", "index:a=b"]).run().code(2).says("only the manifest");
+}
+
+#[test]
 fn the_host_name_of_steps_is_a_build_argument() {
     let env = env();
     let dockerfile = format!("{FROM}RUN hostname > /name\n");
