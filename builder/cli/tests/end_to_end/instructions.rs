@@ -352,6 +352,8 @@ fn the_host_name_of_steps_is_a_build_argument() {
     let built =
         image_of(&env, build(&env, &dockerfile).args(["--build-arg", "BUILDKIT_SANDBOX_HOSTNAME=maker"]));
     assert_eq!(built.text("/name"), "maker\n");
+    let inline = ["--build-arg", "BUILDKIT_INLINE_CACHE=1"];
+    build(&env, &dockerfile).args(inline).run().success().says("none of it goes into the image");
     build(&env, &dockerfile)
         .args(["--build-arg", "BUILDKIT_SANDBOX_HOSTNAME=a b"])
         .run()
