@@ -31,6 +31,7 @@ pub(super) fn build(
     executions.iter().try_for_each(Execution::check_entitlements)?;
     if let Some(execution) = executions.first() {
         execution.warn_about_unknown_stages();
+        execution.warn_about_builder_arguments();
         checks.stages(execution)?;
     }
     let images: Vec<Result<Image, BuildError>> = std::thread::scope(|scope| {

@@ -1,5 +1,6 @@
 //! `orlop build`: an image from a Dockerfile.
 
+mod annotation;
 mod call;
 mod context;
 mod destination;
@@ -138,6 +139,10 @@ pub(crate) struct BuildArgs {
     /// with `dest=FILE,name=NAME,compression=gzip|zstd|uncompressed` and more (repeatable)
     #[arg(short = 'o', long = "output", value_name = "DEST")]
     outputs: Vec<String>,
+
+    /// Annotation of the manifest in what is written and pushed (repeatable)
+    #[arg(long = "annotation", value_name = "NAME=VALUE")]
+    annotations: Vec<String>,
 
     /// Push the image to the registry of each of its names
     #[arg(long)]
@@ -395,6 +400,7 @@ fn outputs(args: &BuildArgs, root: bool) -> Result<Vec<Output>, Failure> {
     if args.push && !out.iter().any(|output| matches!(output, Output::Registry { .. })) {
         out.push(Output::Registry { names: Vec::new(), packing: Packing::default() });
     }
+    annotation::add(&args.annotations, &mut out)?;
     for output in &out {
         if let Output::Registry { names, .. } = output
             && names.is_empty()
