@@ -146,7 +146,8 @@ fn what_is_common_to_platforms_is_done_once() {
         let titles =
             ["[linux/amd64 once 2/2] RUN", "[linux/amd64 stage-1 3/3]", "[linux/amd64/v2 stage-1 3/3]"];
         assert!(titles.iter().all(|title| run.stderr.contains(title)), "{run}");
-        assert!(run.stderr.contains("0 cached, 5 run"), "{run}");
+        // A copy of the same files over the same base is the same for both.
+        assert!(run.stderr.contains("0 cached, 4 run"), "{run}");
     }
 }
 
