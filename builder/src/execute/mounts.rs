@@ -152,7 +152,7 @@ impl StageRun<'_, '_> {
             (MountKind::Bind | MountKind::Cache, Some(from)) => {
                 let (source, dialect, stage) = match self.source_named(from)? {
                     Files::Tree(tree) => return self.tree_origin(mount, tree),
-                    Files::Snapshot { source, dialect, stage } => (Box::new(source), dialect, stage),
+                    Files::Snapshot { source, dialect, stage } => (source, dialect, stage),
                 };
                 let part = mount.source.as_deref().filter(|path| !path.trim_matches('/').is_empty());
                 // The files of an image that is no stage never change: no need to bring them for the key.
