@@ -54,7 +54,11 @@ pub(super) fn build(
         let image = image?;
         Ok((named(platform, &image), image))
     });
-    Ok(Built { images: images.collect::<Result<_, BuildError>>()?, several })
+    let images = images.collect::<Result<_, BuildError>>()?;
+    if let Some(execution) = executions.first() {
+        execution.warn_about_unused_contexts();
+    }
+    Ok(Built { images, several })
 }
 
 /// The platforms, each once.
@@ -92,7 +96,13 @@ fn plans(
 ) -> Result<Vec<Plan>, BuildError> {
     let request = common.request;
     let plan = |platform: &Platform| {
-        Plan::new(Arc::clone(dockerfile), &request.build_args, request.target.as_deref(), platform)
+        Plan::with_contexts(
+            Arc::clone(dockerfile),
+            &request.build_args,
+            request.target.as_deref(),
+            platform,
+            &request.named_contexts,
+        )
     };
     let (mut plans, mut faults) = (Vec::new(), Vec::new());
     for (number, platform) in platforms.iter().enumerate() {

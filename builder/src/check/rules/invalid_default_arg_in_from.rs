@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use orlop_store::Reference;
 
 use crate::check::Rule;
@@ -22,13 +24,14 @@ pub(in crate::check) fn invalid_default_arg_in_from(
         let Ok(default) = default.transpose() else { return };
         globals.declare(&name, default);
     }
+    let names = file.stages.iter().filter_map(|stage| stage.from.name.as_ref());
+    let names: BTreeSet<_> = names.map(|name| name.value.to_ascii_lowercase()).collect();
     for stage in &file.stages {
         let image = &stage.from.image;
         let Ok(name) = expand(&image.value, escape, &|name| globals.lookup(name)) else { return };
-        let is_stage = file.stages.iter().filter_map(|stage| stage.from.name.as_ref());
         if name == "scratch"
             || name.starts_with("oci-layout://")
-            || is_stage.into_iter().any(|own| own.value.eq_ignore_ascii_case(&name))
+            || names.contains(&name.to_ascii_lowercase())
         {
             continue;
         }

@@ -38,7 +38,6 @@ const CPUS: &str = "use `--cpus`";
 const FLAGS: &[Flag] = &[
     flag("annotation", "put it on one output: `-o type=oci,dest=FILE,annotation.KEY=VALUE`"),
     fine("attest", &["type=provenance,disabled=true", "type=sbom,disabled=true"], ATTESTATIONS),
-    flag("build-context", "named contexts are not supported yet"),
     flag("builder", "orlop has no daemon and no builders"),
     flag("cache-from", CACHE),
     flag("cache-to", CACHE),
