@@ -9,6 +9,7 @@
 //! | `findings.rs` | what was found so far, and what is not to be told |
 //! | `walk.rs` | the order in which the rules see a Dockerfile |
 //! | `scope.rs` | the variables of a stage, as far as they are known without building |
+//! | `report.rs` | checks without a build |
 //! | `windows.rs` | what steps on Windows warn of; these have no names and cannot be skipped |
 //!
 //! A build checks the stages that it needs, once it knows the images that they stand on; `--check` without a target
@@ -16,6 +17,7 @@
 
 mod findings;
 mod options;
+mod report;
 mod rule;
 mod rules;
 mod scope;
@@ -24,6 +26,8 @@ pub mod windows;
 
 pub use findings::Warning;
 pub use options::{Options, OptionsError};
+pub(crate) use report::notes;
+pub use report::{Note, Report, report};
 pub use rule::Rule;
 pub(crate) use scope::Scope;
 pub use walk::{Bases, Checker, Unsure};

@@ -79,6 +79,24 @@ impl BuildError {
         self
     }
 
+    /// Says which platform of several it is about.
+    #[must_use]
+    pub(crate) fn of(mut self, platform: &str) -> Self {
+        if self.kind != ErrorKind::Interrupted {
+            self.message = format!("{platform}: {}", self.message);
+        }
+        self
+    }
+
+    /// The same, where there are several.
+    #[must_use]
+    pub(crate) fn of_one(self, platform: Option<String>) -> Self {
+        match platform {
+            Some(platform) => self.of(&platform),
+            None => self,
+        }
+    }
+
     /// Adds the cause.
     #[must_use]
     pub fn because(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {

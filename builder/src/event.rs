@@ -123,6 +123,8 @@ pub trait Observer: Send + Sync {
 pub struct Progress<'a> {
     observer: &'a dyn Observer,
     next: std::sync::atomic::AtomicU32,
+    /// The warnings about places that were given already: a stage may be looked at once for each platform.
+    warned: std::sync::Mutex<std::collections::HashSet<String>>,
 }
 
 impl std::fmt::Debug for Progress<'_> {
@@ -134,7 +136,7 @@ impl std::fmt::Debug for Progress<'_> {
 impl<'a> Progress<'a> {
     /// Events go to `observer`.
     pub fn new(observer: &'a dyn Observer) -> Self {
-        Self { observer, next: std::sync::atomic::AtomicU32::new(1) }
+        Self { observer, next: std::sync::atomic::AtomicU32::new(1), warned: std::sync::Mutex::default() }
     }
 
     /// Starts a task. It counts as failed unless it is finished otherwise before it is dropped.
@@ -154,7 +156,7 @@ impl<'a> Progress<'a> {
         self.observer.event(Event::Warning { text: text.into(), span: None, hint, rule: None });
     }
 
-    /// Something about a place in a file, which is named in front: `Dockerfile:7: …`.
+    /// Something about a place in a file, which is named in front: `Dockerfile:7: …`. The same is said once.
     pub fn warn_at(
         &self,
         file: &crate::source::SourceFile,
@@ -163,6 +165,11 @@ impl<'a> Progress<'a> {
         hint: Option<String>,
     ) {
         let text = format!("{}:{}: {text}", file.name(), file.line(span.start));
+        let mut warned = self.warned.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if !warned.insert(format!("{}:{text}", span.start)) {
+            return;
+        }
+        drop(warned);
         self.observer.event(Event::Warning { text, span: Some(span), hint, rule: None });
     }
 

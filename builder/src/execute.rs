@@ -11,23 +11,23 @@ use std::time::Instant;
 use orlop_runner::CancelToken;
 use orlop_store::{Image, Platform};
 
-use crate::check::windows as check;
-use crate::context::{Ignore, SourceTree};
-use crate::dialect::Dialect;
 use crate::dockerfile::{self, Dockerfile};
 use crate::error::{BuildError, ErrorKind};
 use crate::event::Progress;
 use crate::plan::Plan;
-use crate::request::{BuildReport, BuildRequest, ContextSource, Engine};
-use crate::source::SourceFile;
+use crate::request::{BuildReport, BuildRequest, Engine};
 
 mod checks;
+mod context;
 pub mod copy;
+mod entitlement;
 mod files;
+mod flight;
 mod from;
 mod history;
 mod metadata;
 mod mounts;
+mod platforms;
 mod remote;
 mod repository;
 mod run;
@@ -38,6 +38,7 @@ mod words;
 
 pub(crate) use metadata::ESCAPE_HINT;
 pub(crate) use remote::is_remote;
+pub use run::check_machine;
 use stage::StageResult;
 use stages::{Stages, Unavailable};
 
@@ -49,7 +50,11 @@ const MOST_STAGES_AT_ONCE: usize = 64;
 /// # Errors
 /// The first thing that went wrong; whatever else ran then was stopped. Steps that had finished stay
 /// cached.
-pub fn build(engine: &Engine<'_>, request: &BuildRequest) -> Result<BuildReport, BuildError> {
+pub fn build(
+    engine: &Engine<'_>,
+    progress: &Progress<'_>,
+    request: &BuildRequest,
+) -> Result<BuildReport, BuildError> {
     let started = Instant::now();
     let (dockerfile, fault) = dockerfile::parse_part(Arc::clone(&request.dockerfile));
     let dockerfile = Arc::new(dockerfile);
@@ -61,62 +66,18 @@ pub fn build(engine: &Engine<'_>, request: &BuildRequest) -> Result<BuildReport,
         false => inner.cancel(),
     });
     let engine = &Engine { cancel: &cancel, ..*engine };
-    let progress = Progress::new(engine.observer);
-    let mut checks = checks::Checks::begin(&dockerfile, request, &progress, fault)?;
-    warn_about_continued_paths(&progress, &dockerfile);
-    let platform = request.platform.clone().unwrap_or_else(default_platform);
-    let plan = checks.plan(request, &progress, &platform, || {
-        Plan::new(Arc::clone(&dockerfile), &request.build_args, request.target.as_deref(), &platform)
-    })?;
-    for (text, span) in &plan.warnings {
-        progress.warn_at(&plan.dockerfile.source, *span, text, None);
-    }
-    let execution = Execution {
-        engine: *engine,
-        request,
-        stages: Stages::new(plan.stages.len()),
-        plan,
-        progress,
-        context: OnceLock::new(),
-        images: Mutex::default(),
-        starts: Mutex::default(),
-        commits: Mutex::default(),
-        first_error: Mutex::new(None),
-        noted: Mutex::default(),
-        in_triggers: Mutex::default(),
-        cached: AtomicUsize::new(0),
-        ran: AtomicUsize::new(0),
-    };
-    checks.stages(&execution)?;
-    let result = execution.target();
-    // Also where the build failed: the value that it lacked may be the one with the slip in its name.
-    execution.warn_about_unused_arguments();
-    let image = finish_image(&execution, &result?.image);
-    let written = crate::output::write(engine, &execution.progress, &image, &request.tags, &request.outputs)?;
+    let checks = checks::Checks::begin(&dockerfile, request, progress, fault)?;
+    let common = Common::new(engine, request, progress);
+    let built = platforms::build(&common, &dockerfile, checks)?;
+    let written = crate::output::write(engine, progress, &built, &request.tags, &request.outputs)?;
     Ok(BuildReport {
-        image_id: image.id(),
-        image,
-        manifest_digest: written,
-        steps_cached: execution.cached.into_inner(),
-        steps_run: execution.ran.into_inner(),
+        image_id: written.id,
+        built,
+        manifest_digest: written.manifest,
+        steps_cached: common.cached.into_inner(),
+        steps_run: common.ran.into_inner(),
         duration: started.elapsed(),
     })
-}
-
-/// `COPY x C:\dir\` in a file whose escape character is `\`: the next line belongs to it, which nobody means.
-fn warn_about_continued_paths(progress: &Progress<'_>, dockerfile: &Dockerfile) {
-    if dockerfile.directives.escape != '\\' {
-        return;
-    }
-    let spans: Vec<_> = dockerfile.stages.iter().flat_map(|s| &s.instructions).map(|i| i.span).collect();
-    for (span, word) in check::continued_paths(&dockerfile.source, &spans) {
-        let text = format!("the `\\` at the end of `{word}` continues the line: the next one is part of it");
-        let hint = format!(
-            "begin the Dockerfile with ``# escape=` ``, or write `{}`",
-            word.trim_end_matches('\\').replace('\\', "/") + "/"
-        );
-        progress.warn_at(&dockerfile.source, span, &text, Some(hint));
-    }
 }
 
 /// The platform of an image where the user names none.
@@ -143,27 +104,108 @@ pub(crate) fn timestamp(seconds: i64, nanoseconds: i32) -> String {
     jiff::Timestamp::new(seconds, nanoseconds).unwrap_or_default().to_string()
 }
 
-/// Everything that the threads of one build share.
+/// Everything that the threads of one build share, whatever platform they build for.
+pub(crate) struct Common<'a> {
+    engine: Engine<'a>,
+    request: &'a BuildRequest,
+    progress: &'a Progress<'a>,
+    context: OnceLock<Result<context::Opened, BuildError>>,
+    named: Vec<OnceLock<Result<context::Opened, BuildError>>>,
+    used: Mutex<BTreeSet<usize>>,
+    images: from::Images,
+    commits: repository::Commits,
+    downloads: remote::Downloads,
+    flights: flight::Flights,
+    first_error: Mutex<Option<BuildError>>,
+    noted: Mutex<BTreeSet<String>>,
+    in_triggers: Mutex<BTreeSet<String>>,
+    cached: AtomicUsize,
+    ran: AtomicUsize,
+}
+
+impl<'a> Common<'a> {
+    fn new(engine: &Engine<'a>, request: &'a BuildRequest, progress: &'a Progress<'a>) -> Self {
+        Self {
+            engine: *engine,
+            request,
+            progress,
+            context: OnceLock::new(),
+            named: request.named_contexts.iter().map(|_| OnceLock::new()).collect(),
+            used: Mutex::default(),
+            images: Mutex::default(),
+            commits: Mutex::default(),
+            downloads: Mutex::default(),
+            flights: flight::Flights::default(),
+            first_error: Mutex::new(None),
+            noted: Mutex::default(),
+            in_triggers: Mutex::default(),
+            cached: AtomicUsize::new(0),
+            ran: AtomicUsize::new(0),
+        }
+    }
+}
+
+/// The build for one platform.
 pub(crate) struct Execution<'a> {
     pub(crate) engine: Engine<'a>,
     pub(crate) request: &'a BuildRequest,
     pub(crate) plan: Plan,
-    pub(crate) progress: Progress<'a>,
+    pub(crate) progress: &'a Progress<'a>,
     stages: Stages<StageResult>,
-    context: OnceLock<Result<SourceTree, BuildError>>,
+    /// Which of the build's platforms this is, and whether there are others.
+    pub(crate) number: usize,
+    pub(crate) several: bool,
+    /// The build context, once it is open.
+    context: &'a OnceLock<Result<context::Opened, BuildError>>,
+    /// The same for each named context.
+    named: &'a [OnceLock<Result<context::Opened, BuildError>>],
+    /// The named contexts that something was taken from.
+    used: &'a Mutex<BTreeSet<usize>>,
     /// Images that the build has looked up already, by name and platform.
-    pub(crate) images: from::Images,
+    pub(crate) images: &'a from::Images,
     /// What stages start with, until each takes its own.
     starts: Mutex<BTreeMap<usize, from::Start>>,
     /// Commits that names of git repositories mean.
-    pub(crate) commits: repository::Commits,
-    first_error: Mutex<Option<BuildError>>,
+    pub(crate) commits: &'a repository::Commits,
+    /// Files that the build has fetched.
+    downloads: &'a remote::Downloads,
+    /// Steps that this build came to already.
+    pub(crate) flights: &'a flight::Flights,
+    first_error: &'a Mutex<Option<BuildError>>,
     /// What has been said of the host's protection of jobs.
-    noted: Mutex<BTreeSet<String>>,
+    noted: &'a Mutex<BTreeSet<String>>,
     /// The ARGs that triggers of base images declare.
-    in_triggers: Mutex<BTreeSet<String>>,
-    pub(crate) cached: AtomicUsize,
-    pub(crate) ran: AtomicUsize,
+    in_triggers: &'a Mutex<BTreeSet<String>>,
+    pub(crate) cached: &'a AtomicUsize,
+    pub(crate) ran: &'a AtomicUsize,
+}
+
+impl<'a> Execution<'a> {
+    /// The build of `plan`, the platform `number` of several or the only one.
+    fn new(common: &'a Common<'a>, plan: Plan, number: usize, several: bool) -> Self {
+        Self {
+            engine: common.engine,
+            request: common.request,
+            stages: Stages::new(plan.stages.len()),
+            plan,
+            progress: common.progress,
+            number,
+            several,
+            context: &common.context,
+            named: &common.named,
+            used: &common.used,
+            images: &common.images,
+            starts: Mutex::default(),
+            commits: &common.commits,
+            downloads: &common.downloads,
+            flights: &common.flights,
+            first_error: &common.first_error,
+            noted: &common.noted,
+            in_triggers: &common.in_triggers,
+            cached: &common.cached,
+            ran: &common.ran,
+        }
+    }
 }
 
 impl Execution<'_> {
@@ -187,12 +229,8 @@ impl Execution<'_> {
             }
             work();
         });
-        if let Some(error) = self.first_error.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            return Err(error);
-        }
-        self.stages
-            .wait(None, self.plan.target, || ())
-            .map_err(|_| BuildError::internal("a stage ended without a result"))
+        // Why it failed is told by whoever waits for all platforms: the fault may be another one's.
+        self.stages.wait(None, self.plan.target, || ()).map_err(|_| BuildError::interrupted())
     }
 
     /// Builds a stage in this thread, unless it has been begun. Its error becomes the build's if it
@@ -232,62 +270,22 @@ impl Execution<'_> {
         }
     }
 
-    /// The build context, opened once.
-    pub(crate) fn context(&self) -> Result<&SourceTree, &BuildError> {
-        let opened = self.context.get_or_init(|| {
-            let ContextSource::Directory(path) = &self.request.context else {
-                return Err(BuildError::user("this build has no context")
-                    .with_hint("name a directory as the last argument: `orlop build .`".to_owned()));
-            };
-            if let Some((text, name)) = &self.request.ignore {
-                self.warn_of_separators(text, name);
-            }
-            let ignore = match &self.request.ignore {
-                Some((text, name)) => Ignore::parse(text).map_err(|e| {
-                    let line = e.line.checked_sub(1).and_then(|line| text.lines().nth(line));
-                    // Windows takes both, and only there is the backslash a separator.
-                    let separates =
-                        line.is_some_and(|line| line.ends_with('\\') || check::single_backslash(line));
-                    let hint = match separates {
-                        true => Some("write `/` between names: it separates on every system".to_owned()),
-                        false => e.hint(),
-                    };
-                    let place = line.map(|line| format!(", `{}`", line.trim())).unwrap_or_default();
-                    BuildError::user(format!("cannot read `{name}`: {e}{place}"))
-                        .because(e.source)
-                        .with_hint(hint)
-                })?,
-                None => Ignore::nothing(),
-            };
-            SourceTree::context(path, ignore).map_err(|e| {
-                let hint = e.hint();
-                BuildError::user(e.to_string()).with_hint(hint).because(e.source.to_string())
-            })
-        });
-        opened.as_ref()
-    }
-
-    /// `obj\bin` in an ignore file that was written on Windows: elsewhere it is `objbin`.
-    fn warn_of_separators(&self, text: &str, name: &str) {
-        if Dialect::host().is_windows() {
-            return;
-        }
-        let file = SourceFile::new(name, text);
-        let lines = (1..=file.line_count()).filter_map(|line| file.line_span(line));
-        for span in lines.filter(|span| !file.slice(*span).starts_with('#')) {
-            let line = file.slice(span).trim();
-            if check::single_backslash(line) {
-                let said =
-                    format!("in `{line}` a `\\` separates nothing here, it makes the next character plain");
-                let hint = "write `/` between names: it separates on every system".to_owned();
-                self.progress.warn_at(&file, span, &said, Some(hint));
-            }
-        }
-    }
-
     /// An ARG that no line of the Dockerfile has.
     pub(crate) fn declared_by_trigger(&self, name: String) {
         self.in_triggers.lock().unwrap_or_else(PoisonError::into_inner).insert(name);
+    }
+
+    /// `--no-cache-filter` of what is no stage.
+    fn warn_about_unknown_stages(&self) {
+        let names = || self.plan.dockerfile.stages.iter().filter_map(|stage| stage.from.name.as_ref());
+        for name in &self.request.no_cache_stages {
+            if names().any(|stage| stage.value.eq_ignore_ascii_case(name)) {
+                continue;
+            }
+            let hint = dockerfile::suggest::did_you_mean(name, names().map(|stage| stage.value.as_str()));
+            let hint = hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
+            self.progress.warn(format!("`--no-cache-filter {name}`: no stage has that name{hint}"), None);
+        }
     }
 
     /// `--build-arg` names that no ARG took: a typing mistake more often than not.

@@ -7,6 +7,7 @@ pub mod dockerfile;
 mod error;
 pub mod event;
 pub mod execute;
+pub mod outline;
 pub mod output;
 pub mod plan;
 pub mod request;
@@ -14,6 +15,7 @@ pub mod scope;
 pub mod source;
 pub mod transfer;
 
+pub use dockerfile::suggest::nearest;
 pub use error::{BuildError, ErrorKind, FailedStep, Place};
 pub use execute::build;
 pub use request::{BuildReport, BuildRequest, Engine};

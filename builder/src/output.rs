@@ -8,14 +8,15 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use orlop_store::layout::{ArchiveFormat, NamedImage};
+use orlop_store::layout::{ArchiveFormat, Content, NamedImage};
 use orlop_store::snapshot::{Committed, LayerOs, View};
-use orlop_store::{Digest, Image, Named, Reference};
+use orlop_store::{Digest, Image, Named, Platform, Reference};
 
 use crate::error::BuildError;
 use crate::event::{Outcome, Progress, Task};
 use crate::request::Engine;
-use crate::transfer;
+use crate::transfer::{self, Several};
+use tree::Part;
 
 /// One destination of a build, in BuildKit's words (`-o type=…,dest=…`).
 #[derive(Clone, Debug)]
@@ -56,11 +57,15 @@ pub enum Output {
         dest: PathBuf,
         /// Whether files get the owners that they have in the image; otherwise they are the caller's.
         owners: bool,
+        /// `platform-split`: a directory for each platform; where there are several, unless it is `false`.
+        split: Option<bool>,
     },
     /// The file system as one tar: `type=tar`.
     Tar {
         /// Where to.
         dest: Destination,
+        /// `platform-split`, as for a directory.
+        split: Option<bool>,
     },
 }
 
@@ -97,9 +102,33 @@ pub enum Compression {
     Zstd(Option<u8>),
 }
 
-/// Writes `image` to every one of `outputs`, in order. Those that have names of their own use them,
-/// the others `tags`. Gives the digest of the first manifest that was written; none where no output
-/// needs one.
+/// What a build made.
+#[derive(Clone, Debug)]
+pub struct Built {
+    /// An image for each platform, in the order that they were asked for, with what an index says that it is for.
+    pub images: Vec<(Platform, Image)>,
+    /// Whether several platforms were asked for: then all outputs are of them together.
+    pub several: bool,
+}
+
+impl Built {
+    /// The images as one thing, where there are several.
+    fn together(&self) -> Option<Several> {
+        self.several.then(|| Several { images: self.images.clone(), index: None })
+    }
+}
+
+/// What became of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Written {
+    /// Digest of the config; of several images the digest of their index, in the store where no output has one.
+    pub id: Digest,
+    /// Digest of the first manifest or index that was written; none where no output needs one.
+    pub manifest: Option<Digest>,
+}
+
+/// Writes what was built to every one of `outputs`, in order. Those that have names of their own use them,
+/// the others `tags`.
 ///
 /// # Errors
 /// When an output cannot be written. Those before it are complete; nothing of it is left, a directory
@@ -107,19 +136,50 @@ pub enum Compression {
 pub fn write(
     engine: &Engine<'_>,
     progress: &Progress<'_>,
-    image: &Image,
+    built: &Built,
     tags: &[Reference],
     outputs: &[Output],
-) -> Result<Option<Digest>, BuildError> {
+) -> Result<Written, BuildError> {
+    let several = built.together();
     let mut manifest = None;
     for output in outputs {
         transfer::check_cancelled(engine)?;
-        let written = one(engine, progress, image, tags, output)?;
+        let written = match (&several, output) {
+            (_, Output::Local { .. } | Output::Tar { .. }) => {
+                files(engine, progress, built, output)?;
+                None
+            }
+            (Some(several), output) => index(engine, progress, several, tags, output)?,
+            (None, output) => built
+                .images
+                .first()
+                .map(|(_, image)| one(engine, progress, image, tags, output))
+                .transpose()?
+                .flatten(),
+        };
         manifest = manifest.or(written);
     }
-    Ok(manifest.or(image.manifest().map(orlop_store::Manifest::digest)))
+    let Some((_, image)) = built.images.first() else {
+        return Err(BuildError::internal("nothing was built"));
+    };
+    if !built.several {
+        let manifest = manifest.or(image.manifest().map(orlop_store::Manifest::digest));
+        return Ok(Written { id: image.id(), manifest });
+    }
+    let id = match manifest {
+        Some(index) => index,
+        None => {
+            engine.store.images().put_draft(built.images.iter().map(|(platform, image)| (platform, image)))?
+        }
+    };
+    Ok(Written { id, manifest })
 }
 
+fn or_tags(names: &[Reference], tags: &[Reference]) -> Vec<Reference> {
+    if names.is_empty() { tags.to_vec() } else { names.to_vec() }
+}
+
+/// Writes one image.
 fn one(
     engine: &Engine<'_>,
     progress: &Progress<'_>,
@@ -127,7 +187,6 @@ fn one(
     tags: &[Reference],
     output: &Output,
 ) -> Result<Option<Digest>, BuildError> {
-    let or_tags = |names: &Vec<Reference>| if names.is_empty() { tags.to_vec() } else { names.clone() };
     match output {
         Output::Store { names } => {
             keep(engine, image, tags.iter().chain(names))?;
@@ -135,7 +194,7 @@ fn one(
         }
         Output::Registry { names, packing } => {
             let mut digest = None;
-            for name in or_tags(names) {
+            for name in or_tags(names, tags) {
                 let task = progress.start(format!("push {}", name.familiar()));
                 let packed = pack::annotated(engine, image, packing, true)?;
                 let pushed = transfer::push(engine, &packed, &name, &packing.export(true), &task)?;
@@ -144,61 +203,129 @@ fn one(
             }
             Ok(digest)
         }
-        Output::Oci { dest, names, packing, tar } => {
-            let task =
-                progress.start(format!("write OCI {} {dest}", if *tar { "archive" } else { "layout" }));
-            transfer::fetch_layers(engine, image, None, &task)?;
-            let image = pack::annotated(engine, image, packing, false)?;
-            let images = [NamedImage { image, names: or_tags(names) }];
-            let options = packing.save();
-            let written = match dest {
-                Destination::Path(path) if *tar => {
-                    engine.store.save(path, ArchiveFormat::Oci, &images, &options)?
-                }
-                Destination::Path(path) => engine.store.save_layout(path, &images, &options)?,
-                Destination::Open(file) => {
-                    engine.store.save_to(&mut &**file, ArchiveFormat::Oci, &images, &options)?
-                }
-            };
-            task.finish(Outcome::Done, None, None);
-            Ok(written.first().map(|descriptor| descriptor.digest))
-        }
-        Output::Docker { dest, names } => {
-            let task = progress.start(format!("write Docker archive {dest}"));
-            transfer::fetch_layers(engine, image, None, &task)?;
-            let images = [NamedImage { image: image.clone(), names: or_tags(names) }];
-            let options = Packing::default().save();
-            match dest {
-                Destination::Path(path) => {
-                    engine.store.save(path, ArchiveFormat::Docker, &images, &options)?
-                }
-                Destination::Open(file) => {
-                    engine.store.save_to(&mut &**file, ArchiveFormat::Docker, &images, &options)?
-                }
-            };
-            task.finish(Outcome::Done, None, None);
+        Output::Oci { names, packing, .. } => archive(engine, progress, output, |task| {
+            transfer::fetch_layers(engine, image, None, task)?;
+            let content = pack::annotated(engine, image, packing, false)?.into();
+            Ok(NamedImage { content, names: or_tags(names, tags) })
+        }),
+        Output::Docker { names, .. } => {
+            archive(engine, progress, output, |task| {
+                transfer::fetch_layers(engine, image, None, task)?;
+                Ok(NamedImage { content: image.clone().into(), names: or_tags(names, tags) })
+            })?;
             Ok(None)
         }
-        Output::Local { dest, owners } => {
-            let task = progress.start(format!("write files to {}", dest.display()));
-            let view = view(engine, image, &task)?;
-            directory::write(engine.cancel, view.path(), dest, *owners, &task)?;
-            task.finish(Outcome::Done, None, None);
-            Ok(None)
-        }
-        Output::Tar { dest } => {
-            let task = progress.start(format!("write files as tar {dest}"));
-            let view = view(engine, image, &task)?;
-            match dest {
-                Destination::Path(path) => {
-                    write_whole(path, |file| tree::write_tar(engine.cancel, view.path(), file))?
-                }
-                Destination::Open(file) => tree::write_tar(engine.cancel, view.path(), file)?,
-            }
-            task.finish(Outcome::Done, None, None);
-            Ok(None)
-        }
+        Output::Local { .. } | Output::Tar { .. } => Ok(None),
     }
+}
+
+/// Writes images of several platforms as one thing: an index.
+fn index(
+    engine: &Engine<'_>,
+    progress: &Progress<'_>,
+    several: &Several,
+    tags: &[Reference],
+    output: &Output,
+) -> Result<Option<Digest>, BuildError> {
+    match output {
+        Output::Store { names } => {
+            keep_index(engine, several, tags.iter().chain(names))?;
+            Ok(None)
+        }
+        Output::Registry { names, packing } => {
+            let several = pack::annotated_all(engine, several, packing, true)?;
+            let mut digest = None;
+            for name in or_tags(names, tags) {
+                let task = progress.start(format!("push {}", name.familiar()));
+                let pushed = transfer::push_index(engine, &several, &name, &packing.export(true), &task)?;
+                task.finish(Outcome::Done, None, None);
+                digest = digest.or(Some(pushed.manifest));
+            }
+            Ok(digest)
+        }
+        Output::Oci { names, packing, .. } => archive(engine, progress, output, |task| {
+            for (_, image) in &several.images {
+                transfer::fetch_layers(engine, image, None, task)?;
+            }
+            let several = pack::annotated_all(engine, several, packing, false)?;
+            let (index, images) = several.packed(engine.store, &packing.export(false))?;
+            engine.store.images().put_index(&index)?;
+            Ok(NamedImage { content: Content::Index(index, images), names: or_tags(names, tags) })
+        }),
+        Output::Docker { .. } => {
+            Err(BuildError::user("an archive for Docker holds an image of one platform")
+                .with_hint("write an OCI archive, `-o type=oci,dest=FILE`, or build one platform".to_owned()))
+        }
+        Output::Local { .. } | Output::Tar { .. } => Ok(None),
+    }
+}
+
+/// Writes an archive or a layout of what `content` gives.
+fn archive(
+    engine: &Engine<'_>,
+    progress: &Progress<'_>,
+    output: &Output,
+    content: impl FnOnce(&Task<'_>) -> Result<NamedImage, BuildError>,
+) -> Result<Option<Digest>, BuildError> {
+    let (dest, format, options, kind) = match output {
+        Output::Oci { dest, packing, tar: true, .. } => {
+            (dest, Some(ArchiveFormat::Oci), packing.save(), "OCI archive")
+        }
+        Output::Oci { dest, packing, .. } => (dest, None, packing.save(), "OCI layout"),
+        Output::Docker { dest, .. } => {
+            (dest, Some(ArchiveFormat::Docker), Packing::default().save(), "Docker archive")
+        }
+        _ => return Ok(None),
+    };
+    let task = progress.start(format!("write {kind} {dest}"));
+    let images = [content(&task)?];
+    let written = match (dest, format) {
+        (Destination::Path(path), Some(format)) => engine.store.save(path, format, &images, &options)?,
+        (Destination::Path(path), None) => engine.store.save_layout(path, &images, &options)?,
+        (Destination::Open(file), format) => {
+            let format = format.unwrap_or(ArchiveFormat::Oci);
+            engine.store.save_to(&mut &**file, format, &images, &options)?
+        }
+    };
+    task.finish(Outcome::Done, None, None);
+    Ok(written.first().map(|descriptor| descriptor.digest))
+}
+
+/// Writes the files of the images: `type=local` and `type=tar`.
+fn files(
+    engine: &Engine<'_>,
+    progress: &Progress<'_>,
+    built: &Built,
+    output: &Output,
+) -> Result<(), BuildError> {
+    let (title, split) = match output {
+        Output::Local { dest, split, .. } => (format!("write files to {}", dest.display()), *split),
+        Output::Tar { dest, split } => (format!("write files as tar {dest}"), *split),
+        _ => return Ok(()),
+    };
+    let task = progress.start(title);
+    let views = built.images.iter().map(|(platform, image)| Ok((platform, view(engine, image, &task)?)));
+    let views = views.collect::<Result<Vec<_>, BuildError>>()?;
+    let split = split.unwrap_or(built.several);
+    let parts: Vec<Part<'_>> =
+        views.iter().map(|(platform, view)| Part::new(platform, split, view.path())).collect();
+    tree::nothing_twice(engine.cancel, &parts)?;
+    match output {
+        Output::Local { dest, owners, .. } => {
+            for part in &parts {
+                directory::write(engine.cancel, part.root, &dest.join(&part.prefix), *owners, &task)?;
+            }
+        }
+        Output::Tar { dest: Destination::Path(path), .. } => {
+            write_whole(path, |file| tree::write_tar(engine.cancel, &parts, file))?;
+        }
+        Output::Tar { dest: Destination::Open(file), .. } => {
+            tree::write_tar(engine.cancel, &parts, file)?;
+        }
+        _ => {}
+    }
+    task.finish(Outcome::Done, None, None);
+    Ok(())
 }
 
 /// Keeps an image in the store under `names`.
@@ -212,6 +339,24 @@ fn keep<'a>(
     let manifest = image.manifest().map(orlop_store::Manifest::digest);
     for name in names {
         images.tag(name, &Named { id, manifest, index: None })?;
+    }
+    Ok(())
+}
+
+/// Keeps images of several platforms in the store under `names`.
+fn keep_index<'a>(
+    engine: &Engine<'_>,
+    several: &Several,
+    names: impl Iterator<Item = &'a Reference>,
+) -> Result<(), BuildError> {
+    let images = engine.store.images();
+    for (_, image) in &several.images {
+        images.put(image)?;
+    }
+    let draft = images.put_draft(several.images.iter().map(|(platform, image)| (platform, image)))?;
+    let target = images.resolve(&draft.to_string())?;
+    for name in names {
+        images.tag(name, &target)?;
     }
     Ok(())
 }

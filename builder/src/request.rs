@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use orlop_runner::{CancelToken, HostEntry, Isolation, Limits, Mitigation, Network, Runner, Ulimit};
-use orlop_store::{Digest, Image, Platform, Reference, Store};
+use orlop_store::{Digest, Platform, Reference, Store};
 
+use crate::context::NamedContext;
 use crate::context::git::GitSettings;
 use crate::event::Observer;
-use crate::output::Output;
+use crate::output::{Built, Output};
 use crate::source::SourceFile;
 
 /// Everything that a build works with besides what it is asked for.
@@ -39,7 +40,9 @@ impl std::fmt::Debug for Engine<'_> {
 pub enum ContextSource {
     /// A directory of this machine.
     Directory(PathBuf),
-    /// No context: every COPY from it fails.
+    /// A directory that holds what was fetched for this build alone: what its files contain is not remembered.
+    Fetched(PathBuf),
+    /// Nothing: the Dockerfile came alone.
     Empty,
 }
 
@@ -97,6 +100,8 @@ pub struct BuildRequest {
     pub ignore: Option<(String, String)>,
     /// Where COPY and ADD read.
     pub context: ContextSource,
+    /// `--build-context`, in order.
+    pub named_contexts: Vec<NamedContext>,
     /// Names for the result.
     pub tags: Vec<Reference>,
     /// `--target`: the stage to build, by name or number; the last one where none is given.
@@ -105,13 +110,15 @@ pub struct BuildRequest {
     pub build_args: Vec<(String, String)>,
     /// `--label`, in order; they come after the Dockerfile's own.
     pub labels: Vec<(String, String)>,
-    /// `--platform`; this machine's where none is given.
-    pub platform: Option<Platform>,
+    /// `--platform`, in order; this machine's where none is given. Of several the result is an index.
+    pub platforms: Vec<Platform>,
     /// The version of this machine's Windows, which an image of nothing names where `platform` names none. None
     /// where this is no Windows.
     pub host_version: Option<String>,
     /// `--no-cache`: every step runs.
     pub no_cache: bool,
+    /// `--no-cache-filter`: stages of which every step runs, by name in lower case.
+    pub no_cache_stages: Vec<String>,
     /// `--pull`.
     pub pull: PullPolicy,
     /// `--network` for RUN steps that say nothing else.
@@ -148,11 +155,11 @@ pub struct BuildRequest {
 /// What a build made.
 #[derive(Clone, Debug)]
 pub struct BuildReport {
-    /// The image.
-    pub image: Image,
-    /// Digest of its config.
+    /// An image for each platform.
+    pub built: Built,
+    /// Digest of the image's config; of several images that of their index.
     pub image_id: Digest,
-    /// Digest of its manifest as it was pushed or written, where an output has one.
+    /// Digest of the manifest or index as it was pushed or written, where an output has one.
     pub manifest_digest: Option<Digest>,
     /// Steps whose result was known.
     pub steps_cached: usize,

@@ -66,6 +66,11 @@ impl GlobalScope {
         }
     }
 
+    /// Whether the variable tells the platform or the target of the build.
+    pub fn is_platform(&self, name: &str) -> bool {
+        self.platform.contains_key(name)
+    }
+
     /// The value of a variable in a FROM or in the default of a global ARG.
     pub fn lookup(&self, name: &str) -> Option<String> {
         match self.declared.get(name) {

@@ -4,7 +4,9 @@
 //! is all that a build needs that only adds to an image; [`fetch_layers`] brings the layers, side by
 //! side, each streamed once from the registry through verification and inflation into the store.
 
+mod look;
 mod push;
+mod several;
 
 use std::io::Read;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -18,7 +20,9 @@ use orlop_store::{
     BlobSink, Descriptor, Digest, ErrorKind, Image, Index, Manifest, Named, Platform, Reference, media_type,
 };
 
-pub use push::{Pushed, push};
+pub use look::look;
+pub use push::{Pushed, push, push_index};
+pub use several::Several;
 
 use crate::error::{BuildError, ErrorKind as Fault};
 use crate::event::{Action, Task};
@@ -69,7 +73,12 @@ pub fn resolve(
         };
         return Err(error.with_hint("fetch it with `orlop pull`, or leave out `--pull=never`".to_owned()));
     }
-    let fetched = fetch_metadata(engine, reference, platform, task);
+    let fetched = fetch_metadata(engine, reference, platform);
+    if let Ok(image) = &fetched
+        && platform.same_machine(&image.platform())
+    {
+        note_platform(reference, image, platform, task);
+    }
     // What was built here for another platform is not at a registry: that is the better answer.
     match (fetched, other) {
         (Err(error), Some(found)) if error.kind == Fault::User => {
@@ -82,6 +91,14 @@ pub fn resolve(
             Err(BuildError::user(text).because(error).with_hint(hint))
         }
         (result, _) => result,
+    }
+}
+
+/// Says what an image is for where that is not what was asked for.
+fn note_platform(reference: &Reference, image: &Image, platform: &Platform, task: &Task<'_>) {
+    if !suits(image, platform) {
+        let name = reference.familiar();
+        task.note(format!("`{name}` is for platform {}, not for {platform}", image.platform()));
     }
 }
 
@@ -98,17 +115,25 @@ fn is_the_choice(engine: &Engine<'_>, named: &Named, platform: &Platform) -> boo
     let Some(index) = named.index.as_ref().and_then(|digest| engine.store.images().index(digest).ok()) else {
         return true;
     };
+    if index.is_draft() {
+        let chosen = engine.store.images().choose(named, platform);
+        return chosen.is_ok_and(|chosen| chosen.is_none_or(|chosen| chosen.id == named.id));
+    }
     match select_platform(index.bytes(), platform) {
         Ok(chosen) => platform.os != "windows" || named.manifest == Some(chosen.digest),
         Err(_) => true,
     }
 }
 
-/// The image for `platform` of the index that a name stood for, where it was fetched earlier.
+/// The image for `platform` of the index that a name stands for, where it was fetched earlier or built here.
 fn sibling(engine: &Engine<'_>, named: &Named, platform: &Platform) -> Result<Option<Image>, BuildError> {
     let Some(index) = named.index.as_ref().and_then(|digest| engine.store.images().index(digest).ok()) else {
         return Ok(None);
     };
+    if index.is_draft() {
+        let chosen = engine.store.images().choose(named, platform)?;
+        return Ok(chosen.map(|target| engine.store.images().load(&target)).transpose()?);
+    }
     let Ok(chosen) = select_platform(index.bytes(), platform) else { return Ok(None) };
     if !engine.store.blobs().contains(&chosen.digest) {
         return Ok(None);
@@ -131,7 +156,6 @@ fn fetch_metadata(
     engine: &Engine<'_>,
     reference: &Reference,
     platform: &Platform,
-    task: &Task<'_>,
 ) -> Result<Image, BuildError> {
     let name = reference.familiar();
     let failed = |error| registry_error(format!("cannot pull `{name}`"), error);
@@ -159,9 +183,6 @@ fn fetch_metadata(
     let manifest = Manifest::parse(&answer.bytes, &answer.media_type)?;
     let config = fetch_config(engine, &repository, &manifest.config, &name)?;
     let image = Image::from_parts(&config, Some(manifest))?;
-    if !suits(&image, platform) {
-        task.note(format!("`{name}` is for platform {}, not for {platform}", image.platform()));
-    }
     // Fact by fact, the content before what points to it.
     let index_digest = index.as_ref().map(|index| engine.store.images().put_index(index)).transpose()?;
     let id = engine.store.images().put(&image)?;
@@ -490,6 +511,9 @@ pub fn pull(
     task: &Task<'_>,
 ) -> Result<Image, BuildError> {
     let image = resolve(engine, reference, platform, policy, task)?;
+    if !platform.same_machine(&image.platform()) {
+        note_platform(reference, &image, platform, task);
+    }
     fetch_layers(engine, &image, Some(reference), task)?;
     Ok(image)
 }
@@ -507,9 +531,22 @@ pub fn load_layout(engine: &Engine<'_>, layout: &str, platform: &Platform) -> Re
         let hint = drive.then(|| crate::execute::ESCAPE_HINT.to_owned());
         BuildError::user(format!("cannot open `{path}`")).because(e).with_hint(hint)
     })?;
-    let options =
-        LoadOptions { name: name.map(str::to_owned), platform: Some(platform.clone()), layers_only: true };
-    let loaded = engine.store.load(std::path::Path::new(path), &options)?;
+    let load = |name: Option<&str>| {
+        let options = LoadOptions {
+            name: name.map(str::to_owned),
+            platform: Some(platform.clone()),
+            layers_only: true,
+        };
+        engine.store.load(std::path::Path::new(path), &options)
+    };
+    let mut loaded = load(name)?;
+    // As with buildx: where no name is said `latest` is meant, unless there is but one.
+    if name.is_none()
+        && loaded.len() > 1
+        && let Ok(latest) = load(Some("latest"))
+    {
+        loaded = latest;
+    }
     match <[_; 1]>::try_from(loaded) {
         Ok([one]) => Ok(one.image),
         Err(loaded) => Err(BuildError::user(format!("`{path}` has {} images for {platform}", loaded.len()))

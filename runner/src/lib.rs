@@ -28,6 +28,7 @@ mod cancel;
 mod capability;
 pub mod conformance;
 mod error;
+pub mod foreign;
 mod report;
 mod spec;
 

@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::lock::{Lock, PATIENCE};
 
 /// Version of the tables, kept in `user_version`.
-const VERSION: i64 = 1;
+pub(crate) const VERSION: i64 = 1;
 /// How long is waited for other writers.
 const BUSY: Duration = Duration::from_secs(30);
 /// The pause between two tries where SQLite does not wait by itself.

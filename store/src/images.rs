@@ -3,8 +3,11 @@
 //! An image is here when its config is here: its manifest and its layers may still be where it came from, and
 //! are fetched when something needs them.
 
-use std::collections::BTreeMap;
+mod members;
 
+use std::collections::{BTreeMap, HashSet};
+
+pub use members::{Member, Members};
 use rusqlite::{OptionalExtension, Transaction};
 
 use crate::blob::Blobs;
@@ -29,7 +32,7 @@ pub struct ImageRecord {
     pub platform: String,
     /// When it came here, in milliseconds since 1970.
     pub added: i64,
-    /// Its names, sorted.
+    /// Its names, sorted; those of an index that it is in among them.
     pub names: Vec<Reference>,
 }
 
@@ -40,7 +43,8 @@ pub struct Named {
     pub id: Digest,
     /// Digest of the manifest under this name.
     pub manifest: Option<Digest>,
-    /// Digest of the index that the name stood for where it was fetched from.
+    /// Digest of the index that the name stood for where it was fetched from, or of one that was built here
+    /// ([`Images::members`]). The image is then one of several.
     pub index: Option<Digest>,
 }
 
@@ -49,8 +53,8 @@ pub struct Named {
 pub struct Removed {
     /// Names that are gone.
     pub untagged: Vec<Reference>,
-    /// The image, when it is gone altogether; its content goes with the next collection.
-    pub deleted: Option<Digest>,
+    /// Images that are gone altogether; their content goes with the next collection.
+    pub deleted: Vec<Digest>,
 }
 
 /// The images of a store.
@@ -131,7 +135,7 @@ impl Images<'_> {
     pub fn named(&self, name: &Reference) -> Result<Option<Named>> {
         let exact = self.facts.read("look up the name", |c| {
             c.query_row("SELECT image, manifest, list FROM names WHERE name = ?", [name.to_string()], |r| {
-                Ok(Named { id: digest(r, 0)?, manifest: digest_or_none(r, 1)?, index: digest_or_none(r, 2)? })
+                target(r)
             })
             .optional()
         })?;
@@ -154,23 +158,14 @@ impl Images<'_> {
     fn names(&self) -> Result<Vec<(Reference, Named)>> {
         let rows = self.facts.read("list names", |c| {
             let mut query = c.prepare("SELECT image, manifest, list, name FROM names ORDER BY name")?;
-            let rows = query.query_map([], |r| {
-                let name: String = r.get(3)?;
-                Ok((
-                    name,
-                    Named {
-                        id: digest(r, 0)?,
-                        manifest: digest_or_none(r, 1)?,
-                        index: digest_or_none(r, 2)?,
-                    },
-                ))
-            })?;
+            let rows = query.query_map([], |r| Ok((r.get::<_, String>(3)?, target(r)?)))?;
             rows.collect::<rusqlite::Result<Vec<_>>>()
         })?;
         rows.into_iter().map(|(name, target)| Ok((name.parse()?, target))).collect()
     }
 
-    /// Finds an image by name, or by its ID or the start of it.
+    /// Finds an image by name, or by its ID or the start of it. The digest of an index stands for its image for this
+    /// machine.
     ///
     /// # Errors
     /// [`Error::NotFound`], or [`Error::Ambiguous`] for a start that several IDs have.
@@ -195,14 +190,31 @@ impl Images<'_> {
             })?;
             rows.collect::<rusqlite::Result<Vec<_>>>()
         })?;
+        let mut found = found;
+        for index in self.indexes_with(prefix)? {
+            found.extend(self.named_by_index(&index)?);
+        }
         match found.as_slice() {
             [] => Err(missing()),
             [one] => Ok(one.clone()),
             several => Err(Error::Ambiguous {
                 prefix: text.to_owned(),
-                candidates: several.iter().map(|n| n.id).collect(),
+                candidates: several.iter().map(|n| n.index.unwrap_or(n.id)).collect(),
             }),
         }
+    }
+
+    /// The indexes of names whose digest begins so, and one without a name by its whole digest.
+    fn indexes_with(&self, prefix: &str) -> Result<HashSet<Digest>> {
+        let mut out: HashSet<Digest> = self.names()?.into_iter().filter_map(|(_, t)| t.index).collect();
+        if let Ok(whole) = format!("sha256:{prefix}").parse::<Digest>()
+            && self.blobs.contains(&whole)
+            && self.index(&whole).is_ok()
+        {
+            out.insert(whole);
+        }
+        out.retain(|index| index.hex().starts_with(prefix));
+        Ok(out)
     }
 
     /// Reads an image: config, manifest, and what is known of its layers' blobs.
@@ -274,7 +286,9 @@ impl Images<'_> {
     pub fn list(&self) -> Result<Vec<ImageRecord>> {
         let mut names: BTreeMap<Digest, Vec<Reference>> = BTreeMap::new();
         for (name, target) in self.names()? {
-            names.entry(target.id).or_default().push(name);
+            for id in self.reached(&target) {
+                names.entry(id).or_default().push(name.clone());
+            }
         }
         let mut images = self.facts.read("list images", |c| {
             let mut query =
@@ -296,27 +310,45 @@ impl Images<'_> {
         Ok(images)
     }
 
-    /// Takes a name away; the image goes with its last name.
+    /// Takes a name away; the image goes with its last name, and so do those that are in one index with it.
     ///
     /// # Errors
     /// [`Error::NotFound`] when there is no such name.
     pub fn untag(&self, name: &Reference) -> Result<Removed> {
-        let removed = self.facts.write("remove the name", |tx| {
-            let id = tx
-                .query_row("DELETE FROM names WHERE name = ? RETURNING image", [name.to_string()], |r| {
-                    digest(r, 0)
-                })
-                .optional()?;
-            let Some(id) = id else { return Ok(None) };
-            let left: i64 =
-                tx.query_row("SELECT count(*) FROM names WHERE image = ?", [id.to_string()], |r| r.get(0))?;
-            let deleted = (left == 0).then_some(id);
-            if left == 0 {
-                forget(tx, &id)?;
+        self.untag_all(std::slice::from_ref(name), &[])?
+            .ok_or_else(|| Error::NotFound { what: "image", name: name.familiar() })
+    }
+
+    /// Takes names away, and every image that no other name reaches; `also` are some more images. None
+    /// where nothing was there.
+    fn untag_all(&self, names: &[Reference], also: &[Digest]) -> Result<Option<Removed>> {
+        self.facts.write("remove the name", |tx| {
+            let mut removed = Removed::default();
+            let mut reached: Vec<Digest> = also.to_vec();
+            for name in names {
+                let target = tx
+                    .query_row(
+                        "DELETE FROM names WHERE name = ? RETURNING image, manifest, list",
+                        [name.to_string()],
+                        target,
+                    )
+                    .optional()?;
+                let Some(target) = target else { continue };
+                removed.untagged.push(name.clone());
+                reached.extend(self.reached(&target));
             }
-            Ok(Some(Removed { untagged: vec![name.clone()], deleted }))
-        })?;
-        removed.ok_or_else(|| Error::NotFound { what: "image", name: name.familiar() })
+            let mut left = HashSet::new();
+            let mut query = tx.prepare("SELECT image, manifest, list FROM names")?;
+            for target in query.query_map([], target)? {
+                left.extend(self.reached(&target?));
+            }
+            for id in reached {
+                if !left.contains(&id) && forget(tx, &id)? {
+                    removed.deleted.push(id);
+                }
+            }
+            Ok((!removed.untagged.is_empty() || !also.is_empty()).then_some(removed))
+        })
     }
 
     /// Removes what `text` says: a name is taken away, and the image with its last name; an ID removes the
@@ -330,18 +362,22 @@ impl Images<'_> {
         {
             return self.untag(&name);
         }
-        let id = self.resolve(text)?.id;
+        let found = self.resolve(text)?;
+        // The digest of an index means all of it.
+        let whole =
+            found.index.filter(|index| image_id_prefix(text).is_some_and(|p| index.hex().starts_with(p)));
+        let meant = |target: &Named| match whole {
+            Some(index) => target.index == Some(index),
+            None => self.reached(target).contains(&found.id),
+        };
         let names: Vec<Reference> =
-            self.names()?.into_iter().filter(|(_, t)| t.id == id).map(|(name, _)| name).collect();
+            self.names()?.into_iter().filter(|(_, t)| meant(t)).map(|(name, _)| name).collect();
         if names.len() > 1 && !force {
             let names = names.iter().map(Reference::familiar).collect();
             return Err(Error::SeveralNames { id: text.to_owned(), names });
         }
-        self.facts.write("remove the image", |tx| {
-            tx.execute("DELETE FROM names WHERE image = ?", [id.to_string()])?;
-            forget(tx, &id)
-        })?;
-        Ok(Removed { untagged: names, deleted: Some(id) })
+        let also = if whole.is_some() { self.reached(&found) } else { vec![found.id] };
+        Ok(self.untag_all(&names, &also)?.unwrap_or_default())
     }
 
     fn named_exactly(&self, name: &Reference) -> Result<bool> {
@@ -355,8 +391,13 @@ impl Images<'_> {
     }
 }
 
-fn forget(tx: &Transaction<'_>, id: &Digest) -> rusqlite::Result<()> {
-    tx.execute("DELETE FROM images WHERE id = ?", [id.to_string()]).map(drop)
+fn target(row: &rusqlite::Row<'_>) -> rusqlite::Result<Named> {
+    Ok(Named { id: digest(row, 0)?, manifest: digest_or_none(row, 1)?, index: digest_or_none(row, 2)? })
+}
+
+/// Takes the image out; false where it was not there.
+fn forget(tx: &Transaction<'_>, id: &Digest) -> rusqlite::Result<bool> {
+    tx.execute("DELETE FROM images WHERE id = ?", [id.to_string()]).map(|n| n > 0)
 }
 
 /// The entry of an index for an image.

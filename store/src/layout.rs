@@ -17,7 +17,7 @@ use source::{ArchiveSource, DirectorySource, Source};
 use crate::blob::sync_dir;
 use crate::descriptor::{Descriptor, Platform};
 use crate::error::{Error, Result};
-use crate::image::{Image, Manifest, ManifestKind};
+use crate::image::{Image, Index, Manifest, ManifestKind};
 use crate::layer::compress::Compression;
 use crate::reference::Reference;
 use crate::store::{ExportOptions, Store};
@@ -36,11 +36,26 @@ pub enum ArchiveFormat {
     Docker,
 }
 
+/// What goes by one name.
+#[derive(Clone, Debug)]
+pub enum Content {
+    /// One image.
+    Image(Box<Image>),
+    /// Images of several platforms: their index, and each of them with the manifest that the index names.
+    Index(Index, Vec<Image>),
+}
+
+impl From<Image> for Content {
+    fn from(image: Image) -> Self {
+        Self::Image(Box::new(image))
+    }
+}
+
 /// An image on its way out, and the names that it goes by.
 #[derive(Clone, Debug)]
 pub struct NamedImage {
-    /// The image.
-    pub image: Image,
+    /// The image, or several in an index.
+    pub content: Content,
     /// Its names; may be none.
     pub names: Vec<Reference>,
 }
@@ -67,7 +82,8 @@ pub struct LoadOptions {
     /// Only the one of this name: a tag or reference as the file has it, or a digest of a manifest or index. All
     /// where none is given.
     pub name: Option<String>,
-    /// Which one where a name stands for several platforms; that of this machine where none is given.
+    /// Which one where a name stands for several platforms. Where none is given it is this machine's, or the first;
+    /// the others of its index come into the store as well.
     pub platform: Option<Platform>,
     /// Bring its layers alone: the store's list of images does not get it. For what is only built upon.
     pub layers_only: bool,
@@ -110,8 +126,8 @@ impl Store {
         Ok(written)
     }
 
-    /// Writes `images` as an archive to a stream. Returns the descriptors of what was written: of manifests in OCI
-    /// archives, of configs in Docker ones.
+    /// Writes `images` as an archive to a stream. Returns the descriptors of what was written: of manifests and
+    /// indexes in OCI archives, of configs in Docker ones.
     ///
     /// # Errors
     /// As [`Store::save`].

@@ -15,6 +15,7 @@
 mod export;
 mod format;
 mod import;
+mod peek;
 #[cfg(unix)]
 mod unix;
 #[cfg(windows)]
@@ -29,6 +30,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 pub use export::ExportOptions;
+pub use peek::peek;
 
 use crate::blob::Blobs;
 use crate::caches::Caches;

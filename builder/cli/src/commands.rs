@@ -19,6 +19,8 @@ mod version;
 use clap::error::{ContextKind, ContextValue};
 use clap::{Parser, Subcommand};
 
+use orlop_store::{Named, Platform, Store};
+
 use crate::diagnostics::Failure;
 use crate::global::Global;
 use crate::session::App;
@@ -124,6 +126,26 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Version(args) => version::run(args),
         Command::Completions(args) => completions::run(args),
     }
+}
+
+/// What `text` stands for; of images for several platforms the one for `platform`, where one is asked for.
+pub(crate) fn for_platform(store: &Store, text: &str, platform: Option<&Platform>) -> Result<Named, Failure> {
+    let named = store.images().resolve(text)?;
+    let Some(platform) = platform else { return Ok(named) };
+    if let Some(chosen) = store.images().choose(&named, platform)? {
+        return Ok(chosen);
+    }
+    let own = store.images().load(&named)?.platform();
+    if named.index.is_none() && platform.rank(&own).is_some() {
+        return Ok(named);
+    }
+    let mut here = vec![own.with_version()];
+    if let Some(members) = named.index.and_then(|index| store.images().members(&index).ok()) {
+        here = members.here.iter().map(|member| member.platform.with_version()).collect();
+    }
+    let wanted = platform.with_version();
+    Err(Failure::user(format!("`{text}` is not in the store for {wanted}"))
+        .with_hint(format!("it is there for {}", here.join(", "))))
 }
 
 #[cfg(test)]

@@ -120,14 +120,19 @@ fn files_in(dir: &Path, endings: &[&str]) -> Result<Vec<PathBuf>, Failure> {
     Ok(out)
 }
 
-fn authorities() -> Result<Vec<Vec<u8>>, Failure> {
+/// Files of certificates of authorities that are trusted as well as the system's.
+pub(crate) fn authority_files() -> Result<Vec<PathBuf>, Failure> {
     let mut paths: Vec<PathBuf> = env::SSL_CERT_FILE.get().map(PathBuf::from).into_iter().collect();
     if let Some(dirs) = env::SSL_CERT_DIR.get() {
         for dir in std::env::split_paths(&dirs) {
             paths.extend(files_in(&dir, &["crt", "pem", "cer"])?);
         }
     }
-    paths.iter().map(|path| file::read(path, MAX_FILE)).collect()
+    Ok(paths)
+}
+
+fn authorities() -> Result<Vec<Vec<u8>>, Failure> {
+    authority_files()?.iter().map(|path| file::read(path, MAX_FILE)).collect()
 }
 
 fn proxies() -> Proxies {

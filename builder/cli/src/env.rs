@@ -60,10 +60,10 @@ variables! {
     APPDATA "APPDATA": "Windows: the user's configuration files are in here.";
     LOCALAPPDATA "LOCALAPPDATA": "Windows: the store is `orlop` in here.";
     PROGRAMDATA "ProgramData": "Windows: the machine's configuration files are in here (otherwise in `C:\\ProgramData`), and the store of a service that runs as the system.";
-    SSH_AUTH_SOCK "SSH_AUTH_SOCK": "The agent's socket that `--ssh default` offers to RUN steps.";
+    SSH_AUTH_SOCK "SSH_AUTH_SOCK": "The agent's socket that `--ssh default` offers to RUN steps, and that a context over ssh is fetched with.";
     NO_COLOR "NO_COLOR": "Set to anything: no colours.";
     TERM "TERM": "`dumb`: no live display, no colours.";
-    PATH "PATH": "Where credential helpers (`docker-credential-*`), `newuidmap` and `newgidmap` are found.";
+    PATH "PATH": "Where `git`, credential helpers (`docker-credential-*`), `newuidmap` and `newgidmap` are found.";
 }
 
 /// A proxy's variable: the lower-case name before the other one, as curl does.
@@ -74,6 +74,30 @@ pub(crate) fn either_case(variable: &Variable) -> Option<String> {
 /// A proxy's variable by its lower-case name alone.
 pub(crate) fn lower_case(variable: &Variable) -> Option<String> {
     std::env::var(variable.name.to_ascii_lowercase()).ok().filter(|value| !value.is_empty())
+}
+
+/// What git gets of the environment: where programs are, and proxies. Nothing that configures git itself.
+#[cfg(unix)]
+pub(crate) fn for_git() -> Vec<(OsString, OsString)> {
+    let proxies = [
+        ("http_proxy", lower_case(&HTTP_PROXY)),
+        ("https_proxy", either_case(&HTTPS_PROXY)),
+        ("all_proxy", either_case(&ALL_PROXY)),
+        ("no_proxy", either_case(&NO_PROXY)),
+    ];
+    let proxies = proxies.into_iter().filter_map(|(name, value)| Some((name.into(), value?.into())));
+    PATH.get().map(|path| ("PATH".into(), path)).into_iter().chain(proxies).collect()
+}
+
+/// What git gets of the environment: all, as programs of Windows do not start without much of it, but nothing that
+/// configures git itself.
+#[cfg(windows)]
+pub(crate) fn for_git() -> Vec<(OsString, OsString)> {
+    let own = |name: &str| {
+        let name = name.to_ascii_uppercase();
+        name.starts_with("GIT_") || name.starts_with("SSH_") || name == "HOME" || name == "XDG_CONFIG_HOME"
+    };
+    std::env::vars_os().filter(|(name, _)| !own(&name.to_string_lossy())).collect()
 }
 
 /// Reads any variable that the user names in `--build-arg NAME` or `--secret env=NAME`.

@@ -32,12 +32,13 @@ pub(crate) fn total(store: &Store, image: &Image) -> u64 {
         .fold(0, u64::saturating_add)
 }
 
-/// What made each layer, bottom first, by the image's history; empty where that does not say.
+/// What made each layer, bottom first, by the image's history without the mark that BuildKit's has at the end of a
+/// step; empty where that does not say.
 pub(crate) fn created_by(image: &Image) -> Vec<String> {
     let history = image.config().history();
     let mut made = history
         .into_iter()
         .filter(|entry| !entry.empty_layer)
-        .map(|entry| entry.created_by.unwrap_or_default());
+        .map(|entry| entry.created_by.unwrap_or_default().trim_end_matches(" # buildkit").to_owned());
     image.layers().iter().map(|_| made.next().unwrap_or_default()).collect()
 }

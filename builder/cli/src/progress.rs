@@ -56,12 +56,26 @@ pub(crate) struct Summary {
     pub(crate) duration: Duration,
     /// Layers, bottom first.
     pub(crate) layers: Vec<SummaryLayer>,
-    /// Digest of the image's config.
+    /// The images where several platforms were built, instead of `layers`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) platforms: Vec<SummaryPlatform>,
+    /// Digest of the image's config; of several images that of their index.
     pub(crate) image_id: Digest,
-    /// Digest of its manifest, where one was written.
+    /// Digest of its manifest, where one was written and is not the ID.
     pub(crate) manifest_digest: Option<Digest>,
     /// Its names.
     pub(crate) names: Vec<String>,
+}
+
+/// The image for one of several platforms.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct SummaryPlatform {
+    /// `linux/arm64`.
+    pub(crate) platform: String,
+    /// Digest of its config.
+    pub(crate) image_id: Digest,
+    /// Layers, bottom first.
+    pub(crate) layers: Vec<SummaryLayer>,
 }
 
 /// One layer of a [`Summary`].
@@ -150,15 +164,24 @@ fn summary_lines(summary: &Summary) -> Vec<String> {
         summary.steps_cached,
         summary.steps_run,
     )];
-    for layer in &summary.layers {
+    layer_lines(&summary.layers, &mut out);
+    for image in &summary.platforms {
+        out.push(format!("{}  {}", image.platform, image.image_id.short()));
+        layer_lines(&image.layers, &mut out);
+    }
+    let head = if summary.platforms.is_empty() { "image" } else { "index" };
+    out.push(format!("{head}    {}", summary.image_id));
+    out.extend(summary.manifest_digest.map(|digest| format!("manifest {digest}")));
+    out.extend(summary.names.iter().map(|name| format!("name     {name}")));
+    out
+}
+
+fn layer_lines(layers: &[SummaryLayer], out: &mut Vec<String>) {
+    for layer in layers {
         let size = layer.size.map_or_else(|| "-".to_owned(), quantity::size);
         let made: String = lines::clean(&layer.created_by).chars().take(48).collect();
         out.push(format!("  layer {}  {size:>8}  {made}", layer.diff_id.short()).trim_end().to_owned());
     }
-    out.push(format!("image    {}", summary.image_id));
-    out.extend(summary.manifest_digest.map(|digest| format!("manifest {digest}")));
-    out.extend(summary.names.iter().map(|name| format!("name     {name}")));
-    out
 }
 
 #[cfg(test)]
@@ -194,6 +217,7 @@ mod tests {
                 size: Some(5_000),
                 created_by: "RUN a\n\tb".repeat(30),
             }],
+            platforms: Vec::new(),
             image_id: digest,
             manifest_digest: Some(digest),
             names: vec!["docker.io/library/app:latest".into()],

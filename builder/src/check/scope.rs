@@ -4,7 +4,6 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::dialect::Dialect;
-use crate::dockerfile::ArgDecl;
 use crate::dockerfile::variables::{ExpandError, Expanded, Expander};
 use crate::scope::GlobalScope;
 use orlop_store::{Image, Platform};
@@ -90,10 +89,9 @@ impl Scope {
     pub(crate) fn declare(
         &mut self,
         global: &GlobalScope,
-        arg: &ArgDecl,
+        name: &str,
         default: Option<String>,
     ) -> Option<String> {
-        let name = &arg.name.value;
         self.declared.insert(self.dialect.canonical_variable(name));
         let value = global.build_arg(name).map(str::to_owned).or(default).or_else(|| global.lookup(name))?;
         self.set(name, &value);

@@ -22,7 +22,7 @@ use orlop_store::{Image, Platform};
 use super::*;
 use crate::context::Ignore;
 use crate::dockerfile::parse_part;
-use crate::plan::{self, Base, Plan};
+use crate::plan::{self, Base, Plan, PlannedStage};
 use crate::source::SourceFile;
 
 #[derive(Default)]
@@ -39,8 +39,8 @@ struct Case {
 }
 
 impl Bases for Case {
-    fn image(&self, _index: usize, base: &Base) -> Option<Image> {
-        match base {
+    fn image(&self, stage: &PlannedStage) -> Option<Image> {
+        match &stage.base {
             Base::Image(reference) => self.bases.get(&reference.familiar()).cloned(),
             _ => None,
         }

@@ -14,15 +14,15 @@ use crate::context::Ignore;
 use crate::dockerfile::variables::Expander;
 use crate::dockerfile::{Dockerfile, Instruction, Kind, parse_onbuild};
 use crate::error::BuildError;
-use crate::plan::{Base, Plan};
+use crate::plan::{Base, Plan, PlannedStage};
 use crate::scope::GlobalScope;
 use crate::source::{SourceFile, Span};
 
 /// Tells what is known of the images that stages stand on.
 pub trait Bases {
-    /// The image that stage `index` stands on, for an image of a registry or of a layout. None where it cannot be
+    /// The image that a stage stands on which stands on one of a registry or of a layout. None where it cannot be
     /// looked at: checks do without it.
-    fn image(&self, index: usize, base: &Base) -> Option<Image>;
+    fn image(&self, stage: &PlannedStage) -> Option<Image>;
 }
 
 /// A variable that the base image may set, if only it were known.
@@ -154,9 +154,11 @@ impl<'a> Checker<'a> {
                     }
                     None => Scope::on(None, &planned.platform),
                 },
-                Base::Scratch => Scope::on(Some(&Image::scratch(&planned.platform)), &planned.platform),
-                base => {
-                    let image = bases.image(planned.index, base);
+                Base::Scratch | Base::Context(_) => {
+                    Scope::on(Some(&Image::scratch(&planned.platform)), &planned.platform)
+                }
+                Base::Image(_) | Base::Layout(_) | Base::Unknown(_) => {
+                    let image = bases.image(planned);
                     if let Some(image) = &image {
                         rules::invalid_base_image_platform(
                             &stage.from,
@@ -181,8 +183,12 @@ impl<'a> Checker<'a> {
                 findings: &mut self.findings,
                 unsure: &mut self.unsure,
             };
-            walk.triggers(stage.from.span, &stage.from.comments)?;
-            for instruction in &stage.instructions {
+            // What a named context stands for is not run.
+            let instructions = if planned.replaced { &[][..] } else { &stage.instructions[..] };
+            if !planned.replaced {
+                walk.triggers(stage.from.span, &stage.from.comments)?;
+            }
+            for instruction in instructions {
                 walk.findings.at(instruction.span, &instruction.comments);
                 walk.instruction(instruction)
                     .map_err(|error| error.at(&self.dockerfile.source, instruction.span))?;
@@ -266,12 +272,13 @@ impl Walk<'_> {
             }
             Kind::Arg(args) => {
                 for arg in args {
-                    rules::secrets_used_in_arg_or_env("ARG", &arg.name.value, arg.name.span, self.findings);
+                    let name = self.word(&arg.name)?;
+                    rules::secrets_used_in_arg_or_env("ARG", &name, arg.name.span, self.findings);
                     // A default that is not needed is not looked at.
-                    let given = self.plan.globals.build_arg(&arg.name.value).is_some();
+                    let given = self.plan.globals.build_arg(&name).is_some();
                     let default = arg.default.as_ref().filter(|_| !given);
                     let default = default.map(|word| self.word(word)).transpose()?;
-                    self.scope.declare(&self.plan.globals, arg, default);
+                    self.scope.declare(&self.plan.globals, &name, default);
                 }
             }
             Kind::Copy(copy) => {

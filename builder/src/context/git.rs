@@ -3,7 +3,7 @@
 //!
 //! [`GitReference::parse`] tells whether a text names a repository; [`GitRepository`] asks the server what commit is
 //! meant ([`resolve`](GitRepository::resolve)) and fetches it ([`fetch`](GitRepository::fetch)); [`fetch`] does all
-//! of it.
+//! of it, and [`load`] does it for a build, in the store, with progress.
 //!
 //! What comes from a repository is hostile. git runs with an environment of its own (see `environment.rs`), fetches
 //! no more history than it must, and what is checked out is made the same on every machine and day: modes of git
@@ -12,6 +12,7 @@
 mod checkout;
 mod environment;
 mod failure;
+mod load;
 mod program;
 pub(crate) mod redact;
 mod reference;
@@ -23,7 +24,10 @@ use std::path::{Path, PathBuf};
 use orlop_runner::CancelToken;
 
 pub use checkout::Checkout;
-use program::Git;
+pub(crate) use load::Phases;
+pub use load::{GitContext, load};
+use program::{Git, SILENCE};
+pub use redact::masked;
 pub use reference::{GitReference, GitReferenceError};
 pub use refs::Resolved;
 
@@ -38,6 +42,8 @@ pub struct GitSettings {
     /// Files of keys of ssh servers that the user knows (`~/.ssh/known_hosts`). A server with another key than
     /// there is refused; one that is not there is believed, as BuildKit does.
     pub known_hosts: Vec<PathBuf>,
+    /// Files of certificates of authorities that are trusted as well as the system's.
+    pub authorities: Vec<PathBuf>,
 }
 
 /// What git may use to be let in.
@@ -69,7 +75,7 @@ impl<'a> GitRepository<'a> {
     /// checkout will be; `progress` is told what git says, line by line.
     ///
     /// # Errors
-    /// When the directory cannot be used, or a credential is none.
+    /// When there is no git, or one that is too old; the directory cannot be used; a credential is none.
     pub fn new(
         reference: &'a GitReference,
         dir: &Path,
@@ -78,7 +84,9 @@ impl<'a> GitRepository<'a> {
         progress: &'a (dyn Fn(&str) + Sync),
     ) -> Result<Self, BuildError> {
         let environment = environment::of(reference, dir, access)?;
-        Ok(Self { reference, git: Git { environment, cancel, progress }, dir: dir.to_owned() })
+        let git = Git { environment, cancel, progress, silence: SILENCE };
+        git.check(dir)?;
+        Ok(Self { reference, git, dir: dir.to_owned() })
     }
 }
 

@@ -1,7 +1,7 @@
 //! "Did you mean": the nearest of some names.
 
 /// The name of `names` that `typed` is most likely a slip of, if any is near enough.
-pub(crate) fn nearest<'a>(typed: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(typed: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // Longer text is not a slip, and the comparison below is quadratic.
     const MOST: usize = 32;
     let typed: Vec<char> = typed.chars().take(MOST + 1).flat_map(char::to_lowercase).collect();

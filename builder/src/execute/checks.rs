@@ -6,12 +6,12 @@ use orlop_store::Image;
 
 use super::Execution;
 use super::from;
-use crate::check::{Bases, Checker, Options};
+use crate::check::{self, Bases, Checker, Options};
 use crate::context::Ignore;
-use crate::dockerfile::{Dockerfile, ParseError, WarningKind};
+use crate::dockerfile::{Dockerfile, ParseError};
 use crate::error::BuildError;
 use crate::event::Progress;
-use crate::plan::{self, Base, Plan};
+use crate::plan::{self, Base, Plan, PlannedStage};
 use crate::request::BuildRequest;
 
 /// The rules at work, and who is told what they find: once, all of it together.
@@ -30,16 +30,11 @@ impl<'a> Checks<'a> {
         fault: Option<ParseError>,
     ) -> Result<Self, BuildError> {
         let options = Options::of(dockerfile, &request.build_args)?;
-        for (name, span, hint) in options.unknown_in(dockerfile) {
-            let text = format!("no check is called `{name}`");
-            match span {
-                Some(span) => progress.warn_at(&dockerfile.source, span, &text, hint),
-                None => progress.warn(format!("`--build-arg {}`: {text}", Options::BUILD_ARG), None),
+        for note in check::notes(dockerfile, &options) {
+            match note.span {
+                Some(span) => progress.warn_at(&dockerfile.source, span, &note.text, note.hint),
+                None => progress.advise(note.text, note.hint),
             }
-        }
-        // A blank line in an instruction is a rule's, and so may be skipped.
-        for warning in dockerfile.warnings.iter().filter(|w| w.kind != WarningKind::EmptyContinuation) {
-            progress.warn_at(&dockerfile.source, warning.span, &warning.message, warning.hint.clone());
         }
         let mut checks = Self { dockerfile, checker: Checker::new(dockerfile, options) };
         checks.checker.text(fault.is_none());
@@ -78,7 +73,7 @@ impl<'a> Checks<'a> {
             // An instruction that cannot be what it says fails when its turn comes, and the steps before it stay.
             let _ = self.checker.stages(&exec.plan, false, exec, ignore.as_ref());
         }
-        self.tell(&exec.progress);
+        self.tell(exec.progress);
         found.and_then(|()| self.checker.verdict())
     }
 
@@ -121,13 +116,13 @@ fn look_up(exec: &Execution<'_>) -> Result<(), BuildError> {
 fn is_image(base: &Base) -> bool {
     match base {
         Base::Image(_) | Base::Layout(_) => true,
-        Base::Scratch | Base::Stage(_) | Base::Unknown(_) => false,
+        Base::Scratch | Base::Stage(_) | Base::Unknown(_) | Base::Context(_) => false,
     }
 }
 
 impl Bases for Execution<'_> {
-    fn image(&self, index: usize, _base: &Base) -> Option<Image> {
+    fn image(&self, stage: &PlannedStage) -> Option<Image> {
         let starts = self.starts.lock().unwrap_or_else(PoisonError::into_inner);
-        starts.get(&index).map(|start| start.image.clone())
+        starts.get(&stage.index).map(|start| start.image.clone())
     }
 }

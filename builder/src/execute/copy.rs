@@ -98,10 +98,11 @@ pub struct RemoteFile {
 }
 
 impl RemoteFile {
-    /// The name that a file from a URL with this path gets.
+    /// The name that a file from a URL with this path gets; the path is decoded.
     pub fn name_of(url_path: &str) -> String {
         match url_path.trim_end_matches('/').rsplit('/').next() {
             None | Some("" | "." | "..") => "__unnamed__".to_owned(),
+            Some(name) if name.contains('\0') => "__unnamed__".to_owned(),
             Some(name) => name.to_owned(),
         }
     }

@@ -29,6 +29,8 @@ pub(crate) struct Start {
     pub(crate) snapshot: Committed,
     pub(crate) scope: StageScope,
     pub(crate) origin: Option<Origin>,
+    /// What the programs in it are for, as far as one knows: an image may say something else of itself.
+    pub(crate) machine: Platform,
 }
 
 /// Files of another stage or image.
@@ -38,19 +40,22 @@ pub(crate) struct Source {
 }
 
 /// Images that one build has looked up, so that a name means one thing throughout.
-pub(crate) type Images = Mutex<HashMap<(Reference, Platform), Arc<Mutex<Option<Image>>>>>;
+pub(crate) type Images = Mutex<HashMap<(String, Platform), Arc<Mutex<Option<Image>>>>>;
 
 /// What stage `index` starts with; an error is at its FROM.
 pub(crate) fn start(exec: &Execution<'_>, index: usize) -> Result<Start, BuildError> {
     let dockerfile = exec.dockerfile();
     let span = dockerfile.stages[index].from.span;
-    resolve(exec, index, super::stage::steps(exec, index)).map_err(|e| e.at(&dockerfile.source, span))
+    let named = exec.several.then(|| exec.works_for(index, &StageScope::default()));
+    let start = resolve(exec, index, super::stage::steps(exec, index));
+    start.map_err(|e| e.at(&dockerfile.source, span).of_one(named))
 }
 
 /// Understands the FROM of stage `index`.
 fn resolve(exec: &Execution<'_>, index: usize, total: usize) -> Result<Start, BuildError> {
     let planned = &exec.plan.stages[index];
-    let text = &exec.dockerfile().stages[index].from.original;
+    let from = &exec.dockerfile().stages[index].from;
+    let title = format!("[{} 1/{total}] {}", exec.label(index, &StageScope::default()), from.original);
     let (image, origin) = match &planned.base {
         Base::Stage(stage) => {
             let result = exec.stage(index, *stage)?;
@@ -64,11 +69,15 @@ fn resolve(exec: &Execution<'_>, index: usize, total: usize) -> Result<Start, Bu
                 snapshot: result.snapshot.clone(),
                 scope,
                 origin: result.origin.clone(),
+                machine: result.machine.clone(),
             });
         }
         Base::Unknown(why) => return Err(BuildError::user(why.as_str())),
-        Base::Scratch => {
-            let mut platform = planned.platform.clone();
+        Base::Scratch | Base::Context(_) => {
+            // As BuildKit does: what comes out is for what is asked for, whoever makes it.
+            let target = &exec.plan.platform;
+            let mut platform =
+                if target.os == planned.platform.os { target } else { &planned.platform }.clone();
             if platform.os == "windows" && platform.os_version.is_none() {
                 // As Docker does: what is built here runs here.
                 platform.os_version.clone_from(&exec.request.host_version);
@@ -93,18 +102,11 @@ fn resolve(exec: &Execution<'_>, index: usize, total: usize) -> Result<Start, Bu
             (image, None)
         }
         Base::Image(reference) => {
-            let task = exec.progress.start(format!("[{} 1/{total}] {text}", planned.name));
-            let (image, origin) = find(exec, reference, &planned.platform, &task)
+            let (image, origin) = find(exec, reference, &planned.platform, &title)
                 .map_err(|error| error.with_hint(stage_that_was_meant(exec, index)))?;
-            task.finish(Outcome::Done, None, None);
             (image, Some(origin))
         }
-        Base::Layout(layout) => {
-            let task = exec.progress.start(format!("[{} 1/{total}] {text}", planned.name));
-            let image = crate::transfer::load_layout(&exec.engine, layout, &planned.platform)?;
-            task.finish(Outcome::Done, None, None);
-            (image, None)
-        }
+        Base::Layout(layout) => (find_layout(exec, layout, &planned.platform, Some(&title))?, None),
     };
     let (own, wanted) = (image.platform(), &planned.platform);
     if !own.os.is_empty() && own.os != wanted.os {
@@ -113,7 +115,12 @@ fn resolve(exec: &Execution<'_>, index: usize, total: usize) -> Result<Start, Bu
     }
     let image = with_path(with_version(image, wanted), Dialect::of(wanted));
     let snapshot = Committed::new(image.diff_ids()).for_os(LayerOs::of(&wanted.os));
-    Ok(Start { image, snapshot, scope: StageScope::default(), origin })
+    let machine = match &planned.base {
+        Base::Scratch => wanted.clone(),
+        _ if own.architecture.is_empty() => wanted.clone(),
+        _ => own,
+    };
+    Ok(Start { image, snapshot, scope: StageScope::default(), origin, machine })
 }
 
 /// What to do where an image is not found whose name is one of a stage, or nearly.
@@ -157,15 +164,22 @@ pub(crate) fn source_image(
     platform: &Platform,
 ) -> Result<Source, BuildError> {
     if let Some(layout) = name.strip_prefix("oci-layout://") {
-        let image = crate::transfer::load_layout(&exec.engine, layout, platform)?;
+        let image = find_layout(exec, layout, platform, None)?;
         return Ok(Source { snapshot: files_of(&image), origin: None });
+    }
+    if name == "scratch" {
+        // As with BuildKit: nothing, which a mount may be wanted of.
+        let os = LayerOs::of(&platform.os);
+        return Ok(Source { snapshot: Committed::scratch_of(os), origin: None });
     }
     let reference: Reference = name.parse().map_err(|e: orlop_store::reference::ReferenceError| {
         BuildError::user(format!("`{name}` is neither a stage nor an image: {e}")).with_hint(e.hint())
     })?;
-    let task = exec.progress.start(format!("[context] {name}"));
-    let (image, origin) = find(exec, &reference, platform, &task)?;
-    task.finish(Outcome::Done, None, None);
+    let title = match exec.several {
+        true => format!("[{platform} context] {name}"),
+        false => format!("[context] {name}"),
+    };
+    let (image, origin) = find(exec, &reference, platform, &title)?;
     Ok(Source { snapshot: files_of(&image), origin: Some(origin) })
 }
 
@@ -179,21 +193,54 @@ fn find(
     exec: &Execution<'_>,
     reference: &Reference,
     platform: &Platform,
-    task: &Task<'_>,
+    title: &str,
 ) -> Result<(Image, Origin), BuildError> {
+    let image = once(exec, reference.to_string(), platform, Some(title), |task| {
+        crate::transfer::resolve(&exec.engine, reference, platform, exec.request.pull, task)
+    })?;
+    Ok((image.clone(), Origin { reference: reference.clone(), image }))
+}
+
+/// The same for an image of a layout, whose files are here afterwards.
+fn find_layout(
+    exec: &Execution<'_>,
+    layout: &str,
+    platform: &Platform,
+    title: Option<&str>,
+) -> Result<Image, BuildError> {
+    once(exec, format!("oci-layout://{layout}"), platform, title, |_| {
+        crate::transfer::load_layout(&exec.engine, layout, platform)
+    })
+}
+
+/// Looks up what `name` is with `look`, or takes what this build has found by that name. With several platforms it
+/// is shown once.
+fn once(
+    exec: &Execution<'_>,
+    name: String,
+    platform: &Platform,
+    title: Option<&str>,
+    look: impl FnOnce(&Task<'_>) -> Result<Image, BuildError>,
+) -> Result<Image, BuildError> {
     let slot = {
         let mut images = exec.images.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(images.entry((reference.clone(), platform.clone())).or_default())
+        Arc::clone(images.entry((name.clone(), platform.clone())).or_default())
     };
     let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
-    let image = match &*slot {
-        Some(image) => image.clone(),
-        None => {
-            let image = crate::transfer::resolve(&exec.engine, reference, platform, exec.request.pull, task)?;
-            slot.insert(image).clone()
-        }
+    let known = slot.clone();
+    if exec.several
+        && let Some(image) = &known
+    {
+        return Ok(image.clone());
+    }
+    exec.check_canceled()?;
+    let task = exec.progress.start(title.map_or_else(|| format!("[context] {name}"), str::to_owned));
+    let image = match known {
+        Some(image) => image,
+        None => slot.insert(look(&task)?).clone(),
     };
-    Ok((image.clone(), Origin { reference: reference.clone(), image }))
+    task.finish(Outcome::Done, None, None);
+    Ok(image)
 }
 
 /// Brings the layers of `snapshot` that are not here yet.

@@ -1,8 +1,10 @@
 //! ADD of URLs: downloaded first, because their content is what the step's key is made of.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
 use orlop_store::work::WorkDir;
@@ -17,6 +19,17 @@ use crate::dockerfile::Add;
 use crate::error::BuildError;
 use crate::event::{Action, Outcome};
 
+/// The files that a build has fetched, by URL. Whoever fetches one keeps its place locked.
+pub(super) type Downloads = Mutex<HashMap<String, Arc<Mutex<Option<Downloaded>>>>>;
+
+/// A file that was fetched.
+pub(super) struct Downloaded {
+    file: RemoteFile,
+    digest: Digest,
+    /// Removes the file at the end.
+    _dir: WorkDir,
+}
+
 /// Whether a source of ADD is fetched rather than read from the context.
 fn is_url(source: &str) -> bool {
     source.starts_with("http://") || source.starts_with("https://")
@@ -27,7 +40,52 @@ pub(crate) fn is_remote(source: &str) -> bool {
     is_url(source) || is_git(source)
 }
 
+/// What is wrong with a `--checksum`.
+fn checksum_error(text: &str, error: &orlop_store::digest::DigestParseError) -> BuildError {
+    let other = text.split_once(':').map(|(algorithm, _)| algorithm).filter(|name| *name != "sha256");
+    match other {
+        Some(name) => BuildError::user(format!("`ADD --checksum` takes SHA-256 alone, and not `{name}`"))
+            .with_hint("write `--checksum=sha256:` and what `sha256sum FILE` prints".to_owned()),
+        None => BuildError::user(format!("`ADD --checksum`: {error}")),
+    }
+}
+
+/// What to do about a file that does not come. The server is none of registries.
+fn download_hint(error: &orlop_registry_client::Error) -> Option<String> {
+    use orlop_registry_client::Error;
+    match error {
+        Error::Status(e) => match e.status {
+            404 | 410 => Some("look at the URL: the server has nothing there".to_owned()),
+            401 | 403 => Some(
+                "the server wants a login, and ADD has none: download it in a RUN with `--mount=type=secret`"
+                    .to_owned(),
+            ),
+            _ => None,
+        },
+        Error::Transport { kind, .. } => match kind {
+            orlop_registry_client::TransportKind::Refused => {
+                Some("nothing listens there: look at the URL's host and port".to_owned())
+            }
+            orlop_registry_client::TransportKind::Resolve => error.hint(),
+            _ => None,
+        },
+        _ => error.hint(),
+    }
+}
+
 impl StageRun<'_, '_> {
+    /// COPY takes files that are there; only ADD gets them from elsewhere.
+    pub(crate) fn refuse_remote(&self, words: &Words<'_>, request: &CopyRequest) -> Result<(), BuildError> {
+        for (word, source) in words.sources.iter().zip(&request.sources) {
+            if matches!(source, Source::Path(source) if is_remote(source)) {
+                return Err(BuildError::user("COPY cannot take anything from a URL or a git repository")
+                    .with_hint("write ADD".to_owned())
+                    .at(&self.exec.dockerfile().source, word.span));
+            }
+        }
+        Ok(())
+    }
+
     /// `--checksum` is for what comes from elsewhere, and for one thing.
     pub(crate) fn check_checksum(&self, add: &Add, request: &CopyRequest) -> Result<(), BuildError> {
         let Some(word) = &add.checksum else { return Ok(()) };
@@ -40,22 +98,19 @@ impl StageRun<'_, '_> {
         }
     }
 
-    /// Puts files in the place of the URLs among the sources. The files are gone when what is returned is.
+    /// Puts files in the place of the URLs among the sources. The files are there as long as the build.
     pub(crate) fn download(
         &self,
         words: &Words<'_>,
         request: &mut CopyRequest,
         checksum: Option<&str>,
-    ) -> Result<Option<WorkDir>, BuildError> {
+    ) -> Result<(), BuildError> {
         let file = &self.exec.dockerfile().source;
         let urls = request.sources.iter().filter(|s| matches!(s, Source::Path(p) if is_url(p))).count();
         let expected = checksum
             .filter(|_| urls == 1)
-            .map(|text| {
-                text.parse::<Digest>().map_err(|e| BuildError::user(format!("`ADD --checksum`: {e}")))
-            })
+            .map(|text| text.parse::<Digest>().map_err(|e| checksum_error(text, &e)))
             .transpose()?;
-        let mut held = None;
         for (index, source) in request.sources.iter_mut().enumerate() {
             let Source::Path(url) = source else { continue };
             let place = |error: BuildError| match words.sources.get(index) {
@@ -65,22 +120,38 @@ impl StageRun<'_, '_> {
             if !is_url(url) {
                 continue;
             }
-            let dir = match held.take() {
-                Some(dir) => dir,
-                None => self.exec.engine.store.work().create("download").map_err(orlop_store::Error::from)?,
-            };
-            let remote = self.fetch(url, &dir.path().join(index.to_string()), expected).map_err(place)?;
-            held = Some(dir);
-            *source = Source::Remote(remote);
+            *source = Source::Remote(self.downloaded(url, expected).map_err(place)?);
         }
-        Ok(held)
+        Ok(())
     }
 
-    fn fetch(&self, url: &str, path: &Path, expected: Option<Digest>) -> Result<RemoteFile, BuildError> {
+    /// The file of a URL, fetched once in a build: whoever else asks, perhaps for another platform, gets the same.
+    fn downloaded(&self, url: &str, expected: Option<Digest>) -> Result<RemoteFile, BuildError> {
+        let slot = {
+            let mut table = self.exec.downloads.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(table.entry(url.to_owned()).or_default())
+        };
+        let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        self.exec.check_canceled()?;
+        if let Some(known) = &*slot {
+            is_expected(url, known.digest, expected)?;
+            return Ok(known.file.clone());
+        }
+        let dir = self.exec.engine.store.work().create("download").map_err(orlop_store::Error::from)?;
+        let (file, digest) = self.fetch(url, &dir.path().join("content"), expected)?;
+        Ok(slot.insert(Downloaded { file, digest, _dir: dir }).file.clone())
+    }
+
+    fn fetch(
+        &self,
+        url: &str,
+        path: &Path,
+        expected: Option<Digest>,
+    ) -> Result<(RemoteFile, Digest), BuildError> {
         let shown = redact(url);
         let task = self.exec.progress.start(format!("[{}] ADD {shown}", self.name()));
         let mut download = self.exec.engine.registry.download(url, None).map_err(|e| {
-            let hint = e.hint();
+            let hint = download_hint(&e);
             BuildError::user(format!("cannot download `{shown}`")).with_hint(hint).because(e)
         })?;
         let failed = |e: io::Error| BuildError::user(format!("cannot download `{shown}`")).because(e);
@@ -99,15 +170,22 @@ impl StageRun<'_, '_> {
             task.transfer(label, Action::Pull, digester.size(), download.head().size);
         }
         let found = digester.finish();
-        if let Some(expected) = expected
-            && expected != found
-        {
-            return Err(BuildError::user(format!("`{shown}` has digest {found}, not {expected}"))
-                .with_hint("if the file may have changed, look at it and correct `--checksum`".to_owned()));
-        }
+        is_expected(url, found, expected)?;
         task.finish(Outcome::Done, None, None);
         let asked = url::Url::parse(url).map(|u| u.path().to_owned()).unwrap_or_default();
+        let asked = percent_encoding::percent_decode_str(&asked).decode_utf8_lossy().into_owned();
         let mtime = download.head().last_modified.map(|s| UNIX_EPOCH + Duration::from_secs(s));
-        Ok(RemoteFile { name: RemoteFile::name_of(&asked), path: path.to_owned(), mtime })
+        Ok((RemoteFile { name: RemoteFile::name_of(&asked), path: path.to_owned(), mtime }, found))
+    }
+}
+
+/// Fails where `--checksum` says that the file is another one.
+fn is_expected(url: &str, found: Digest, expected: Option<Digest>) -> Result<(), BuildError> {
+    match expected.filter(|expected| *expected != found) {
+        None => Ok(()),
+        Some(expected) => {
+            Err(BuildError::user(format!("`{}` has digest {found}, not {expected}", redact(url)))
+                .with_hint("if the file may have changed, look at it and correct `--checksum`".to_owned()))
+        }
     }
 }

@@ -4,13 +4,12 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use orlop_runner::Stream;
 use orlop_store::work::WorkDir;
 
 use super::copy::{CopyRequest, RemoteTree, Source};
 use super::files::Words;
 use super::stage::StageRun;
-use crate::context::git::{GitAccess, GitReference, GitRepository, Resolved};
+use crate::context::git::{GitAccess, GitReference, GitRepository, Phases, Resolved};
 use crate::dockerfile::Add;
 use crate::error::BuildError;
 use crate::event::{Outcome, Task};
@@ -90,15 +89,15 @@ impl StageRun<'_, '_> {
         let known = |commits: &Commits| {
             commits.lock().unwrap_or_else(PoisonError::into_inner).get(&reference.question()).cloned()
         };
-        if let Some(resolved) = known(&self.exec.commits) {
+        if let Some(resolved) = known(self.exec.commits) {
             return Ok(resolved);
         }
-        let dir = self.place("git-refs")?;
-        let repository =
-            GitRepository::new(reference, dir.path(), self.access(), self.exec.engine.cancel, &|_| ())?;
-        let resolved = match reference.is_pinned() {
-            true => repository.resolve()?,
-            false => {
+        let resolved = match reference.pinned() {
+            Some(resolved) => resolved,
+            None => {
+                let dir = self.place("git-refs")?;
+                let cancel = self.exec.engine.cancel;
+                let repository = GitRepository::new(reference, dir.path(), self.access(), cancel, &|_| ())?;
                 let task = self.exec.progress.start(format!("[{}] git {reference}", self.name()));
                 let resolved = repository.resolve()?;
                 let name = resolved.name().map(|name| format!("{name} is ")).unwrap_or_default();
@@ -127,7 +126,7 @@ impl StageRun<'_, '_> {
                 None => error,
             };
             let dir = self.place("git")?;
-            let told = Phases { task, last: Mutex::default() };
+            let told = Phases::of(task);
             let progress = |line: &str| told.tell(line);
             let cancel = self.exec.engine.cancel;
             let checkout = GitRepository::new(reference, dir.path(), self.access(), cancel, &progress)
@@ -148,29 +147,5 @@ impl StageRun<'_, '_> {
     fn access(&self) -> GitAccess<'_> {
         let request = self.exec.request;
         GitAccess { settings: &request.git, secrets: &request.secrets, ssh: &request.ssh }
-    }
-}
-
-/// Passes on what git is about, once for each thing: it counts every percent.
-struct Phases<'t, 'o> {
-    task: &'t Task<'o>,
-    last: Mutex<String>,
-}
-
-impl Phases<'_, '_> {
-    fn tell(&self, line: &str) {
-        let about = match line.find(['%', '(']) {
-            Some(_) => line
-                .split(": ")
-                .take(1 + usize::from(line.starts_with("remote: ")))
-                .collect::<Vec<_>>()
-                .join(": "),
-            None => line.to_owned(),
-        };
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if *last != about {
-            self.task.output(Stream::Stderr, format!("{about}\n").as_bytes());
-            *last = about;
-        }
     }
 }

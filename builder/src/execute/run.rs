@@ -2,20 +2,27 @@
 
 use std::sync::PoisonError;
 
-use orlop_runner::{Confinement, Exit, HostEntry, Network, OutputSink, RunSpec, Security, Stream, Usage};
+use orlop_runner::{
+    Confinement, Exit, HostEntry, Hostname, Network, OutputSink, RunSpec, Security, Stream, Usage,
+};
 use orlop_store::snapshot::Active;
 use orlop_store::steps::KeyPart;
 
+use super::entitlement;
 use super::history::MARK;
 use super::mounts::JobMount;
 use super::stage::StageRun;
 use super::step::StepSpec;
 use crate::dialect::{Dialect, account};
-use crate::dockerfile::{Instruction, Invocation, Run, RunNetwork, RunSecurity};
+use crate::dockerfile::{Instruction, Invocation, Run};
 use crate::error::{BuildError, FailedStep};
 use crate::event::Task;
+use crate::request::Engine;
 
+mod foreign;
 mod windows;
+
+pub use foreign::check_machine;
 
 /// Where a heredoc with a `#!` line is put for the time of its step.
 const SCRIPT_DIR: &str = "/dev/pipes";
@@ -46,6 +53,8 @@ struct Job {
     network: Network,
     /// Without the usual confinement.
     insecure: bool,
+    /// `BUILDKIT_SANDBOX_HOSTNAME`.
+    hostname: Option<Hostname>,
     mounts: Vec<JobMount>,
     /// The image's USER, as text.
     user: String,
@@ -71,6 +80,7 @@ impl Job {
         parts.push(KeyPart::new("user", "", &self.user));
         parts.push(KeyPart::new("workdir", "", &self.cwd));
         parts.push(KeyPart::new("network", "", format!("{:?}", self.network)));
+        parts.extend(self.hostname.iter().map(|name| KeyPart::new("host name", "", name.as_str())));
         if self.insecure {
             parts.push(KeyPart::new("security", "", "insecure"));
         }
@@ -95,8 +105,8 @@ impl Job {
 impl StageRun<'_, '_> {
     pub(crate) fn run(&mut self, instruction: &Instruction, run: &Run) -> Result<(), BuildError> {
         let dialect = self.dialect();
-        let insecure = self.may_be_insecure(run)?;
-        self.may_have_devices(run)?;
+        let leave = entitlement::of(self.exec, dialect, run)?;
+        self.warn_of_devices(run);
         self.runs_here(instruction)?;
         if dialect.is_windows() {
             account(self.image.config().user().unwrap_or_default())
@@ -109,13 +119,13 @@ impl StageRun<'_, '_> {
         let value = |name: &str| self.scope.lookup(&env, dialect, name).unwrap_or_default();
         let declared = self.scope.names().map(|name| format!("{name}={}", value(name))).collect();
         env.retain(|(name, _)| !args.iter().any(|(arg, _)| dialect.same_variable(arg, name)));
-        let network = self.network(run)?;
         let job = Job {
             command: self.invocation(run)?,
             args,
             declared,
-            network,
-            insecure,
+            network: leave.network,
+            insecure: leave.insecure,
+            hostname: self.hostname()?,
             mounts: self.job_mounts(run)?,
             user: self.image.config().user().unwrap_or_default().to_owned(),
             cwd: self.working_dir(instruction)?,
@@ -131,69 +141,19 @@ impl StageRun<'_, '_> {
         self.step(spec, |stage, active, task| stage.job(active, task, job))
     }
 
-    /// Whether a RUN asks to be without confinement, and may.
-    fn may_be_insecure(&self, run: &Run) -> Result<bool, BuildError> {
-        let Some(security) = run.security.as_ref().filter(|s| s.value == RunSecurity::Insecure) else {
-            return Ok(false);
-        };
-        if self.dialect().is_windows() {
-            return Err(self.meaningless(
-                "`RUN --security=insecure` has no meaning on Windows: a step there has no Linux capabilities to be given",
-                "remove the flag; what a step may be without there is said with `--isolation`",
-                security.span,
-            ));
-        }
-        if !self.exec.request.allowed.insecure {
-            return Err(BuildError::user("`RUN --security=insecure` is not allowed in this build")
-                .with_hint(
-                    "allow it where you trust this Dockerfile with the machine: `orlop build --allow security.insecure`"
-                        .to_owned(),
-                )
-                .at(&self.exec.dockerfile().source, security.span));
-        }
-        Ok(true)
-    }
-
-    /// Of devices there are none. One that is not required is then simply not there, as where BuildKit knows none of
-    /// that name.
-    fn may_have_devices(&self, run: &Run) -> Result<(), BuildError> {
-        for device in &run.devices {
-            let name = &device.value.name;
-            if device.value.required {
-                return Err(BuildError::user(format!(
-                    "the device `{name}` is required, and orlop gives no devices to steps"
-                ))
-                .with_hint(
-                    "remove `required`, or build this stage where the device is, with BuildKit".to_owned(),
-                )
-                .at(&self.exec.dockerfile().source, device.span));
-            }
-            self.warn(
-                device.span,
-                &format!("the device `{name}` is not there: orlop gives no devices to steps"),
-                "write `required` behind its name where the step cannot do without",
-            );
-        }
-        Ok(())
-    }
-
-    /// The network of a RUN. What every step may use needs no leave; but what the user took from every step is not
-    /// given back by the Dockerfile alone.
-    fn network(&self, run: &Run) -> Result<Network, BuildError> {
-        let request = self.exec.request;
-        let Some(asked) = &run.network else { return Ok(request.network) };
-        match asked.value {
-            RunNetwork::None => Ok(Network::None),
-            RunNetwork::Default => Ok(request.network),
-            RunNetwork::Host if request.network == Network::Host || request.allowed.host_network => {
-                Ok(Network::Host)
-            }
-            RunNetwork::Host => {
-                Err(BuildError::user("`RUN --network=host` is not allowed in a build with `--network none`")
-                    .with_hint("allow it with `orlop build --allow network.host`".to_owned())
-                    .at(&self.exec.dockerfile().source, asked.span))
-            }
-        }
+    /// The host name that `--build-arg BUILDKIT_SANDBOX_HOSTNAME` gives all steps.
+    fn hostname(&self) -> Result<Option<Hostname>, BuildError> {
+        let given = self.exec.plan.globals.build_arg("BUILDKIT_SANDBOX_HOSTNAME");
+        given
+            .filter(|name| !name.is_empty())
+            .map(|name| {
+                let wrong = |e: orlop_runner::SpecError| {
+                    BuildError::user(format!("`--build-arg BUILDKIT_SANDBOX_HOSTNAME={name}`: {e}"))
+                        .with_hint(e.hint())
+                };
+                name.parse().map_err(wrong)
+            })
+            .transpose()
     }
 
     /// Refuses a RUN whose programs are not this machine's.
@@ -254,6 +214,8 @@ impl StageRun<'_, '_> {
 
     fn job(&self, active: &Active, task: &Task<'_>, job: Job) -> Result<Option<Usage>, BuildError> {
         let request = self.exec.request;
+        let Engine { runner, cancel, .. } = self.exec.engine;
+        check_machine(runner, active.path(), &self.machine, cancel)?;
         let mut spec = RunSpec::new(active.path(), &job.command.args);
         match job.dialect {
             Dialect::Linux => spec.user = super::files::resolve_user(active.path(), &job.user)?,
@@ -266,6 +228,9 @@ impl StageRun<'_, '_> {
         spec.raw_tail = job.command.tail.as_ref().map(Into::into);
         spec.cwd = job.cwd.into();
         spec.network = job.network;
+        if let Some(hostname) = job.hostname {
+            spec.hostname = hostname;
+        }
         if job.insecure {
             spec.security = Security::insecure();
         }

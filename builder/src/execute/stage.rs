@@ -2,18 +2,20 @@
 
 use std::sync::{Arc, PoisonError};
 
-use orlop_store::Image;
 use orlop_store::image::MAX_CONFIG;
 use orlop_store::snapshot::Committed;
+use orlop_store::{Image, Platform};
 
 use super::Execution;
 use super::metadata::{ESCAPE_HINT, last_created};
 use crate::check::windows as check;
+use crate::context::{NamedSource, SourceTree};
 use crate::dialect::{Dialect, ImagePath, PathError};
 use crate::dockerfile::suggest::nearest;
 use crate::dockerfile::variables::{ExpandError, Expander, MAX_VALUE, expand, expand_words};
 use crate::dockerfile::{ArgDecl, Instruction, Kind, Word, parse_onbuild};
 use crate::error::BuildError;
+use crate::plan::Base;
 use crate::scope::StageScope;
 use crate::source::{SourceFile, Span};
 
@@ -31,6 +33,22 @@ pub(crate) struct StageResult {
     pub(crate) scope: StageScope,
     /// Registry names that layers of the base can be fetched from.
     pub(crate) origin: Option<super::from::Origin>,
+    /// What the base's programs are for.
+    pub(crate) machine: Platform,
+}
+
+/// What `--from` names.
+pub(crate) enum Files<'e> {
+    /// A directory with its rules.
+    Tree(&'e SourceTree),
+    /// What a stage or an image has in it.
+    Snapshot {
+        source: super::from::Source,
+        /// The system that the files are of.
+        dialect: Dialect,
+        /// It is a stage's and may be another one at the next build.
+        stage: bool,
+    },
 }
 
 /// A stage in the making.
@@ -41,6 +59,8 @@ pub(crate) struct StageRun<'e, 'a> {
     pub(crate) snapshot: Committed,
     pub(crate) scope: StageScope,
     pub(crate) origin: Option<super::from::Origin>,
+    /// What the base's programs are for.
+    pub(crate) machine: Platform,
     /// A CMD stands in this very stage; else ENTRYPOINT drops the base's.
     cmd_set: bool,
     /// A trigger of the base is being run: places in it are none of this Dockerfile's, where its FROM is.
@@ -58,6 +78,7 @@ pub(crate) struct StageRun<'e, 'a> {
 pub(crate) fn build(exec: &Execution<'_>, index: usize) -> Result<StageResult, BuildError> {
     let file = &exec.dockerfile().source;
     let stage = &exec.dockerfile().stages[index];
+    let named = |scope: &StageScope| exec.several.then(|| exec.works_for(index, scope));
     let looked_up = exec.starts.lock().unwrap_or_else(PoisonError::into_inner).remove(&index);
     let base = looked_up.map_or_else(|| super::from::start(exec, index), Ok)?;
     let mut run = StageRun {
@@ -69,19 +90,29 @@ pub(crate) fn build(exec: &Execution<'_>, index: usize) -> Result<StageResult, B
         snapshot: base.snapshot,
         scope: base.scope,
         origin: base.origin,
+        machine: base.machine,
         cmd_set: false,
         trigger: false,
         position: 1,
         total: steps(exec, index),
     };
-    run.triggers().map_err(|e| e.at(file, stage.from.span))?;
+    let one = |e: BuildError, scope: &StageScope| e.at(file, stage.from.span).of_one(named(scope));
+    if let Base::Context(context) = exec.plan.stages[index].base {
+        // It is a step where an image is none, and counts as the first.
+        run.position = 0;
+        run.take_context(context).map_err(|e| one(e, &run.scope))?;
+    }
+    if exec.plan.stages[index].replaced {
+        return Ok(run.finish());
+    }
+    run.triggers().map_err(|e| one(e, &run.scope))?;
     for instruction in &stage.instructions {
         exec.check_canceled()?;
         let done = run.check_variables(instruction).and_then(|()| run.dispatch(instruction));
         let done = done.and_then(|()| run.check_config_size());
-        done.map_err(|e| e.at(file, instruction.span))?;
+        done.map_err(|e| e.at(file, instruction.span).of_one(named(&run.scope)))?;
     }
-    Ok(StageResult { image: run.image, snapshot: run.snapshot, scope: run.scope, origin: run.origin })
+    Ok(run.finish())
 }
 
 /// How many steps a stage has, its FROM included.
@@ -107,6 +138,11 @@ fn is_step(kind: &Kind) -> bool {
 }
 
 impl StageRun<'_, '_> {
+    fn finish(self) -> StageResult {
+        let Self { image, snapshot, scope, origin, machine, .. } = self;
+        StageResult { image, snapshot, scope, origin, machine }
+    }
+
     /// Runs the ONBUILD triggers of the base, image or stage, once, and removes them from this one.
     fn triggers(&mut self) -> Result<(), BuildError> {
         let triggers = self.image.config().on_build();
@@ -135,11 +171,10 @@ impl StageRun<'_, '_> {
         Ok(())
     }
 
-    /// What stands before a step's text: `[build 2/5]`.
+    /// What stands before a step's text: `[build 2/5]`, of several platforms `[linux/arm64 build 2/5]`.
     pub(crate) fn title(&mut self, text: &str) -> String {
         self.position += 1;
-        let name = &self.exec.plan.stages[self.index].name;
-        format!("[{name} {}/{}] {text}", self.position, self.total)
+        format!("[{} {}/{}] {text}", self.exec.label(self.index, &self.scope), self.position, self.total)
     }
 
     fn dispatch(&mut self, instruction: &Instruction) -> Result<(), BuildError> {
@@ -333,21 +368,51 @@ impl StageRun<'_, '_> {
         };
         BuildError::user(error.to_string()).with_hint(hint).at(&self.exec.dockerfile().source, word.span)
     }
+}
 
-    /// What `--from` means: a stage, else an image; and the system that its files are of.
-    pub(crate) fn source_named(&self, name: &str) -> Result<(super::from::Source, Dialect), BuildError> {
-        if let Some(stage) = self.exec.plan.source_stage(self.index, name)? {
-            let result = self.exec.stage(self.index, stage)?;
+impl<'e> StageRun<'e, '_> {
+    /// What `--from` means: a named context, else a stage, else an image.
+    pub(crate) fn source_named(&self, name: &str) -> Result<Files<'e>, BuildError> {
+        let exec = self.exec;
+        let platform = &exec.plan.stages[self.index].platform;
+        if let Some(context) = exec.plan.context_named(self.index, name) {
+            let image = match &exec.plan.contexts[context].source {
+                NamedSource::Image(reference) => reference.to_string(),
+                NamedSource::Layout(layout) => format!("oci-layout://{layout}"),
+                NamedSource::Scratch => "scratch".to_owned(),
+                NamedSource::Directory { .. } | NamedSource::Url(_) | NamedSource::Git(_) => {
+                    return exec.named_context(context).map(Files::Tree).map_err(BuildError::again);
+                }
+            };
+            exec.use_context(context);
+            let source = super::from::source_image(exec, &image, platform)?;
+            return Ok(Files::Snapshot { source, dialect: self.dialect(), stage: false });
+        }
+        if let Some(stage) = exec.plan.source_stage(self.index, name)? {
+            let result = exec.stage(self.index, stage)?;
             let source =
                 super::from::Source { snapshot: result.snapshot.clone(), origin: result.origin.clone() };
-            return Ok((source, Dialect::of(&self.exec.plan.stages[stage].platform)));
+            let dialect = Dialect::of(&exec.plan.stages[stage].platform);
+            return Ok(Files::Snapshot { source, dialect, stage: true });
         }
-        let platform = &self.exec.plan.stages[self.index].platform;
-        let found = super::from::source_image(self.exec, name, platform).map_err(|error| {
-            let stages = self.exec.dockerfile().stages.iter().filter_map(|s| s.from.name.as_ref());
-            let near = nearest(name, stages.map(|n| n.value.as_str()));
-            error.with_hint(near.map(|near| format!("did you mean the stage `{near}`?")))
+        let source = super::from::source_image(exec, name, platform).map_err(|error| {
+            let stages = exec.dockerfile().stages.iter().filter_map(|s| s.from.name.as_ref());
+            let stages = stages.map(|n| ("stage", n.value.as_str()));
+            let contexts = exec.plan.contexts.iter().map(|c| ("context", c.name.as_str()));
+            let names: Vec<_> = stages.chain(contexts).collect();
+            let near = nearest(name, names.iter().map(|(_, name)| *name));
+            let what = names.iter().find(|(_, name)| Some(*name) == near);
+            error.with_hint(what.map(|(what, near)| format!("did you mean the {what} `{near}`?")))
         })?;
-        Ok((found, self.dialect()))
+        Ok(Files::Snapshot { source, dialect: self.dialect(), stage: false })
+    }
+
+    /// The files of a named context as the first layer of the stage: what `FROM` of a directory gives.
+    fn take_context(&mut self, context: usize) -> Result<(), BuildError> {
+        let exec = self.exec;
+        let tree = exec.named_context(context).map_err(BuildError::again)?;
+        let text = exec.dockerfile().stages[self.index].from.original.clone();
+        let created_by = format!("FROM context {}", exec.plan.contexts[context].name);
+        self.copy_whole(tree, text, created_by)
     }
 }

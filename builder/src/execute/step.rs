@@ -1,5 +1,6 @@
 //! One step: found by its key, or made over a snapshot and kept as a layer.
 
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -9,6 +10,7 @@ use orlop_store::image::{History, ImageLayer};
 use orlop_store::snapshot::Active;
 use orlop_store::steps::{KeyPart, StepKey, StepRecord};
 
+use super::flight::{Flight, Found};
 use super::stage::StageRun;
 use crate::error::BuildError;
 use crate::event::{Outcome, Task};
@@ -24,16 +26,9 @@ pub(crate) struct StepSpec {
     pub(crate) parts: Vec<KeyPart>,
 }
 
-/// What a step made or found.
-struct Found {
-    /// The new layer, if there is one.
-    layer: Option<Digest>,
-    /// When it was made, in milliseconds since 1970: the time that history says.
-    created: i64,
-}
-
 impl StageRun<'_, '_> {
-    /// Takes the result of a step from the cache, or makes it with `work`, and goes on from there.
+    /// Takes the result of a step from the cache, or makes it with `work`, and goes on from there. A step that this
+    /// build came to already, perhaps for another platform, is not done again.
     ///
     /// The order is the crash rule: the layer is complete in the store before its record says so.
     pub(crate) fn step(
@@ -42,9 +37,7 @@ impl StageRun<'_, '_> {
         work: impl FnOnce(&Self, &Active, &Task<'_>) -> Result<Option<Usage>, BuildError>,
     ) -> Result<(), BuildError> {
         let exec = self.exec;
-        let store = exec.engine.store;
         let title = self.title(&spec.text);
-        let task = exec.progress.start(title);
         let parent = self.snapshot.chain_id();
         let mut parts = vec![
             KeyPart::new("parent", "", parent.to_string()),
@@ -52,33 +45,88 @@ impl StageRun<'_, '_> {
         ];
         parts.extend(spec.parts);
         let key = StepKey::of(&parts);
-        if !exec.request.no_cache
-            && let Some(record) = store.steps().lookup(&key)?
-            && self.has(record.layer)?
-        {
+        let flight = exec.flights.of(&key);
+        let mut flight = flight.lock().unwrap_or_else(PoisonError::into_inner);
+        let task = match *flight {
+            Flight::Failed => return Err(BuildError::interrupted()),
+            // It was shown when another platform came to it.
+            Flight::Done(found, by) if by != exec.number => {
+                return self.append(&spec.created_by, found).map(drop);
+            }
+            Flight::Done(..) | Flight::New => exec.progress.start(title),
+        };
+        let known = match *flight {
+            Flight::Done(found, _) => Some(found),
+            _ => {
+                *flight = Flight::Failed;
+                self.lookup(&key)?
+            }
+        };
+        if let Some(found) = known {
+            *flight = Flight::Done(found, exec.number);
             exec.cached.fetch_add(1, Ordering::Relaxed);
-            let size =
-                self.append(&spec.created_by, Found { layer: record.layer, created: record.created })?;
-            task.finish(Outcome::Cached, None, record.layer.zip(size));
+            let size = self.append(&spec.created_by, found)?;
+            task.finish(Outcome::Cached, None, found.layer.zip(size));
             return Ok(());
         }
-        let started = SystemTime::now();
-        self.fetch_base(&task)?;
-        let active = store.snapshots()?.prepare(&self.snapshot).map_err(orlop_store::Error::from)?;
-        let usage = match work(self, &active, &task) {
-            Ok(usage) => usage,
-            Err(error) if exec.engine.cancel.is_cancelled() => {
-                task.finish(Outcome::Canceled, None, None);
-                return Err(error);
-            }
+        let record = StepRecord {
+            key,
+            parts,
+            parent,
+            layer: None,
+            created: 0,
+            duration: 0,
+            scope: format!("{} {}", exec.dockerfile().source.name(), exec.plan.stages[self.index].name),
+            description: spec.text,
+        };
+        let (found, usage) = match self.make(record, &task, work) {
+            Ok(made) => made,
             Err(error) => {
-                task.finish(Outcome::Failed, error.step.as_ref().map(|step| step.usage), None);
+                match exec.engine.cancel.is_cancelled() {
+                    true => task.finish(Outcome::Canceled, None, None),
+                    false => task.finish(Outcome::Failed, error.step.as_ref().map(|s| s.usage), None),
+                }
                 return Err(error);
             }
         };
+        *flight = Flight::Done(found, exec.number);
+        drop(flight);
+        exec.ran.fetch_add(1, Ordering::Relaxed);
+        let size = self.append(&spec.created_by, found)?;
+        task.finish(Outcome::Done, usage, found.layer.zip(size));
+        Ok(())
+    }
+
+    /// The result of a step that ran before, if its layer is still here.
+    fn lookup(&self, key: &StepKey) -> Result<Option<Found>, BuildError> {
+        if self.is_without_cache() {
+            return Ok(None);
+        }
+        Ok(match self.exec.engine.store.steps().lookup(key)? {
+            Some(record) if self.has(record.layer)? => {
+                Some(Found { layer: record.layer, created: record.created })
+            }
+            _ => None,
+        })
+    }
+
+    /// Makes the result of a step with `work`, and keeps it with `record`.
+    fn make(
+        &self,
+        mut record: StepRecord,
+        task: &Task<'_>,
+        work: impl FnOnce(&Self, &Active, &Task<'_>) -> Result<Option<Usage>, BuildError>,
+    ) -> Result<(Found, Option<Usage>), BuildError> {
+        let exec = self.exec;
+        let store = exec.engine.store;
+        let started = SystemTime::now();
+        self.fetch_base(task)?;
+        let active = store.snapshots()?.prepare(&self.snapshot).map_err(orlop_store::Error::from)?;
+        let usage = work(self, &active, task)?;
         exec.check_canceled()?;
         let diff = store.snapshots()?.diff(&active).map_err(orlop_store::Error::from)?;
-        let earlier = match exec.request.no_cache || diff.is_empty() {
+        let parent = record.parent;
+        let earlier = match self.is_without_cache() || diff.is_empty() {
             true => None,
             false => store.steps().content_result(&parent, &diff.content_id)?,
         };
@@ -95,21 +143,19 @@ impl StageRun<'_, '_> {
                 Found { layer, created }
             }
         };
-        store.steps().put(&StepRecord {
-            key,
-            parts,
-            parent,
-            layer: found.layer,
-            created: found.created,
-            duration: u64::try_from(started.elapsed().unwrap_or_default().as_millis()).unwrap_or(u64::MAX),
-            scope: format!("{} {}", exec.dockerfile().source.name(), exec.plan.stages[self.index].name),
-            description: spec.text,
-        })?;
-        exec.ran.fetch_add(1, Ordering::Relaxed);
-        let layer = found.layer;
-        let size = self.append(&spec.created_by, found)?;
-        task.finish(Outcome::Done, usage, layer.zip(size));
-        Ok(())
+        (record.layer, record.created) = (found.layer, found.created);
+        record.duration =
+            u64::try_from(started.elapsed().unwrap_or_default().as_millis()).unwrap_or(u64::MAX);
+        store.steps().put(&record)?;
+        Ok((found, usage))
+    }
+
+    /// Whether every step of this stage is to run.
+    fn is_without_cache(&self) -> bool {
+        let request = self.exec.request;
+        let name = &self.exec.dockerfile().stages[self.index].from.name;
+        let named = |name: &str| request.no_cache_stages.iter().any(|stage| stage.eq_ignore_ascii_case(name));
+        request.no_cache || name.as_ref().is_some_and(|name| named(&name.value))
     }
 
     /// Whether a step's layer is still here.

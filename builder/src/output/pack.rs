@@ -1,11 +1,12 @@
 //! How an image is written: compression and annotations, in the store's words.
 
 use orlop_store::layout::SaveOptions;
-use orlop_store::{Compression as Codec, ExportOptions, Image, Manifest, ManifestKind};
+use orlop_store::{Compression as Codec, ExportOptions, Image, Manifest, ManifestKind, Platform};
 
 use super::{Compression, Packing};
 use crate::error::BuildError;
 use crate::request::Engine;
+use crate::transfer::Several;
 
 impl Packing {
     fn codec(&self) -> Codec {
@@ -49,4 +50,18 @@ pub(super) fn annotated(
     }
     let manifest = Manifest::parse(document.to_string().as_bytes(), &manifest.media_type)?;
     Ok(Image::from_parts(&image.config_bytes(), Some(manifest))?)
+}
+
+/// The same of several images.
+pub(super) fn annotated_all(
+    engine: &Engine<'_>,
+    several: &Several,
+    packing: &Packing,
+    absent: bool,
+) -> Result<Several, BuildError> {
+    let annotate = |(platform, image): &(Platform, Image)| {
+        Ok((platform.clone(), annotated(engine, image, packing, absent)?))
+    };
+    let images = several.images.iter().map(annotate).collect::<Result<_, BuildError>>()?;
+    Ok(Several { images, index: several.index.clone() })
 }

@@ -5,9 +5,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use orlop_registry_client::{PushOutcome, TagOrDigest};
-use orlop_store::{BlobSource, Descriptor, Digest, ExportOptions, Image, Manifest, Named, Reference};
+use orlop_store::images::index_entry;
+use orlop_store::{
+    BlobSource, Descriptor, Digest, ExportOptions, Image, Index, Manifest, Member, Named, Reference,
+};
 
-use super::{REPORT, check_cancelled, fetch_blobs, registry_error, repository, side_by_side, stream_error};
+use super::{
+    REPORT, Several, check_cancelled, fetch_blobs, registry_error, repository, side_by_side, stream_error,
+};
 use crate::error::BuildError;
 use crate::event::{Action, Task};
 use crate::request::Engine;
@@ -15,7 +20,7 @@ use crate::request::Engine;
 /// What a push left at the registry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pushed {
-    /// The manifest.
+    /// The manifest, or the index.
     pub manifest: Digest,
     /// Bytes that were sent.
     pub sent: u64,
@@ -36,6 +41,80 @@ pub fn push(
     options: &ExportOptions,
     task: &Task<'_>,
 ) -> Result<Pushed, BuildError> {
+    let (manifest, sent) = send(engine, image, reference, options, task)?;
+    let digest = name(engine, reference, &manifest.media_type, manifest.bytes())?;
+    remember(engine, image, &manifest, reference)?;
+    Ok(Pushed { manifest: digest, sent })
+}
+
+/// Pushes the images of several platforms, each by its digest, and then an index that names their manifests under
+/// the name `reference`: the one that they came in, if nothing in it is to be changed. [`Pushed::manifest`] is the
+/// index.
+///
+/// # Errors
+/// As [`push`].
+pub fn push_index(
+    engine: &Engine<'_>,
+    several: &Several,
+    reference: &Reference,
+    options: &ExportOptions,
+    task: &Task<'_>,
+) -> Result<Pushed, BuildError> {
+    let place = repository(reference)?;
+    let (mut entries, mut sent) = (Vec::new(), 0);
+    for (platform, image) in &several.images {
+        let (manifest, bytes) = send(engine, image, reference, options, task)?;
+        sent += bytes;
+        let which = TagOrDigest::Digest(manifest.digest());
+        engine
+            .registry
+            .push_manifest(&place, &which, &manifest.media_type, manifest.bytes())
+            .map_err(|error| failure(reference, error))?;
+        entries.push(index_entry(&manifest, platform));
+    }
+    let index = several.index_over(entries);
+    let digest = name(engine, reference, &index.media_type, index.bytes())?;
+    remember_index(engine, several, &index, reference)?;
+    Ok(Pushed { manifest: digest, sent })
+}
+
+/// Puts a manifest or an index under the name.
+fn name(
+    engine: &Engine<'_>,
+    reference: &Reference,
+    media_type: &str,
+    bytes: &[u8],
+) -> Result<Digest, BuildError> {
+    check_cancelled(engine)?;
+    let own = Digest::of(bytes);
+    let which = match (reference.tag(), reference.digest()) {
+        (Some(tag), _) => TagOrDigest::Tag(tag.to_owned()),
+        (None, Some(_)) => TagOrDigest::Digest(own),
+        (None, None) => TagOrDigest::Tag("latest".to_owned()),
+    };
+    if let Some(pinned) = reference.digest()
+        && *pinned != own
+    {
+        return Err(BuildError::user(format!(
+            "cannot push to `{}`: the image's manifest is {own}",
+            reference.familiar()
+        ))
+        .with_hint("push to a tag".to_owned()));
+    }
+    engine
+        .registry
+        .push_manifest(&repository(reference)?, &which, media_type, bytes)
+        .map_err(|error| failure(reference, error))
+}
+
+/// Sends everything of an image but its manifest, which it gives with the bytes that were sent.
+fn send(
+    engine: &Engine<'_>,
+    image: &Image,
+    reference: &Reference,
+    options: &ExportOptions,
+    task: &Task<'_>,
+) -> Result<(Manifest, u64), BuildError> {
     let place = repository(reference)?;
     let lazy = ExportOptions { absent: true, ..*options };
     let mut manifest = engine.store.export(image, &lazy)?;
@@ -69,27 +148,7 @@ pub fn push(
         return Err(error);
     }
     check_cancelled(engine)?;
-    let which = match (reference.tag(), reference.digest()) {
-        (Some(tag), _) => TagOrDigest::Tag(tag.to_owned()),
-        (None, Some(_)) => TagOrDigest::Digest(manifest.digest()),
-        (None, None) => TagOrDigest::Tag("latest".to_owned()),
-    };
-    if let Some(pinned) = reference.digest()
-        && *pinned != manifest.digest()
-    {
-        return Err(BuildError::user(format!(
-            "cannot push to `{}`: the image's manifest is {}",
-            reference.familiar(),
-            manifest.digest()
-        ))
-        .with_hint("push to a tag".to_owned()));
-    }
-    let digest = engine
-        .registry
-        .push_manifest(&place, &which, &manifest.media_type, manifest.bytes())
-        .map_err(|error| failure(reference, error))?;
-    remember(engine, image, &manifest, reference)?;
-    Ok(Pushed { manifest: digest, sent: sent.into_inner() })
+    Ok((manifest, sent.into_inner()))
 }
 
 /// The layers whose blobs belong to a push: those that registries do not keep stay where they are, unless asked for.
@@ -214,6 +273,28 @@ fn remember(
     let Some(named) = images.named(reference)? else { return Ok(()) };
     if named.id == image.id() && named.manifest != Some(manifest.digest()) && reference.digest().is_none() {
         images.tag(reference, &Named { manifest: Some(manifest.digest()), index: None, ..named })?;
+    }
+    Ok(())
+}
+
+/// The same for the images of an index.
+fn remember_index(
+    engine: &Engine<'_>,
+    several: &Several,
+    index: &Index,
+    reference: &Reference,
+) -> Result<(), BuildError> {
+    let images = engine.store.images();
+    let digest = images.put_index(index)?;
+    let Some(named) = images.named(reference)? else { return Ok(()) };
+    let Some(old) = named.index.filter(|old| *old != digest && reference.digest().is_none()) else {
+        return Ok(());
+    };
+    let ids = |members: Vec<Member>| members.into_iter().map(|member| member.target.id).collect::<Vec<_>>();
+    let same = several.images.iter().map(|(_, image)| image.id()).eq(ids(images.members(&old)?.here));
+    let target = images.members(&digest)?.here.into_iter().find(|member| member.target.id == named.id);
+    if let Some(target) = target.filter(|_| same) {
+        images.tag(reference, &target.target)?;
     }
     Ok(())
 }

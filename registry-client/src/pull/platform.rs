@@ -1,6 +1,5 @@
 //! Which image of an index is meant for a platform.
 
-use orlop_store::descriptor::VersionFit;
 use orlop_store::{Descriptor, Platform, media_type};
 use serde::Deserialize;
 
@@ -13,8 +12,8 @@ struct Index {
 }
 
 /// Chooses the manifest for `wanted` from the bytes of an index or manifest list: the best variant
-/// that runs there (`arm/v7` takes `v6` where there is no `v7`), of several versions of Windows the one that serves
-/// best ([`Platform::version_fit`]: the one asked for, else one of its build, else the newest), the first of equals. Attestations
+/// that runs there ([`Platform::rank`]: `arm/v7` takes `v6` where there is no `v7`), of several versions of Windows
+/// the one that serves best ([`Platform::version_fit`]), the first of equals. Attestations
 /// (`unknown/unknown`) are no images. The one image without a platform in an index that names none
 /// serves for any.
 ///
@@ -29,7 +28,7 @@ pub fn select_platform(index: &[u8], wanted: &Platform) -> Result<Descriptor, Er
     let best = images
         .iter()
         .enumerate()
-        .filter_map(|(at, d)| Some((rank(wanted, d.platform.as_ref()?)?, at, d)))
+        .filter_map(|(at, d)| Some((wanted.rank(d.platform.as_ref()?)?, at, d)))
         .min_by(|(one, first, _), (other, second, _)| (one, first).cmp(&(other, second)));
     if let Some((_, _, found)) = best {
         return Ok(found.clone());
@@ -59,48 +58,6 @@ fn is_image(d: &Descriptor) -> bool {
         || media_type::is_index(&d.media_type)
         || matches!(d.media_type.as_str(), media_type::OCI_MANIFEST | media_type::DOCKER_MANIFEST);
     !attestation && !unknown && kind
-}
-
-/// How well an image serves, 0 best; nothing when it does not run there.
-fn rank(wanted: &Platform, has: &Platform) -> Option<(u64, VersionFit)> {
-    if wanted.os != has.os {
-        return None;
-    }
-    let (arch, variant) = normal(wanted);
-    let (has_arch, has_variant) = normal(has);
-    let rank = match (arch == has_arch, variant == has_variant) {
-        (true, true) => 0,
-        // Processors run the code of their older variants.
-        (true, false) => {
-            let (want, has) = (number(variant.as_deref()?)?, number(has_variant.as_deref()?)?);
-            u64::from(want.checked_sub(has)?)
-        }
-        // 64-bit ARM and x86 run their 32-bit code, but nobody who asked for the one means the other.
-        (false, _) => return None,
-    };
-    Some((rank, wanted.version_fit(has)?))
-}
-
-/// Architecture and variant with the default variants filled in.
-fn normal(p: &Platform) -> (&str, Option<String>) {
-    let variant = p.variant.as_deref().filter(|v| !v.is_empty());
-    let variant = variant.map(|v| if v.starts_with('v') { v.to_owned() } else { format!("v{v}") });
-    let arch = match p.architecture.as_str() {
-        "aarch64" => "arm64",
-        "x86_64" | "x86-64" => "amd64",
-        other => other,
-    };
-    let default = match arch {
-        "arm64" => Some("v8"),
-        "arm" => Some("v7"),
-        "amd64" => Some("v1"),
-        _ => None,
-    };
-    (arch, variant.or_else(|| default.map(str::to_owned)))
-}
-
-fn number(variant: &str) -> Option<u32> {
-    variant.strip_prefix('v')?.parse().ok()
 }
 
 #[cfg(test)]

@@ -75,7 +75,14 @@ impl Inventory {
         let in_use = store.session().in_use(&store.root().join(WORK))?;
         let mut needs = Needs::default();
         let mut unnamed = Vec::new();
-        for row in rows(store)? {
+        let mut rows = rows(store)?;
+        // A name that stands for an index is one of all its images.
+        let named: HashSet<Digest> =
+            rows.iter().filter(|row| row.named).flat_map(|row| members(store, row)).collect();
+        for row in &mut rows {
+            row.named |= named.contains(&row.id);
+        }
+        for row in rows {
             let content = content(store, &row);
             for digest in &content {
                 if row.named {
@@ -140,29 +147,47 @@ fn rows(store: &Store) -> Result<Vec<Row>> {
     })
 }
 
-/// Everything that an image is made of: config, manifests and indexes, blobs of layers, diff IDs, chain IDs. What
-/// cannot be read is passed over: an image that is damaged keeps nothing else alive.
+/// The images that are in one index with this one.
+fn members(store: &Store, row: &Row) -> Vec<Digest> {
+    let indexes = row.manifests.iter().filter_map(|digest| store.images().members(digest).ok());
+    indexes.flat_map(|members| members.here.into_iter().map(|member| member.target.id)).collect()
+}
+
+/// Everything that an image is made of: config, manifests and indexes, blobs of layers, diff IDs, chain IDs; and of
+/// an index the same of all its images. What cannot be read is passed over: an image that is damaged keeps nothing
+/// else alive.
 fn content(store: &Store, row: &Row) -> Vec<Digest> {
-    let mut out = vec![row.id];
-    out.extend(&row.manifests);
-    if let Ok(known) = store.images().known_blobs(&row.id) {
+    let mut out = Vec::new();
+    image_content(store, &row.id, &row.manifests, &mut out);
+    for digest in &row.manifests {
+        let Ok(members) = store.images().members(digest) else { continue };
+        for member in members.here.into_iter().map(|member| member.target).filter(|m| m.id != row.id) {
+            image_content(store, &member.id, member.manifest.as_slice(), &mut out);
+        }
+    }
+    out
+}
+
+fn image_content(store: &Store, id: &Digest, manifests: &[Digest], out: &mut Vec<Digest>) {
+    out.push(*id);
+    out.extend(manifests);
+    if let Ok(known) = store.images().known_blobs(id) {
         out.extend(known.into_iter().flatten().map(|d| d.digest));
     }
-    if let Ok(bytes) = store.blobs().read_small(&row.id, MAX_CONFIG)
+    if let Ok(bytes) = store.blobs().read_small(id, MAX_CONFIG)
         && let Ok(image) = Image::from_parts(&bytes, None)
     {
         let diff_ids = image.diff_ids();
         out.extend((1..=diff_ids.len()).map(|n| chain_id(diff_ids.get(..n).unwrap_or_default())));
         out.extend(diff_ids);
     }
-    for digest in &row.manifests {
+    for digest in manifests {
         if let Ok(bytes) = store.blobs().read_small(digest, MAX_MANIFEST)
             && let Ok(manifest) = Manifest::parse(&bytes, "")
         {
             out.extend(manifest.layers.iter().map(|l| l.digest));
         }
     }
-    out
 }
 
 fn step_uses(store: &Store, needs: &mut Needs) -> Result<()> {

@@ -157,3 +157,23 @@ fn collectors_and_builders_at_the_same_time() {
     });
     open(dir.path()).images().get("app").unwrap();
 }
+
+#[test]
+fn all_images_of_an_index_are_kept_by_its_name() {
+    let (dir, first) = store();
+    let (one, blobs) = pulled(&["one", "two"]);
+    import(&first, &one, &blobs);
+    let (other, blobs) = pulled(&["one", "three"]);
+    import(&first, &other, &blobs);
+    let (amd64, arm64) = ("linux/amd64".parse().unwrap(), "linux/arm64".parse().unwrap());
+    let draft = first.images().put_draft([(&amd64, &one), (&arm64, &other)]).unwrap();
+    let target = Named { id: one.id(), manifest: None, index: Some(draft) };
+    first.images().tag(&"app".parse().unwrap(), &target).unwrap();
+    drop(first);
+    let store = open(dir.path());
+    assert_eq!(store.gc(&ALL).unwrap().layers, 0);
+    assert_eq!(store.images().choose(&target, &arm64).unwrap().unwrap().id, other.id());
+    for diff_id in other.diff_ids() {
+        assert!(store.layer_tar(&[], &diff_id).is_ok());
+    }
+}

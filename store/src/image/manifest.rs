@@ -233,26 +233,12 @@ impl Index {
         Descriptor::of(self.media_type.clone(), &self.bytes)
     }
 
-    /// The manifest for `platform`: of those that match the one whose version of the system serves best, and of equals
-    /// the first; of a list that names no platforms, the only one.
+    /// The manifest that serves `platform` best ([`Platform::rank`]), of equals the first; of a list that names no
+    /// platforms, the only one.
     pub fn select(&self, platform: &Platform) -> Option<&Descriptor> {
-        let named = |d: &&Descriptor| d.platform.as_ref().is_some_and(|p| platform.matches(p));
-        let fit = |d: &&Descriptor| d.platform.as_ref().and_then(|has| platform.version_fit(has));
-        if let Some(found) = self.manifests.iter().filter(named).min_by_key(fit) {
+        let ranked = self.manifests.iter().filter_map(|d| Some((platform.rank(d.platform.as_ref()?)?, d)));
+        if let Some((_, found)) = ranked.min_by(|(one, _), (other, _)| one.cmp(other)) {
             return Some(found);
-        }
-        // arm/v7 runs what was made for v6 and v5.
-        if platform.architecture == "arm" {
-            for variant in ["v6", "v5"] {
-                let older = Platform { variant: Some(variant.to_owned()), ..platform.clone() };
-                let wanted = platform.variant.as_deref().unwrap_or("v7");
-                if variant < wanted
-                    && let Some(found) =
-                        self.manifests.iter().find(|d| d.platform.as_ref().is_some_and(|p| older.matches(p)))
-                {
-                    return Some(found);
-                }
-            }
         }
         match self.manifests.as_slice() {
             [one] if one.platform.is_none() => Some(one),

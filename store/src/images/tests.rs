@@ -122,13 +122,13 @@ fn names_move_and_images_go_with_their_last_name() {
     images.tag(&name("x:1"), &at(b)).unwrap();
     assert_eq!(images.resolve("x:1").unwrap().id, b);
     let removed = images.remove("x:2", false).unwrap();
-    assert_eq!(removed, Removed { untagged: vec![name("x:2")], deleted: Some(a) });
+    assert_eq!(removed, Removed { untagged: vec![name("x:2")], deleted: vec![a] });
     assert_eq!(images.resolve(&a.to_string()).unwrap_err().kind(), ErrorKind::NotFound);
     images.tag(&name("y"), &at(b)).unwrap();
     let error = images.remove(&b.to_string(), false).unwrap_err();
     assert_eq!(error.to_string(), format!("image `{b}` has 2 names: `x:1`, `y:latest`"));
     let removed = images.remove(&b.short(), true).unwrap();
-    assert_eq!((removed.untagged.len(), removed.deleted), (2, Some(b)));
+    assert_eq!((removed.untagged.len(), removed.deleted), (2, vec![b]));
     assert!(images.list().unwrap().is_empty());
     assert!(images.untag(&name("x:1")).is_err());
 }
@@ -156,4 +156,84 @@ fn an_index_is_kept_as_it_came() {
     bench.images().tag(&name("m"), &target).unwrap();
     assert_eq!(bench.images().named(&name("m")).unwrap(), Some(target));
     assert_eq!(bench.images().index(&digest).unwrap(), index);
+}
+
+/// Images that differ in their platform, kept under one name as a build of several platforms does.
+fn several(bench: &Bench, platforms: &[&str]) -> (Named, Vec<Digest>) {
+    let made: Vec<(Platform, Image)> = platforms
+        .iter()
+        .map(|text| {
+            let platform: Platform = text.parse().unwrap();
+            (platform.clone(), Image::scratch(&platform).with_config(|c| c.set_label("l", text)))
+        })
+        .collect();
+    let images = bench.images();
+    let ids: Vec<Digest> = made.iter().map(|(_, image)| images.put(image).unwrap()).collect();
+    let index = images.put_draft(made.iter().map(|(platform, image)| (platform, image))).unwrap();
+    let target = Named { id: ids[0], manifest: None, index: Some(index) };
+    images.tag(&name("several"), &target).unwrap();
+    (target, ids)
+}
+
+#[test]
+fn images_of_several_platforms_have_one_name() {
+    let bench = Bench::new();
+    let images = bench.images();
+    let (target, ids) = several(&bench, &["linux/arm/v6", "linux/s390x"]);
+    let index = target.index.unwrap();
+    let members = images.members(&index).unwrap();
+    assert!(members.complete && images.index(&index).unwrap().is_draft());
+    assert_eq!(members.here.iter().map(|m| m.target.id).collect::<Vec<_>>(), ids);
+    let choose = |platform: &str| images.choose(&target, &platform.parse().unwrap()).unwrap().map(|n| n.id);
+    assert_eq!(choose("linux/arm/v7"), Some(ids[0]), "the older variant serves");
+    assert_eq!((choose("linux/s390x"), choose("linux/arm/v5")), (Some(ids[1]), None));
+    // By digest or its start it is found as well, and by that of each of its images.
+    for text in [index.to_string(), index.hex(), index.short()] {
+        assert_eq!(images.resolve(&text).unwrap(), target, "{text}");
+    }
+    assert_eq!(images.resolve(&ids[1].to_string()).unwrap().id, ids[1]);
+    let listed = images.list().unwrap();
+    assert!(listed.len() == 2 && listed.iter().all(|record| record.names == [name("several")]), "{listed:?}");
+}
+
+#[test]
+fn images_of_an_index_go_with_its_last_name() {
+    let bench = Bench::new();
+    let images = bench.images();
+    let (target, ids) = several(&bench, &["linux/amd64", "linux/arm64"]);
+    images.tag(&name("again"), &target).unwrap();
+    images.tag(&name("one"), &at(ids[0])).unwrap();
+    assert_eq!(images.untag(&name("several")).unwrap().deleted, []);
+    assert!(images.remove(&ids[0].to_string(), false).is_err(), "two names reach it");
+    assert_eq!(images.remove("again", false).unwrap().deleted, [ids[1]], "the other has a name of its own");
+    assert_eq!(images.remove("one", false).unwrap().deleted, [ids[0]]);
+    // An index without a name, by its digest.
+    let (target, ids) = several(&bench, &["linux/amd64", "linux/arm64"]);
+    images.tag(&name("several"), &at(ids[0])).unwrap();
+    images.untag(&name("several")).unwrap();
+    let made = |p: &str| Image::scratch(&p.parse().unwrap()).with_config(|c| c.set_label("l", p));
+    for p in ["linux/amd64", "linux/arm64"] {
+        images.put(&made(p)).unwrap();
+    }
+    let removed = images.remove(&target.index.unwrap().to_string(), false).unwrap();
+    assert_eq!((removed.untagged.len(), removed.deleted), (0, ids));
+}
+
+#[test]
+fn an_index_of_which_one_image_is_here_is_not_complete() {
+    let bench = Bench::new();
+    let image = pulled("a");
+    let manifest = image.manifest().unwrap();
+    let other = Descriptor {
+        platform: Some("linux/s390x".parse().unwrap()),
+        ..Descriptor::new(media_type::OCI_MANIFEST, Digest::of(b"elsewhere"), 9)
+    };
+    let index = Index::make(vec![index_entry(manifest, &image.platform()), other]);
+    let digest = bench.images().put_index(&index).unwrap();
+    let id = bench.images().put(&image).unwrap();
+    let members = bench.images().members(&digest).unwrap();
+    let here = Named { id, manifest: Some(manifest.digest()), index: Some(digest) };
+    assert_eq!(members.here.into_iter().map(|m| m.target).collect::<Vec<_>>(), std::slice::from_ref(&here));
+    assert!(!members.complete && !index.is_draft());
+    assert_eq!(bench.images().choose(&here, &"linux/s390x".parse().unwrap()).unwrap(), None);
 }

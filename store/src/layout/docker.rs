@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::sink::Sink;
 use super::source::Source;
-use super::{LoadOptions, Loaded, NamedImage};
+use super::{Content, LoadOptions, Loaded, NamedImage};
 use crate::descriptor::{Descriptor, media_type};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
@@ -37,7 +37,14 @@ pub(super) fn write(store: &Store, sink: &mut dyn Sink, images: &[NamedImage]) -
     let mut items = Vec::new();
     let mut written = Vec::new();
     let mut repositories: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
-    for NamedImage { image, names } in images {
+    for NamedImage { content, names } in images {
+        let Content::Image(image) = content else {
+            return Err(Error::Unsupported {
+                what: "an archive for Docker with images of several platforms".to_owned(),
+                why: "its format holds one platform under a name; write an OCI archive, or one platform"
+                    .to_owned(),
+            });
+        };
         let diff_ids = image.diff_ids();
         let mut layers = Vec::new();
         for (index, diff_id) in diff_ids.iter().enumerate() {

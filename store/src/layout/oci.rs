@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::sink::Sink;
 use super::source::Source;
-use super::{IMAGE_NAME, LoadOptions, Loaded, NamedImage, REF_NAME, SaveOptions, oci_manifest};
+use super::{Content, IMAGE_NAME, LoadOptions, Loaded, NamedImage, REF_NAME, SaveOptions, oci_manifest};
 use crate::blob::read_limited;
 use crate::descriptor::{Descriptor, Platform, media_type};
 use crate::digest::{Digest, VerifiedReader};
@@ -38,13 +38,29 @@ pub(super) fn write(
 ) -> Result<Vec<Descriptor>> {
     let mut entries = Vec::new();
     let mut written = Vec::new();
-    for NamedImage { image, names } in images {
-        let manifest = oci_manifest(store, image, options)?;
-        for blob in manifest.layers.iter().chain([&manifest.config]) {
-            put_blob(store, sink, blob)?;
-        }
-        put_blob(store, sink, &manifest.descriptor())?;
-        let descriptor = Descriptor { platform: Some(platform(image)), ..manifest.descriptor() };
+    for NamedImage { content, names } in images {
+        let (descriptor, plain) = match content {
+            Content::Image(image) => {
+                let manifest = put_image(store, sink, image, options)?;
+                let plain = manifest.descriptor();
+                (Descriptor { platform: Some(image.platform()), ..plain.clone() }, plain)
+            }
+            Content::Index(index, members) => {
+                for image in members {
+                    let manifest = put_image(store, sink, image, options)?;
+                    if !index.manifests.iter().any(|entry| entry.digest == manifest.digest()) {
+                        let why = format!("it does not name the manifest of image {}", image.id().short());
+                        return Err(Error::invalid(format!("index {}", index.descriptor().digest), why));
+                    }
+                }
+                let plain = index.descriptor();
+                let name = path(&plain.digest);
+                if !sink.has(&name) {
+                    sink.put_bytes(&name, index.bytes())?;
+                }
+                (plain.clone(), plain)
+            }
+        };
         if names.is_empty() {
             entries.push(descriptor.clone());
         }
@@ -54,7 +70,7 @@ pub(super) fn write(
                 BTreeMap::from([(REF_NAME.to_owned(), tag), (IMAGE_NAME.to_owned(), name.to_string())]);
             entries.push(Descriptor { annotations, ..descriptor.clone() });
         }
-        written.push(manifest.descriptor());
+        written.push(plain);
     }
     let same =
         |a: &Descriptor, b: &Descriptor| match (a.annotations.get(IMAGE_NAME), b.annotations.get(IMAGE_NAME))
@@ -75,9 +91,14 @@ pub(super) fn write(
     Ok(written)
 }
 
-/// System, processor and variant, as indexes have them.
-fn platform(image: &Image) -> Platform {
-    image.platform()
+/// Writes everything of an image.
+fn put_image(store: &Store, sink: &mut dyn Sink, image: &Image, options: &SaveOptions) -> Result<Manifest> {
+    let manifest = oci_manifest(store, image, options)?;
+    for blob in manifest.layers.iter().chain([&manifest.config]) {
+        put_blob(store, sink, blob)?;
+    }
+    put_blob(store, sink, &manifest.descriptor())?;
+    Ok(manifest)
 }
 
 fn put_blob(store: &Store, sink: &mut dyn Sink, blob: &Descriptor) -> Result<()> {
@@ -149,7 +170,8 @@ pub(super) fn read(store: &Store, source: &dyn Source, options: &LoadOptions) ->
             vec![pick(source, &members, &platform)?]
         };
         for member in choices {
-            let (manifest, top) = (descend(source, &member, &platform, 0)?, member);
+            let (manifest, top) =
+                (descend(source, &member, &platform, options.platform.is_none(), 0)?, member);
             let names: Vec<Reference> = names_of(&top).into_iter().collect();
             match found.iter_mut().find(|f| f.0.digest == manifest.digest) {
                 Some(same) => same.2.extend(names),
@@ -165,7 +187,11 @@ pub(super) fn read(store: &Store, source: &dyn Source, options: &LoadOptions) ->
             let image = import(store, source, &manifest, options)?;
             if !options.layers_only && media_type::is_index(&top.media_type) {
                 let bytes = read_blob(source, &top, MAX_MANIFEST)?;
-                store.images().put_index(&Index::parse(&bytes, &top.media_type)?)?;
+                let index = Index::parse(&bytes, &top.media_type)?;
+                store.images().put_index(&index)?;
+                if options.platform.is_none() {
+                    import_others(store, source, &index, &manifest, options)?;
+                }
             }
             Ok(Loaded { names, image, descriptor: Some(top) })
         })
@@ -230,8 +256,36 @@ fn missing(source: &dyn Source, index: &Index, platform: &Platform) -> Error {
     )
 }
 
-/// The manifest for `platform` below an entry that may be an index.
-fn descend(source: &dyn Source, entry: &Descriptor, platform: &Platform, depth: usize) -> Result<Descriptor> {
+/// The images of an index besides `chosen`, as far as the file has them.
+fn import_others(
+    store: &Store,
+    source: &dyn Source,
+    index: &Index,
+    chosen: &Descriptor,
+    options: &LoadOptions,
+) -> Result<()> {
+    for other in index.manifests.iter().filter(|entry| is_image(entry) && entry.digest != chosen.digest) {
+        if source.has(&path(&other.digest))? {
+            import(store, source, other, options)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether an entry of an index is an image for some platform, and no index and no attestation of one.
+fn is_image(entry: &Descriptor) -> bool {
+    !media_type::is_index(&entry.media_type) && entry.platform.as_ref().is_some_and(|p| p.os != "unknown")
+}
+
+/// The manifest for `platform` below an entry that may be an index; the first of it where there is none and `any`
+/// will do.
+fn descend(
+    source: &dyn Source,
+    entry: &Descriptor,
+    platform: &Platform,
+    any: bool,
+    depth: usize,
+) -> Result<Descriptor> {
     if !media_type::is_index(&entry.media_type) {
         return Ok(entry.clone());
     }
@@ -239,8 +293,9 @@ fn descend(source: &dyn Source, entry: &Descriptor, platform: &Platform, depth: 
         return Err(Error::invalid(source.name(), "its indexes stand too deep in each other"));
     }
     let index = Index::parse(&read_blob(source, entry, MAX_MANIFEST)?, &entry.media_type)?;
-    let chosen = index.select(platform).ok_or_else(|| missing(source, &index, platform))?;
-    descend(source, chosen, platform, depth + 1)
+    let first = || index.manifests.iter().find(|entry| any && is_image(entry));
+    let chosen = index.select(platform).or_else(first).ok_or_else(|| missing(source, &index, platform))?;
+    descend(source, chosen, platform, any, depth + 1)
 }
 
 fn import(

@@ -12,7 +12,7 @@ fn name(text: &str) -> Reference {
 }
 
 fn named(image: &Image, names: &[&str]) -> Vec<NamedImage> {
-    vec![NamedImage { image: image.clone(), names: names.iter().map(|n| name(n)).collect() }]
+    vec![NamedImage { content: image.clone().into(), names: names.iter().map(|n| name(n)).collect() }]
 }
 
 /// A store with a pulled image of two layers.

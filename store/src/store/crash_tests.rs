@@ -129,7 +129,7 @@ fn child_that_does_everything_once() {
     store.images().put(&image).unwrap();
     tag(&store, "app", &image);
     store.layer_blob(parent.layers(), &diff.diff_id, Compression::Zstd(3)).unwrap();
-    let images = [NamedImage { image, names: vec!["app".parse().unwrap()] }];
+    let images = [NamedImage { content: image.into(), names: vec!["app".parse().unwrap()] }];
     let out = store.root().with_extension("tar");
     store.save(&out, ArchiveFormat::Oci, &images, &SaveOptions::default()).unwrap();
     store.layers().adopt(&[], layer_tar("f", b"unneeded").as_slice()).unwrap();

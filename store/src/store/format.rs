@@ -30,6 +30,11 @@ pub(super) fn claim(root: &Path) -> Result<()> {
     }
 }
 
+/// Whether the text of a format file is one that is known.
+pub(super) fn check_text(text: &str) -> Option<()> {
+    check(Path::new(FORMAT), text).ok()
+}
+
 fn check(path: &Path, text: &str) -> Result<()> {
     let unknown = |found: String, known: &str| {
         Err(Error::UnknownFormat { path: path.to_owned(), found, known: known.to_owned() })

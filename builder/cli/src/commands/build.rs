@@ -1,18 +1,24 @@
 //! `orlop build`: an image from a Dockerfile.
 
+mod call;
 mod context;
 mod destination;
+mod git;
+mod named;
 mod refused;
 mod secret;
 mod summary;
 
+use std::any::Any;
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 use orlop_builder::output::{Destination, Output, Packing};
-use orlop_builder::request::{Allowed, BuildRequest, PullPolicy};
+use orlop_builder::request::{Allowed, BuildRequest, ContextSource, PullPolicy};
+use orlop_builder::source::SourceFile;
 use orlop_runner::{HostEntry, Network, Ulimit};
 use orlop_store::{Platform, Reference};
 
@@ -23,15 +29,18 @@ use crate::session::App;
 use crate::system::machine;
 use crate::{env, file, quantity};
 
+use call::Call;
+use context::Found;
 use refused::RefusedFlags;
 
 /// Build an image from a Dockerfile
 ///
-/// Standard output carries the image's ID and nothing else. Without `-o` the image stays in the
-/// store, under the names that `-t` gives.
+/// Standard output carries the image's ID and nothing else; of several platforms that of their index. Without `-o`
+/// the image stays in the store, under the names that `-t` gives.
 #[derive(Args, Debug)]
 pub(crate) struct BuildArgs {
-    /// Directory that COPY and ADD read from, `-` for a Dockerfile on standard input
+    /// What COPY and ADD read from: a directory, a git repository (`https://…/x.git#REF:DIRECTORY`, `git@HOST:PATH`),
+    /// the URL of an archive or a Dockerfile, or `-` for one on standard input
     #[arg(value_name = "CONTEXT")]
     context: Option<OsString>,
 
@@ -39,14 +48,20 @@ pub(crate) struct BuildArgs {
     #[arg(short = 't', long = "tag", value_name = "NAME", value_parser = reference)]
     tags: Vec<Reference>,
 
-    /// The Dockerfile, `-` for standard input [default: CONTEXT/Dockerfile, CONTEXT/Containerfile]
+    /// The Dockerfile, `-` for standard input, or a URL; a path in CONTEXT where that is no directory
+    /// [default: CONTEXT/Dockerfile, CONTEXT/Containerfile]
     #[arg(short, long, value_name = "FILE")]
     file: Option<PathBuf>,
 
-    /// File of patterns for what COPY does not see [default: FILE.dockerignore,
+    /// File of patterns for what COPY does not see [default, of directories: FILE.dockerignore,
     /// CONTEXT/.containerignore, CONTEXT/.dockerignore]
     #[arg(long, value_name = "FILE")]
     ignorefile: Option<PathBuf>,
+
+    /// Context by name, for `--from=NAME` and `FROM NAME`, in the place of a stage or an image of that name: `NAME=DIR`,
+    /// `docker-image://IMAGE`, `oci-layout://DIR[:TAG]`, or the URL of a git repository or of a file (repeatable)
+    #[arg(long = "build-context", value_name = "NAME=WHERE")]
+    build_contexts: Vec<String>,
 
     /// Value of an ARG; without `=` the environment's, if it has one (repeatable)
     #[arg(long = "build-arg", value_name = "NAME[=VALUE]")]
@@ -56,18 +71,33 @@ pub(crate) struct BuildArgs {
     #[arg(long, value_name = "STAGE")]
     target: Option<String>,
 
+    /// What to do: `build`; `check` to look for mistakes without building; `outline` for what the target takes from
+    /// outside; `targets` for the stages; with `,format=json` for programs
+    #[arg(long, value_name = "METHOD", value_parser = call::parse)]
+    call: Option<Call>,
+
+    /// Look for mistakes without building, `--call=check`; exit code 1 where there are some
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false",
+          value_name = "BOOL", hide_possible_values = true, action = clap::ArgAction::Set)]
+    check: bool,
+
     /// Run every step, also those whose result is known
     #[arg(long)]
     no_cache: bool,
+
+    /// Run every step of the stage of this name (repeatable)
+    #[arg(long = "no-cache-filter", value_name = "STAGE", value_delimiter = ',')]
+    no_cache_filter: Vec<String>,
 
     /// When to ask the registry for images that the store has: `always`, `missing`, `never`
     #[arg(long, value_name = "WHEN", num_args = 0..=1, require_equals = true, default_missing_value = "always",
           default_value = "missing", value_parser = pull_policy)]
     pull: PullPolicy,
 
-    /// Platform to build for, `OS/ARCHITECTURE` [default: this machine's]
-    #[arg(long, value_name = "PLATFORM", value_parser = platform)]
-    platform: Option<Platform>,
+    /// Platforms to build for, `OS/ARCHITECTURE[/VARIANT]` or `local`, with commas between them (repeatable). Of
+    /// several the result is an index [default: this machine's]
+    #[arg(long = "platform", value_name = "PLATFORM", value_delimiter = ',', value_parser = one_of_platforms)]
+    platforms: Vec<Platform>,
 
     /// Label of the image (repeatable)
     #[arg(long = "label", value_name = "NAME=VALUE")]
@@ -82,11 +112,11 @@ pub(crate) struct BuildArgs {
     #[arg(long = "allow", value_name = "NAME")]
     allow: Vec<String>,
 
-    /// Secret for `RUN --mount=type=secret`: `id=ID,src=FILE` or `id=ID,env=NAME` (repeatable)
+    /// Secret for `RUN --mount=type=secret`, or for git where ID is `GIT_AUTH_TOKEN` or `GIT_AUTH_HEADER`: `id=ID,src=FILE` or `id=ID,env=NAME` (repeatable)
     #[arg(long = "secret", value_name = "SPEC")]
     secrets: Vec<String>,
 
-    /// Agent for `RUN --mount=type=ssh`: `default` or `ID=SOCKET` (repeatable)
+    /// Agent for `RUN --mount=type=ssh` and for repositories over ssh: `default` or `ID=SOCKET` (repeatable)
     #[arg(long = "ssh", value_name = "SPEC")]
     ssh: Vec<String>,
 
@@ -141,12 +171,21 @@ pub(crate) fn reference(text: &str) -> Result<Reference, String> {
     })
 }
 
-/// Reads one platform; several are another thing.
+/// Reads the one platform of a command that works with one.
 pub(crate) fn platform(text: &str) -> Result<Platform, String> {
     if text.contains(',') {
-        return Err("one platform is built at a time: run `orlop build` once for each".to_owned());
+        return Err("this takes one platform; only `orlop build` takes several".to_owned());
     }
-    text.parse().map_err(|error: orlop_store::descriptor::PlatformParseError| error.to_string())
+    one_of_platforms(text)
+}
+
+/// Reads one of the platforms of a build; `local` is this machine's, as in `docker buildx build`.
+fn one_of_platforms(text: &str) -> Result<Platform, String> {
+    match text.trim() {
+        "" => Err("the platform is empty".to_owned()),
+        "local" => Ok(Platform::host()),
+        text => text.parse().map_err(|error: orlop_store::descriptor::PlatformParseError| error.to_string()),
+    }
 }
 
 /// Reads `--network`.
@@ -184,9 +223,47 @@ fn with_hint(error: &orlop_runner::SpecError) -> String {
 
 /// Runs the command.
 pub(crate) fn run(app: &App, args: &BuildArgs) -> Result<(), Failure> {
-    let request = request(app, args)?;
-    let session = app.session(args.progress.mode()?)?;
-    let report = session.work(|engine, _| orlop_builder::build(engine, &request))?;
+    let call = Call::of(args.call, args.check)?;
+    if let Some(text) = call.without_context() {
+        return call::print(&text);
+    }
+    let Some(context) = &args.context else {
+        return Err(Failure::usage("no context is given")
+            .with_hint("build from this directory with `orlop build .`".to_owned()));
+    };
+    let mode = args.progress.mode()?;
+    let mut request = request(app, args)?;
+    let files = (args.file.as_deref(), args.ignorefile.as_deref());
+    let found = match context::find(Path::new(context), files.0, files.1)? {
+        // It needs no store to be asked about.
+        Found::Ready(inputs) if !call.builds() => {
+            inputs.give(&mut request);
+            return call.answer(app, &request, mode);
+        }
+        found => found,
+    };
+    let session = app.session(mode)?;
+    let (held, report) = session.work(|engine, progress| {
+        // What was fetched is there as long as the build is.
+        let held: Option<Box<dyn Any>> = match found {
+            Found::Ready(inputs) => {
+                inputs.give(&mut request);
+                None
+            }
+            Found::Git(reference) => {
+                Some(Box::new(git::load(engine, progress, *reference, files, &mut request)?))
+            }
+            Found::Pending(pending) => {
+                let (inputs, fetched) = pending.fetch(engine, progress)?;
+                inputs.give(&mut request);
+                fetched.map(|fetched| Box::new(fetched) as Box<dyn Any>)
+            }
+        };
+        let report = call.builds().then(|| orlop_builder::build(engine, progress, &request)).transpose()?;
+        Ok::<_, Failure>((held, report))
+    })?;
+    let Some(report) = report else { return call.answer(app, &request, mode) };
+    drop(held);
     let id = report.image_id.to_string();
     if let Some(path) = &args.iidfile {
         file::replace(path, id.as_bytes())?;
@@ -204,18 +281,14 @@ pub(crate) fn run(app: &App, args: &BuildArgs) -> Result<(), Failure> {
 /// Whether the output has standard output for itself.
 fn to_stdout(output: &Output) -> bool {
     let dest = match output {
-        Output::Oci { dest, .. } | Output::Docker { dest, .. } | Output::Tar { dest } => dest,
+        Output::Oci { dest, .. } | Output::Docker { dest, .. } | Output::Tar { dest, .. } => dest,
         Output::Store { .. } | Output::Registry { .. } | Output::Local { .. } => return false,
     };
     matches!(dest, Destination::Open(_))
 }
 
-/// What the flags ask for.
+/// What the flags ask for; the Dockerfile and its context are still to be found.
 fn request(app: &App, args: &BuildArgs) -> Result<BuildRequest, Failure> {
-    let Some(context) = &args.context else {
-        return Err(Failure::usage("no context is given")
-            .with_hint("build from this directory with `orlop build .`".to_owned()));
-    };
     let epoch = source_date_epoch(&args.build_args)?;
     let mut build_args = Vec::new();
     if let Some((text, _)) = &epoch
@@ -247,24 +320,29 @@ fn request(app: &App, args: &BuildArgs) -> Result<BuildRequest, Failure> {
         })
         .collect::<Result<_, _>>()?;
     let asked = args.limits.asked()?;
-    let inputs = context::read(Path::new(context), args.file.as_deref(), args.ignorefile.as_deref())?;
     Ok(BuildRequest {
-        dockerfile: inputs.dockerfile,
-        ignore: inputs.ignore,
-        context: inputs.context,
+        dockerfile: Arc::new(SourceFile::new("Dockerfile", "")),
+        ignore: None,
+        context: ContextSource::Empty,
+        named_contexts: args
+            .build_contexts
+            .iter()
+            .map(|text| named::named(text))
+            .collect::<Result<_, _>>()?,
         tags: args.tags.clone(),
         target: args.target.clone().filter(|target| !target.is_empty()),
         build_args,
         labels,
-        platform: args.platform.clone(),
+        platforms: args.platforms.clone(),
         host_version: machine::version(),
         no_cache: args.no_cache,
+        no_cache_stages: args.no_cache_filter.iter().filter(|name| !name.is_empty()).cloned().collect(),
         pull: args.pull,
         network: args.network,
         allowed: allowed(&args.allow)?,
         secrets: args.secrets.iter().map(|text| secret::secret(text)).collect::<Result<_, _>>()?,
         ssh: args.ssh.iter().map(|text| secret::agent(text)).collect::<Result<_, _>>()?,
-        git: orlop_builder::context::git::GitSettings::default(),
+        git: git::settings()?,
         add_hosts: args.add_hosts.clone(),
         shm_size: args.shm_size.filter(|&bytes| bytes > 0),
         ulimits: args.ulimits.clone(),
@@ -338,6 +416,13 @@ fn outputs(args: &BuildArgs, root: bool) -> Result<Vec<Output>, Failure> {
             return Err(Failure::usage("pushing needs a name for the image")
                 .with_hint("name it with `-t REGISTRY/NAME`".to_owned()));
         }
+    }
+    let mut platforms = args.platforms.clone();
+    platforms.sort();
+    platforms.dedup();
+    if platforms.len() > 1 && out.iter().any(|output| matches!(output, Output::Docker { .. })) {
+        return Err(Failure::usage("`-o type=docker` writes one platform, and several are asked for")
+            .with_hint("write an OCI archive, `-o type=oci,dest=FILE`, or build one platform".to_owned()));
     }
     // An image with a name is in the store under it, so that `orlop tag` and `orlop push` find it.
     let stored = out.iter().any(|output| matches!(output, Output::Store { .. }));

@@ -1,8 +1,10 @@
 //! `orlop history`: what an image was made by.
 
 use clap::Args;
+use orlop_store::Platform;
 use serde_json::json;
 
+use super::build::platform;
 use super::images::ListFormat;
 use crate::diagnostics::Failure;
 use crate::session::App;
@@ -14,6 +16,10 @@ pub(crate) struct HistoryArgs {
     /// Name or ID of the image
     #[arg(value_name = "IMAGE")]
     image: String,
+
+    /// Platform of an image that is there for several, `OS/ARCHITECTURE` [default: this machine's]
+    #[arg(long, value_name = "PLATFORM", value_parser = platform)]
+    platform: Option<Platform>,
 
     /// Show instructions in full
     #[arg(long)]
@@ -30,7 +36,7 @@ const WIDTH: usize = 45;
 /// Runs the command.
 pub(crate) fn run(app: &App, args: &HistoryArgs) -> Result<(), Failure> {
     let store = app.store()?;
-    let image = store.images().get(&args.image)?;
+    let image = store.images().load(&super::for_platform(&store, &args.image, args.platform.as_ref())?)?;
     let sizes = layers::sizes(&store, &image);
     let mut stack = image.layers().iter().zip(sizes);
     // An entry without a layer has no size; one whose layer is not there (a damaged history) none that is known.

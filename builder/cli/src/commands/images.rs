@@ -1,7 +1,7 @@
 //! `orlop images`: what is in the store.
 
 use clap::{Args, ValueEnum};
-use orlop_store::{ImageRecord, Reference, Store};
+use orlop_store::{Digest, ImageRecord, Named, Reference, Store};
 use serde_json::json;
 
 use crate::diagnostics::Failure;
@@ -71,14 +71,33 @@ impl Row<'_> {
     fn digest(&self, store: &Store) -> Result<String, Failure> {
         let named = self.name.map(|name| store.images().named(name)).transpose()?.flatten();
         let digest = match named {
-            Some(named) => named.index.or(named.manifest),
+            Some(named) => known_elsewhere(store, &named),
             None => self.record.manifest,
         };
         Ok(digest.map_or_else(|| NONE.to_owned(), |digest| digest.to_string()))
     }
 
+    /// What the image is for; in an index what that says of it.
+    fn platform(&self, store: &Store) -> Result<String, Failure> {
+        let named = self.name.map(|name| store.images().named(name)).transpose()?.flatten();
+        let members =
+            named.and_then(|named| named.index).and_then(|index| store.images().members(&index).ok());
+        let own =
+            members.and_then(|members| members.here.into_iter().find(|m| m.target.id == self.record.id));
+        Ok(own.map_or_else(|| self.record.platform.clone(), |member| member.platform.to_string()))
+    }
+
     fn tag(&self) -> &str {
         self.name.and_then(|name| name.tag()).unwrap_or(NONE)
+    }
+}
+
+/// The digest that a name stands for at a registry or in an archive; none for what was only built.
+pub(super) fn known_elsewhere(store: &Store, named: &Named) -> Option<Digest> {
+    let draft = |index: &Digest| store.images().index(index).is_ok_and(|index| index.is_draft());
+    match named.index {
+        Some(index) if draft(&index) => None,
+        index => index.or(named.manifest),
     }
 }
 
@@ -127,7 +146,13 @@ pub(crate) fn run(app: &App, args: &ImagesArgs) -> Result<(), Failure> {
         let objects = rows.iter().map(|row| Ok(object(&store, row)?.to_string()));
         return table::lines(objects.collect::<Result<Vec<_>, Failure>>()?);
     }
+    // Names that stand for several images are told apart by what these are for.
+    let mut once = std::collections::HashSet::new();
+    let platforms = rows.iter().filter_map(|row| row.name).any(|name| !once.insert(name));
     let mut heads = vec!["REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE"];
+    if platforms {
+        heads.insert(3, "PLATFORM");
+    }
     if args.digests {
         heads.insert(2, "DIGEST");
     }
@@ -135,6 +160,9 @@ pub(crate) fn run(app: &App, args: &ImagesArgs) -> Result<(), Failure> {
     for row in &rows {
         let (created, size) = details(&store, row.record);
         let mut cells = vec![row.repository(), row.tag().to_owned(), id(row.record)];
+        if platforms {
+            cells.push(row.platform(&store)?);
+        }
         if args.digests {
             cells.insert(2, row.digest(&store)?);
         }
@@ -163,7 +191,7 @@ fn object(store: &Store, row: &Row<'_>) -> Result<serde_json::Value, Failure> {
         "CreatedAt": created,
         "CreatedSince": clock::ago(created.as_deref()),
         "Size": size,
-        "Platform": row.record.platform,
+        "Platform": row.platform(store)?,
     }))
 }
 

@@ -1,9 +1,10 @@
 //! `orlop inspect`: everything about images, as JSON.
 
 use clap::Args;
-use orlop_store::{Image, Named, Store};
+use orlop_store::{Image, Named, Platform, Store};
 use serde_json::{Value, json};
 
+use super::build::platform;
 use crate::diagnostics::Failure;
 use crate::layers;
 use crate::session::App;
@@ -14,6 +15,10 @@ pub(crate) struct InspectArgs {
     /// Names or IDs of images
     #[arg(value_name = "IMAGE", required = true)]
     images: Vec<String>,
+
+    /// Platform of images that are there for several, `OS/ARCHITECTURE` [default: this machine's]
+    #[arg(long, value_name = "PLATFORM", value_parser = platform)]
+    platform: Option<Platform>,
 
     /// `json`, the only format
     #[arg(short, long, value_name = "FORMAT", value_parser = ["json"], default_value = "json")]
@@ -31,7 +36,7 @@ pub(crate) fn run(app: &App, args: &InspectArgs) -> Result<(), Failure> {
     let mut found = Vec::new();
     let mut failed: Option<Failure> = None;
     for text in &args.images {
-        match document(&store, text) {
+        match document(&store, text, args.platform.as_ref()) {
             Ok(value) => found.push(value),
             Err(failure) => {
                 if let Some(earlier) = failed.replace(failure) {
@@ -47,8 +52,8 @@ pub(crate) fn run(app: &App, args: &InspectArgs) -> Result<(), Failure> {
     }
 }
 
-fn document(store: &Store, text: &str) -> Result<Value, Failure> {
-    let named = store.images().resolve(text)?;
+fn document(store: &Store, text: &str, platform: Option<&Platform>) -> Result<Value, Failure> {
+    let named = super::for_platform(store, text, platform)?;
     let image = store.images().load(&named)?;
     let names =
         store.images().list()?.into_iter().find(|record| record.id == named.id).map(|record| record.names);
@@ -58,14 +63,26 @@ fn document(store: &Store, text: &str) -> Result<Value, Failure> {
     let mut digests: Vec<String> = Vec::new();
     for name in &names {
         let Some(target) = store.images().named(name)? else { continue };
-        if let Some(digest) = target.index.or(target.manifest) {
+        if let Some(digest) = super::images::known_elsewhere(store, &target) {
             let text = format!("{}@{digest}", name.repository());
             if !digests.contains(&text) {
                 digests.push(text);
             }
         }
     }
-    Ok(value(store, &named, &image, &tags, &digests))
+    let mut value = value(store, &named, &image, &tags, &digests);
+    // Of an image that stands alone there is nothing to add.
+    if let Some(members) = named.index.and_then(|index| store.images().members(&index).ok()) {
+        value["Index"] = json!(named.index);
+        value["Platforms"] = members
+            .here
+            .iter()
+            .map(|member| json!({
+                "Platform": member.platform.with_version(), "Id": member.target.id, "Digest": member.target.manifest,
+            }))
+            .collect();
+    }
+    Ok(value)
 }
 
 /// The document in the manner of `docker image inspect`.

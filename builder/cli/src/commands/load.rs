@@ -21,7 +21,7 @@ pub(crate) struct LoadArgs {
     #[arg(short, long, value_name = "PATH")]
     input: Option<PathBuf>,
 
-    /// Platform to take where there are several, `OS/ARCHITECTURE` [default: this machine's]
+    /// Platform to take where there are several, `OS/ARCHITECTURE` [default: all of an index]
     #[arg(long, value_name = "PLATFORM", value_parser = platform)]
     platform: Option<Platform>,
 

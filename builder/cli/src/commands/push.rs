@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use orlop_builder::event::Outcome;
 use orlop_builder::output::{Compression, Packing};
-use orlop_builder::transfer;
-use orlop_store::Reference;
+use orlop_builder::transfer::{self, Several};
+use orlop_store::{Platform, Reference};
 
-use super::build::reference;
+use super::build::{platform, reference};
 use crate::diagnostics::Failure;
 use crate::global::ProgressArgs;
 use crate::session::App;
@@ -16,7 +16,7 @@ use crate::{file, table};
 
 /// Send an image from the store to a registry
 ///
-/// Standard output carries the digest of the manifest.
+/// Standard output carries the digest of the manifest; of an image for several platforms that of its index.
 #[derive(Args, Debug)]
 pub(crate) struct PushArgs {
     /// Name or ID of the image
@@ -31,6 +31,10 @@ pub(crate) struct PushArgs {
     #[arg(long, value_name = "FORMAT", visible_alias = "compression-format")]
     compression: Option<Format>,
 
+    /// Platform to push of an image that is there for several, `OS/ARCHITECTURE` [default: all, with their index]
+    #[arg(long, value_name = "PLATFORM", value_parser = platform)]
+    platform: Option<Platform>,
+
     /// Level of the compression: 0 to 9 for gzip, 1 to 22 for zstd
     #[arg(long, value_name = "LEVEL")]
     compression_level: Option<u8>,
@@ -44,7 +48,7 @@ pub(crate) struct PushArgs {
     #[arg(long)]
     allow_nondistributable: bool,
 
-    /// Write the digest of the manifest to this file
+    /// Write the digest of the manifest or index to this file
     #[arg(long, value_name = "FILE")]
     digestfile: Option<PathBuf>,
 
@@ -109,10 +113,20 @@ pub(crate) fn run(app: &App, args: &PushArgs) -> Result<(), Failure> {
     };
     let app = if args.tls_verify { app } else { &app.trusting(std::slice::from_ref(&name)) };
     let session = app.session(args.progress.mode()?)?;
-    let image = session.store.images().get(&args.image)?;
+    let named = super::for_platform(&session.store, &args.image, args.platform.as_ref())?;
+    // An index of which only one image was fetched cannot be pushed: that image is.
+    let several = match args.platform {
+        None => Several::stored(&session.store, &named)?,
+        Some(_) => None,
+    };
+    let image = session.store.images().load(&named)?;
     let pushed = session.work(|engine, progress| {
         let task = progress.start(format!("push {}", name.familiar()));
-        let pushed = transfer::push(engine, &image, &name, &packing.export(true), &task)?;
+        let options = packing.export(true);
+        let pushed = match &several {
+            Some(several) => transfer::push_index(engine, several, &name, &options, &task)?,
+            None => transfer::push(engine, &image, &name, &options, &task)?,
+        };
         task.finish(Outcome::Done, None, None);
         Ok::<_, Failure>(pushed)
     })?;

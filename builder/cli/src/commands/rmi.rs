@@ -39,9 +39,10 @@ pub(crate) fn run(app: &App, args: &RmiArgs) -> Result<(), Failure> {
         match images.remove(text, args.force || args.all) {
             Ok(removed) => {
                 lines.extend(removed.untagged.iter().map(|name| format!("Untagged: {}", name.familiar())));
-                lines.extend(removed.deleted.map(|id| format!("Deleted: {id}")));
+                lines.extend(removed.deleted.iter().map(|id| format!("Deleted: {id}")));
             }
-            Err(orlop_store::Error::NotFound { .. }) if args.force => {}
+            // Images of one index go together.
+            Err(orlop_store::Error::NotFound { .. }) if args.force || args.all => {}
             // The others are removed all the same.
             Err(error) => {
                 let failure = Failure::from(error);

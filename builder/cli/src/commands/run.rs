@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use orlop_builder::event::Outcome;
+use orlop_builder::execute::check_machine;
 use orlop_builder::request::PullPolicy;
 use orlop_builder::transfer;
 use orlop_runner::{
@@ -131,6 +132,7 @@ pub(crate) fn run(app: &App, args: &RunArgs) -> Result<(), Failure> {
     if let Some(note) = session.store.driver_note() {
         session.warn(note);
     }
+    check_machine(&session.runner, active.path(), &image.platform(), &session.cancel)?;
     let spec = spec(args, image.config(), active.path(), mounts)?;
     let report = session.runner.run(&spec, &mut Pass::default(), &session.cancel)?;
     if report.cancelled {
@@ -156,18 +158,25 @@ fn image(session: &Session, args: &RunArgs) -> Result<Image, Failure> {
     let images = session.store.images();
     let platform = args.platform.clone().unwrap_or_else(Platform::host);
     let name = args.image.parse::<Reference>();
+    let named = images.resolve(&args.image);
+    // An ID is taken for what it is; whatever platform it is for unless one is asked for.
+    let is_id = named.is_ok() && !matches!(name.as_ref().map(|name| images.named(name)), Ok(Ok(Some(_))));
     if args.pull != PullPolicy::Always
-        && let Ok(image) = images.get(&args.image)
-        && (platform.matches(&image.platform()) || name.is_err())
-        && layers::are_here(&session.store, &image)?
+        && let Ok(named) = &named
     {
-        return Ok(image);
+        let chosen = images.choose(named, &platform)?.unwrap_or_else(|| named.clone());
+        let image = images.load(&chosen)?;
+        let suits = platform.matches(&image.platform()) || (is_id && args.platform.is_none());
+        if suits && layers::are_here(&session.store, &image)? {
+            return Ok(image);
+        }
     }
     let name = match name {
-        Ok(name) => name,
+        Ok(name) if !is_id => name,
         // An ID, whose layers are at a registry.
-        Err(_) => {
-            let image = images.get(&args.image)?;
+        _ => {
+            let image =
+                images.load(&super::for_platform(&session.store, &args.image, args.platform.as_ref())?)?;
             return session.work(|engine, progress| {
                 let task = progress.start(format!("fetch the layers of {}", args.image));
                 transfer::fetch_layers(engine, &image, None, &task)?;

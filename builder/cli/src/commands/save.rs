@@ -4,11 +4,14 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use orlop_builder::event::Outcome;
-use orlop_builder::transfer;
-use orlop_store::Reference;
-use orlop_store::layout::{ArchiveFormat, NamedImage, SaveOptions};
+use orlop_builder::Engine;
+use orlop_builder::event::{Outcome, Progress};
+use orlop_builder::output::Packing;
+use orlop_builder::transfer::{self, Several};
+use orlop_store::layout::{ArchiveFormat, Content, NamedImage, SaveOptions};
+use orlop_store::{Digest, Image, Platform, Reference};
 
+use super::build::platform;
 use crate::diagnostics::Failure;
 use crate::global::ProgressArgs;
 use crate::layers;
@@ -28,6 +31,11 @@ pub(crate) struct SaveArgs {
     /// What is written: an archive for `docker load`, an OCI archive, or an OCI layout directory
     #[arg(long, value_name = "FORMAT", default_value = "docker-archive")]
     format: Format,
+
+    /// Platform to write of images that are there for several, `OS/ARCHITECTURE` [default: all; in an archive for
+    /// `docker load` this machine's]
+    #[arg(long, value_name = "PLATFORM", value_parser = platform)]
+    platform: Option<Platform>,
 
     #[command(flatten)]
     pub(super) progress: ProgressArgs,
@@ -55,10 +63,12 @@ pub(crate) fn run(app: &App, args: &SaveArgs) -> Result<(), Failure> {
     }
     let session = app.session(args.progress.mode()?)?;
     // An image that is given by several names is written once, with all of them.
-    let mut images: Vec<NamedImage> = Vec::new();
+    let mut chosen: Vec<Chosen> = Vec::new();
     for text in &args.images {
-        let named = session.store.images().resolve(text)?;
-        let image = session.store.images().load(&named)?;
+        let named = super::for_platform(&session.store, text, args.platform.as_ref())?;
+        let whole = args.platform.is_none() && args.format != Format::DockerArchive;
+        let several = if whole { Several::stored(&session.store, &named)? } else { None };
+        let id = if several.is_some() { named.index.unwrap_or(named.id) } else { named.id };
         let name = text
             .parse::<Reference>()
             .ok()
@@ -66,26 +76,41 @@ pub(crate) fn run(app: &App, args: &SaveArgs) -> Result<(), Failure> {
         // An ID is no name, and what looks like one may be a name all the same.
         let name = name
             .or_else(|| text.parse().ok().filter(|n| matches!(session.store.images().named(n), Ok(Some(_)))));
-        match images.iter_mut().find(|other| other.image.id() == named.id) {
+        match chosen.iter_mut().find(|other| other.id == id) {
             Some(other) => other.names.extend(name),
-            None => images.push(NamedImage { image, names: name.into_iter().collect() }),
+            None => {
+                let several = match several {
+                    Some(several) => Ok(several),
+                    None => Err(session.store.images().load(&named)?),
+                };
+                chosen.push(Chosen { id, several, names: name.into_iter().collect() });
+            }
         }
     }
+    let options = SaveOptions::default();
     session.work(|engine, progress| {
-        for NamedImage { image, names } in &images {
-            if layers::are_here(engine.store, image)? {
-                continue;
-            }
-            let name = names.first().map_or_else(|| image.id().short(), Reference::familiar);
-            let task = progress.start(format!("fetch the layers of {name}"));
-            transfer::fetch_layers(engine, image, names.first(), &task)?;
-            task.finish(Outcome::Done, None, None);
+        let mut images = Vec::new();
+        for Chosen { several, names, .. } in chosen {
+            let name = names.first();
+            let content = match several {
+                Err(image) => {
+                    fetch(engine, progress, &image, name)?;
+                    image.into()
+                }
+                Ok(several) => {
+                    for (_, image) in &several.images {
+                        fetch(engine, progress, image, name)?;
+                    }
+                    let (index, images) = several.packed(engine.store, &Packing::default().export(false))?;
+                    Content::Index(index, images)
+                }
+            };
+            images.push(NamedImage { content, names });
         }
         let task = progress.start(match path {
             Some(path) => format!("write {}", path.display()),
             None => "write the archive".to_owned(),
         });
-        let options = SaveOptions::default();
         let format =
             if args.format == Format::DockerArchive { ArchiveFormat::Docker } else { ArchiveFormat::Oci };
         match path {
@@ -98,4 +123,29 @@ pub(crate) fn run(app: &App, args: &SaveArgs) -> Result<(), Failure> {
         task.finish(Outcome::Done, None, None);
         Ok::<_, Failure>(())
     })
+}
+
+/// What one argument stands for.
+struct Chosen {
+    /// Of the image, or of the index of several.
+    id: Digest,
+    several: Result<Several, Image>,
+    names: Vec<Reference>,
+}
+
+/// Brings the layers that are elsewhere.
+fn fetch(
+    engine: &Engine<'_>,
+    progress: &Progress<'_>,
+    image: &Image,
+    name: Option<&Reference>,
+) -> Result<(), Failure> {
+    if layers::are_here(engine.store, image)? {
+        return Ok(());
+    }
+    let shown = name.map_or_else(|| image.id().short(), Reference::familiar);
+    let task = progress.start(format!("fetch the layers of {shown}"));
+    transfer::fetch_layers(engine, image, name, &task)?;
+    task.finish(Outcome::Done, None, None);
+    Ok(())
 }

@@ -4,6 +4,7 @@
 use std::fmt::Write;
 
 use orlop_builder::Place;
+use orlop_builder::context::git::masked;
 use orlop_builder::source::Span;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
@@ -37,8 +38,9 @@ pub(crate) fn excerpt(place: &Place, colour: bool) -> String {
     let mut out = format!("{}:{first}\n{RULE}\n", clean(file.name()));
     for line in shown {
         let meant = (first..=marked).contains(&line);
-        let text = file.line_text(line).unwrap_or_default();
-        let window = Window::of(text, file.line_span(line).unwrap_or_default(), place.span);
+        // A password in a URL is not for logs.
+        let text = masked(file.line_text(line).unwrap_or_default());
+        let window = Window::of(&text, file.line_span(line).unwrap_or_default(), place.span);
         let bar = paint("2", &format!(" {line:>digits$} |"));
         let mark = if meant { paint("1;31", ">>>") } else { "   ".to_owned() };
         let _ = writeln!(out, "{}", format!("{bar} {mark} {}", window.text).trim_end());

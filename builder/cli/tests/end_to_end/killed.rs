@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use crate::{FROM, build, env, image};
 
 /// Processes whose command line contains `text`, as the host sees them.
-fn processes(text: &str) -> Vec<String> {
+pub(crate) fn processes(text: &str) -> Vec<String> {
     let listing = std::fs::read_dir("/proc").expect("/proc");
     let found = listing.filter_map(Result::ok).filter_map(|entry| {
         entry.file_name().to_string_lossy().parse::<u32>().ok()?;
@@ -24,7 +24,7 @@ fn processes(text: &str) -> Vec<String> {
 
 /// Whether all processes with `text` in their command line end within a few seconds.
 #[track_caller]
-fn all_gone(text: &str) {
+pub(crate) fn all_gone(text: &str) {
     let start = Instant::now();
     loop {
         let left = processes(text);

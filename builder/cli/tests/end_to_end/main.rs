@@ -4,10 +4,15 @@
 //! |---|---|
 //! | `peers.rs` | what we write against what other builders write and read |
 //! | `build.rs`, `cache.rs` | what `orlop build` does with a good Dockerfile, and what it does not do again |
+//! | `checks.rs` | what is said of a Dockerfile: the rules in a build, `--check` and the other `--call`s |
+//! | `contexts.rs`, `named_contexts.rs` | where COPY reads from, when it is no directory |
 //! | `limits.rs` | what a step may use, and what is said of what it used |
 //! | `outputs.rs`, `registry.rs` | where images go and come from |
 //! | `manage.rs` | `images`, `tag`, `rmi`, `inspect`, `history`, `run` |
+//! | `git.rs`, `git_contexts.rs` | repositories as sources of ADD and as contexts |
+//! | `platforms.rs` | several platforms at once, and steps for processors that this machine has not |
 //! | `bad_input.rs`, `hostile.rs` | what users get wrong, and what strangers put into images |
+//! | `instructions.rs` | what single instructions and flags do, where buildah has no say |
 //! | `killed.rs` | the end of the program in the middle of its work |
 //! | `windows_images.rs` | images for Windows, built here from stages without RUN |
 //! | `windows_language.rs` | what is written in a Dockerfile for Windows, understood, warned of or refused |
@@ -21,13 +26,20 @@
 mod bad_input;
 mod build;
 mod cache;
+mod checks;
+mod contexts;
+mod git;
+mod git_contexts;
 mod hostile;
+mod instructions;
 mod killed;
 mod limits;
 mod manage;
+mod named_contexts;
 mod opened;
 mod outputs;
 mod peers;
+mod platforms;
 mod registry;
 mod rootless;
 mod snapshot;

@@ -156,3 +156,20 @@ fn the_default_store_of_a_user_is_in_the_home() {
     env.bare(["images"]).run().success();
     assert!(env.path("home/.local/share/orlop").is_dir(), "no store in `~/.local/share/orlop`");
 }
+
+#[test]
+fn privileged_rootless_adds_repositories_and_builds_in_them() {
+    use orlop_fixtures::git::Node;
+    for user in [User::with_subordinate_ids(), User::alone()] {
+        let (server, app) = crate::git::app();
+        let env = env(user);
+        let url = server.url("app");
+        let built = image(&env, &format!("{FROM}ADD {url} /src\nADD --keep-git-dir {url}#dev /dev-src\n"));
+        assert_eq!((built.text("/src/README"), built.text("/dev-src/new")), ("read me\n", "new\n"));
+        assert_eq!((built.at("/src/README").uid, built.at("/dev-src/.git/HEAD").uid), (0, 0));
+        let base = layout_name(&env.path("base"));
+        app.commit(&[("Dockerfile", Node::File(&format!("FROM {base}\nCOPY . /src\n")))]);
+        let built = opened(&env, env.orlop(["build", "--progress=plain", "-t", "built", &url]));
+        assert_eq!(built.text("/src/later"), "later\n");
+    }
+}

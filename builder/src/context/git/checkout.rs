@@ -1,7 +1,7 @@
 //! A commit's files in a directory: no more history than the server makes necessary, submodules as well, and
 //! nothing about them that depends on the day or the machine.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -34,7 +34,10 @@ impl GitRepository<'_> {
     /// When the server does not give it, it has no such directory, or the build is to stop.
     pub fn fetch(&self, resolved: &Resolved) -> Result<Checkout, BuildError> {
         let tree = self.dir.join("tree");
-        fs::create_dir(&tree).map_err(cannot("make", &tree))?;
+        let dir = Dir::open(&self.dir).map_err(cannot("open", &self.dir))?;
+        let name = OsStr::new("tree");
+        // A step that is not root may look into it.
+        dir.make_dir(name).and_then(|()| dir.set_mode(name, 0o755)).map_err(cannot("make", &tree))?;
         let format = if resolved.object.len() == 64 { "sha256" } else { "sha1" };
         self.must(&tree, &["init", "--quiet", &format!("--object-format={format}")])?;
         // Submodules with relative URLs are looked for beside it.
@@ -61,7 +64,10 @@ impl GitRepository<'_> {
         if self.reference.keeps_git_dir() {
             self.tidy(&tree, &root, &commit)?;
         }
-        even(&root, self.reference.keeps_git_dir(), time).map_err(cannot("look through", &tree))?;
+        even(&root, self.reference.keeps_git_dir(), time).map_err(|e| match e.kind() {
+            io::ErrorKind::QuotaExceeded | io::ErrorKind::StorageFull => cannot("look through", &tree)(e),
+            _ => BuildError::user(format!("cannot use what is in `{}`", self.reference)).because(e),
+        })?;
         Ok(Checkout { dir: self.subdir(&tree, &root)?, commit })
     }
 
@@ -139,14 +145,9 @@ impl GitRepository<'_> {
     /// Makes a `.git` that is kept one that has no trace of this machine: no times of files, no logs.
     fn tidy(&self, tree: &Path, root: &Dir, commit: &str) -> Result<(), BuildError> {
         self.must(tree, &["read-tree", commit])?;
+        self.must(tree, &["submodule", "--quiet", "foreach", "--recursive", "git read-tree HEAD"])?;
         let git = root.dir(".git".as_ref()).map_err(cannot("open", tree))?;
-        for name in ["FETCH_HEAD", "ORIG_HEAD", "logs", "index.lock"] {
-            match git.remove(name.as_ref()) {
-                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(cannot("tidy", tree)(e)),
-                _ => {}
-            }
-        }
-        Ok(())
+        forget(&git).map_err(cannot("tidy", tree))
     }
 
     /// The directory that was asked for, below the root wherever links point.
@@ -190,6 +191,23 @@ fn cannot<'p>(action: &'p str, path: &'p Path) -> impl Fn(io::Error) -> BuildErr
 fn now() -> Time {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Time { seconds: i64::try_from(since.as_secs()).unwrap_or(0), nanoseconds: since.subsec_nanos() }
+}
+
+/// Removes what is said in a `.git` of the machine and the day, in those of submodules too.
+fn forget(git: &Dir) -> io::Result<()> {
+    let mut open = vec![git.clone()];
+    while let Some(dir) = open.pop() {
+        let repository = dir.find("HEAD".as_ref())?.is_some();
+        for name in dir.list()? {
+            let traces = ["FETCH_HEAD", "ORIG_HEAD", "logs"].iter().any(|trace| name == *trace);
+            if repository && traces {
+                dir.remove(&name)?;
+            } else if (!repository || name == "modules") && dir.stat(&name)?.is_dir() {
+                open.push(dir.dir(&name)?);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Gives every file the mode that git has for it, whatever the umask, and its time; and takes away `.git`, that of

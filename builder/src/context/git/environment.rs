@@ -6,7 +6,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -17,7 +17,7 @@ use crate::error::BuildError;
 use crate::request::Secret;
 
 /// Configuration for every run.
-const CONFIG: [(&str, &str); 14] = [
+const CONFIG: [(&str, &str); 16] = [
     ("core.hooksPath", if cfg!(windows) { "NUL" } else { "/dev/null" }),
     ("core.fsmonitor", "false"),
     // The same bytes on every system.
@@ -29,6 +29,9 @@ const CONFIG: [(&str, &str); 14] = [
     ("gc.auto", "0"),
     ("gc.autoDetach", "false"),
     ("maintenance.auto", "false"),
+    // It ends by itself where we are no more and the server says nothing.
+    ("http.lowSpeedLimit", "1"),
+    ("http.lowSpeedTime", "600"),
     ("credential.helper", ""),
     ("fetch.recurseSubmodules", "false"),
     ("protocol.ext.allow", "never"),
@@ -66,6 +69,9 @@ pub(super) fn of(
     }
     // The store may be inside a repository, whose configuration is none of ours.
     set("GIT_CEILING_DIRECTORIES", dir.into());
+    if let Some(bundle) = authorities(&home, access.settings)? {
+        set("GIT_SSL_CAINFO", bundle.into());
+    }
     if reference.is_ssh() {
         let agent = access.ssh.iter().find(|agent| agent.id == "default").ok_or_else(|| {
             BuildError::user(format!(
@@ -81,8 +87,20 @@ pub(super) fn of(
     }
     let mut config: Vec<(String, String)> =
         CONFIG.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
-    if let Some((scope, header)) = header(reference, access.secrets)? {
-        config.push((format!("http.{scope}.extraHeader"), format!("Authorization: {header}")));
+    match login(reference, access.secrets)? {
+        None => {}
+        Some(Login { scope, how: How::Password(user, password) }) => {
+            config.push(("credential.useHttpPath".to_owned(), "true".to_owned()));
+            config.push(("credential.helper".to_owned(), HELPER.to_owned()));
+            set("ORLOP_GIT_SCOPE", scope.into());
+            set("ORLOP_GIT_USER", user.into());
+            set("ORLOP_GIT_PASSWORD", password.into());
+        }
+        Some(Login { scope, how: How::Header(header) }) => {
+            config.push((format!("http.{scope}.extraHeader"), format!("Authorization: {header}")));
+            // git sends such a header to whatever place the server sends it to.
+            config.push(("http.followRedirects".to_owned(), "false".to_owned()));
+        }
     }
     for (n, (key, value)) in config.iter().enumerate() {
         set(&format!("GIT_CONFIG_KEY_{n}"), key.into());
@@ -90,6 +108,27 @@ pub(super) fn of(
     }
     set("GIT_CONFIG_COUNT", config.len().to_string().into());
     Ok(out)
+}
+
+/// Where the system's authorities are, together: git takes one file, instead of the system's.
+const SYSTEM_AUTHORITIES: [&str; 3] =
+    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
+
+/// All authorities in one file, where there are more than the system's.
+fn authorities(home: &Path, settings: &GitSettings) -> Result<Option<PathBuf>, BuildError> {
+    if settings.authorities.is_empty() {
+        return Ok(None);
+    }
+    let bundle = home.join("authorities.pem");
+    let mut all = SYSTEM_AUTHORITIES.iter().find_map(|path| fs::read(path).ok()).unwrap_or_default();
+    for path in &settings.authorities {
+        let failed = |e| BuildError::user(format!("cannot read `{}`", path.display())).because(e);
+        all.push(b'\n');
+        all.extend(fs::read(path).map_err(failed)?);
+    }
+    fs::write(&bundle, all)
+        .map_err(|e| BuildError::internal("cannot write certificates for git").because(e))?;
+    Ok(Some(bundle))
 }
 
 /// ssh without its configuration: it asks nothing, uses the agent's keys alone, and keeps what it learns of
@@ -117,16 +156,37 @@ fn ssh(home: &Path, settings: &GitSettings) -> Result<String, BuildError> {
     ))
 }
 
-/// The `Authorization` that is sent, and to what URLs. Of a secret that is for this host alone before others, of a
-/// whole header before a token, as BuildKit looks; else what the URL itself says.
-fn header(reference: &GitReference, secrets: &[Secret]) -> Result<Option<(String, String)>, BuildError> {
+/// Answers git's question for a password, where it is asked for a URL that the password is for. git asks again for
+/// the place that a server sends it to, so that this gets nothing that is not its own.
+const HELPER: &str = r#"!f() { test "$1" = get || exit 0; while IFS='=' read -r key value; do case "$key" in
+protocol) protocol=$value ;; host) host=$value ;; path) path=$value ;; esac; done
+case "$protocol://$host/$path" in "$ORLOP_GIT_SCOPE" | "$ORLOP_GIT_SCOPE"/*)
+printf 'username=%s\npassword=%s\n' "$ORLOP_GIT_USER" "$ORLOP_GIT_PASSWORD" ;; esac; }; f"#;
+
+/// How git says who it is, and to which URLs: this one and those below it.
+#[derive(Debug, PartialEq, Eq)]
+struct Login {
+    scope: String,
+    how: How,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum How {
+    Password(String, String),
+    /// The whole value of `Authorization`.
+    Header(String),
+}
+
+/// Of a secret that is for this host alone before others, of a whole header before a token, as BuildKit looks; else
+/// what the URL itself says.
+fn login(reference: &GitReference, secrets: &[Secret]) -> Result<Option<Login>, BuildError> {
     if reference.transport != Transport::Http {
         return Ok(None);
     }
     let remote = reference.remote();
     let after = remote.find("://").map_or(0, |at| at + 3);
     let host_end = remote[after..].find('/').map_or(remote.len(), |at| after + at);
-    let host = &remote[after..host_end];
+    let (whole_host, host) = (&remote[..host_end], &remote[after..host_end]);
     let ids = [
         format!("GIT_AUTH_HEADER.{host}"),
         format!("GIT_AUTH_TOKEN.{host}"),
@@ -140,25 +200,32 @@ fn header(reference: &GitReference, secrets: &[Secret]) -> Result<Option<(String
         let Some(value) = value else {
             return Err(BuildError::user(format!("the secret `{id}` is not one line of text")));
         };
-        let header = match id.starts_with("GIT_AUTH_TOKEN") {
-            true => basic("x-access-token", value),
-            false => value.to_owned(),
+        let how = match id.starts_with("GIT_AUTH_TOKEN") {
+            true => How::Password("x-access-token".to_owned(), value.to_owned()),
+            false => password_of(value).unwrap_or_else(|| How::Header(value.to_owned())),
         };
         // For this repository alone. Of GitHub, where submodules are other repositories of the same host and
         // tokens say themselves what they are for, everything.
-        let github = ["https://github.com/", "https://www.github.com/"];
-        let scope = github.into_iter().find(|scope| remote.starts_with(scope)).unwrap_or(remote);
-        return Ok(Some((scope.to_owned(), header)));
+        let github = ["https://github.com", "https://www.github.com"];
+        let scope = if github.contains(&whole_host) { whole_host } else { remote };
+        return Ok(Some(Login { scope: scope.to_owned(), how }));
     }
     // The whole host: submodules with relative URLs inherit what the URL of their parent has.
-    Ok(reference
-        .credentials
-        .as_ref()
-        .map(|(user, password)| (format!("{}/", &remote[..host_end]), basic(user, password))))
+    Ok(reference.credentials.as_ref().map(|(user, password)| Login {
+        scope: whole_host.to_owned(),
+        how: How::Password(user.clone(), password.clone()),
+    }))
 }
 
-fn basic(user: &str, password: &str) -> String {
-    format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))
+/// User and password of a header of the scheme `basic`.
+fn password_of(header: &str) -> Option<How> {
+    let (scheme, encoded) = header.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let text = String::from_utf8(STANDARD.decode(encoded.trim()).ok()?).ok()?;
+    let (user, password) = text.split_once(':').filter(|_| !text.contains(char::is_control))?;
+    Some(How::Password(user.to_owned(), password.to_owned()))
 }
 
 #[cfg(test)]
@@ -167,51 +234,52 @@ mod tests {
 
     use super::*;
 
-    fn sent(url: &str, secrets: &[(&str, &str)]) -> Option<(String, String)> {
+    fn sent(url: &str, secrets: &[(&str, &str)]) -> Option<Login> {
         let secrets: Vec<_> = secrets
             .iter()
             .map(|(id, value)| Secret { id: (*id).to_owned(), value: Arc::from(value.as_bytes()) })
             .collect();
-        header(&GitReference::parse(url).unwrap().unwrap(), &secrets).unwrap()
+        login(&GitReference::parse(url).unwrap().unwrap(), &secrets).unwrap()
+    }
+
+    fn password(scope: &str, user: &str, password: &str) -> Option<Login> {
+        let how = How::Password(user.to_owned(), password.to_owned());
+        Some(Login { scope: scope.to_owned(), how })
+    }
+
+    fn header(scope: &str, header: &str) -> Option<Login> {
+        Some(Login { scope: scope.to_owned(), how: How::Header(header.to_owned()) })
     }
 
     #[test]
     fn the_nearest_secret_is_sent_and_to_no_other_place() {
         let url = "https://u:p%40@h.example:8/a/b.git";
-        let all = [
-            ("GIT_AUTH_TOKEN", "t"),
-            ("GIT_AUTH_HEADER", "bearer h"),
-            ("GIT_AUTH_TOKEN.h.example:8", "host t\n"),
-            ("GIT_AUTH_HEADER.h.example:8", "bearer host"),
-        ];
         let scope = "https://h.example:8/a/b.git";
-        let values =
-            ["bearer host", &basic("x-access-token", "host t"), "bearer h", &basic("x-access-token", "t")];
-        for (n, value) in values.iter().enumerate() {
-            let mut left = all.to_vec();
-            for gone in values.iter().take(n) {
-                left.retain(|(id, text)| {
-                    let header = if id.contains("TOKEN") {
-                        basic("x-access-token", text.trim())
-                    } else {
-                        (*text).to_owned()
-                    };
-                    header != *gone
-                });
-            }
-            assert_eq!(sent(url, &left), Some((scope.to_owned(), (*value).to_owned())));
-        }
-        assert_eq!(sent(url, &[]), Some(("https://h.example:8/".to_owned(), basic("u", "p@"))));
+        let token = ("GIT_AUTH_TOKEN", "t");
+        let own_token = ("GIT_AUTH_TOKEN.h.example:8", "own t\n");
+        let bearer = ("GIT_AUTH_HEADER", "bearer h");
+        let own_bearer = ("GIT_AUTH_HEADER.h.example:8", "bearer own");
+        let all = [token, bearer, own_token, own_bearer];
+        assert_eq!(sent(url, &all), header(scope, "bearer own"));
+        assert_eq!(sent(url, &all[..3]), password(scope, "x-access-token", "own t"));
+        assert_eq!(sent(url, &all[..2]), header(scope, "bearer h"));
+        assert_eq!(sent(url, &all[..1]), password(scope, "x-access-token", "t"));
+        assert_eq!(sent(url, &[]), password("https://h.example:8", "u", "p@"));
         assert_eq!(sent("https://h/x.git", &[("GIT_AUTH_TOKEN.other", "t")]), None);
-        assert_eq!(sent("ssh://git@h/x", &[("GIT_AUTH_TOKEN", "t")]), None);
-        assert_eq!(sent("github.com/a/b", &[("GIT_AUTH_TOKEN", "t")]).unwrap().0, "https://github.com/");
+        assert_eq!(sent("ssh://git@h/x", &[token]), None);
+        assert_eq!(sent("github.com/a/b", &[token]), password("https://github.com", "x-access-token", "t"));
+        let basic = [("GIT_AUTH_HEADER", "Basic dTpwOnE=")];
+        assert_eq!(sent(url, &basic), password(scope, "u", "p:q"));
+        for odd in ["basic", "basic ???", "basic dQ==", "basic /w=="] {
+            assert_eq!(sent(url, &[("GIT_AUTH_HEADER", odd)]), header(scope, odd));
+        }
     }
 
     #[test]
     fn a_secret_that_would_be_two_headers_is_refused() {
         let secret = Secret { id: "GIT_AUTH_HEADER".into(), value: Arc::from(&b"a\r\nX: y"[..]) };
         let reference = GitReference::parse("https://h/x.git").unwrap().unwrap();
-        let error = header(&reference, &[secret]).unwrap_err();
+        let error = login(&reference, &[secret]).unwrap_err();
         assert!(!error.to_string().contains('y'), "{error}");
     }
 }

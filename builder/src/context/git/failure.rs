@@ -82,6 +82,12 @@ pub(super) fn fetching(reference: &GitReference, said: &str) -> BuildError {
                 false => format!("look at the address; for a private one {token}"),
             });
     }
+    if has(&["error: 301", "error: 302", "error: 307", "error: 308"]) {
+        return error(remote, said).with_hint(
+            "the repository is elsewhere now: a header goes to the address that is written, and no other"
+                .to_owned(),
+        );
+    }
     error(remote, said)
 }
 

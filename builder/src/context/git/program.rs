@@ -30,7 +30,9 @@ const ANSWER: usize = 64 << 20;
 /// The most that is kept of what git says besides.
 const SAID: usize = 16 << 10;
 /// How long git may say nothing. It tells its progress every second, and servers keep the line alive.
-const SILENCE: Duration = Duration::from_secs(300);
+pub(super) const SILENCE: Duration = Duration::from_secs(300);
+/// The first version that takes its configuration from the environment, which all our protection is built on.
+const OLDEST: (u32, u32) = (2, 31);
 /// How often is looked whether the build is to stop.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -41,6 +43,8 @@ pub(super) struct Git<'a> {
     pub(super) cancel: &'a CancelToken,
     /// Told the last line of what git says, as it comes.
     pub(super) progress: &'a (dyn Fn(&str) + Sync),
+    /// How long it may say nothing: [`SILENCE`].
+    pub(super) silence: Duration,
 }
 
 /// How a run ended.
@@ -58,6 +62,26 @@ enum Piece {
 }
 
 impl Git<'_> {
+    /// Refuses a git that would not do as it is told.
+    ///
+    /// # Errors
+    /// When it is too old, and as [`run`](Self::run).
+    pub(super) fn check(&self, dir: &Path) -> Result<(), BuildError> {
+        let said = match self.run(dir, ["version"])? {
+            Ended::Well(said) => String::from_utf8_lossy(&said).into_owned(),
+            Ended::Badly(said) => said,
+        };
+        match version(&said) {
+            Some(version) if version < OLDEST => {
+                let said = said.trim();
+                Err(BuildError::user(format!("this git is too old: `{}`", said.escape_debug()))
+                    .with_hint(format!("install git {}.{} or later", OLDEST.0, OLDEST.1)))
+            }
+            // One that says it in other words is no older.
+            _ => Ok(()),
+        }
+    }
+
     /// Runs `git` with `args` in `dir`.
     ///
     /// # Errors
@@ -128,10 +152,10 @@ impl Git<'_> {
             if self.cancel.is_cancelled() {
                 return Err(BuildError::interrupted());
             }
-            if heard.elapsed() > SILENCE {
+            if heard.elapsed() > self.silence {
                 return Err(BuildError::user(format!(
                     "the repository's server said nothing for {} seconds",
-                    SILENCE.as_secs()
+                    self.silence.as_secs()
                 )));
             }
         }
@@ -184,6 +208,12 @@ fn read(mut from: impl Read + Send + 'static, to: mpsc::Sender<Piece>, piece: fn
     });
 }
 
+/// Of `git version 2.39.5 (Apple Git-154)`, major and minor.
+fn version(said: &str) -> Option<(u32, u32)> {
+    let mut numbers = said.trim().strip_prefix("git version ")?.split('.');
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
 /// The last line that is not empty; progress is told by carriage returns.
 fn last_line(said: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(&said[said.len().saturating_sub(400)..]).into_owned();
@@ -191,4 +221,83 @@ fn last_line(said: &[u8]) -> Option<String> {
         .map(str::trim)
         .rfind(|line| !line.is_empty())
         .map(|line| line.chars().filter(|c| !c.is_control()).collect())
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    /// Has git run a line of shell.
+    fn shell(line: &str, silence: u64, cancel: &CancelToken) -> Result<Ended, BuildError> {
+        let path = ("PATH".into(), "/usr/bin:/bin".into());
+        let silence = Duration::from_millis(silence);
+        let git = Git { environment: vec![path], cancel, progress: &|_| (), silence };
+        git.run(Path::new("/"), ["-c", &format!("alias.x=!{line}"), "x"])
+    }
+
+    /// Waits until no process has this in its command line.
+    fn all_gone(text: &str) {
+        let line = |pid: std::ffi::OsString| std::fs::read(Path::new("/proc").join(pid).join("cmdline"));
+        let start = Instant::now();
+        while std::fs::read_dir("/proc").unwrap().flatten().any(|entry| {
+            let line = line(entry.file_name()).unwrap_or_default();
+            String::from_utf8_lossy(&line).replace('\0', " ").contains(text)
+        }) {
+            assert!(start.elapsed() < Duration::from_secs(20), "`{text}` goes on");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    #[test]
+    fn what_it_says_is_told_apart() {
+        let cancel = CancelToken::new();
+        match shell("echo yes; echo no >&2", 60_000, &cancel) {
+            Ok(Ended::Well(answer)) => assert_eq!(answer, b"yes\n"),
+            _ => panic!("it should end well"),
+        }
+        match shell("echo fatal: https://u:p@h/ >&2; exit 3", 60_000, &cancel) {
+            Ok(Ended::Badly(said)) => assert!(said.contains("fatal: https://xxxxx:xxxxx@h/"), "{said}"),
+            _ => panic!("it should end badly"),
+        }
+    }
+
+    #[test]
+    fn who_says_nothing_is_ended_with_all_helpers() {
+        let started = Instant::now();
+        let error = shell("sleep 4711 & sleep 4711", 300, &CancelToken::new()).err().unwrap();
+        assert!(error.to_string().contains("said nothing"), "{error}");
+        let (cancel, now) = (CancelToken::new(), CancelToken::new());
+        let other = cancel.clone();
+        std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(300));
+            other.cancel();
+        });
+        let error = shell("sleep 4711 & sleep 4711", 60_000, &cancel).err().unwrap();
+        assert_eq!(error.kind, crate::error::ErrorKind::Interrupted);
+        now.cancel();
+        assert!(shell("sleep 4711", 60_000, &now).is_err());
+        all_gone("sleep 4711");
+        assert!(started.elapsed() < Duration::from_secs(30));
+    }
+
+    #[test]
+    fn who_says_too_much_is_ended() {
+        let error = shell("yes 4712", 60_000, &CancelToken::new()).err().unwrap();
+        assert!(error.to_string().contains("more than 64 MiB"), "{error}");
+        // Of what is no answer the end is kept.
+        match shell("yes 4712 | head -c 2000000 >&2; echo the end >&2; exit 1", 60_000, &CancelToken::new()) {
+            Ok(Ended::Badly(said)) => assert!(said.len() <= 2 * SAID && said.ends_with("the end\n")),
+            _ => panic!("it should end badly"),
+        }
+        all_gone("yes 4712");
+    }
+
+    #[test]
+    fn versions_are_numbers() {
+        assert_eq!(version("git version 2.47.3\n"), Some((2, 47)));
+        assert_eq!(version("git version 2.39.5 (Apple Git-154)"), Some((2, 39)));
+        assert_eq!(version("git version 2.45.1.windows.1"), Some((2, 45)));
+        assert_eq!(version("git version unknown"), None);
+        assert!((2, 9) < OLDEST && (2, 100) > OLDEST && (3, 0) > OLDEST);
+    }
 }

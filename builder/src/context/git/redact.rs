@@ -3,18 +3,27 @@
 /// The same text, with `xxxxx` for what stands between `://` and `@` in it, as BuildKit writes it. The user
 /// of ssh (`git`, mostly) is no secret and stays.
 pub(crate) fn redact(text: &str) -> String {
+    replaced(text, |user| match user.contains(':') {
+        true => "xxxxx:xxxxx@".to_owned(),
+        false => "xxxxx@".to_owned(),
+    })
+}
+
+/// The same text with an `x` for each byte of such credentials, so that every place in it is where it was.
+pub fn masked(text: &str) -> String {
+    replaced(text, |user| "x".repeat(user.len().saturating_sub(1)) + "@")
+}
+
+fn replaced(text: &str, by: impl Fn(&str) -> String) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find("://") {
         let (before, after) = rest.split_at(at + 3);
         out.push_str(before);
         let (user, tail) = user_of(after);
-        let secret = !before.ends_with("ssh://") || user.contains(':');
-        match (user, secret) {
-            ("", _) => {}
-            (_, false) => out.push_str(user),
-            _ if user.contains(':') => out.push_str("xxxxx:xxxxx@"),
-            _ => out.push_str("xxxxx@"),
+        match !user.is_empty() && (!before.ends_with("ssh://") || user.contains(':')) {
+            true => out.push_str(&by(user)),
+            false => out.push_str(user),
         }
         rest = tail;
     }
@@ -58,6 +67,9 @@ mod tests {
             ("https://[::1]/@x", "https://[::1]/@x"),
         ] {
             assert_eq!(redact(text), shown);
+            let masked = masked(text);
+            assert_eq!(masked.len(), text.len(), "{masked}");
+            assert_eq!(masked == text, shown == text, "{masked}");
         }
     }
 }

@@ -50,7 +50,7 @@ pub(super) enum Transport {
 /// The time that files of a checkout carry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub(super) enum Mtime {
-    /// The commit's own, so that the same commit makes the same layer on any day.
+    /// The commit's own, so that the same commit makes the same files on any day.
     #[default]
     Commit,
     /// When they were checked out, as BuildKit does where nothing else is said.
@@ -158,13 +158,38 @@ impl GitReference {
             return Err(fail(format!("is asked for, and the URL's query asks for `{other}`")));
         }
         self.checksum = Some(checksum);
+        self.one_commit().map_err(|complaint| GitReferenceError {
+            shown: self.to_string(),
+            why: complaint.why,
+            hint: complaint.hint,
+        })?;
         Ok(self)
     }
 
-    /// Whether it says itself which commit it means, so that nobody has to be asked.
-    pub(crate) fn is_pinned(&self) -> bool {
-        let whole = |id: &Option<String>| id.as_deref().is_some_and(is_commit);
-        whole(&self.name) || (self.by_commit && whole(&self.checksum))
+    /// A commit that is named, and one that it has to be, are one.
+    fn one_commit(&self) -> Result<(), Complaint> {
+        match (&self.name, &self.checksum) {
+            (Some(name), Some(checksum)) if is_commit(name) && !name.starts_with(checksum.as_str()) => {
+                Err(plain(format!("asks for two commits, `{name}` and `{checksum}`")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The commit, where it says itself which one it means, so that nobody has to be asked.
+    pub(crate) fn pinned(&self) -> Option<Resolved> {
+        match (&self.name, &self.checksum) {
+            (Some(id), _) if is_commit(id) => Some(Resolved::of(id, None)),
+            (name, Some(id)) if self.by_commit && is_commit(id) => {
+                // A name that says nothing else is a branch's.
+                let name = name.as_ref().map(|name| match name.starts_with("refs/") {
+                    true => name.clone(),
+                    false => format!("refs/heads/{name}"),
+                });
+                Some(Resolved::of(id, name))
+            }
+            _ => None,
+        }
     }
 
     /// What is asked of the server, and what the answer has to be: two references of which it is the same mean
@@ -244,12 +269,7 @@ impl GitReference {
             }
         }
         out.subdir = out.subdir.take().map(|dir| below_root(&dir)).filter(|dir| !dir.is_empty());
-        if let (Some(name), Some(checksum)) = (&out.name, &out.checksum)
-            && is_commit(name)
-            && !name.starts_with(checksum.as_str())
-        {
-            return Err(plain(format!("asks for two commits, `{name}` and `{checksum}`")));
-        }
+        out.one_commit()?;
         if out.by_commit && !out.checksum.as_ref().or(out.name.as_ref()).is_some_and(|id| is_commit(id)) {
             return Err(plain("has `fetch-by-commit` and no whole commit to fetch")
                 .hint("add `checksum=` with all 40 digits"));

@@ -19,6 +19,11 @@ pub struct Resolved {
 }
 
 impl Resolved {
+    /// Of what is not asked for: only the object is known.
+    pub(super) fn of(object: &str, name: Option<String>) -> Self {
+        Self { object: object.to_owned(), commit: None, name }
+    }
+
     /// What the content is decided by: the commit's id; of a whole id that the user wrote, that one.
     pub fn commit(&self) -> &str {
         self.commit.as_ref().unwrap_or(&self.object)
@@ -41,19 +46,8 @@ impl GitRepository<'_> {
     /// it has to be.
     pub fn resolve(&self) -> Result<Resolved, BuildError> {
         let reference = self.reference;
-        match (&reference.name, &reference.checksum) {
-            (Some(id), _) if is_commit(id) => {
-                return Ok(Resolved { object: id.clone(), commit: None, name: None });
-            }
-            (name, Some(id)) if reference.by_commit && is_commit(id) => {
-                // A name that says nothing else is a branch's.
-                let name = name.as_ref().map(|name| match name.starts_with("refs/") {
-                    true => name.clone(),
-                    false => format!("refs/heads/{name}"),
-                });
-                return Ok(Resolved { object: id.clone(), commit: None, name });
-            }
-            _ => {}
+        if let Some(resolved) = reference.pinned() {
+            return Ok(resolved);
         }
         let name = reference.name.as_deref().unwrap_or("HEAD");
         let answer = self.list(&["--symref", "--", reference.remote(), name, &format!("{name}^{{}}")])?;

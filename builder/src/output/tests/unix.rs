@@ -91,7 +91,7 @@ fn what_is_in_the_way_is_replaced_and_links_are_not_followed() {
 fn a_tar_has_every_file_once_in_the_order_of_names() {
     let root = sample();
     let file = tempfile::tempfile().unwrap();
-    tree::write_tar(&CancelToken::new(), root.path(), &file).unwrap();
+    tree::write_tar(&CancelToken::new(), &[super::part(root.path())], &file).unwrap();
     use std::io::Seek;
     (&file).rewind().unwrap();
     let mut reader = Reader::new(&file);
@@ -127,6 +127,6 @@ fn an_interrupted_output_stops() {
     let cancel = CancelToken::new();
     cancel.cancel();
     let file = tempfile::tempfile().unwrap();
-    let error = tree::write_tar(&cancel, root.path(), &file).unwrap_err();
+    let error = tree::write_tar(&cancel, &[super::part(root.path())], &file).unwrap_err();
     assert_eq!(error.kind, crate::error::ErrorKind::Interrupted);
 }

@@ -42,7 +42,7 @@ fn a_directory_is_filled_over_what_is_there() {
 fn a_tar_has_slashes() {
     let root = sample();
     let out = tempfile::NamedTempFile::new().unwrap();
-    tree::write_tar(&CancelToken::new(), root.path(), out.as_file()).unwrap();
+    tree::write_tar(&CancelToken::new(), &[super::part(root.path())], out.as_file()).unwrap();
     let mut reader = Reader::new(fs::File::open(out.path()).unwrap());
     let mut found = Vec::new();
     while let Some(entry) = reader.next_entry().unwrap() {

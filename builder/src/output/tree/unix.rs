@@ -1,6 +1,6 @@
 //! The files of an image, walked in the order of their names, and as one tar.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use orlop_runner::CancelToken;
 use orlop_store::layer::tar::{Entry, Kind, Time, Writer};
 
-use super::failed;
+use super::{Part, failed, prefix_entry};
 use crate::error::BuildError;
 
 /// One file of a tree.
@@ -122,48 +122,79 @@ pub(in crate::output) fn xattrs(path: &Path) -> Result<BTreeMap<Vec<u8>, Vec<u8>
     Ok(out)
 }
 
-/// Writes everything below `root` as a tar.
-pub(in crate::output) fn write_tar(cancel: &CancelToken, root: &Path, out: &File) -> Result<(), BuildError> {
+/// Everything below `root` that is no directory.
+pub(super) fn files(cancel: &CancelToken, root: &Path) -> Result<Vec<PathBuf>, BuildError> {
+    let mut out = Vec::new();
+    walk(cancel, root, |node| {
+        if node.kind != Kind::Directory {
+            out.push(node.relative.clone());
+        }
+        Ok(())
+    })?;
+    Ok(out)
+}
+
+/// Writes the files of all parts as a tar, those of a part below its prefix.
+pub(in crate::output) fn write_tar(
+    cancel: &CancelToken,
+    parts: &[Part<'_>],
+    out: &File,
+) -> Result<(), BuildError> {
     let wrong = |error| BuildError::user("cannot write the tar").because(error);
     let mut tar = Writer::new(BufWriter::with_capacity(1 << 18, out));
-    walk(cancel, root, |node| {
-        let mut path = node.relative.as_os_str().as_bytes().to_vec();
-        if node.kind == Kind::Directory {
-            path.push(b'/');
+    let mut directories = HashSet::new();
+    for part in parts {
+        if !part.prefix.is_empty() {
+            tar.entry(&prefix_entry(&part.prefix)).map_err(wrong)?;
         }
-        let (kind, link) = match &node.same_as {
-            Some(earlier) => (Kind::HardLink, earlier.as_os_str().as_bytes().to_vec()),
-            None => (node.kind, node.link.clone()),
-        };
-        let device = match kind {
-            Kind::CharDevice | Kind::BlockDevice => {
-                (rustix::fs::major(node.metadata.rdev()), rustix::fs::minor(node.metadata.rdev()))
+        walk(cancel, part.root, |node| {
+            let below = |path: &Path| Path::new(&part.prefix).join(path).into_os_string().into_vec();
+            let mut path = below(&node.relative);
+            if node.kind == Kind::Directory {
+                path.push(b'/');
+                // Of parts that go to one place the first says what a directory is like.
+                if parts.len() > 1 && !directories.insert(path.clone()) {
+                    return Ok(());
+                }
             }
-            _ => (0, 0),
-        };
-        let entry = Entry {
-            path,
-            kind,
-            mode: node.metadata.mode() & 0o7777,
-            uid: node.metadata.uid().into(),
-            gid: node.metadata.gid().into(),
-            mtime: Time {
-                seconds: node.metadata.mtime(),
-                nanoseconds: u32::try_from(node.metadata.mtime_nsec()).unwrap_or(0),
-            },
-            link,
-            size: if kind == Kind::File { node.metadata.len() } else { 0 },
-            device,
-            xattrs: if kind == Kind::HardLink { BTreeMap::new() } else { xattrs(&node.path)? },
-            windows: BTreeMap::new(),
-        };
-        if kind == Kind::File {
-            let file = File::open(&node.path).map_err(|e| failed("open", &node.path, e))?;
-            tar.append(&entry, file).map_err(wrong)
-        } else {
-            tar.entry(&entry).map_err(wrong)
-        }
-    })?;
+            let (kind, link) = match &node.same_as {
+                Some(earlier) => (Kind::HardLink, below(earlier)),
+                None => (node.kind, node.link.clone()),
+            };
+            let entry = entry(node, path, kind, link)?;
+            if kind == Kind::File {
+                let file = File::open(&node.path).map_err(|e| failed("open", &node.path, e))?;
+                tar.append(&entry, file).map_err(wrong)
+            } else {
+                tar.entry(&entry).map_err(wrong)
+            }
+        })?;
+    }
     let mut out = tar.finish().map_err(wrong)?;
     out.flush().map_err(|error| BuildError::user("cannot write the tar").because(error))
+}
+
+fn entry(node: &Node, path: Vec<u8>, kind: Kind, link: Vec<u8>) -> Result<Entry, BuildError> {
+    let device = match kind {
+        Kind::CharDevice | Kind::BlockDevice => {
+            (rustix::fs::major(node.metadata.rdev()), rustix::fs::minor(node.metadata.rdev()))
+        }
+        _ => (0, 0),
+    };
+    Ok(Entry {
+        path,
+        kind,
+        mode: node.metadata.mode() & 0o7777,
+        uid: node.metadata.uid().into(),
+        gid: node.metadata.gid().into(),
+        mtime: Time {
+            seconds: node.metadata.mtime(),
+            nanoseconds: u32::try_from(node.metadata.mtime_nsec()).unwrap_or(0),
+        },
+        link,
+        size: if kind == Kind::File { node.metadata.len() } else { 0 },
+        device,
+        xattrs: if kind == Kind::HardLink { BTreeMap::new() } else { xattrs(&node.path)? },
+        windows: BTreeMap::new(),
+    })
 }

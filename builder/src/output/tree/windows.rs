@@ -1,6 +1,6 @@
 //! The tar of an image's files on Windows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -9,14 +9,29 @@ use std::path::{Path, PathBuf};
 use orlop_runner::CancelToken;
 use orlop_store::layer::tar::{Entry, Kind, Time, Writer};
 
-use super::failed;
+use super::{Part, failed, prefix_entry};
 use crate::context::{Dir, Kind as FileKind, Meta, name_bytes};
 use crate::error::BuildError;
 
-/// Writes everything below `root` as a tar: by handle and name, so that no link in it leads anywhere.
-pub(in crate::output) fn write_tar(cancel: &CancelToken, root: &Path, out: &File) -> Result<(), BuildError> {
-    let wrong = |error| BuildError::user("cannot write the tar").because(error);
-    let mut tar = Writer::new(BufWriter::with_capacity(1 << 18, out));
+/// Everything below `root` that is no directory.
+pub(super) fn files(cancel: &CancelToken, root: &Path) -> Result<Vec<PathBuf>, BuildError> {
+    let mut out = Vec::new();
+    walk(cancel, root, |_, _, path, meta| {
+        if meta.kind != FileKind::Directory {
+            out.push(path.to_owned());
+        }
+        Ok(())
+    })?;
+    Ok(out)
+}
+
+/// Visits everything below `root`, by handle and name, so that no link in it leads anywhere; a directory before what
+/// is in it.
+fn walk(
+    cancel: &CancelToken,
+    root: &Path,
+    mut visit: impl FnMut(&Dir, &OsString, &Path, &Meta) -> Result<(), BuildError>,
+) -> Result<(), BuildError> {
     let top = Dir::open(root).map_err(|e| failed("open", root, e))?;
     // Directories to go through, the innermost last, each with the names that are left in it.
     let mut open: Vec<(Dir, PathBuf, Vec<OsString>)> =
@@ -31,23 +46,50 @@ pub(in crate::output) fn write_tar(cancel: &CancelToken, root: &Path, out: &File
         };
         let path = path.join(&name);
         let meta = dir.stat(&name).map_err(|e| failed("look at", &path, e))?;
-        match meta.kind {
-            FileKind::Directory => {
-                let inner = dir.dir(&name).map_err(|e| failed("open", &path, e))?;
-                tar.entry(&entry(&path, Kind::Directory, &meta, Vec::new())).map_err(wrong)?;
-                let names = names(&inner, &path)?;
-                open.push((inner, path, names));
-            }
-            FileKind::Symlink => {
-                let target = dir.read_link(&name).map_err(|e| failed("read", &path, e))?;
-                let target = target.to_string_lossy().into_owned().into_bytes();
-                tar.entry(&entry(&path, Kind::Symlink, &meta, target)).map_err(wrong)?;
-            }
-            _ => {
-                let file = dir.file(&name).map_err(|e| failed("open", &path, e))?;
-                tar.append(&entry(&path, Kind::File, &meta, Vec::new()), file).map_err(wrong)?;
-            }
+        visit(dir, &name, &path, &meta)?;
+        if meta.kind == FileKind::Directory {
+            let inner = dir.dir(&name).map_err(|e| failed("open", &path, e))?;
+            let names = names(&inner, &path)?;
+            open.push((inner, path, names));
         }
+    }
+    Ok(())
+}
+
+/// Writes the files of all parts as a tar, those of a part below its prefix.
+pub(in crate::output) fn write_tar(
+    cancel: &CancelToken,
+    parts: &[Part<'_>],
+    out: &File,
+) -> Result<(), BuildError> {
+    let wrong = |error| BuildError::user("cannot write the tar").because(error);
+    let mut tar = Writer::new(BufWriter::with_capacity(1 << 18, out));
+    let mut directories = HashSet::new();
+    for part in parts {
+        if !part.prefix.is_empty() {
+            tar.entry(&prefix_entry(&part.prefix)).map_err(wrong)?;
+        }
+        walk(cancel, part.root, |dir, name, path, meta| {
+            let target = Path::new(&part.prefix).join(path);
+            match meta.kind {
+                FileKind::Directory => {
+                    // Of parts that go to one place the first says what a directory is like.
+                    if parts.len() > 1 && !directories.insert(target.clone()) {
+                        return Ok(());
+                    }
+                    tar.entry(&entry(&target, Kind::Directory, meta, Vec::new())).map_err(wrong)
+                }
+                FileKind::Symlink => {
+                    let link = dir.read_link(name).map_err(|e| failed("read", path, e))?;
+                    let link = link.to_string_lossy().into_owned().into_bytes();
+                    tar.entry(&entry(&target, Kind::Symlink, meta, link)).map_err(wrong)
+                }
+                _ => {
+                    let file = dir.file(name).map_err(|e| failed("open", path, e))?;
+                    tar.append(&entry(&target, Kind::File, meta, Vec::new()), file).map_err(wrong)
+                }
+            }
+        })?;
     }
     let mut out = tar.finish().map_err(wrong)?;
     out.flush().map_err(|error| BuildError::user("cannot write the tar").because(error))

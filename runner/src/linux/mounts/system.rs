@@ -260,8 +260,18 @@ impl Builder<'_> {
                 )),
             }
         }
-        if self.spec.security.machine_devices && self.initial_user_namespace {
-            self.machine_devices(&dev).map_err(failed)?;
+        if self.spec.security.machine_devices {
+            if self.initial_user_namespace {
+                self.machine_devices(&dev).map_err(failed)?;
+            } else {
+                let why = "orlop does not run as the machine's root";
+                self.confinement.push(Confinement::lesser(
+                    "insecure",
+                    "all of orlop's rights and the machine's devices",
+                    "all rights over what is the user's own, and no devices",
+                    why,
+                ));
+            }
         }
         let shm = [("mode", "1777".into()), ("size", self.spec.shm_size.to_string())];
         let shm = tmpfs("/dev/shm", &shm, KERNEL)?;

@@ -20,8 +20,8 @@ pub(super) fn parse(text: &str, root: bool) -> Result<Output, String> {
     {
         return match one.as_str() {
             "" => Err("`-o` needs a destination".to_owned()),
-            "-" => stdout().map(|dest| Output::Tar { dest }),
-            dir => Ok(Output::Local { dest: dir.into(), owners: root }),
+            "-" => stdout().map(|dest| Output::Tar { dest, split: None }),
+            dir => Ok(Output::Local { dest: dir.into(), owners: root, split: None }),
         };
     }
     let mut keys = Keys { text, values: BTreeMap::new() };
@@ -71,13 +71,9 @@ pub(super) fn parse(text: &str, root: bool) -> Result<Output, String> {
         }
         "local" => {
             let dest = keys.path().ok_or_else(|| keys.bad("`dest=DIR` is missing"))?;
-            keys.refuse_unless("platform-split", false, "one platform is built at a time")?;
-            Output::Local { dest, owners: root }
+            Output::Local { dest, owners: root, split: keys.flag("platform-split")? }
         }
-        "tar" => {
-            keys.refuse_unless("platform-split", false, "one platform is built at a time")?;
-            Output::Tar { dest: keys.file("tar")? }
-        }
+        "tar" => Output::Tar { dest: keys.file("tar")?, split: keys.flag("platform-split")? },
         "cacheonly" => return Err(keys.bad("`cacheonly` is not needed: every build fills the step cache")),
         other => {
             return Err(format!(
@@ -270,9 +266,14 @@ mod tests {
     #[test]
     fn the_short_form_is_a_directory() {
         assert!(
-            matches!(parse("out/dir", true), Ok(Output::Local { dest, owners: true }) if dest.to_str() == Some("out/dir"))
+            matches!(parse("out/dir", true), Ok(Output::Local { dest, owners: true, split: None }) if dest.to_str() == Some("out/dir"))
         );
-        assert!(matches!(parse("type=local,dest=x", true), Ok(Output::Local { .. })));
+        for (text, asked) in
+            [("", None), (",platform-split=false", Some(false)), (",platform-split=1", Some(true))]
+        {
+            let parsed = parse(&format!("type=local,dest=x{text}"), true);
+            assert!(matches!(parsed, Ok(Output::Local { split, .. }) if split == asked), "{text}");
+        }
     }
 
     #[test]

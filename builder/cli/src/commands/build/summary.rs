@@ -3,12 +3,12 @@
 use orlop_builder::output::Output;
 use orlop_builder::{BuildReport, BuildRequest};
 use orlop_store::image::MAX_MANIFEST;
-use orlop_store::{Descriptor, Manifest, Reference, Store};
+use orlop_store::{Descriptor, Image, Manifest, Reference, Store};
 use serde_json::{Map, json};
 
 use crate::diagnostics::Failure;
 use crate::layers;
-use crate::progress::{Summary, SummaryLayer};
+use crate::progress::{Summary, SummaryLayer, SummaryPlatform};
 
 /// The names that the image has got, each once.
 fn names(request: &BuildRequest) -> Vec<&Reference> {
@@ -27,20 +27,37 @@ fn names(request: &BuildRequest) -> Vec<&Reference> {
 
 /// What there is to say.
 pub(super) fn summary(store: &Store, report: &BuildReport, request: &BuildRequest) -> Summary {
-    let made = layers::created_by(&report.image);
-    let sizes = layers::sizes(store, &report.image);
-    let layers = report.image.layers().iter().zip(sizes).zip(made);
+    let (several, images) = (report.built.several, &report.built.images);
     Summary {
         steps_cached: report.steps_cached,
         steps_run: report.steps_run,
         duration: report.duration,
-        layers: layers
-            .map(|((layer, size), created_by)| SummaryLayer { diff_id: layer.diff_id, size, created_by })
+        layers: images
+            .first()
+            .filter(|_| !several)
+            .map(|(_, image)| summary_layers(store, image))
+            .unwrap_or_default(),
+        platforms: images
+            .iter()
+            .filter(|_| several)
+            .map(|(platform, image)| SummaryPlatform {
+                platform: platform.with_version(),
+                image_id: image.id(),
+                layers: summary_layers(store, image),
+            })
             .collect(),
         image_id: report.image_id,
-        manifest_digest: report.manifest_digest,
+        manifest_digest: report.manifest_digest.filter(|digest| *digest != report.image_id),
         names: names(request).into_iter().map(Reference::familiar).collect(),
     }
+}
+
+fn summary_layers(store: &Store, image: &Image) -> Vec<SummaryLayer> {
+    let made = layers::created_by(image);
+    let layers = image.layers().iter().zip(layers::sizes(store, image)).zip(made);
+    layers
+        .map(|((layer, size), created_by)| SummaryLayer { diff_id: layer.diff_id, size, created_by })
+        .collect()
 }
 
 /// The file of `--metadata-file`, with BuildKit's keys. Those of the manifest are there when an output
@@ -51,11 +68,19 @@ pub(super) fn metadata(
     request: &BuildRequest,
 ) -> Result<Vec<u8>, Failure> {
     let mut out = Map::new();
-    out.insert("containerimage.config.digest".into(), json!(report.image_id));
+    let one = report.built.images.first().filter(|_| !report.built.several);
+    if one.is_some() {
+        out.insert("containerimage.config.digest".into(), json!(report.image_id));
+    }
     if let Some(digest) = &report.manifest_digest {
         out.insert("containerimage.digest".into(), json!(digest));
-        let manifest = Manifest::parse(&store.blobs().read_small(digest, MAX_MANIFEST)?, "")?;
-        let descriptor = Descriptor { platform: Some(report.image.platform()), ..manifest.descriptor() };
+        let descriptor = match one {
+            Some((_, image)) => {
+                let manifest = Manifest::parse(&store.blobs().read_small(digest, MAX_MANIFEST)?, "")?;
+                Descriptor { platform: Some(image.platform()), ..manifest.descriptor() }
+            }
+            None => store.images().index(digest)?.descriptor(),
+        };
         out.insert("containerimage.descriptor".into(), json!(descriptor));
     }
     let names: Vec<String> = names(request).into_iter().map(ToString::to_string).collect();

@@ -92,7 +92,8 @@ pub(super) fn url(scheme: &'static str, rest: &str) -> Result<Address, Complaint
             url::Url::parse(&address).map_err(|e| plain(format!("is no URL: {e}")))?;
             let credentials = user.filter(|user| !user.is_empty()).map(|user| {
                 let (user, password) = user.split_once(':').unwrap_or((user, ""));
-                Some((decoded(user)?, decoded(password)?))
+                let text = |part| decoded(part).filter(|text| !text.contains(char::is_control));
+                Some((text(user)?, text(password)?))
             });
             let credentials = match credentials {
                 Some(None) => return Err(plain("has credentials that are no text")),

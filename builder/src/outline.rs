@@ -1,0 +1,290 @@
+//! What can be asked of a Dockerfile without building it: which targets it has ([`targets`]), and what one of them takes
+//! from outside ([`outline`]). Nothing is fetched: what a base image's triggers ask for is not in it.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::check::Scope;
+use crate::dockerfile::variables::{Expander, expand};
+use crate::dockerfile::{self, ArgDecl, Dockerfile, From, Kind, MountKind, Stage, Word};
+use crate::error::BuildError;
+use crate::plan::{Base, Plan};
+use crate::request::BuildRequest;
+use crate::source::{SourceFile, Span};
+use orlop_store::Platform;
+
+/// A stage that can be built.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Its name; none for one that only its number names.
+    pub name: Option<String>,
+    /// What the comment before it says of it.
+    pub description: Option<String>,
+    /// It is built when no target is named.
+    pub default: bool,
+    /// What it stands on, as it is written.
+    pub base: String,
+    /// Its platform, as it is written.
+    pub platform: Option<String>,
+    /// Its FROM.
+    pub place: Span,
+}
+
+/// A build argument.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Argument {
+    /// Its name.
+    pub name: String,
+    /// The value that it has in this build.
+    pub value: Option<String>,
+    /// What the comment before it says of it.
+    pub description: Option<String>,
+    /// Its declaration.
+    pub place: Span,
+}
+
+/// A secret or an agent's socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Demand {
+    /// Its ID.
+    pub id: String,
+    /// The build fails without it.
+    pub required: bool,
+    /// The first instruction that asks for it.
+    pub place: Span,
+}
+
+/// What a target takes from outside, from the top of the file to its end.
+#[derive(Clone, Debug, Default)]
+pub struct Outline {
+    /// The target's name.
+    pub name: Option<String>,
+    /// What the comment before it says of it.
+    pub description: Option<String>,
+    /// Build arguments that it uses.
+    pub arguments: Vec<Argument>,
+    /// Secrets.
+    pub secrets: Vec<Demand>,
+    /// Agents.
+    pub agents: Vec<Demand>,
+    /// Directories that are kept between builds.
+    pub caches: Vec<Demand>,
+}
+
+/// The targets of a Dockerfile.
+pub fn targets(dockerfile: &Dockerfile) -> Vec<Target> {
+    let last = dockerfile.stages.len().saturating_sub(1);
+    let stages = dockerfile.stages.iter().enumerate();
+    stages
+        .map(|(index, stage)| Target {
+            name: stage.from.name.as_ref().map(|name| name.value.clone()),
+            description: description(&stage.from),
+            default: index == last,
+            base: stage.from.image.value.clone(),
+            platform: stage.from.platform.as_ref().map(|word| word.value.clone()),
+            place: stage.from.span,
+        })
+        .collect()
+}
+
+/// `# name what it is for`, just before the FROM.
+fn description(from: &From) -> Option<String> {
+    let (name, written) = (from.name.as_ref()?, from.alias.as_ref().map(|(_, name)| name.value.as_str()));
+    let of = |name: &str| from.comments.iter().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    of(&name.value).or_else(|| of(written?)).map(|text| text.trim().to_owned())
+}
+
+/// What the target of `request` takes from outside.
+///
+/// # Errors
+/// For a Dockerfile that is none, a target that it does not have, and words of the target that cannot be expanded.
+pub fn outline(request: &BuildRequest) -> Result<(Arc<Dockerfile>, Outline), BuildError> {
+    let platform = request.platforms.first().cloned().unwrap_or_else(crate::execute::default_platform);
+    of_source(Arc::clone(&request.dockerfile), &request.build_args, request.target.as_deref(), &platform)
+}
+
+fn of_source(
+    source: Arc<SourceFile>,
+    build_args: &[(String, String)],
+    target: Option<&str>,
+    platform: &Platform,
+) -> Result<(Arc<Dockerfile>, Outline), BuildError> {
+    let dockerfile = Arc::new(dockerfile::parse(source)?);
+    let plan = Plan::new(Arc::clone(&dockerfile), build_args, target, platform)?;
+    let mut all = Gathered::default();
+    let mut scopes: BTreeMap<usize, Scope> = BTreeMap::new();
+    for &index in &plan.needed {
+        let planned = &plan.stages[index];
+        let stage = &dockerfile.stages[index];
+        let mut scope = match planned.base {
+            Base::Stage(parent) => scopes.get(&parent).cloned(),
+            _ => None,
+        }
+        .unwrap_or_else(|| Scope::on(None, &planned.platform));
+        all.from(&dockerfile, &plan, &stage.from);
+        all.stage(&dockerfile, &plan, stage, &mut scope)?;
+        scopes.insert(index, scope);
+    }
+    let target = &dockerfile.stages[plan.target].from;
+    let outline = Outline {
+        name: target.name.as_ref().map(|name| name.value.clone()),
+        description: description(target),
+        arguments: in_order(all.arguments, |argument| argument.place),
+        secrets: in_order(all.secrets, |secret| secret.place),
+        agents: in_order(all.agents, |agent| agent.place),
+        caches: in_order(all.caches, |cache| cache.place),
+    };
+    Ok((dockerfile, outline))
+}
+
+/// By their place in the file.
+fn in_order<T>(found: BTreeMap<String, T>, place: impl Fn(&T) -> Span) -> Vec<T> {
+    let mut found: Vec<T> = found.into_values().collect();
+    found.sort_by_key(|one| place(one).start);
+    found
+}
+
+/// What the stages ask for; of several that ask for the same the last counts, which is the nearest to the target.
+#[derive(Default)]
+struct Gathered {
+    arguments: BTreeMap<String, Argument>,
+    secrets: BTreeMap<String, Demand>,
+    agents: BTreeMap<String, Demand>,
+    caches: BTreeMap<String, Demand>,
+}
+
+impl Gathered {
+    /// The global arguments that a FROM uses.
+    fn from(&mut self, dockerfile: &Dockerfile, plan: &Plan, from: &From) {
+        for word in [Some(&from.image), from.platform.as_ref()].into_iter().flatten() {
+            self.global_in(dockerfile, plan, word);
+        }
+    }
+
+    fn global_in(&mut self, dockerfile: &Dockerfile, plan: &Plan, word: &Word) {
+        for name in variables(dockerfile, plan, word) {
+            self.global(dockerfile, plan, &name);
+        }
+    }
+
+    /// A global argument, and those that its default uses. Whether there is one.
+    fn global(&mut self, dockerfile: &Dockerfile, plan: &Plan, name: &str) -> bool {
+        let mut todo = vec![name.to_owned()];
+        let mut seen = BTreeSet::new();
+        while let Some(name) = todo.pop() {
+            let Some(arg) = dockerfile.global_args.iter().rev().find(|arg| arg.name.value == name) else {
+                continue;
+            };
+            if !seen.insert(name.clone()) {
+                continue;
+            }
+            if let Some(default) = arg.default.as_ref().filter(|_| plan.globals.build_arg(&name).is_none()) {
+                todo.extend(variables(dockerfile, plan, default));
+            }
+            let place = place_of(dockerfile, arg);
+            let value = plan.globals.lookup(&name);
+            self.arguments
+                .insert(name.clone(), Argument { name, value, description: arg.doc.clone(), place });
+        }
+        !seen.is_empty()
+    }
+
+    fn stage(
+        &mut self,
+        dockerfile: &Dockerfile,
+        plan: &Plan,
+        stage: &Stage,
+        scope: &mut Scope,
+    ) -> Result<(), BuildError> {
+        let escape = dockerfile.directives.escape;
+        let word = |scope: &Scope, word: &Word| {
+            scope.expand(&word.value, Expander::new(escape)).map(|expanded| expanded.text).map_err(|error| {
+                let hint = error.hint();
+                BuildError::user(error.to_string()).with_hint(hint).at(&dockerfile.source, word.span)
+            })
+        };
+        for instruction in &stage.instructions {
+            let place = instruction.span;
+            match &instruction.kind {
+                Kind::Env(pairs) => {
+                    let mut set = Vec::new();
+                    for (name, value) in pairs {
+                        set.push((word(scope, name)?, word(scope, value)?));
+                    }
+                    for (name, value) in set {
+                        scope.set(&name, &value);
+                    }
+                }
+                Kind::Arg(args) => {
+                    for arg in args {
+                        let name = word(scope, &arg.name)?;
+                        let given = plan.globals.build_arg(&name).is_some();
+                        let default = arg.default.as_ref().filter(|_| !given);
+                        let default = default.map(|default| word(scope, default)).transpose()?;
+                        let value = scope.declare(&plan.globals, &name, default);
+                        // One that only takes the global one's value is that.
+                        if arg.default.is_none() && self.global(dockerfile, plan, &name) {
+                            continue;
+                        }
+                        // Nobody gives the build its platform in this way.
+                        if arg.default.is_none() && plan.globals.is_platform(&name) {
+                            continue;
+                        }
+                        let description = arg.doc.clone();
+                        self.arguments.insert(name.clone(), Argument { name, value, description, place });
+                    }
+                }
+                Kind::Run(run) => {
+                    for mount in &run.mounts {
+                        let expand = |text: &str| {
+                            scope.expand(text, Expander::new(escape)).map(|expanded| expanded.text)
+                        };
+                        let mount = mount.resolve(expand).map_err(|error| {
+                            let hint = error.hint();
+                            BuildError::user(error.to_string())
+                                .with_hint(hint)
+                                .at(&dockerfile.source, mount.span)
+                        })?;
+                        let into = match mount.kind {
+                            MountKind::Secret => &mut self.secrets,
+                            MountKind::Ssh => &mut self.agents,
+                            MountKind::Cache => &mut self.caches,
+                            MountKind::Bind | MountKind::Tmpfs => continue,
+                        };
+                        let Some(id) = mount.id else { continue };
+                        let demand = Demand { id: id.clone(), required: mount.required, place };
+                        let known = into.entry(id).or_insert(demand);
+                        known.required |= mount.required;
+                        if known.place.start < stage.span.start {
+                            known.place = place;
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The ARG instruction of a global argument.
+fn place_of(dockerfile: &Dockerfile, arg: &ArgDecl) -> Span {
+    let holds = |span: Span| span.start <= arg.name.span.start && arg.name.span.end <= span.end;
+    let found = dockerfile.preamble.iter().find(|instruction| holds(instruction.span));
+    found.map_or(arg.name.span, |instruction| instruction.span)
+}
+
+/// The names of the variables in a word outside of stages.
+fn variables(dockerfile: &Dockerfile, plan: &Plan, word: &Word) -> BTreeSet<String> {
+    let names = RefCell::new(BTreeSet::new());
+    // What cannot be expanded is told by whoever needs its value.
+    let _ = expand(&word.value, dockerfile.directives.escape, &|name| {
+        names.borrow_mut().insert(name.to_owned());
+        plan.globals.lookup(name)
+    });
+    names.into_inner()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,122 @@
+//! What BuildKit answers for the same files.
+
+use super::*;
+
+const FILE: &str = "\
+# VERSION of the base
+ARG VERSION=12
+# UNUSED nobody
+ARG UNUSED=1
+ARG FLAVOUR=${VERSION}-slim
+# base the base stage
+FROM debian:${VERSION} AS base
+# NAME who is greeted
+ARG NAME=world
+ARG VERSION
+ARG TARGETARCH
+RUN --mount=type=secret,id=token --mount=type=cache,target=/var/cache --mount=type=ssh true
+
+FROM scratch AS other
+ARG IN_OTHER=2
+
+# end what you get
+FROM base AS end
+ARG NOVALUE
+RUN --mount=type=secret,id=token,required=true --mount=type=ssh,id=$NAME,required true
+";
+
+fn of(
+    text: &str,
+    target: Option<&str>,
+    args: &[(&str, &str)],
+) -> Result<(Arc<Dockerfile>, Outline), BuildError> {
+    let args: Vec<_> = args.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    of_source(Arc::new(SourceFile::new("Dockerfile", text)), &args, target, &Platform::host())
+}
+
+/// Name, value, description and line of each argument; ID, whether it is required and line of each demand.
+fn lines((file, outline): &(Arc<Dockerfile>, Outline)) -> Vec<String> {
+    let line = |place: Span| file.source.line(place.start);
+    let arguments = outline.arguments.iter().map(|arg| {
+        let (value, text) = (arg.value.as_deref().unwrap_or("-"), arg.description.as_deref().unwrap_or("-"));
+        format!("arg {} {value} {text} {}", arg.name, line(arg.place))
+    });
+    let demands = [("secret", &outline.secrets), ("ssh", &outline.agents), ("cache", &outline.caches)];
+    let demands = demands.iter().flat_map(|(kind, demands)| {
+        demands.iter().map(move |d| format!("{kind} {} {} {}", d.id, d.required, line(d.place)))
+    });
+    arguments.chain(demands).collect()
+}
+
+#[test]
+fn what_a_target_takes_with_all_below_it() {
+    let found = of(FILE, None, &[]).unwrap();
+    assert_eq!(
+        (found.1.name.as_deref(), found.1.description.as_deref()),
+        (Some("end"), Some("what you get"))
+    );
+    assert_eq!(
+        lines(&found),
+        [
+            "arg VERSION 12 of the base 2",
+            "arg NAME world who is greeted 9",
+            "arg NOVALUE - - 19",
+            "secret token true 20",
+            "ssh default false 12",
+            "ssh world true 20",
+            "cache /var/cache false 12",
+        ]
+    );
+}
+
+#[test]
+fn the_values_of_this_build() {
+    let found = of(FILE, Some("base"), &[("NAME", "you"), ("VERSION", "13"), ("NOVALUE", "x")]).unwrap();
+    assert_eq!(
+        lines(&found),
+        [
+            "arg VERSION 13 of the base 2",
+            "arg NAME you who is greeted 9",
+            "secret token false 12",
+            "ssh default false 12",
+            "cache /var/cache false 12",
+        ]
+    );
+    assert_eq!(lines(&of(FILE, Some("other"), &[]).unwrap()), ["arg IN_OTHER 2 - 15"]);
+}
+
+#[test]
+fn a_global_argument_counts_where_it_is_used() {
+    let text = "ARG A=1\nARG B=${A}-x\nARG C=3\nFROM debian:$B\nARG C=4\nARG D=$C\n";
+    assert_eq!(
+        lines(&of(text, None, &[]).unwrap()),
+        ["arg A 1 - 1", "arg B 1-x - 2", "arg C 4 - 5", "arg D 4 - 6"]
+    );
+    assert_eq!(lines(&of(text, None, &[("B", "y")]).unwrap())[0], "arg B y - 2");
+}
+
+#[test]
+fn what_is_wrong_is_an_error_at_its_place() {
+    let error = of("FROM scratch\nARG A=${B:?gone}\n", None, &[]).unwrap_err();
+    assert_eq!(error.place.map(|place| place.file.line(place.span.start)), Some(2));
+    assert!(of("FROM scratch\n", Some("x"), &[]).is_err() && of("RUN x\n", None, &[]).is_err());
+}
+
+#[test]
+fn the_stages_of_a_file() {
+    let file = dockerfile::parse(Arc::new(SourceFile::new("Dockerfile", FILE))).unwrap();
+    let found: Vec<_> = targets(&file)
+        .into_iter()
+        .map(|t| (t.name.unwrap(), t.description.unwrap_or_default(), t.base, t.default))
+        .collect();
+    let row =
+        |name: &str, text: &str, base: &str, last| (name.to_owned(), text.to_owned(), base.to_owned(), last);
+    assert_eq!(
+        found,
+        [
+            row("base", "the base stage", "debian:${VERSION}", false),
+            row("other", "", "scratch", false),
+            row("end", "what you get", "base", true),
+        ]
+    );
+}
