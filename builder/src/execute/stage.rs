@@ -22,6 +22,9 @@ use crate::source::{SourceFile, Span};
 /// How many variables an image, and how many ARGs a stage, can have.
 const MOST_VARIABLES: usize = 10_000;
 
+/// The longest path, as Linux's `PATH_MAX`.
+const LONGEST_PATH: usize = 4096;
+
 /// What a stage made.
 #[derive(Clone, Debug)]
 pub(crate) struct StageResult {
@@ -284,6 +287,11 @@ impl StageRun<'_, '_> {
 
     /// A path of an instruction from WORKDIR on.
     pub(crate) fn path(&self, text: &str, word: &Word) -> Result<ImagePath, BuildError> {
+        // No program could name the file; and half a million directories in each other are slow to make.
+        if text.len() > LONGEST_PATH {
+            let message = format!("a path of {} bytes: no system takes more than {LONGEST_PATH}", text.len());
+            return Err(self.meaningless(&message, "choose a shorter path", word.span));
+        }
         let config = self.image.config();
         let path = self
             .dialect()
