@@ -56,7 +56,7 @@ pub fn resolve(
         {
             return Ok(image);
         }
-        other = Some(image.platform().with_version());
+        other = Some(here_for(engine, &named, &image));
         // A name that stands for several platforms may have the other one here as well.
         if let Some(image) = sibling(engine, &named, platform)? {
             return Ok(image);
@@ -91,6 +91,16 @@ pub fn resolve(
             Err(BuildError::user(text).because(error).with_hint(hint))
         }
         (result, _) => result,
+    }
+}
+
+/// The platforms of what a name stands for here, for a message.
+fn here_for(engine: &Engine<'_>, named: &Named, image: &Image) -> String {
+    let members = named.index.and_then(|index| engine.store.images().members(&index).ok());
+    let here = members.map(|members| members.here).unwrap_or_default();
+    match here.as_slice() {
+        [] | [_] => image.platform().with_version(),
+        several => several.iter().map(|m| m.platform.with_version()).collect::<Vec<_>>().join(", "),
     }
 }
 
