@@ -7,7 +7,7 @@ use crate::{FROM, build, env, image, snapshot};
 
 /// Builds what is wrong, compares the message, and then builds something good in the same store.
 #[track_caller]
-fn refused(name: &str, dockerfile: &str, says: &[&str]) {
+pub(crate) fn refused(name: &str, dockerfile: &str, says: &[&str]) {
     let env = env();
     let run = build(&env, dockerfile).run().code(1);
     check(&env, name, run, says);

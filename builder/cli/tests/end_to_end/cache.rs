@@ -138,6 +138,38 @@ fn arguments_count_from_where_they_are_declared() {
 }
 
 #[test]
+fn a_proxy_counts_only_where_it_is_declared() {
+    let env = env();
+    let with = |dockerfile: &str, proxy: &str| {
+        image_of(&env, build(&env, dockerfile).args(["--build-arg", &format!("http_proxy={proxy}")]))
+    };
+    // Every RUN gets it, in both spellings, and no result depends on it.
+    let given = format!("{FROM}RUN echo $http_proxy $HTTP_PROXY > /given\n{ONCE} > /id\n");
+    let (one, two) = (with(&given, "a"), with(&given, "b"));
+    assert_eq!(one.text("/given"), "a a\n");
+    assert_eq!(one.text("/id"), two.text("/id"));
+    let declared = format!("{FROM}ARG http_proxy\n{ONCE} > /id\n");
+    assert_ne!(with(&declared, "a").text("/id"), with(&declared, "b").text("/id"));
+}
+
+#[test]
+fn an_argument_counts_by_the_value_that_it_has_in_the_end() {
+    let env = env();
+    let id = |lines: &str, args: &[&str]| {
+        let args: Vec<_> = args.iter().flat_map(|arg| ["--build-arg", arg]).collect();
+        image_of(&env, build(&env, &format!("{FROM}{lines}{ONCE} > /id\n")).args(args)).text("/id").to_owned()
+    };
+    // A default, and the same value given.
+    assert_eq!(id("ARG V=1\n", &[]), id("ARG V=1\n", &["V=1"]));
+    assert_ne!(id("ARG V=1\n", &[]), id("ARG V=1\n", &["V=2"]));
+    // An ENV after it covers it; one that no line declares is nobody's.
+    assert_eq!(id("ARG V\nENV V=x\n", &["V=1"]), id("ARG V\nENV V=x\n", &["V=2"]));
+    assert_eq!(id("LABEL a=b\n", &["V=1"]), id("LABEL a=b\n", &["V=2"]));
+    // An ENV made of it carries it on.
+    assert_ne!(id("ARG V\nENV W=$V\nARG V=\n", &["V=1"]), id("ARG V\nENV W=$V\nARG V=\n", &["V=2"]));
+}
+
+#[test]
 fn an_argument_that_no_stage_declares_is_pointed_out() {
     let env = env();
     let run = build(&env, FROM).args(["--build-arg", "TYPO=1"]).run().success().says("TYPO");

@@ -13,6 +13,7 @@
 //! | `platforms.rs` | several platforms at once, and steps for processors that this machine has not |
 //! | `bad_input.rs`, `hostile.rs` | what users get wrong, and what strangers put into images |
 //! | `instructions.rs` | what single instructions and flags do, where buildah has no say |
+//! | `slips.rs` | what is told by what was meant, and the limits of what variables may grow to |
 //! | `killed.rs` | the end of the program in the middle of its work |
 //! | `windows_images.rs` | images for Windows, built here from stages without RUN |
 //! | `windows_language.rs` | what is written in a Dockerfile for Windows, understood, warned of or refused |
@@ -42,6 +43,7 @@ mod peers;
 mod platforms;
 mod registry;
 mod rootless;
+mod slips;
 mod snapshot;
 mod windows_images;
 mod windows_language;
