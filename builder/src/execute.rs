@@ -17,6 +17,8 @@ use crate::event::Progress;
 use crate::plan::Plan;
 use crate::request::{BuildReport, BuildRequest, Engine};
 
+#[cfg(unix)]
+mod agent;
 mod checks;
 mod context;
 pub mod copy;
@@ -273,6 +275,17 @@ impl Execution<'_> {
     /// An ARG that no line of the Dockerfile has.
     pub(crate) fn declared_by_trigger(&self, name: String) {
         self.in_triggers.lock().unwrap_or_else(PoisonError::into_inner).insert(name);
+    }
+
+    /// Build arguments that BuildKit acts upon and this build does not.
+    fn warn_about_builder_arguments(&self) {
+        let on =
+            |name| self.plan.globals.build_arg(name).is_some_and(|value| value == "1" || value == "true");
+        if on("BUILDKIT_INLINE_CACHE") {
+            let text = "`BUILDKIT_INLINE_CACHE` does nothing here: what is known of the steps stays in the store, \
+                        and none of it goes into the image";
+            self.progress.warn(text, None);
+        }
     }
 
     /// `--no-cache-filter` of what is no stage.

@@ -123,7 +123,7 @@ impl Plan {
         for (index, stage) in dockerfile.stages.iter().enumerate() {
             let name = stage_label(stage, index);
             let mut needs = static_needs(&plan.names, &dockerfile, index)?;
-            needs.retain(|&need| !plan.is_replaced(need, platform));
+            needs.retain(|&need| !plan.is_replaced(need));
             // What FROM says is only looked at for stages that count: an unused stage may name
             // anything, as with BuildKit.
             let (replaced, context) = (false, None);
@@ -131,6 +131,12 @@ impl Plan {
             plan.stages.push(PlannedStage { index, name, base, platform, needs, replaced, context });
         }
         plan.require(target)?;
+        // An ONBUILD trigger of a base image may still name one of the others.
+        for index in (0..plan.stages.len()).filter(|i| !plan.needed.contains(i)).collect::<Vec<_>>() {
+            if let Err(error) = plan.understand(index) {
+                plan.stages[index].base = Base::Unknown(error.message);
+            }
+        }
         for &index in &plan.needed {
             if plan.stages[index].replaced {
                 continue;
@@ -138,12 +144,6 @@ impl Plan {
             let words = from_words(&plan.dockerfile.stages[index]).into_iter();
             for word in words.filter(|word| plan.context_named(index, &word.value).is_none()) {
                 plan.source_stage(index, &word.value).map_err(|e| e.at(&dockerfile.source, word.span))?;
-            }
-        }
-        // An ONBUILD trigger of a base image may still name one of the others.
-        for index in (0..plan.stages.len()).filter(|i| !plan.needed.contains(i)).collect::<Vec<_>>() {
-            if let Err(error) = plan.understand(index) {
-                plan.stages[index].base = Base::Unknown(error.message);
             }
         }
         Ok(plan)
@@ -189,7 +189,7 @@ impl Plan {
 
     /// Understands the FROM of a stage and gives what the stage needs, the first last.
     fn understand(&mut self, index: usize) -> Result<Vec<usize>, BuildError> {
-        let platform = self.platform_of(index, &self.platform)?;
+        let platform = self.platform_of(index)?;
         let own = self.replacement(index, &platform);
         let (base, platform, context) = match own {
             Some(context) => (self.context_base(context), platform, own),
@@ -208,15 +208,16 @@ impl Plan {
         Ok(stage.needs.iter().rev().copied().collect())
     }
 
-    /// The platform that FROM says, else `default`.
-    fn platform_of(&self, index: usize, default: &Platform) -> Result<Platform, BuildError> {
+    /// The platform that FROM says, else the build's.
+    fn platform_of(&self, index: usize) -> Result<Platform, BuildError> {
         let file = &self.dockerfile.source;
         let Some(word) = &self.dockerfile.stages[index].from.platform else {
-            return Ok(default.clone());
+            return Ok(self.platform.clone());
         };
         let text = expand_global(file, &self.dockerfile, &self.globals, word)?;
         if text.is_empty() {
-            return Err(BuildError::user(format!("platform `{}` is empty after expansion", word.value))
+            let written = &word.value;
+            return Err(BuildError::user(format!("platform `{written}` is empty after expansion"))
                 .at(file, word.span)
                 .with_hint("write `$BUILDPLATFORM` for this machine's, or leave the flag out".to_owned()));
         }

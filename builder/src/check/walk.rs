@@ -183,12 +183,11 @@ impl<'a> Checker<'a> {
                 findings: &mut self.findings,
                 unsure: &mut self.unsure,
             };
-            // What a named context stands for is not run.
-            let instructions = if planned.replaced { &[][..] } else { &stage.instructions[..] };
             if !planned.replaced {
                 walk.triggers(stage.from.span, &stage.from.comments)?;
             }
-            for instruction in instructions {
+            // Where a named context stands in its place, nothing of it is built.
+            for instruction in stage.instructions.iter().filter(|_| !planned.replaced) {
                 walk.findings.at(instruction.span, &instruction.comments);
                 walk.instruction(instruction)
                     .map_err(|error| error.at(&self.dockerfile.source, instruction.span))?;

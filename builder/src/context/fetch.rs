@@ -5,6 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::io::{self, Cursor, Read, Write};
 use std::path::{Path, PathBuf};
 
+use orlop_registry_client::TransportKind;
 use orlop_store::Digest;
 use orlop_store::work::WorkDir;
 
@@ -235,7 +236,12 @@ fn unpack_stream(
 /// What a server that is no registry said instead of giving the file.
 fn refused_download(name: &str, error: orlop_registry_client::Error) -> BuildError {
     let hint = match error.status() {
-        None => error.hint(),
+        // What else there is to say is for registries.
+        None => error
+            .transport_kind()
+            .is_some_and(|kind| kind == TransportKind::Resolve)
+            .then(|| error.hint())
+            .flatten(),
         Some(401 | 403) => {
             Some("a user and a password may be in the URL: `https://USER:PASSWORD@HOST/…`".to_owned())
         }

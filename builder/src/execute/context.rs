@@ -1,7 +1,8 @@
 //! The build context and the named ones: opened when the first step asks for them.
 
 use std::any::Any;
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::PoisonError;
 
 use super::Execution;
@@ -34,7 +35,7 @@ impl Execution<'_> {
                 // As with BuildKit: there is a context, and nothing in it.
                 ContextSource::Empty => {
                     let nothing = Fetched::empty(&self.engine)?;
-                    fetched(&nothing.path().to_owned(), nothing)
+                    fetched(nothing.path().to_owned(), nothing)
                 }
             }
         });
@@ -54,7 +55,7 @@ impl Execution<'_> {
                 NamedSource::Url(url) => {
                     let name = context.name.as_str();
                     let files = fetch::download_file(&self.engine, self.progress, name, url)?;
-                    fetched(&files.path().to_owned(), files)
+                    fetched(files.path().to_owned(), files)
                 }
                 NamedSource::Git(reference) => {
                     let request = self.request;
@@ -62,7 +63,7 @@ impl Execution<'_> {
                         GitAccess { settings: &request.git, secrets: &request.secrets, ssh: &request.ssh };
                     let name = format!("context {}", context.name);
                     let loaded = git::load(&self.engine, self.progress, reference, access, &name)?;
-                    fetched(&loaded.path().to_owned(), loaded)
+                    fetched(loaded.path().to_owned(), loaded)
                 }
                 NamedSource::Image(_) | NamedSource::Layout(_) | NamedSource::Scratch => {
                     Err(BuildError::internal("a context that is an image has no directory"))
@@ -105,7 +106,7 @@ impl Execution<'_> {
             let line = file.slice(span).trim();
             if check::single_backslash(line) {
                 let said =
-                    format!("in `{line}` a `\\` separates nothing here, it makes the next character plain");
+                    format!("in `{line}` a `\\` separates nothing here, it escapes the next character");
                 let hint = "write `/` between names: it separates on every system".to_owned();
                 self.progress.warn_at(&file, span, &said, Some(hint));
             }
@@ -113,16 +114,19 @@ impl Execution<'_> {
     }
 
     /// `--build-context` names that nothing was taken from: a typing mistake more often than not.
-    pub(crate) fn warn_about_unused_contexts(&self) {
-        let used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        let stages = || self.plan.needed.iter().filter_map(|&stage| self.plan.stages[stage].context);
-        for (index, context) in self.plan.contexts.iter().enumerate() {
-            if used.contains(&index) || stages().any(|stage| stage == index) {
-                continue;
-            }
-            let near = nearest(context.name.as_str(), self.names());
+    pub(super) fn warn_about_unused_contexts(executions: &[Self]) {
+        let Some(first) = executions.first() else { return };
+        let used = first.used.lock().unwrap_or_else(PoisonError::into_inner);
+        let stages = executions.iter().flat_map(|execution| {
+            let stages = execution.plan.needed.iter();
+            stages.filter_map(|&stage| execution.plan.stages[stage].context)
+        });
+        let used: BTreeSet<usize> = stages.chain(used.iter().copied()).collect();
+        let unused = first.plan.contexts.iter().enumerate().filter(|(index, _)| !used.contains(index));
+        for (_, context) in unused {
+            let near = nearest(context.name.as_str(), first.names());
             let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
-            self.progress.warn(format!("nothing is taken from the context `{}`{near}", context.name), None);
+            first.progress.warn(format!("nothing is taken from the context `{}`{near}", context.name), None);
         }
     }
 
@@ -139,8 +143,8 @@ impl Execution<'_> {
 }
 
 /// A context without rules, in a directory that is there as long as `held` is.
-fn fetched(path: &Path, held: impl Any + Send + Sync) -> Result<Opened, BuildError> {
-    opened(SourceTree::fetched(path, Ignore::nothing()), Some(Box::new(held)))
+fn fetched(path: PathBuf, held: impl Any + Send + Sync) -> Result<Opened, BuildError> {
+    opened(SourceTree::fetched(&path, Ignore::nothing()), Some(Box::new(held)))
 }
 
 fn opened(

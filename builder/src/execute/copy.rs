@@ -25,7 +25,8 @@ use crate::dialect::Dialect;
 
 pub use apply::{CopyStats, Owners, apply};
 pub use chmod::{Chmod, ChmodError};
-pub use directory::{fill_directory, make_directory};
+pub use directory::fill_directory;
+pub(crate) use directory::make_directory;
 pub use error::{CopyError, CopyErrorKind};
 pub use select::select;
 pub use selection::{Entry, EntryKind, Selection};

@@ -13,7 +13,7 @@ use super::repository::Repository;
 use super::stage::{Files, StageRun};
 use super::step::StepSpec;
 use crate::context::git::redact::redact;
-use crate::context::{DigestCache, FileStat, SourceTree};
+use crate::context::{DigestCache, FileStat, SourceTree, Time};
 use crate::dialect::{Dialect, account};
 use crate::dockerfile::{Add, Copy, Heredoc, Instruction, Word};
 use crate::error::BuildError;
@@ -260,7 +260,7 @@ impl StageRun<'_, '_> {
         let dialect = self.dialect();
         // What is written there may have a password in a URL, and history is for everybody.
         let (text, created_by) = (redact(&text), redact(&created_by));
-        let spec = StepSpec { text, created_by, parts };
+        let spec = StepSpec { text, created_by, parts, times_count: false };
         self.step(spec, |stage, active, task| {
             let owner = |text: &str| resolve_owner(active.path(), text);
             let held = stage.fetch_repositories(repositories, words, &mut request, task)?;
@@ -341,16 +341,30 @@ impl StageRun<'_, '_> {
         if !dialect.is_windows() || account.is_some() {
             parts.push(KeyPart::new("user", "", &user));
         }
-        let spec =
-            StepSpec { text: instruction.original.clone(), created_by: format!("WORKDIR {dir}"), parts };
+        // As in BuildKit the directory has the time that the image has.
+        let epoch = self.exec.request.source_date_epoch;
+        parts.extend(epoch.map(|seconds| KeyPart::new("time", "", seconds.to_string())));
+        let time = epoch.map(|seconds| Time { seconds, nanoseconds: 0 });
+        let spec = StepSpec {
+            text: instruction.original.clone(),
+            created_by: format!("WORKDIR {dir}"),
+            parts,
+            times_count: epoch.is_some(),
+        };
         self.step(spec, |_, active, task| {
             let owner = match dialect {
                 Dialect::Linux => resolve_user(active.path(), &user)?,
                 Dialect::Windows => User::default(),
             };
-            let given =
-                super::copy::make_directory(active.path(), &path, (owner.uid, owner.gid), account, dialect)
-                    .map_err(|e| workdir_error(&e, &dir))?;
+            let given = super::copy::make_directory(
+                active.path(),
+                &path,
+                (owner.uid, owner.gid),
+                account,
+                dialect,
+                time,
+            )
+            .map_err(|e| workdir_error(&e, &dir))?;
             if !given {
                 task.note(format!("the owner of `{dir}` {NOT_GIVEN}"));
             }
@@ -360,7 +374,7 @@ impl StageRun<'_, '_> {
 }
 
 /// What is wrong with a WORKDIR.
-fn workdir_error(error: &CopyError, dir: &str) -> BuildError {
+pub(super) fn workdir_error(error: &CopyError, dir: &str) -> BuildError {
     match error.kind {
         CopyErrorKind::NotADirectory { .. } => BuildError::user(format!(
             "WORKDIR cannot be `{dir}`: it, or something on the way to it, is a file in the image"

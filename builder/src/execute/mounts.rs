@@ -1,7 +1,8 @@
 //! `RUN --mount`: what a step sees besides its snapshot, and what of it counts for its key.
 
 use std::any::Any;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use orlop_runner::{Mount as RunMount, MountKind as RunMountKind};
 use orlop_store::steps::KeyPart;
@@ -77,6 +78,19 @@ fn shown(path: &str, tree: &SourceTree, dialect: Dialect) -> Result<Selection, B
     select(&request, tree, &NoCache).map_err(|e| BuildError::user(e.to_string()).with_hint(e.hint()))
 }
 
+/// A socket that passes on to an agent what it is asked, and what keeps it there.
+#[cfg(unix)]
+fn forwarded(agent: &Path, mode: u32, owner: (u32, u32)) -> io::Result<(PathBuf, Box<dyn Any>)> {
+    let forwarded = super::agent::Forwarded::new(agent, mode, owner)?;
+    Ok((forwarded.path(), Box::new(forwarded)))
+}
+
+/// Windows stages are refused such a mount where it stands, and no Linux stage runs there.
+#[cfg(not(unix))]
+fn forwarded(_: &Path, _: u32, _: (u32, u32)) -> io::Result<(PathBuf, Box<dyn Any>)> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
 /// What of a mount has no meaning on Windows. What the runner cannot place there it says itself.
 fn windows_has(mount: &Mount) -> Result<(), (&'static str, &'static str)> {
     if mount.kind == MountKind::Ssh {
@@ -98,7 +112,7 @@ impl StageRun<'_, '_> {
     /// Finds the sources of a RUN's mounts.
     pub(crate) fn job_mounts(&mut self, run: &Run) -> Result<Vec<JobMount>, BuildError> {
         let file = &self.exec.dockerfile().source;
-        let mut out = Vec::new();
+        let (mut out, mut agents) = (Vec::new(), 0);
         for flag in &run.mounts {
             let escape = self.exec.dockerfile().directives.escape;
             let mount = flag
@@ -120,7 +134,10 @@ impl StageRun<'_, '_> {
                         Dialect::Windows => format!(r"C:\ProgramData\Docker\secrets\{}", last_part(id)),
                     })
                 }
-                MountKind::Ssh => Some("/run/buildkit/ssh_agent.0".to_owned()),
+                MountKind::Ssh => {
+                    agents += 1;
+                    Some(format!("/run/buildkit/ssh_agent.{}", agents - 1))
+                }
                 _ => None,
             };
             let target = mount.target.clone().or(default).ok_or_else(|| {
@@ -152,7 +169,7 @@ impl StageRun<'_, '_> {
             (MountKind::Bind | MountKind::Cache, Some(from)) => {
                 let (source, dialect, stage) = match self.source_named(from)? {
                     Files::Tree(tree) => return self.tree_origin(mount, tree),
-                    Files::Snapshot { source, dialect, stage } => (Box::new(source), dialect, stage),
+                    Files::Snapshot { source, dialect, stage } => (source, dialect, stage),
                 };
                 let part = mount.source.as_deref().filter(|path| !path.trim_matches('/').is_empty());
                 // The files of an image that is no stage never change: no need to bring them for the key.
@@ -360,10 +377,14 @@ impl StageRun<'_, '_> {
             }
             return Ok(Box::new(()));
         };
-        mounts.push(RunMount::bind(&agent.socket, &target, false));
+        let owner = (mount.uid.unwrap_or(0), mount.gid.unwrap_or(0));
+        let (socket, held) = forwarded(&agent.socket, mount.mode.unwrap_or(0o600), owner).map_err(|e| {
+            BuildError::internal(format!("cannot pass the agent `{id}` on to the step")).because(e)
+        })?;
+        mounts.push(RunMount::bind(socket, &target, false));
         if !variables.iter().any(|(n, _)| n == "SSH_AUTH_SOCK") {
             variables.push(("SSH_AUTH_SOCK".to_owned(), target));
         }
-        Ok(Box::new(()))
+        Ok(held)
     }
 }

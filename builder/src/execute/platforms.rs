@@ -31,6 +31,7 @@ pub(super) fn build(
     executions.iter().try_for_each(Execution::check_entitlements)?;
     if let Some(execution) = executions.first() {
         execution.warn_about_unknown_stages();
+        execution.warn_about_builder_arguments();
         checks.stages(execution)?;
     }
     let images: Vec<Result<Image, BuildError>> = std::thread::scope(|scope| {
@@ -55,9 +56,7 @@ pub(super) fn build(
         Ok((named(platform, &image), image))
     });
     let images = images.collect::<Result<_, BuildError>>()?;
-    if let Some(execution) = executions.first() {
-        execution.warn_about_unused_contexts();
-    }
+    Execution::warn_about_unused_contexts(&executions);
     Ok(Built { images, several })
 }
 
@@ -96,13 +95,8 @@ fn plans(
 ) -> Result<Vec<Plan>, BuildError> {
     let request = common.request;
     let plan = |platform: &Platform| {
-        Plan::with_contexts(
-            Arc::clone(dockerfile),
-            &request.build_args,
-            request.target.as_deref(),
-            platform,
-            &request.named_contexts,
-        )
+        let (args, target) = (&request.build_args, request.target.as_deref());
+        Plan::with_contexts(Arc::clone(dockerfile), args, target, platform, &request.named_contexts)
     };
     let (mut plans, mut faults) = (Vec::new(), Vec::new());
     for (number, platform) in platforms.iter().enumerate() {

@@ -137,6 +137,7 @@ impl StageRun<'_, '_> {
             text: instruction.original.clone(),
             created_by: job.created_by(),
             parts: job.key_parts(&self.exec.request.add_hosts),
+            times_count: false,
         };
         self.step(spec, |stage, active, task| stage.job(active, task, job))
     }
@@ -218,7 +219,13 @@ impl StageRun<'_, '_> {
         check_machine(runner, active.path(), &self.machine, cancel)?;
         let mut spec = RunSpec::new(active.path(), &job.command.args);
         match job.dialect {
-            Dialect::Linux => spec.user = super::files::resolve_user(active.path(), &job.user)?,
+            Dialect::Linux => {
+                spec.user = super::files::resolve_user(active.path(), &job.user)?;
+                // That of a base may be missing, or a step before has removed it: BuildKit makes it anew.
+                let path = job.dialect.path("", &job.cwd).map_err(|e| BuildError::user(e.to_string()))?;
+                super::copy::make_directory(active.path(), &path, (0, 0), None, job.dialect, None)
+                    .map_err(|e| super::files::workdir_error(&e, &job.cwd))?;
+            }
             Dialect::Windows => {
                 spec.windows.account =
                     account(&job.user).map_err(|e| BuildError::user(e.to_string()).with_hint(e.hint()))?;

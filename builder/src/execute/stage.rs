@@ -22,6 +22,9 @@ use crate::source::{SourceFile, Span};
 /// How many variables an image, and how many ARGs a stage, can have.
 const MOST_VARIABLES: usize = 10_000;
 
+/// The longest path, as Linux's `PATH_MAX`.
+const LONGEST_PATH: usize = 4096;
+
 /// What a stage made.
 #[derive(Clone, Debug)]
 pub(crate) struct StageResult {
@@ -40,7 +43,7 @@ pub(crate) enum Files<'e> {
     Tree(&'e SourceTree),
     /// What a stage or an image has in it.
     Snapshot {
-        source: super::from::Source,
+        source: Box<super::from::Source>,
         /// The system that the files are of.
         dialect: Dialect,
         /// It is a stage's and may be another one at the next build.
@@ -93,16 +96,15 @@ pub(crate) fn build(exec: &Execution<'_>, index: usize) -> Result<StageResult, B
         position: 1,
         total: steps(exec, index),
     };
-    let one = |e: BuildError, scope: &StageScope| e.at(file, stage.from.span).of_one(named(scope));
     if let Base::Context(context) = exec.plan.stages[index].base {
         // It is a step where an image is none, and counts as the first.
         run.position = 0;
-        run.take_context(context).map_err(|e| one(e, &run.scope))?;
+        run.take_context(context).map_err(|e| e.at(file, stage.from.span).of_one(named(&run.scope)))?;
     }
     if exec.plan.stages[index].replaced {
         return Ok(run.finish());
     }
-    run.triggers().map_err(|e| one(e, &run.scope))?;
+    run.triggers().map_err(|e| e.at(file, stage.from.span).of_one(named(&run.scope)))?;
     for instruction in &stage.instructions {
         exec.check_canceled()?;
         let done = run.check_variables(instruction).and_then(|()| run.dispatch(instruction));
@@ -136,7 +138,7 @@ fn is_step(kind: &Kind) -> bool {
 
 impl StageRun<'_, '_> {
     fn finish(self) -> StageResult {
-        let Self { image, snapshot, scope, origin, machine, .. } = self;
+        let StageRun { image, snapshot, scope, origin, machine, .. } = self;
         StageResult { image, snapshot, scope, origin, machine }
     }
 
@@ -285,6 +287,11 @@ impl StageRun<'_, '_> {
 
     /// A path of an instruction from WORKDIR on.
     pub(crate) fn path(&self, text: &str, word: &Word) -> Result<ImagePath, BuildError> {
+        // No program could name the file; and half a million directories in each other are slow to make.
+        if text.len() > LONGEST_PATH {
+            let message = format!("a path of {} bytes: no system takes more than {LONGEST_PATH}", text.len());
+            return Err(self.meaningless(&message, "choose a shorter path", word.span));
+        }
         let config = self.image.config();
         let path = self
             .dialect()
@@ -378,6 +385,7 @@ impl<'e> StageRun<'e, '_> {
             };
             exec.use_context(context);
             let source = super::from::source_image(exec, &image, platform)?;
+            let source = Box::new(source);
             return Ok(Files::Snapshot { source, dialect: self.dialect(), stage: false });
         }
         if let Some(stage) = exec.plan.source_stage(self.index, name)? {
@@ -385,7 +393,7 @@ impl<'e> StageRun<'e, '_> {
             let source =
                 super::from::Source { snapshot: result.snapshot.clone(), origin: result.origin.clone() };
             let dialect = Dialect::of(&exec.plan.stages[stage].platform);
-            return Ok(Files::Snapshot { source, dialect, stage: true });
+            return Ok(Files::Snapshot { source: Box::new(source), dialect, stage: true });
         }
         let source = super::from::source_image(exec, name, platform).map_err(|error| {
             let stages = exec.dockerfile().stages.iter().filter_map(|s| s.from.name.as_ref());
@@ -396,7 +404,7 @@ impl<'e> StageRun<'e, '_> {
             let what = names.iter().find(|(_, name)| Some(*name) == near);
             error.with_hint(what.map(|(what, near)| format!("did you mean the {what} `{near}`?")))
         })?;
-        Ok(Files::Snapshot { source, dialect: self.dialect(), stage: false })
+        Ok(Files::Snapshot { source: Box::new(source), dialect: self.dialect(), stage: false })
     }
 
     /// The files of a named context as the first layer of the stage: what `FROM` of a directory gives.

@@ -24,6 +24,8 @@ pub(crate) struct StepSpec {
     pub(crate) created_by: String,
     /// Everything that the result depends on besides the parent.
     pub(crate) parts: Vec<KeyPart>,
+    /// The times of its files are part of the result: an earlier one that differs in them alone is another.
+    pub(crate) times_count: bool,
 }
 
 impl StageRun<'_, '_> {
@@ -39,10 +41,12 @@ impl StageRun<'_, '_> {
         let exec = self.exec;
         let title = self.title(&spec.text);
         let parent = self.snapshot.chain_id();
-        let mut parts = vec![
-            KeyPart::new("parent", "", parent.to_string()),
-            KeyPart::new("platform", "", exec.plan.stages[self.index].platform.to_string()),
-        ];
+        let platform = &exec.plan.stages[self.index].platform;
+        // Files are the same whatever processor they are for; only programs tell.
+        let runs = spec.parts.iter().any(|part| part.kind == "instruction" && part.value == "RUN");
+        let platform = if runs { platform.to_string() } else { platform.os.clone() };
+        let mut parts =
+            vec![KeyPart::new("parent", "", parent.to_string()), KeyPart::new("platform", "", platform)];
         parts.extend(spec.parts);
         let key = StepKey::of(&parts);
         let flight = exec.flights.of(&key);
@@ -79,7 +83,7 @@ impl StageRun<'_, '_> {
             scope: format!("{} {}", exec.dockerfile().source.name(), exec.plan.stages[self.index].name),
             description: spec.text,
         };
-        let (found, usage) = match self.make(record, &task, work) {
+        let (found, usage) = match self.make(record, spec.times_count, &task, work) {
             Ok(made) => made,
             Err(error) => {
                 match exec.engine.cancel.is_cancelled() {
@@ -114,6 +118,7 @@ impl StageRun<'_, '_> {
     fn make(
         &self,
         mut record: StepRecord,
+        times_count: bool,
         task: &Task<'_>,
         work: impl FnOnce(&Self, &Active, &Task<'_>) -> Result<Option<Usage>, BuildError>,
     ) -> Result<(Found, Option<Usage>), BuildError> {
@@ -126,7 +131,7 @@ impl StageRun<'_, '_> {
         exec.check_canceled()?;
         let diff = store.snapshots()?.diff(&active).map_err(orlop_store::Error::from)?;
         let parent = record.parent;
-        let earlier = match self.is_without_cache() || diff.is_empty() {
+        let earlier = match times_count || self.is_without_cache() || diff.is_empty() {
             true => None,
             false => store.steps().content_result(&parent, &diff.content_id)?,
         };

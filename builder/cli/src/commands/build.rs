@@ -1,5 +1,6 @@
 //! `orlop build`: an image from a Dockerfile.
 
+mod annotation;
 mod call;
 mod context;
 mod destination;
@@ -9,7 +10,6 @@ mod refused;
 mod secret;
 mod summary;
 
-use std::any::Any;
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -140,6 +140,10 @@ pub(crate) struct BuildArgs {
     #[arg(short = 'o', long = "output", value_name = "DEST")]
     outputs: Vec<String>,
 
+    /// Annotation of the manifest in what is written and pushed (repeatable)
+    #[arg(long = "annotation", value_name = "NAME=VALUE")]
+    annotations: Vec<String>,
+
     /// Push the image to the registry of each of its names
     #[arg(long)]
     push: bool,
@@ -234,31 +238,19 @@ pub(crate) fn run(app: &App, args: &BuildArgs) -> Result<(), Failure> {
     let mode = args.progress.mode()?;
     let mut request = request(app, args)?;
     let files = (args.file.as_deref(), args.ignorefile.as_deref());
-    let found = match context::find(Path::new(context), files.0, files.1)? {
-        // It needs no store to be asked about.
-        Found::Ready(inputs) if !call.builds() => {
-            inputs.give(&mut request);
-            return call.answer(app, &request, mode);
-        }
-        found => found,
-    };
+    let mut pending = None;
+    match context::find(Path::new(context), files.0, files.1)? {
+        Found::Ready(inputs) => inputs.give(&mut request),
+        other => pending = Some(other),
+    }
+    if !call.builds() && pending.is_none() {
+        return call.answer(app, &request, mode);
+    }
     let session = app.session(mode)?;
+    // What was fetched is there as long as the build is.
     let (held, report) = session.work(|engine, progress| {
-        // What was fetched is there as long as the build is.
-        let held: Option<Box<dyn Any>> = match found {
-            Found::Ready(inputs) => {
-                inputs.give(&mut request);
-                None
-            }
-            Found::Git(reference) => {
-                Some(Box::new(git::load(engine, progress, *reference, files, &mut request)?))
-            }
-            Found::Pending(pending) => {
-                let (inputs, fetched) = pending.fetch(engine, progress)?;
-                inputs.give(&mut request);
-                fetched.map(|fetched| Box::new(fetched) as Box<dyn Any>)
-            }
-        };
+        let load = |found: Found| found.load(engine, progress, files, &mut request);
+        let held = pending.map(load).transpose()?;
         let report = call.builds().then(|| orlop_builder::build(engine, progress, &request)).transpose()?;
         Ok::<_, Failure>((held, report))
     })?;
@@ -408,6 +400,7 @@ fn outputs(args: &BuildArgs, root: bool) -> Result<Vec<Output>, Failure> {
     if args.push && !out.iter().any(|output| matches!(output, Output::Registry { .. })) {
         out.push(Output::Registry { names: Vec::new(), packing: Packing::default() });
     }
+    annotation::add(&args.annotations, &mut out)?;
     for output in &out {
         if let Output::Registry { names, .. } = output
             && names.is_empty()

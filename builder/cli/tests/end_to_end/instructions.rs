@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
 use std::thread;
 
 use orlop_fixtures::test_env::TestEnv;
@@ -236,6 +237,59 @@ fn secrets_are_where_buildkit_puts_them() {
 }
 
 #[test]
+fn an_agents_socket_is_the_steps_own() {
+    let env = env();
+    let (one, two) = (env.path("one"), env.path("two"));
+    let _agents = [&one, &two].map(|path| UnixListener::bind(path).expect("a socket"));
+    let stat = "stat -c '%F %a %u:%g'";
+    let dockerfile = format!(
+        "{FROM}RUN --mount=type=ssh {stat} $SSH_AUTH_SOCK > /1 && echo $SSH_AUTH_SOCK >> /1\n\
+         RUN --mount=type=ssh,id=two --mount=type=ssh,mode=0660,uid=1234,gid=5678 \
+         {stat} /run/buildkit/ssh_agent.0 > /2 && {stat} /run/buildkit/ssh_agent.1 >> /2\n\
+         RUN --mount=type=ssh,target=/tmp/s echo $SSH_AUTH_SOCK > /3; ls /run/buildkit > /4 2>&1 || true\n\
+         RUN --mount=type=ssh,id=none echo ${{SSH_AUTH_SOCK-unset}} > /5\n"
+    );
+    let agents = [format!("default={}", one.display()), format!("two={}", two.display())];
+    let args = ["--ssh", &agents[0], "--ssh", &agents[1]];
+    let built = image_of(&env, build(&env, &dockerfile).args(args));
+    assert_eq!(built.text("/1"), "socket 600 0:0\n/run/buildkit/ssh_agent.0\n");
+    assert_eq!(built.text("/2"), "socket 600 0:0\nsocket 660 1234:5678\n");
+    assert_eq!((built.text("/3"), built.text("/5")), ("/tmp/s\n", "unset\n"));
+    assert!(built.text("/4").contains("No such file") && !built.has("/run/buildkit"));
+}
+
+#[test]
+fn a_working_directory_that_has_gone_is_made_anew() {
+    let env = env();
+    env.file("context/a.txt", "a");
+    let dockerfile = format!(
+        "{FROM}RUN mkdir /real && ln -s /real /link\nWORKDIR /link/sub/deep\nRUN pwd > /1 && rm -r /real/sub\n\
+         USER worker\nRUN pwd > /tmp/2 && stat -c '%a %u:%g' . >> /tmp/2\nUSER root\nCOPY --link a.txt /link/a\n\
+         RUN pwd > /3; ls -A /real > /4\n"
+    );
+    let built = image(&env, &dockerfile);
+    assert_eq!(built.text("/1"), "/real/sub/deep\n");
+    assert_eq!(built.text("/tmp/2"), "/real/sub/deep\n755 0:0\n");
+    // A COPY with `--link` follows no links: there is a directory now, and it has no working directory in it.
+    assert_eq!((built.at("/link").kind.as_str(), built.text("/3")), ("dir", "/link/sub/deep\n"));
+    assert_eq!(built.text("/4"), "sub\n");
+    let file = format!("{FROM}WORKDIR /w\nRUN rm -r /w && touch /w\nRUN true\n");
+    build(&env, &file).run().code(1).says("WORKDIR cannot be `/w`");
+}
+
+#[test]
+fn a_directory_of_workdir_has_the_images_time() {
+    let env = env();
+    let dockerfile = format!("{FROM}WORKDIR /new/deep\n");
+    image(&env, &dockerfile);
+    let built =
+        image_of(&env, build(&env, &dockerfile).args(["--build-arg", "SOURCE_DATE_EPOCH=1000000000"]));
+    for path in ["/new", "/new/deep"] {
+        assert_eq!(built.at(path).mtime, "1000000000.000000000", "{path}");
+    }
+}
+
+#[test]
 fn errors_of_mounts_and_owners_are_at_their_flag() {
     let env = env();
     env.file("context/a.txt", "a");
@@ -281,12 +335,25 @@ fn one_stage_alone_can_be_built_anew() {
 }
 
 #[test]
+fn annotations_are_in_the_manifest() {
+    let env = env();
+    let args = ["--annotation", "org.example.a=b=c", "--annotation", "manifest:two=2"];
+    let built = image_of(&env, build(&env, FROM).args(args));
+    assert_eq!(built.manifest["annotations"]["org.example.a"], "b=c", "{}", built.manifest);
+    assert_eq!(built.manifest["annotations"]["two"], "2");
+    build(&env, FROM).args(args).run().code(2).says("until it is written");
+    build(&env, FROM).args(["--annotation", "index:a=b"]).run().code(2).says("only the manifest");
+}
+
+#[test]
 fn the_host_name_of_steps_is_a_build_argument() {
     let env = env();
     let dockerfile = format!("{FROM}RUN hostname > /name\n");
     let built =
         image_of(&env, build(&env, &dockerfile).args(["--build-arg", "BUILDKIT_SANDBOX_HOSTNAME=maker"]));
     assert_eq!(built.text("/name"), "maker\n");
+    let inline = ["--build-arg", "BUILDKIT_INLINE_CACHE=1"];
+    build(&env, &dockerfile).args(inline).run().success().says("none of it goes into the image");
     build(&env, &dockerfile)
         .args(["--build-arg", "BUILDKIT_SANDBOX_HOSTNAME=a b"])
         .run()

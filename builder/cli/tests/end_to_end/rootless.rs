@@ -173,3 +173,19 @@ fn privileged_rootless_adds_repositories_and_builds_in_them() {
         assert_eq!(built.text("/src/later"), "later\n");
     }
 }
+
+#[test]
+fn privileged_rootless_insecure_steps_have_what_the_user_has() {
+    let env = env(User::with_subordinate_ids());
+    let dockerfile = format!(
+        "{FROM}USER worker\nRUN --security=insecure grep ^CapEff /proc/self/status; mount -t tmpfs x /mnt && echo mounted; ls /dev/fuse || true\n"
+    );
+    build(&env, &dockerfile).run().code(1).says("--allow security.insecure");
+    build(&env, &dockerfile)
+        .args(["--allow", "security.insecure"])
+        .run()
+        .success()
+        .says("000001ffffffffff")
+        .says(" mounted")
+        .says("no devices");
+}

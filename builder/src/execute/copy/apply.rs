@@ -47,6 +47,7 @@ pub fn apply(selection: &Selection, root: &Path, owners: &Owners<'_>) -> Result<
     let root = Dir::open(root).map_err(CopyErrorKind::io("open", root))?;
     let mut writer = Writer {
         to: Destination {
+            time: None,
             root,
             owner,
             account: selection.account,

@@ -9,12 +9,14 @@ use std::path::{Component, Path, PathBuf};
 use orlop_runner::Account;
 
 use super::error::CopyErrorKind;
-use crate::context::{Dir, Meta};
+use crate::context::{Dir, Meta, Time};
 use crate::dialect::{Dialect, windows};
 
 /// The file system that is written to.
 #[derive(Debug)]
 pub(super) struct Destination {
+    /// The time of directories that are made on the way; now where there is none.
+    pub(super) time: Option<Time>,
     pub(super) root: Dir,
     /// `--chown`.
     pub(super) owner: Option<(u32, u32)>,
@@ -113,9 +115,17 @@ impl Destination {
             None => {}
         }
         let mut dir = found.dir;
+        let mut made = Vec::new();
         for name in &found.rest {
             self.make_dir(&dir, name, path)?;
-            dir = dir.dir(name).map_err(self.io("open", path))?;
+            let inner = dir.dir(name).map_err(self.io("open", path))?;
+            made.push((std::mem::replace(&mut dir, inner), name));
+        }
+        if let Some(time) = self.time {
+            // What is made in a directory is a change of it: the innermost first.
+            for (parent, name) in made.iter().rev() {
+                parent.set_mtime(name, time).map_err(self.io("set the time of", path))?;
+            }
         }
         Ok((found.path, dir))
     }

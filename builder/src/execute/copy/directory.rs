@@ -8,23 +8,25 @@ use orlop_runner::Account;
 use super::destination::Destination;
 use super::{CopyError, CopyErrorKind, CopyRequest, Source, apply, select};
 use crate::context::pattern::below_root;
-use crate::context::{Dir, NoCache, SourceTree};
+use crate::context::{Dir, NoCache, SourceTree, Time};
 use crate::dialect::{Dialect, ImagePath};
 
 /// Makes `path` and what is missing above it inside `root`, with mode 0755 and this owner, in a Windows image this
-/// account's. A directory that is there stays as it is. False where what is new could not be given to the account.
+/// account's, and this time, or now. A directory that is there stays as it is. False where what is new could not be given to the account.
 ///
 /// # Errors
 /// When something that is no directory is in the way, or the system says no.
-pub fn make_directory(
+pub(crate) fn make_directory(
     root: &Path,
     path: &ImagePath,
     owner: (u32, u32),
     account: Option<Account>,
     dialect: Dialect,
+    time: Option<Time>,
 ) -> Result<bool, CopyError> {
     let root = Dir::open(root).map_err(CopyErrorKind::io("open", root))?;
-    let to = Destination { root, owner: Some(owner), account, link: false, dialect, lost: Cell::default() };
+    let to =
+        Destination { time, root, owner: Some(owner), account, link: false, dialect, lost: Cell::default() };
     to.make_dirs(&path.below_root())?;
     Ok(to.lost.get() == 0)
 }

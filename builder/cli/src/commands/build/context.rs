@@ -2,6 +2,7 @@
 //!
 //! What is on this machine is read at once; what has to be fetched or unpacked waits for the store.
 
+use std::any::Any;
 use std::ffi::OsString;
 use std::io::{Cursor, Read};
 use std::path::{Path, PathBuf};
@@ -228,9 +229,33 @@ pub(super) fn is_url(path: &Path) -> bool {
     text.starts_with("http://") || text.starts_with("https://")
 }
 
+impl Found {
+    /// Fetches what is not here and makes it the build's. The files are gone when what is returned is.
+    pub(super) fn load(
+        self,
+        engine: &Engine<'_>,
+        progress: &Progress<'_>,
+        files: (Option<&Path>, Option<&Path>),
+        request: &mut BuildRequest,
+    ) -> Result<Option<Box<dyn Any>>, Failure> {
+        let (inputs, held): (_, Option<Box<dyn Any>>) = match self {
+            Self::Ready(inputs) => (inputs, None),
+            Self::Git(reference) => {
+                return Ok(Some(Box::new(git::load(engine, progress, *reference, files, request)?)));
+            }
+            Self::Pending(pending) => {
+                let (inputs, held) = pending.fetch(engine, progress)?;
+                (inputs, held.map(|held| Box::new(held) as Box<dyn Any>))
+            }
+        };
+        inputs.give(request);
+        Ok(held)
+    }
+}
+
 impl Pending {
     /// Fetches what is not here. The files are gone when what is returned beside the inputs is.
-    pub(super) fn fetch(
+    fn fetch(
         self,
         engine: &Engine<'_>,
         progress: &Progress<'_>,

@@ -36,7 +36,6 @@ const CPUS: &str = "use `--cpus`";
 
 /// All of them.
 const FLAGS: &[Flag] = &[
-    flag("annotation", "put it on one output: `-o type=oci,dest=FILE,annotation.KEY=VALUE`"),
     fine("attest", &["type=provenance,disabled=true", "type=sbom,disabled=true"], ATTESTATIONS),
     flag("builder", "orlop has no daemon and no builders"),
     flag("cache-from", CACHE),
