@@ -1,21 +1,26 @@
 //! Where COPY and ADD read from: a directory with its ignore rules, an unpacked archive, or the
 //! file system of another stage.
 
+pub mod archive;
 pub mod decompress;
 pub mod directory;
+pub mod fetch;
 pub mod git;
 mod handle;
 pub mod ignore;
+pub mod named;
 pub mod pattern;
 pub mod tar;
 
 use orlop_store::Digest;
 
+pub use archive::unpack_context;
 pub use directory::{ContextError, SourceTree};
 pub(crate) use handle::{Dir, Kind, Meta, Time, Xattrs, copy_fast, file_meta, name_bytes, write_metadata};
 pub use ignore::{Ignore, IgnoreError};
+pub use named::{ContextName, NamedContext, NamedSource};
 pub(crate) use pattern::Inherited;
-pub use tar::{ArchiveError, Unpacked, unpack_context};
+pub use tar::{ArchiveError, Unpacked};
 
 /// What the system says of a file; as long as all of it is the same, so is the content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -11,19 +11,16 @@ use std::time::Instant;
 use orlop_runner::CancelToken;
 use orlop_store::{Image, Platform};
 
-use crate::check::windows as check;
-use crate::context::{Ignore, SourceTree};
-use crate::dialect::Dialect;
 use crate::dockerfile::{self, Dockerfile};
 use crate::error::{BuildError, ErrorKind};
 use crate::event::Progress;
 use crate::plan::Plan;
-use crate::request::{BuildReport, BuildRequest, ContextSource, Engine};
-use crate::source::SourceFile;
+use crate::request::{BuildReport, BuildRequest, Engine};
 
 #[cfg(unix)]
 mod agent;
 mod checks;
+mod context;
 pub mod copy;
 mod entitlement;
 mod files;
@@ -114,7 +111,9 @@ pub(crate) struct Common<'a> {
     engine: Engine<'a>,
     request: &'a BuildRequest,
     progress: &'a Progress<'a>,
-    context: OnceLock<Result<SourceTree, BuildError>>,
+    context: OnceLock<Result<context::Opened, BuildError>>,
+    named: Vec<OnceLock<Result<context::Opened, BuildError>>>,
+    used: Mutex<BTreeSet<usize>>,
     images: from::Images,
     commits: repository::Commits,
     downloads: remote::Downloads,
@@ -133,6 +132,8 @@ impl<'a> Common<'a> {
             request,
             progress,
             context: OnceLock::new(),
+            named: request.named_contexts.iter().map(|_| OnceLock::new()).collect(),
+            used: Mutex::default(),
             images: Mutex::default(),
             commits: Mutex::default(),
             downloads: Mutex::default(),
@@ -156,7 +157,12 @@ pub(crate) struct Execution<'a> {
     /// Which of the build's platforms this is, and whether there are others.
     pub(crate) number: usize,
     pub(crate) several: bool,
-    context: &'a OnceLock<Result<SourceTree, BuildError>>,
+    /// The build context, once it is open.
+    context: &'a OnceLock<Result<context::Opened, BuildError>>,
+    /// The same for each named context.
+    named: &'a [OnceLock<Result<context::Opened, BuildError>>],
+    /// The named contexts that something was taken from.
+    used: &'a Mutex<BTreeSet<usize>>,
     /// Images that the build has looked up already, by name and platform.
     pub(crate) images: &'a from::Images,
     /// What stages start with, until each takes its own.
@@ -188,6 +194,8 @@ impl<'a> Execution<'a> {
             number,
             several,
             context: &common.context,
+            named: &common.named,
+            used: &common.used,
             images: &common.images,
             starts: Mutex::default(),
             commits: &common.commits,
@@ -261,59 +269,6 @@ impl Execution<'_> {
         match self.engine.cancel.is_cancelled() {
             true => Err(BuildError::interrupted()),
             false => Ok(()),
-        }
-    }
-
-    /// The build context, opened once.
-    pub(crate) fn context(&self) -> Result<&SourceTree, &BuildError> {
-        let opened = self.context.get_or_init(|| {
-            let ContextSource::Directory(path) = &self.request.context else {
-                return Err(BuildError::user("this build has no context")
-                    .with_hint("name a directory as the last argument: `orlop build .`".to_owned()));
-            };
-            if let Some((text, name)) = &self.request.ignore {
-                self.warn_of_separators(text, name);
-            }
-            let ignore = match &self.request.ignore {
-                Some((text, name)) => Ignore::parse(text).map_err(|e| {
-                    let line = e.line.checked_sub(1).and_then(|line| text.lines().nth(line));
-                    // Windows takes both, and only there is the backslash a separator.
-                    let separates =
-                        line.is_some_and(|line| line.ends_with('\\') || check::single_backslash(line));
-                    let hint = match separates {
-                        true => Some("write `/` between names: it separates on every system".to_owned()),
-                        false => e.hint(),
-                    };
-                    let place = line.map(|line| format!(", `{}`", line.trim())).unwrap_or_default();
-                    BuildError::user(format!("cannot read `{name}`: {e}{place}"))
-                        .because(e.source)
-                        .with_hint(hint)
-                })?,
-                None => Ignore::nothing(),
-            };
-            SourceTree::context(path, ignore).map_err(|e| {
-                let hint = e.hint();
-                BuildError::user(e.to_string()).with_hint(hint).because(e.source.to_string())
-            })
-        });
-        opened.as_ref()
-    }
-
-    /// `obj\bin` in an ignore file that was written on Windows: elsewhere it is `objbin`.
-    fn warn_of_separators(&self, text: &str, name: &str) {
-        if Dialect::host().is_windows() {
-            return;
-        }
-        let file = SourceFile::new(name, text);
-        let lines = (1..=file.line_count()).filter_map(|line| file.line_span(line));
-        for span in lines.filter(|span| !file.slice(*span).starts_with('#')) {
-            let line = file.slice(span).trim();
-            if check::single_backslash(line) {
-                let said =
-                    format!("in `{line}` a `\\` separates nothing here, it makes the next character plain");
-                let hint = "write `/` between names: it separates on every system".to_owned();
-                self.progress.warn_at(&file, span, &said, Some(hint));
-            }
         }
     }
 

@@ -11,8 +11,7 @@ use crate::dockerfile::{self, ArgDecl, Dockerfile, From, Kind, MountKind, Stage,
 use crate::error::BuildError;
 use crate::plan::{Base, Plan};
 use crate::request::BuildRequest;
-use crate::source::{SourceFile, Span};
-use orlop_store::Platform;
+use crate::source::Span;
 
 /// A stage that can be built.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,18 +99,17 @@ fn description(from: &From) -> Option<String> {
 /// # Errors
 /// For a Dockerfile that is none, a target that it does not have, and words of the target that cannot be expanded.
 pub fn outline(request: &BuildRequest) -> Result<(Arc<Dockerfile>, Outline), BuildError> {
+    let dockerfile = Arc::new(dockerfile::parse(Arc::clone(&request.dockerfile))?);
     let platform = request.platforms.first().cloned().unwrap_or_else(crate::execute::default_platform);
-    of_source(Arc::clone(&request.dockerfile), &request.build_args, request.target.as_deref(), &platform)
+    let (args, contexts) = (&request.build_args, &request.named_contexts);
+    let file = Arc::clone(&dockerfile);
+    let plan = Plan::with_contexts(file, args, request.target.as_deref(), &platform, contexts)?;
+    let outline = of_plan(&plan)?;
+    Ok((dockerfile, outline))
 }
 
-fn of_source(
-    source: Arc<SourceFile>,
-    build_args: &[(String, String)],
-    target: Option<&str>,
-    platform: &Platform,
-) -> Result<(Arc<Dockerfile>, Outline), BuildError> {
-    let dockerfile = Arc::new(dockerfile::parse(source)?);
-    let plan = Plan::new(Arc::clone(&dockerfile), build_args, target, platform)?;
+fn of_plan(plan: &Plan) -> Result<Outline, BuildError> {
+    let dockerfile = &*plan.dockerfile;
     let mut all = Gathered::default();
     let mut scopes: BTreeMap<usize, Scope> = BTreeMap::new();
     for &index in &plan.needed {
@@ -122,20 +120,19 @@ fn of_source(
             _ => None,
         }
         .unwrap_or_else(|| Scope::on(None, &planned.platform));
-        all.from(&dockerfile, &plan, &stage.from);
-        all.stage(&dockerfile, &plan, stage, &mut scope)?;
+        all.from(dockerfile, plan, &stage.from);
+        all.stage(dockerfile, plan, stage, &mut scope)?;
         scopes.insert(index, scope);
     }
     let target = &dockerfile.stages[plan.target].from;
-    let outline = Outline {
+    Ok(Outline {
         name: target.name.as_ref().map(|name| name.value.clone()),
         description: description(target),
         arguments: in_order(all.arguments, |argument| argument.place),
         secrets: in_order(all.secrets, |secret| secret.place),
         agents: in_order(all.agents, |agent| agent.place),
         caches: in_order(all.caches, |cache| cache.place),
-    };
-    Ok((dockerfile, outline))
+    })
 }
 
 /// By their place in the file.

@@ -8,12 +8,15 @@ use std::sync::Arc;
 
 use orlop_store::{Platform, Reference};
 
+use crate::context::{NamedContext, named};
 use crate::dockerfile::suggest::did_you_mean;
 use crate::dockerfile::variables::expand;
 use crate::dockerfile::{Dockerfile, Kind, Stage, Word};
 use crate::error::BuildError;
 use crate::scope::GlobalScope;
 use crate::source::SourceFile;
+
+mod contexts;
 
 /// What a stage starts from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +31,8 @@ pub enum Base {
     Unknown(String),
     /// An image in an OCI layout on this machine, `oci-layout://DIR[:TAG][@DIGEST]`.
     Layout(String),
+    /// The files of a named context that is no image, by its place among the contexts.
+    Context(usize),
 }
 
 /// A stage with its FROM understood.
@@ -43,6 +48,10 @@ pub struct PlannedStage {
     pub platform: Platform,
     /// Stages it cannot finish without, by place.
     pub needs: BTreeSet<usize>,
+    /// A named context has its name and stands in its place: none of its instructions is run.
+    pub replaced: bool,
+    /// The named context that it starts from.
+    pub context: Option<usize>,
 }
 
 /// What is to be done for a target.
@@ -60,6 +69,8 @@ pub struct Plan {
     pub order: Vec<usize>,
     /// Variables before the first FROM, and the build's.
     pub globals: GlobalScope,
+    /// `--build-context`, in order.
+    pub contexts: Vec<NamedContext>,
     /// Sentences for the user, with the place they are about.
     pub warnings: Vec<(String, crate::source::Span)>,
     /// What is built for: the platform of stages whose FROM names none.
@@ -79,6 +90,20 @@ impl Plan {
         target: Option<&str>,
         platform: &Platform,
     ) -> Result<Self, BuildError> {
+        Self::with_contexts(dockerfile, build_args, target, platform, &[])
+    }
+
+    /// The same with named contexts, which stand for stages and images of their names.
+    ///
+    /// # Errors
+    /// As [`Plan::new`].
+    pub fn with_contexts(
+        dockerfile: Arc<Dockerfile>,
+        build_args: &[(String, String)],
+        target: Option<&str>,
+        platform: &Platform,
+        contexts: &[NamedContext],
+    ) -> Result<Self, BuildError> {
         let names = StageNames::of(&dockerfile);
         let asked = target.filter(|asked| !asked.is_empty());
         let target = find_target(&dockerfile, &names, target)?;
@@ -90,33 +115,35 @@ impl Plan {
             order: Vec::new(),
             names,
             globals,
+            contexts: contexts.to_vec(),
             warnings: Vec::new(),
             platform: platform.clone(),
             dockerfile: Arc::clone(&dockerfile),
         };
         for (index, stage) in dockerfile.stages.iter().enumerate() {
             let name = stage_label(stage, index);
-            let needs = static_needs(&plan.names, &dockerfile, index)?;
+            let mut needs = static_needs(&plan.names, &dockerfile, index)?;
+            needs.retain(|&need| !plan.is_replaced(need));
             // What FROM says is only looked at for stages that count: an unused stage may name
             // anything, as with BuildKit.
-            let planned =
-                PlannedStage { index, name, base: Base::Scratch, platform: platform.clone(), needs };
-            plan.stages.push(planned);
+            let (replaced, context) = (false, None);
+            let (base, platform) = (Base::Scratch, platform.clone());
+            plan.stages.push(PlannedStage { index, name, base, platform, needs, replaced, context });
         }
         plan.require(target)?;
-        for &index in &plan.needed {
-            for word in from_words(&plan.dockerfile.stages[index]) {
-                plan.source_stage(index, &word.value).map_err(|e| e.at(&dockerfile.source, word.span))?;
-            }
-        }
         // An ONBUILD trigger of a base image may still name one of the others.
         for index in (0..plan.stages.len()).filter(|i| !plan.needed.contains(i)).collect::<Vec<_>>() {
-            match plan.base_of(index) {
-                Ok((base, platform)) => {
-                    plan.stages[index].base = base;
-                    plan.stages[index].platform = platform;
-                }
-                Err(error) => plan.stages[index].base = Base::Unknown(error.message),
+            if let Err(error) = plan.understand(index) {
+                plan.stages[index].base = Base::Unknown(error.message);
+            }
+        }
+        for &index in &plan.needed {
+            if plan.stages[index].replaced {
+                continue;
+            }
+            let words = from_words(&plan.dockerfile.stages[index]).into_iter();
+            for word in words.filter(|word| plan.context_named(index, &word.value).is_none()) {
+                plan.source_stage(index, &word.value).map_err(|e| e.at(&dockerfile.source, word.span))?;
             }
         }
         Ok(plan)
@@ -162,17 +189,49 @@ impl Plan {
 
     /// Understands the FROM of a stage and gives what the stage needs, the first last.
     fn understand(&mut self, index: usize) -> Result<Vec<usize>, BuildError> {
-        let (base, platform) = self.base_of(index)?;
+        let platform = self.platform_of(index)?;
+        let own = self.replacement(index, &platform);
+        let (base, platform, context) = match own {
+            Some(context) => (self.context_base(context), platform, own),
+            None => self.base_of(index, platform)?,
+        };
         let stage = &mut self.stages[index];
+        (stage.replaced, stage.context) = (own.is_some(), context);
+        if stage.replaced {
+            // What its instructions would take from others is not taken.
+            stage.needs.clear();
+        }
         if let Base::Stage(parent) = base {
             stage.needs.insert(parent);
         }
-        stage.base = base;
-        stage.platform = platform;
+        (stage.base, stage.platform) = (base, platform);
         Ok(stage.needs.iter().rev().copied().collect())
     }
 
-    fn base_of(&self, index: usize) -> Result<(Base, Platform), BuildError> {
+    /// The platform that FROM says, else the build's.
+    fn platform_of(&self, index: usize) -> Result<Platform, BuildError> {
+        let file = &self.dockerfile.source;
+        let Some(word) = &self.dockerfile.stages[index].from.platform else {
+            return Ok(self.platform.clone());
+        };
+        let text = expand_global(file, &self.dockerfile, &self.globals, word)?;
+        if text.is_empty() {
+            let written = &word.value;
+            return Err(BuildError::user(format!("platform `{written}` is empty after expansion"))
+                .at(file, word.span)
+                .with_hint("write `$BUILDPLATFORM` for this machine's, or leave the flag out".to_owned()));
+        }
+        text.parse().map_err(|e: orlop_store::descriptor::PlatformParseError| {
+            BuildError::user(e.to_string()).at(file, word.span)
+        })
+    }
+
+    /// What FROM names, its platform, and the named context that it is.
+    fn base_of(
+        &self,
+        index: usize,
+        platform: Platform,
+    ) -> Result<(Base, Platform, Option<usize>), BuildError> {
         let file = &self.dockerfile.source;
         let from = &self.dockerfile.stages[index].from;
         let image = expand_global(file, &self.dockerfile, &self.globals, &from.image)?;
@@ -187,38 +246,26 @@ impl Plan {
                 from.image.value
             )));
         }
-        let mut platform = self.platform.clone();
-        if let Some(word) = &from.platform {
-            let text = expand_global(file, &self.dockerfile, &self.globals, word)?;
-            if text.is_empty() {
-                let written = &word.value;
-                return Err(BuildError::user(format!("platform `{written}` is empty after expansion"))
-                    .at(file, word.span)
-                    .with_hint(
-                        "write `$BUILDPLATFORM` for this machine's, or leave the flag out".to_owned(),
-                    ));
-            }
-            platform = text.parse().map_err(|e: orlop_store::descriptor::PlatformParseError| {
-                BuildError::user(e.to_string()).at(file, word.span)
-            })?;
-        }
         if image == "scratch" {
-            return Ok((Base::Scratch, platform));
+            return Ok((Base::Scratch, platform, None));
         }
         if let Some(stage) = self.names.before(&image, index) {
             let platform =
                 if from.platform.is_some() { platform } else { self.stages[stage].platform.clone() };
-            return Ok((Base::Stage(stage), platform));
+            return Ok((Base::Stage(stage), platform, None));
+        }
+        if let Some(context) = named::find(&self.contexts, &image, &platform) {
+            return Ok((self.context_base(context), platform, Some(context)));
         }
         if let Some(layout) = image.strip_prefix("oci-layout://") {
-            return Ok((Base::Layout(layout.to_owned()), platform));
+            return Ok((Base::Layout(layout.to_owned()), platform, None));
         }
         let image = image.strip_prefix("docker-image://").unwrap_or(&image);
         let reference = image.parse::<Reference>().map_err(|e| {
             let hint = e.hint();
             BuildError::user(e.to_string()).with_hint(hint).at(file, from.image.span)
         })?;
-        Ok((Base::Image(reference), platform))
+        Ok((Base::Image(reference), platform, None))
     }
 
     /// The stage that `--from=name` in stage `index` means, if it means one.

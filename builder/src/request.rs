@@ -8,6 +8,7 @@ use std::time::Duration;
 use orlop_runner::{CancelToken, HostEntry, Isolation, Limits, Mitigation, Network, Runner, Ulimit};
 use orlop_store::{Digest, Platform, Reference, Store};
 
+use crate::context::NamedContext;
 use crate::context::git::GitSettings;
 use crate::event::Observer;
 use crate::output::{Built, Output};
@@ -39,7 +40,9 @@ impl std::fmt::Debug for Engine<'_> {
 pub enum ContextSource {
     /// A directory of this machine.
     Directory(PathBuf),
-    /// No context: every COPY from it fails.
+    /// A directory that holds what was fetched for this build alone: what its files contain is not remembered.
+    Fetched(PathBuf),
+    /// Nothing: the Dockerfile came alone.
     Empty,
 }
 
@@ -97,6 +100,8 @@ pub struct BuildRequest {
     pub ignore: Option<(String, String)>,
     /// Where COPY and ADD read.
     pub context: ContextSource,
+    /// `--build-context`, in order.
+    pub named_contexts: Vec<NamedContext>,
     /// Names for the result.
     pub tags: Vec<Reference>,
     /// `--target`: the stage to build, by name or number; the last one where none is given.

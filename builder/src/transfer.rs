@@ -56,7 +56,7 @@ pub fn resolve(
         {
             return Ok(image);
         }
-        other = Some(image.platform().with_version());
+        other = Some(here_for(engine, &named, &image));
         // A name that stands for several platforms may have the other one here as well.
         if let Some(image) = sibling(engine, &named, platform)? {
             return Ok(image);
@@ -91,6 +91,16 @@ pub fn resolve(
             Err(BuildError::user(text).because(error).with_hint(hint))
         }
         (result, _) => result,
+    }
+}
+
+/// The platforms of what a name stands for here, for a message.
+fn here_for(engine: &Engine<'_>, named: &Named, image: &Image) -> String {
+    let members = named.index.and_then(|index| engine.store.images().members(&index).ok());
+    let here = members.map(|members| members.here).unwrap_or_default();
+    match here.as_slice() {
+        [] | [_] => image.platform().with_version(),
+        several => several.iter().map(|m| m.platform.with_version()).collect::<Vec<_>>().join(", "),
     }
 }
 
@@ -531,9 +541,22 @@ pub fn load_layout(engine: &Engine<'_>, layout: &str, platform: &Platform) -> Re
         let hint = drive.then(|| crate::execute::ESCAPE_HINT.to_owned());
         BuildError::user(format!("cannot open `{path}`")).because(e).with_hint(hint)
     })?;
-    let options =
-        LoadOptions { name: name.map(str::to_owned), platform: Some(platform.clone()), layers_only: true };
-    let loaded = engine.store.load(std::path::Path::new(path), &options)?;
+    let load = |name: Option<&str>| {
+        let options = LoadOptions {
+            name: name.map(str::to_owned),
+            platform: Some(platform.clone()),
+            layers_only: true,
+        };
+        engine.store.load(std::path::Path::new(path), &options)
+    };
+    let mut loaded = load(name)?;
+    // As with buildx: where no name is said `latest` is meant, unless there is but one.
+    if name.is_none()
+        && loaded.len() > 1
+        && let Ok(latest) = load(Some("latest"))
+    {
+        loaded = latest;
+    }
     match <[_; 1]>::try_from(loaded) {
         Ok([one]) => Ok(one.image),
         Err(loaded) => Err(BuildError::user(format!("`{path}` has {} images for {platform}", loaded.len()))

@@ -76,7 +76,8 @@ fn walk(
     let target = request.target.as_deref();
     let globals = plan::global_scope(dockerfile, &request.build_args, target, &platform)?;
     checker.froms(&globals);
-    let plan = Plan::new(Arc::clone(dockerfile), &request.build_args, target, &platform)?;
+    let (args, contexts) = (&request.build_args, &request.named_contexts);
+    let plan = Plan::with_contexts(Arc::clone(dockerfile), args, target, &platform, contexts)?;
     notes.extend(plan.warnings.iter().map(|(text, span)| Note {
         span: Some(*span),
         text: text.clone(),

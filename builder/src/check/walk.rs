@@ -154,7 +154,9 @@ impl<'a> Checker<'a> {
                     }
                     None => Scope::on(None, &planned.platform),
                 },
-                Base::Scratch => Scope::on(Some(&Image::scratch(&planned.platform)), &planned.platform),
+                Base::Scratch | Base::Context(_) => {
+                    Scope::on(Some(&Image::scratch(&planned.platform)), &planned.platform)
+                }
                 Base::Image(_) | Base::Layout(_) | Base::Unknown(_) => {
                     let image = bases.image(planned);
                     if let Some(image) = &image {
@@ -181,8 +183,11 @@ impl<'a> Checker<'a> {
                 findings: &mut self.findings,
                 unsure: &mut self.unsure,
             };
-            walk.triggers(stage.from.span, &stage.from.comments)?;
-            for instruction in &stage.instructions {
+            if !planned.replaced {
+                walk.triggers(stage.from.span, &stage.from.comments)?;
+            }
+            // Where a named context stands in its place, nothing of it is built.
+            for instruction in stage.instructions.iter().filter(|_| !planned.replaced) {
                 walk.findings.at(instruction.span, &instruction.comments);
                 walk.instruction(instruction)
                     .map_err(|error| error.at(&self.dockerfile.source, instruction.span))?;

@@ -14,6 +14,7 @@ pub struct SourceTree {
     path: PathBuf,
     ignore: Ignore,
     keeps_owners: bool,
+    lasting: bool,
     dialect: Dialect,
 }
 
@@ -53,6 +54,14 @@ impl SourceTree {
         Self::open(path, ignore, false, Dialect::host())
     }
 
+    /// The same of a directory that only this build has: what its files contain is not remembered.
+    ///
+    /// # Errors
+    /// When `path` is no directory that can be opened.
+    pub fn fetched(path: &Path, ignore: Ignore) -> Result<Self, ContextError> {
+        Ok(Self { lasting: false, ..Self::context(path, ignore)? })
+    }
+
     /// The file system of a stage or an image of that system: owners are kept and nothing is ignored.
     ///
     /// # Errors
@@ -63,7 +72,8 @@ impl SourceTree {
 
     fn open(path: &Path, ignore: Ignore, keeps_owners: bool, dialect: Dialect) -> Result<Self, ContextError> {
         let root = Dir::open(path).map_err(|source| ContextError { path: path.to_owned(), source })?;
-        Ok(Self { root, path: path.to_owned(), ignore, keeps_owners, dialect })
+        // The files of a mounted snapshot have no lasting identity.
+        Ok(Self { root, path: path.to_owned(), ignore, keeps_owners, lasting: !keeps_owners, dialect })
     }
 
     /// The path that it was opened by.
@@ -79,6 +89,11 @@ impl SourceTree {
     /// Whether files keep their owners rather than belong to root.
     pub fn keeps_owners(&self) -> bool {
         self.keeps_owners
+    }
+
+    /// Whether its files can be known again by what the system says of them.
+    pub fn is_lasting(&self) -> bool {
+        self.lasting
     }
 
     /// The system whose rules its names follow: the machine's for a context, else the image's.

@@ -112,6 +112,3 @@ impl From<GitReferenceError> for BuildError {
         BuildError::user(error.to_string()).with_hint(error.hint())
     }
 }
-
-#[cfg(test)]
-mod tests;

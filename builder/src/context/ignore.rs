@@ -98,7 +98,7 @@ impl Ignore {
                 out.push(dockerfile.with_file_name(name));
             }
         }
-        out.extend([".dockerignore", ".containerignore"].map(|name| context.join(name)));
+        out.extend([".containerignore", ".dockerignore"].map(|name| context.join(name)));
         out
     }
 
@@ -210,8 +210,8 @@ mod tests {
             [
                 "/d/app.Dockerfile.dockerignore",
                 "/d/app.Dockerfile.containerignore",
-                "/c/.dockerignore",
-                "/c/.containerignore"
+                "/c/.containerignore",
+                "/c/.dockerignore"
             ]
         );
     }

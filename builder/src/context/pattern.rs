@@ -4,7 +4,9 @@
 use std::borrow::Cow;
 use std::path::{Component, Path, PathBuf};
 
-use regex::Regex;
+mod moby;
+
+use moby::Matcher;
 
 /// A pattern that means nothing.
 #[derive(Debug, thiserror::Error, Clone, PartialEq, Eq)]
@@ -196,16 +198,6 @@ pub fn below_root(path: &str) -> PathBuf {
 }
 
 #[derive(Clone, Debug)]
-enum Matcher {
-    Exact,
-    /// The text before a trailing `**`.
-    Prefix(String),
-    /// The text after a leading `**`.
-    Suffix(String),
-    Regex(Regex),
-}
-
-#[derive(Clone, Debug)]
 struct Pattern {
     text: String,
     /// Written with `!`: takes files back in.
@@ -216,17 +208,6 @@ struct Pattern {
 }
 
 impl Pattern {
-    fn matches(&self, path: &str) -> bool {
-        match &self.matcher {
-            Matcher::Exact => path == self.text,
-            Matcher::Prefix(prefix) => path.starts_with(prefix.as_str()),
-            Matcher::Suffix(suffix) => {
-                path.ends_with(suffix.as_str()) || suffix.strip_prefix('/').is_some_and(|rest| rest == path)
-            }
-            Matcher::Regex(regex) => regex.is_match(path),
-        }
-    }
-
     /// The text without a trailing `*`, `**` or `/**`.
     fn without_trailing_glob(&self) -> &str {
         self.text.trim_end_matches('*').trim_end_matches('/')
@@ -273,7 +254,7 @@ impl PatternList {
     /// Reads patterns, each with the line it counts by.
     ///
     /// # Errors
-    /// For a `!` alone and for what [`Glob::parse`] refuses.
+    /// For a `!` alone, for what [`Glob::parse`] refuses, and for what moby's expressions cannot say.
     pub fn new<'a>(lines: impl IntoIterator<Item = (usize, &'a str)>) -> Result<Self, PatternError> {
         let mut list = Self::default();
         for (line, text) in lines {
@@ -289,7 +270,7 @@ impl PatternList {
                     return Err(PatternError { pattern: "!".to_owned(), why: "`!` takes nothing back in" });
                 }
             }
-            let matcher = compile(&text)?;
+            let matcher = Matcher::of(&text)?;
             list.exceptions |= exception;
             list.patterns.push(Pattern { text, exception, line, matcher });
         }
@@ -315,7 +296,7 @@ impl PatternList {
             let mut matched = parent.0.get(i).copied().unwrap_or(false);
             // An exception has nothing to do before something matched, nor a pattern after.
             if !matched && pattern.exception == verdict.is_match() {
-                matched = pattern.matches(path);
+                matched = pattern.matcher.matches(path);
             }
             inherited.push(matched);
             if matched {
@@ -369,7 +350,8 @@ impl PatternList {
                 match parts.next() {
                     // What is below a match matches as well.
                     None => return true,
-                    Some(part) if part.contains("**") => return true,
+                    // What is more than wildcards means something else there than to COPY.
+                    Some(part) if part.contains("**") || part.contains(['[', '\\']) => return true,
                     Some(part) => {
                         if !Glob::parse(part).is_ok_and(|glob| glob.matches(name)) {
                             return false;
@@ -380,86 +362,6 @@ impl PatternList {
             true
         })
     }
-}
-
-/// moby's translation of one pattern: the plain forms by comparison, all others by expression.
-fn compile(pattern: &str) -> Result<Matcher, PatternError> {
-    // Its syntax is that of the plainer language, `**` being two stars there.
-    Glob::parse(pattern)?;
-    let mut regex = String::from("(?s)^");
-    // `None` where only the expression says it.
-    let mut plain = Some(Matcher::Exact);
-    let mut chars = pattern.chars().peekable();
-    let mut first = true;
-    while let Some(c) = chars.next() {
-        match c {
-            '*' if chars.next_if_eq(&'*').is_some() => {
-                chars.next_if_eq(&'/');
-                let last = chars.peek().is_none();
-                plain = match plain {
-                    Some(Matcher::Exact) if last => {
-                        Some(Matcher::Prefix(pattern.trim_end_matches("**").to_owned()))
-                    }
-                    _ => None,
-                };
-                regex.push_str(if last { ".*" } else { "(.*/)?" });
-                if first {
-                    plain = Some(Matcher::Suffix(pattern.get(2..).unwrap_or_default().to_owned()));
-                }
-            }
-            '*' => {
-                regex.push_str("[^/]*");
-                plain = None;
-            }
-            '?' => {
-                regex.push_str("[^/]");
-                plain = None;
-            }
-            '\\' => {
-                regex.push_str(&regex::escape(&chars.next().map(String::from).unwrap_or_default()));
-                plain = None;
-            }
-            '[' => {
-                class(&mut chars, &mut regex);
-                plain = None;
-            }
-            c => {
-                regex.push_str(&regex::escape(&c.to_string()));
-                if c == ']' {
-                    plain = None;
-                }
-            }
-        }
-        first = false;
-    }
-    if let Some(plain) = plain {
-        return Ok(plain);
-    }
-    regex.push('$');
-    let regex = Regex::new(&regex).map_err(|_| PatternError {
-        pattern: pattern.to_owned(),
-        why: "too long, or a range goes backwards",
-    })?;
-    Ok(Matcher::Regex(regex))
-}
-
-/// Copies a class that is known to be well-formed, each of its characters escaped for the other language.
-fn class(chars: &mut std::iter::Peekable<std::str::Chars<'_>>, regex: &mut String) {
-    regex.push('[');
-    if chars.next_if_eq(&'^').is_some() {
-        regex.push('^');
-    }
-    let mut first = true;
-    while let Some(c) = chars.next() {
-        match c {
-            ']' if !first => break,
-            '-' => regex.push('-'),
-            '\\' => regex.push_str(&regex::escape(&chars.next().map(String::from).unwrap_or_default())),
-            c => regex.push_str(&regex::escape(&c.to_string())),
-        }
-        first = false;
-    }
-    regex.push(']');
 }
 
 #[cfg(test)]

@@ -57,6 +57,20 @@ pub enum ArchiveError {
         /// What it should lead to.
         target: String,
     },
+    /// More files than an archive may hold.
+    #[error("the archive has more than {limit} entries")]
+    TooMany {
+        /// So many it may have.
+        limit: u64,
+    },
+    /// More bytes than an archive may unpack to.
+    #[error("the archive unpacks to more than {}: `{entry}` goes beyond", bytes(.limit))]
+    TooLarge {
+        /// The entry.
+        entry: String,
+        /// So many it may have.
+        limit: u64,
+    },
     /// An owner that no system has.
     #[error("`{entry}` in the archive belongs to {id}, which is too large")]
     Owner {
@@ -85,6 +99,9 @@ impl ArchiveError {
             Self::Outside { .. } => {
                 Some("such an archive is made to do harm, or by accident with `..`".to_owned())
             }
+            Self::TooMany { .. } | Self::TooLarge { .. } => {
+                Some("a context holds what is copied from it: leave the rest out of the archive".to_owned())
+            }
             Self::Name { .. } | Self::NotOnWindows { .. } | Self::SameName { .. } => Some(
                 "make the archive again without it, or unpack it in a Linux stage and COPY from there"
                     .to_owned(),
@@ -107,17 +124,6 @@ pub struct Unpacked {
     pub attributes_lost: u64,
 }
 
-/// Unpacks a context that came as an archive, of any compression, into an empty directory of its own.
-///
-/// # Errors
-/// When the stream is no archive, is damaged or hostile, or the directory cannot be written.
-pub fn unpack_context(stream: impl Read + Send, into: &Path) -> Result<Unpacked, ArchiveError> {
-    let stream = decompress(stream).map_err(TarError::Read)?;
-    let dir = Dir::open(into).map_err(failed("open", into))?;
-    // Nobody asks for a context's owners, and not everybody could set them.
-    unpack(&mut Reader::new(stream), &dir, Owner::Ours, Dialect::host())
-}
-
 /// Whom unpacked files belong to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Owner {
@@ -127,6 +133,20 @@ pub(crate) enum Owner {
     All(u32, u32),
     /// Whoever unpacks.
     Ours,
+}
+
+/// How much an archive may hold.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Entries of any kind.
+    pub(crate) entries: u64,
+    /// Bytes of content, holes of sparse files included.
+    pub(crate) bytes: u64,
+}
+
+impl Limits {
+    /// No limit but the disk.
+    pub(crate) const NONE: Self = Self { entries: u64::MAX, bytes: u64::MAX };
 }
 
 /// Whether a stream is an archive: something that has an entry.
@@ -142,6 +162,7 @@ pub(crate) fn unpack<R: Read>(
     reader: &mut Reader<R>,
     root: &Dir,
     owner: Owner,
+    limits: Limits,
     dialect: Dialect,
 ) -> Result<Unpacked, ArchiveError> {
     let owner = if dialect.is_windows() { Owner::Ours } else { owner };
@@ -154,7 +175,17 @@ pub(crate) fn unpack<R: Read>(
         last: None,
         seen: HashMap::new(),
     };
+    let (mut entries, mut bytes) = (0u64, 0u64);
     while let Some(entry) = reader.next_entry()? {
+        // By what the headers say, so that nothing is written of what goes beyond.
+        entries += 1;
+        bytes = bytes.saturating_add(entry.size);
+        if entries > limits.entries {
+            return Err(ArchiveError::TooMany { limit: limits.entries });
+        }
+        if bytes > limits.bytes {
+            return Err(ArchiveError::TooLarge { entry: shown(&entry.path), limit: limits.bytes });
+        }
         unpacker.entry(&entry, reader)?;
     }
     // Last of all, because putting something into a directory changes its time; the inner ones first.
@@ -186,6 +217,14 @@ struct Unpacker<'a> {
 fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> ArchiveError {
     let entry = path.display().to_string();
     move |source| ArchiveError::Io { action, entry, source }
+}
+
+/// A number of bytes for people: in GiB where it is a whole one.
+fn bytes(count: &u64) -> String {
+    match count % (1 << 30) {
+        0 => format!("{} GiB", count >> 30),
+        _ => format!("{count} bytes"),
+    }
 }
 
 fn shown(path: &[u8]) -> String {

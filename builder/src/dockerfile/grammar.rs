@@ -136,7 +136,27 @@ impl Reader<'_, '_> {
         let typed = self.line.slice(&self.statement.keyword);
         let span = self.line.locate(&self.statement.keyword);
         let error = self.error(span, format!("unknown instruction `{}`", clip(typed)));
-        error.maybe_hint(suggest::did_you_mean(typed, KEYWORDS))
+        error.maybe_hint(match suggest::is_command(typed) {
+            true => Some(self.continued_or_run(typed)),
+            false => self.continued_pairs(typed).or_else(|| suggest::did_you_mean(typed, KEYWORDS)),
+        })
+    }
+
+    /// For a command without RUN: most often the `\` at the end of the line before is missing.
+    fn continued_or_run(&self, typed: &str) -> String {
+        let typed = clip(typed);
+        match self.lines.previous {
+            Some(("RUN", line)) => format!(
+                "does it belong to the RUN before? Then line {line} ends with `&& \\` or `\\`; else write `RUN {typed} …`"
+            ),
+            _ => format!("`{typed}` is a command: write `RUN {typed} …`"),
+        }
+    }
+
+    fn continued_pairs(&self, typed: &str) -> Option<String> {
+        let (keyword @ ("ENV" | "LABEL" | "ARG"), line) = self.lines.previous? else { return None };
+        let pair = typed.contains('=');
+        pair.then(|| format!("does it belong to the {keyword} before? Then line {line} ends with `\\`"))
     }
 
     fn volume(&mut self) -> Result<Kind, ParseError> {

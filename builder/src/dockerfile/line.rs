@@ -66,6 +66,8 @@ pub(super) struct Lines<'a> {
     /// Comment lines not yet given to an instruction.
     comments: Vec<String>,
     pub(super) warnings: Vec<Warning>,
+    /// The instruction before, and the line that it ends on.
+    pub(super) previous: Option<(&'static str, usize)>,
 }
 
 const DIRECTIVES: [&str; 3] = ["syntax", "escape", "check"];
@@ -82,6 +84,7 @@ impl<'a> Lines<'a> {
             shebang: false,
             comments: Vec::new(),
             warnings: Vec::new(),
+            previous: None,
         }
     }
 
@@ -252,6 +255,11 @@ impl<'a> Lines<'a> {
             true => Err(self.error(span, "this line is not UTF-8").with_hint("save the file as UTF-8")),
             false => Ok(()),
         }
+    }
+
+    /// Remembers an instruction, so that an error in the next line can tell whether it was to go on.
+    pub(super) fn read(&mut self, keyword: &'static str, span: Span) {
+        self.previous = Some((keyword, self.source.lines_of(span).1));
     }
 
     pub(super) fn error(&self, span: Span, message: impl Into<String>) -> ParseError {

@@ -134,6 +134,7 @@ fn statement(lines: &mut Lines<'_>, mut line: Line) -> Result<Parsed, ParseError
         Some(inner) => reader.onbuild(inner, heredocs)?,
         None => reader.instruction(heredocs)?,
     };
+    lines.read(kind.keyword(), line.span);
     Ok(Parsed::Instruction(Instruction { span: line.span, keyword, original, comments: line.comments, kind }))
 }
 

@@ -22,6 +22,93 @@ pub fn nearest<'a>(typed: &str, names: impl IntoIterator<Item = &'a str>) -> Opt
         .map(|(_, name)| name)
 }
 
+/// Programs and words of the shell that stand at the beginning of a line when its RUN was forgotten.
+const COMMANDS: &[&str] = &[
+    "apk",
+    "apt",
+    "apt-get",
+    "awk",
+    "bash",
+    "bundle",
+    "bun",
+    "cargo",
+    "cat",
+    "cd",
+    "chmod",
+    "chown",
+    "cmake",
+    "composer",
+    "conda",
+    "cp",
+    "curl",
+    "dnf",
+    "dotnet",
+    "dpkg",
+    "echo",
+    "export",
+    "find",
+    "gem",
+    "git",
+    "go",
+    "gpg",
+    "grep",
+    "gradle",
+    "groupadd",
+    "if",
+    "fi",
+    "for",
+    "done",
+    "install",
+    "java",
+    "ln",
+    "ls",
+    "make",
+    "microdnf",
+    "mkdir",
+    "mv",
+    "mvn",
+    "node",
+    "npm",
+    "npx",
+    "php",
+    "pip",
+    "pip3",
+    "pnpm",
+    "poetry",
+    "printf",
+    "python",
+    "python3",
+    "rm",
+    "ruby",
+    "rustup",
+    "sed",
+    "set",
+    "sh",
+    "source",
+    "sudo",
+    "tar",
+    "test",
+    "then",
+    "touch",
+    "true",
+    "unzip",
+    "update-ca-certificates",
+    "useradd",
+    "uv",
+    "wget",
+    "yarn",
+    "yum",
+    "zypper",
+];
+
+/// Whether a word is the beginning of a shell's line, and no instruction that was mistyped.
+pub(crate) fn is_command(word: &str) -> bool {
+    COMMANDS.contains(&word)
+        || word.starts_with(['&', '|', ';', '(', '-'])
+        || word.starts_with("./")
+        || (word.starts_with('/') && !word.starts_with("//"))
+}
+
 /// "did you mean `x`?", if any of `names` is near.
 pub(crate) fn did_you_mean<'a>(typed: &str, names: impl IntoIterator<Item = &'a str>) -> Option<String> {
     nearest(typed, names).map(|name| format!("did you mean `{name}`?"))

@@ -116,7 +116,7 @@ fn look_up(exec: &Execution<'_>) -> Result<(), BuildError> {
 fn is_image(base: &Base) -> bool {
     match base {
         Base::Image(_) | Base::Layout(_) => true,
-        Base::Scratch | Base::Stage(_) | Base::Unknown(_) => false,
+        Base::Scratch | Base::Stage(_) | Base::Unknown(_) | Base::Context(_) => false,
     }
 }
 

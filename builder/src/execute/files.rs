@@ -10,13 +10,14 @@ use orlop_store::steps::KeyPart;
 
 use super::copy::{AddOptions, Chmod, CopyError, CopyErrorKind, CopyRequest, Source, apply, select};
 use super::repository::Repository;
-use super::stage::StageRun;
+use super::stage::{Files, StageRun};
 use super::step::StepSpec;
 use crate::context::git::redact::redact;
 use crate::context::{DigestCache, FileStat, SourceTree, Time};
 use crate::dialect::{Dialect, account};
 use crate::dockerfile::{Add, Copy, Heredoc, Instruction, Word};
 use crate::error::BuildError;
+use crate::request::ContextSource;
 
 /// What an owner of files in a Windows image may be.
 const CHOWN_HINT: &str =
@@ -27,12 +28,19 @@ const NOT_GIVEN: &str =
     "could not be kept here: files belong to Administrators, and Users read and execute them";
 
 /// The words of a COPY or an ADD that the copy rules know by number, to point errors at.
+#[derive(Default)]
 pub(crate) struct Words<'i> {
     pub(crate) sources: Vec<&'i Word>,
     pub(crate) heredocs: &'i [Heredoc],
     pub(crate) chown: Option<&'i Word>,
     exclude: &'i [Word],
+    /// They are paths of the build context.
+    of_context: bool,
 }
+
+/// Of a path in a context that there is not.
+const ALONE: &str = "the Dockerfile came alone, so there is nothing to copy from: \
+    name a directory with it, `orlop build -f - DIR`, or pipe an archive that has both";
 
 impl StageRun<'_, '_> {
     pub(crate) fn copy(&mut self, instruction: &Instruction, copy: &Copy) -> Result<(), BuildError> {
@@ -41,6 +49,7 @@ impl StageRun<'_, '_> {
             heredocs: &copy.heredocs,
             chown: copy.chown.as_ref(),
             exclude: &copy.exclude,
+            of_context: copy.from.is_none(),
         };
         let mut request = self.copy_request(
             "COPY",
@@ -59,10 +68,31 @@ impl StageRun<'_, '_> {
             return self.copy_from(instruction, ("COPY", shown), &words, request, tree, &[]);
         };
         let file = &self.exec.dockerfile().source;
-        let (source, dialect) = self.source_named(&from.value).map_err(|e| e.at(file, from.span))?;
+        let (source, dialect) = match self.source_named(&from.value).map_err(|e| e.at(file, from.span))? {
+            Files::Tree(tree) => {
+                return self.copy_from(instruction, ("COPY", shown), &words, request, Ok(tree), &[]);
+            }
+            Files::Snapshot { source, dialect, .. } => (source, dialect),
+        };
         let view = source.view(self.exec, &from.value)?;
         let tree = SourceTree::root(view.path(), dialect).map_err(|e| BuildError::internal(e.to_string()))?;
         self.copy_from(instruction, ("COPY", shown), &words, request, Ok(&tree), &[])
+    }
+
+    /// Everything in a directory, as one step.
+    pub(crate) fn copy_whole(
+        &mut self,
+        tree: &SourceTree,
+        text: String,
+        created_by: String,
+    ) -> Result<(), BuildError> {
+        let request = CopyRequest {
+            dialect: self.dialect(),
+            sources: vec![Source::Path("/".to_owned())],
+            dest: "/".to_owned(),
+            ..CopyRequest::default()
+        };
+        self.copy_step((text, "FROM", created_by), &Words::default(), request, tree, &[])
     }
 
     pub(crate) fn add(&mut self, instruction: &Instruction, add: &Add) -> Result<(), BuildError> {
@@ -71,6 +101,7 @@ impl StageRun<'_, '_> {
             heredocs: &add.heredocs,
             chown: add.chown.as_ref(),
             exclude: &add.exclude,
+            of_context: true,
         };
         let mut request = self.copy_request(
             "ADD",
@@ -188,7 +219,7 @@ impl StageRun<'_, '_> {
         instruction: &Instruction,
         (keyword, created_by): (&str, String),
         words: &Words<'_>,
-        mut request: CopyRequest,
+        request: CopyRequest,
         tree: Result<&SourceTree, &BuildError>,
         repositories: &[Repository],
     ) -> Result<(), BuildError> {
@@ -204,6 +235,19 @@ impl StageRun<'_, '_> {
             }
             Err(error) => return Err(error.again()),
         };
+        let text = instruction.original.clone();
+        self.copy_step((text, keyword, created_by), words, request, tree, repositories)
+    }
+
+    /// Copies in one step. `text` is what the user reads of it.
+    fn copy_step(
+        &mut self,
+        (text, keyword, created_by): (String, &str, String),
+        words: &Words<'_>,
+        mut request: CopyRequest,
+        tree: &SourceTree,
+        repositories: &[Repository],
+    ) -> Result<(), BuildError> {
         let cache = StoreDigests { files: self.exec.engine.store.files() };
         let selection = select(&request, tree, &cache).map_err(|e| self.copy_error(e, words))?;
         for word in selection.unmatched().iter().filter_map(|&n| words.sources.get(n)) {
@@ -215,7 +259,7 @@ impl StageRun<'_, '_> {
         parts.push(KeyPart::new("workdir", "", &request.workdir));
         let dialect = self.dialect();
         // What is written there may have a password in a URL, and history is for everybody.
-        let (text, created_by) = (redact(&instruction.original), redact(&created_by));
+        let (text, created_by) = (redact(&text), redact(&created_by));
         let spec = StepSpec { text, created_by, parts, times_count: false };
         self.step(spec, |stage, active, task| {
             let owner = |text: &str| resolve_owner(active.path(), text);
@@ -252,7 +296,11 @@ impl StageRun<'_, '_> {
             let heredoc = n.checked_sub(words.sources.len()).and_then(|n| words.heredocs.get(n));
             words.sources.get(n).map(|w| w.span).or(heredoc.map(|h| h.span))
         });
-        let out = BuildError::user(error.to_string()).with_hint(error.hint());
+        let alone = words.of_context
+            && matches!(self.exec.request.context, ContextSource::Empty)
+            && matches!(error.kind, CopyErrorKind::NotFound { .. });
+        let hint = if alone { Some(ALONE.to_owned()) } else { error.hint() };
+        let out = BuildError::user(error.to_string()).with_hint(hint);
         let mut causes = Vec::new();
         let mut cause = std::error::Error::source(&error);
         while let Some(found) = cause {

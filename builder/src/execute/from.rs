@@ -73,7 +73,7 @@ fn resolve(exec: &Execution<'_>, index: usize, total: usize) -> Result<Start, Bu
             });
         }
         Base::Unknown(why) => return Err(BuildError::user(why.as_str())),
-        Base::Scratch => {
+        Base::Scratch | Base::Context(_) => {
             // As BuildKit does: what comes out is for what is asked for, whoever makes it.
             let target = &exec.plan.platform;
             let mut platform =
@@ -166,6 +166,11 @@ pub(crate) fn source_image(
     if let Some(layout) = name.strip_prefix("oci-layout://") {
         let image = find_layout(exec, layout, platform, None)?;
         return Ok(Source { snapshot: files_of(&image), origin: None });
+    }
+    if name == "scratch" {
+        // As with BuildKit: nothing, which a mount may be wanted of.
+        let os = LayerOs::of(&platform.os);
+        return Ok(Source { snapshot: Committed::scratch_of(os), origin: None });
     }
     let reference: Reference = name.parse().map_err(|e: orlop_store::reference::ReferenceError| {
         BuildError::user(format!("`{name}` is neither a stage nor an image: {e}")).with_hint(e.hint())

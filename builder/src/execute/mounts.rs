@@ -9,7 +9,7 @@ use orlop_store::steps::KeyPart;
 
 use super::copy::{CopyRequest, Selection, Source as CopySource, apply, select};
 use super::from::Source;
-use super::stage::StageRun;
+use super::stage::{Files, StageRun};
 use crate::context::pattern::clean;
 use crate::context::{NoCache, SourceTree};
 use crate::dialect::Dialect;
@@ -167,13 +167,13 @@ impl StageRun<'_, '_> {
     fn mount_origin(&mut self, mount: &Mount) -> Result<Origin, BuildError> {
         match (mount.kind, &mount.from) {
             (MountKind::Bind | MountKind::Cache, Some(from)) => {
-                let (source, dialect) = self.source_named(from)?;
-                let source = Box::new(source);
+                let (source, dialect, stage) = match self.source_named(from)? {
+                    Files::Tree(tree) => return self.tree_origin(mount, tree),
+                    Files::Snapshot { source, dialect, stage } => (source, dialect, stage),
+                };
                 let part = mount.source.as_deref().filter(|path| !path.trim_matches('/').is_empty());
                 // The files of an image that is no stage never change: no need to bring them for the key.
-                let stage =
-                    mount.kind == MountKind::Bind && self.exec.plan.source_stage(self.index, from)?.is_some();
-                let shown = match part.filter(|_| stage) {
+                let shown = match part.filter(|_| stage && mount.kind == MountKind::Bind) {
                     None => None,
                     Some(path) => {
                         let view = source.view(self.exec, from)?;
@@ -186,11 +186,15 @@ impl StageRun<'_, '_> {
             }
             (MountKind::Bind, None) => {
                 let tree = self.exec.context().map_err(BuildError::again)?;
-                let selection = shown(mount.source.as_deref().unwrap_or("/"), tree, self.dialect())?;
-                Ok(Origin::Context(Box::new((tree.clone(), selection))))
+                self.tree_origin(mount, tree)
             }
             _ => Ok(Origin::None),
         }
+    }
+
+    fn tree_origin(&self, mount: &Mount, tree: &SourceTree) -> Result<Origin, BuildError> {
+        let selection = shown(mount.source.as_deref().unwrap_or("/"), tree, self.dialect())?;
+        Ok(Origin::Context(Box::new((tree.clone(), selection))))
     }
 
     /// Puts a mount where the job finds it. What is returned must live until the job has ended.
@@ -267,9 +271,13 @@ impl StageRun<'_, '_> {
                 let id = self.cache_id(&mount, &target, &origin);
                 let source = match &origin {
                     Origin::Image { source, dialect, .. } => {
-                        Some((source.view(self.exec, from)?, mount.source.clone(), *dialect))
+                        let view = source.view(self.exec, from)?;
+                        let tree = SourceTree::root(view.path(), *dialect)
+                            .map_err(|e| BuildError::internal(e.to_string()))?;
+                        Some((tree, Some(view)))
                     }
-                    _ => None,
+                    Origin::Context(context) => Some((context.0.clone(), None)),
+                    Origin::None => None,
                 };
                 let sharing = match mount.sharing {
                     Sharing::Shared => orlop_store::caches::Sharing::Shared,
@@ -277,9 +285,8 @@ impl StageRun<'_, '_> {
                     Sharing::Locked => orlop_store::caches::Sharing::Locked,
                 };
                 let cache = store.caches().get(&id, sharing, |dir| {
-                    let from = source
-                        .as_ref()
-                        .map(|(view, path, dialect)| (view.path(), path.as_deref().unwrap_or("/"), *dialect));
+                    let path = mount.source.as_deref().unwrap_or("/");
+                    let from = source.as_ref().map(|(tree, _)| (tree, path));
                     super::copy::fill_directory(dir, from, mount.mode, (mount.uid, mount.gid))
                         .map_err(|e| BuildError::user(e.to_string()).with_hint(e.hint()))
                 })?;
@@ -314,9 +321,11 @@ impl StageRun<'_, '_> {
             let (uid, gid) = (mount.uid.unwrap_or(0), mount.gid.unwrap_or(0));
             add(format!("{uid}:{gid} {:o}", mount.mode.unwrap_or(0o755)));
         }
-        if let Origin::Image { source, .. } = origin {
-            let path = mount.source.as_deref().unwrap_or("/");
-            add(format!("{} of {}", clean(path), source.snapshot.chain_id()));
+        let path = clean(mount.source.as_deref().unwrap_or("/"));
+        match origin {
+            Origin::Image { source, .. } => add(format!("{path} of {}", source.snapshot.chain_id())),
+            Origin::Context(context) => add(format!("{path} of {}", context.1.digest())),
+            Origin::None => {}
         }
         id
     }

@@ -55,7 +55,9 @@ pub(super) fn build(
         let image = image?;
         Ok((named(platform, &image), image))
     });
-    Ok(Built { images: images.collect::<Result<_, BuildError>>()?, several })
+    let images = images.collect::<Result<_, BuildError>>()?;
+    Execution::warn_about_unused_contexts(&executions);
+    Ok(Built { images, several })
 }
 
 /// The platforms, each once.
@@ -93,7 +95,8 @@ fn plans(
 ) -> Result<Vec<Plan>, BuildError> {
     let request = common.request;
     let plan = |platform: &Platform| {
-        Plan::new(Arc::clone(dockerfile), &request.build_args, request.target.as_deref(), platform)
+        let (args, target) = (&request.build_args, request.target.as_deref());
+        Plan::with_contexts(Arc::clone(dockerfile), args, target, platform, &request.named_contexts)
     };
     let (mut plans, mut faults) = (Vec::new(), Vec::new());
     for (number, platform) in platforms.iter().enumerate() {

@@ -9,16 +9,21 @@ use orlop_store::{Image, Platform};
 use super::Execution;
 use super::metadata::{ESCAPE_HINT, last_created};
 use crate::check::windows as check;
+use crate::context::{NamedSource, SourceTree};
 use crate::dialect::{Dialect, ImagePath, PathError};
 use crate::dockerfile::suggest::nearest;
 use crate::dockerfile::variables::{ExpandError, Expander, MAX_VALUE, expand, expand_words};
 use crate::dockerfile::{ArgDecl, Instruction, Kind, Word, parse_onbuild};
 use crate::error::BuildError;
+use crate::plan::Base;
 use crate::scope::StageScope;
 use crate::source::{SourceFile, Span};
 
 /// How many variables an image, and how many ARGs a stage, can have.
 const MOST_VARIABLES: usize = 10_000;
+
+/// The longest path, as Linux's `PATH_MAX`.
+const LONGEST_PATH: usize = 4096;
 
 /// What a stage made.
 #[derive(Clone, Debug)]
@@ -30,6 +35,20 @@ pub(crate) struct StageResult {
     pub(crate) origin: Option<super::from::Origin>,
     /// What the base's programs are for.
     pub(crate) machine: Platform,
+}
+
+/// What `--from` names.
+pub(crate) enum Files<'e> {
+    /// A directory with its rules.
+    Tree(&'e SourceTree),
+    /// What a stage or an image has in it.
+    Snapshot {
+        source: Box<super::from::Source>,
+        /// The system that the files are of.
+        dialect: Dialect,
+        /// It is a stage's and may be another one at the next build.
+        stage: bool,
+    },
 }
 
 /// A stage in the making.
@@ -77,6 +96,14 @@ pub(crate) fn build(exec: &Execution<'_>, index: usize) -> Result<StageResult, B
         position: 1,
         total: steps(exec, index),
     };
+    if let Base::Context(context) = exec.plan.stages[index].base {
+        // It is a step where an image is none, and counts as the first.
+        run.position = 0;
+        run.take_context(context).map_err(|e| e.at(file, stage.from.span).of_one(named(&run.scope)))?;
+    }
+    if exec.plan.stages[index].replaced {
+        return Ok(run.finish());
+    }
     run.triggers().map_err(|e| e.at(file, stage.from.span).of_one(named(&run.scope)))?;
     for instruction in &stage.instructions {
         exec.check_canceled()?;
@@ -84,8 +111,7 @@ pub(crate) fn build(exec: &Execution<'_>, index: usize) -> Result<StageResult, B
         let done = done.and_then(|()| run.check_config_size());
         done.map_err(|e| e.at(file, instruction.span).of_one(named(&run.scope)))?;
     }
-    let StageRun { image, snapshot, scope, origin, machine, .. } = run;
-    Ok(StageResult { image, snapshot, scope, origin, machine })
+    Ok(run.finish())
 }
 
 /// How many steps a stage has, its FROM included.
@@ -111,6 +137,11 @@ fn is_step(kind: &Kind) -> bool {
 }
 
 impl StageRun<'_, '_> {
+    fn finish(self) -> StageResult {
+        let StageRun { image, snapshot, scope, origin, machine, .. } = self;
+        StageResult { image, snapshot, scope, origin, machine }
+    }
+
     /// Runs the ONBUILD triggers of the base, image or stage, once, and removes them from this one.
     fn triggers(&mut self) -> Result<(), BuildError> {
         let triggers = self.image.config().on_build();
@@ -256,6 +287,11 @@ impl StageRun<'_, '_> {
 
     /// A path of an instruction from WORKDIR on.
     pub(crate) fn path(&self, text: &str, word: &Word) -> Result<ImagePath, BuildError> {
+        // No program could name the file; and half a million directories in each other are slow to make.
+        if text.len() > LONGEST_PATH {
+            let message = format!("a path of {} bytes: no system takes more than {LONGEST_PATH}", text.len());
+            return Err(self.meaningless(&message, "choose a shorter path", word.span));
+        }
         let config = self.image.config();
         let path = self
             .dialect()
@@ -331,21 +367,52 @@ impl StageRun<'_, '_> {
         };
         BuildError::user(error.to_string()).with_hint(hint).at(&self.exec.dockerfile().source, word.span)
     }
+}
 
-    /// What `--from` means: a stage, else an image; and the system that its files are of.
-    pub(crate) fn source_named(&self, name: &str) -> Result<(super::from::Source, Dialect), BuildError> {
-        if let Some(stage) = self.exec.plan.source_stage(self.index, name)? {
-            let result = self.exec.stage(self.index, stage)?;
+impl<'e> StageRun<'e, '_> {
+    /// What `--from` means: a named context, else a stage, else an image.
+    pub(crate) fn source_named(&self, name: &str) -> Result<Files<'e>, BuildError> {
+        let exec = self.exec;
+        let platform = &exec.plan.stages[self.index].platform;
+        if let Some(context) = exec.plan.context_named(self.index, name) {
+            let image = match &exec.plan.contexts[context].source {
+                NamedSource::Image(reference) => reference.to_string(),
+                NamedSource::Layout(layout) => format!("oci-layout://{layout}"),
+                NamedSource::Scratch => "scratch".to_owned(),
+                NamedSource::Directory { .. } | NamedSource::Url(_) | NamedSource::Git(_) => {
+                    return exec.named_context(context).map(Files::Tree).map_err(BuildError::again);
+                }
+            };
+            exec.use_context(context);
+            let source = super::from::source_image(exec, &image, platform)?;
+            let source = Box::new(source);
+            return Ok(Files::Snapshot { source, dialect: self.dialect(), stage: false });
+        }
+        if let Some(stage) = exec.plan.source_stage(self.index, name)? {
+            let result = exec.stage(self.index, stage)?;
             let source =
                 super::from::Source { snapshot: result.snapshot.clone(), origin: result.origin.clone() };
-            return Ok((source, Dialect::of(&self.exec.plan.stages[stage].platform)));
+            let dialect = Dialect::of(&exec.plan.stages[stage].platform);
+            return Ok(Files::Snapshot { source: Box::new(source), dialect, stage: true });
         }
-        let platform = &self.exec.plan.stages[self.index].platform;
-        let found = super::from::source_image(self.exec, name, platform).map_err(|error| {
-            let stages = self.exec.dockerfile().stages.iter().filter_map(|s| s.from.name.as_ref());
-            let near = nearest(name, stages.map(|n| n.value.as_str()));
-            error.with_hint(near.map(|near| format!("did you mean the stage `{near}`?")))
+        let source = super::from::source_image(exec, name, platform).map_err(|error| {
+            let stages = exec.dockerfile().stages.iter().filter_map(|s| s.from.name.as_ref());
+            let stages = stages.map(|n| ("stage", n.value.as_str()));
+            let contexts = exec.plan.contexts.iter().map(|c| ("context", c.name.as_str()));
+            let names: Vec<_> = stages.chain(contexts).collect();
+            let near = nearest(name, names.iter().map(|(_, name)| *name));
+            let what = names.iter().find(|(_, name)| Some(*name) == near);
+            error.with_hint(what.map(|(what, near)| format!("did you mean the {what} `{near}`?")))
         })?;
-        Ok((found, self.dialect()))
+        Ok(Files::Snapshot { source: Box::new(source), dialect: self.dialect(), stage: false })
+    }
+
+    /// The files of a named context as the first layer of the stage: what `FROM` of a directory gives.
+    fn take_context(&mut self, context: usize) -> Result<(), BuildError> {
+        let exec = self.exec;
+        let tree = exec.named_context(context).map_err(BuildError::again)?;
+        let text = exec.dockerfile().stages[self.index].from.original.clone();
+        let created_by = format!("FROM context {}", exec.plan.contexts[context].name);
+        self.copy_whole(tree, text, created_by)
     }
 }

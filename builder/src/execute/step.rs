@@ -41,10 +41,12 @@ impl StageRun<'_, '_> {
         let exec = self.exec;
         let title = self.title(&spec.text);
         let parent = self.snapshot.chain_id();
-        let mut parts = vec![
-            KeyPart::new("parent", "", parent.to_string()),
-            KeyPart::new("platform", "", exec.plan.stages[self.index].platform.to_string()),
-        ];
+        let platform = &exec.plan.stages[self.index].platform;
+        // Files are the same whatever processor they are for; only programs tell.
+        let runs = spec.parts.iter().any(|part| part.kind == "instruction" && part.value == "RUN");
+        let platform = if runs { platform.to_string() } else { platform.os.clone() };
+        let mut parts =
+            vec![KeyPart::new("parent", "", parent.to_string()), KeyPart::new("platform", "", platform)];
         parts.extend(spec.parts);
         let key = StepKey::of(&parts);
         let flight = exec.flights.of(&key);

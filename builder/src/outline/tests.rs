@@ -1,6 +1,9 @@
 //! What BuildKit answers for the same files.
 
+use orlop_store::Platform;
+
 use super::*;
+use crate::source::SourceFile;
 
 const FILE: &str = "\
 # VERSION of the base
@@ -31,7 +34,9 @@ fn of(
     args: &[(&str, &str)],
 ) -> Result<(Arc<Dockerfile>, Outline), BuildError> {
     let args: Vec<_> = args.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    of_source(Arc::new(SourceFile::new("Dockerfile", text)), &args, target, &Platform::host())
+    let file = Arc::new(dockerfile::parse(Arc::new(SourceFile::new("Dockerfile", text)))?);
+    let plan = Plan::new(Arc::clone(&file), &args, target, &Platform::host())?;
+    Ok((file, of_plan(&plan)?))
 }
 
 /// Name, value, description and line of each argument; ID, whether it is required and line of each demand.

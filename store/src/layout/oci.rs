@@ -170,7 +170,8 @@ pub(super) fn read(store: &Store, source: &dyn Source, options: &LoadOptions) ->
             vec![pick(source, &members, &platform)?]
         };
         for member in choices {
-            let (manifest, top) = (descend(source, &member, &platform, options.platform.is_none(), 0)?, member);
+            let (manifest, top) =
+                (descend(source, &member, &platform, options.platform.is_none(), 0)?, member);
             let names: Vec<Reference> = names_of(&top).into_iter().collect();
             match found.iter_mut().find(|f| f.0.digest == manifest.digest) {
                 Some(same) => same.2.extend(names),

@@ -5,6 +5,7 @@ mod call;
 mod context;
 mod destination;
 mod git;
+mod named;
 mod refused;
 mod secret;
 mod summary;
@@ -12,10 +13,12 @@ mod summary;
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 use orlop_builder::output::{Destination, Output, Packing};
-use orlop_builder::request::{Allowed, BuildRequest, PullPolicy};
+use orlop_builder::request::{Allowed, BuildRequest, ContextSource, PullPolicy};
+use orlop_builder::source::SourceFile;
 use orlop_runner::{HostEntry, Network, Ulimit};
 use orlop_store::{Platform, Reference};
 
@@ -27,6 +30,7 @@ use crate::system::machine;
 use crate::{env, file, quantity};
 
 use call::Call;
+use context::Found;
 use refused::RefusedFlags;
 
 /// Build an image from a Dockerfile
@@ -35,8 +39,8 @@ use refused::RefusedFlags;
 /// the image stays in the store, under the names that `-t` gives.
 #[derive(Args, Debug)]
 pub(crate) struct BuildArgs {
-    /// Directory that COPY and ADD read from, a git repository (`https://…/x.git#REF:DIRECTORY`,
-    /// `git@HOST:PATH`), or `-` for a Dockerfile on standard input
+    /// What COPY and ADD read from: a directory, a git repository (`https://…/x.git#REF:DIRECTORY`, `git@HOST:PATH`),
+    /// the URL of an archive or a Dockerfile, or `-` for one on standard input
     #[arg(value_name = "CONTEXT")]
     context: Option<OsString>,
 
@@ -44,14 +48,20 @@ pub(crate) struct BuildArgs {
     #[arg(short = 't', long = "tag", value_name = "NAME", value_parser = reference)]
     tags: Vec<Reference>,
 
-    /// The Dockerfile, in a repository relative to it, `-` for standard input [default: CONTEXT/Dockerfile, CONTEXT/Containerfile]
+    /// The Dockerfile, `-` for standard input, or a URL; a path in CONTEXT where that is no directory
+    /// [default: CONTEXT/Dockerfile, CONTEXT/Containerfile]
     #[arg(short, long, value_name = "FILE")]
     file: Option<PathBuf>,
 
-    /// File of patterns for what COPY does not see [default: FILE.dockerignore,
+    /// File of patterns for what COPY does not see [default, of directories: FILE.dockerignore,
     /// CONTEXT/.containerignore, CONTEXT/.dockerignore]
     #[arg(long, value_name = "FILE")]
     ignorefile: Option<PathBuf>,
+
+    /// Context by name, for `--from=NAME` and `FROM NAME`, in the place of a stage or an image of that name: `NAME=DIR`,
+    /// `docker-image://IMAGE`, `oci-layout://DIR[:TAG]`, or the URL of a git repository or of a file (repeatable)
+    #[arg(long = "build-context", value_name = "NAME=WHERE")]
+    build_contexts: Vec<String>,
 
     /// Value of an ARG; without `=` the environment's, if it has one (repeatable)
     #[arg(long = "build-arg", value_name = "NAME[=VALUE]")]
@@ -221,18 +231,26 @@ pub(crate) fn run(app: &App, args: &BuildArgs) -> Result<(), Failure> {
     if let Some(text) = call.without_context() {
         return call::print(&text);
     }
+    let Some(context) = &args.context else {
+        return Err(Failure::usage("no context is given")
+            .with_hint("build from this directory with `orlop build .`".to_owned()));
+    };
     let mode = args.progress.mode()?;
-    let repository = args.context.as_deref().map(|text| git::repository(Path::new(text)));
-    let repository = repository.transpose()?.flatten();
-    let mut request = request(app, args, repository.is_some())?;
-    if !call.builds() && repository.is_none() {
+    let mut request = request(app, args)?;
+    let files = (args.file.as_deref(), args.ignorefile.as_deref());
+    let mut pending = None;
+    match context::find(Path::new(context), files.0, files.1)? {
+        Found::Ready(inputs) => inputs.give(&mut request),
+        other => pending = Some(other),
+    }
+    if !call.builds() && pending.is_none() {
         return call.answer(app, &request, mode);
     }
     let session = app.session(mode)?;
+    // What was fetched is there as long as the build is.
     let (held, report) = session.work(|engine, progress| {
-        let files = (args.file.as_deref(), args.ignorefile.as_deref());
-        let load = |reference| git::load(engine, progress, reference, files, &mut request);
-        let held = repository.map(load).transpose()?;
+        let load = |found: Found| found.load(engine, progress, files, &mut request);
+        let held = pending.map(load).transpose()?;
         let report = call.builds().then(|| orlop_builder::build(engine, progress, &request)).transpose()?;
         Ok::<_, Failure>((held, report))
     })?;
@@ -261,12 +279,8 @@ fn to_stdout(output: &Output) -> bool {
     matches!(dest, Destination::Open(_))
 }
 
-/// What the flags ask for; the Dockerfile and the context later, where they are in a repository.
-fn request(app: &App, args: &BuildArgs, later: bool) -> Result<BuildRequest, Failure> {
-    let Some(context) = &args.context else {
-        return Err(Failure::usage("no context is given")
-            .with_hint("build from this directory with `orlop build .`".to_owned()));
-    };
+/// What the flags ask for; the Dockerfile and its context are still to be found.
+fn request(app: &App, args: &BuildArgs) -> Result<BuildRequest, Failure> {
     let epoch = source_date_epoch(&args.build_args)?;
     let mut build_args = Vec::new();
     if let Some((text, _)) = &epoch
@@ -298,14 +312,15 @@ fn request(app: &App, args: &BuildArgs, later: bool) -> Result<BuildRequest, Fai
         })
         .collect::<Result<_, _>>()?;
     let asked = args.limits.asked()?;
-    let inputs = match later {
-        true => context::pending(),
-        false => context::read(Path::new(context), args.file.as_deref(), args.ignorefile.as_deref())?,
-    };
     Ok(BuildRequest {
-        dockerfile: inputs.dockerfile,
-        ignore: inputs.ignore,
-        context: inputs.context,
+        dockerfile: Arc::new(SourceFile::new("Dockerfile", "")),
+        ignore: None,
+        context: ContextSource::Empty,
+        named_contexts: args
+            .build_contexts
+            .iter()
+            .map(|text| named::named(text))
+            .collect::<Result<_, _>>()?,
         tags: args.tags.clone(),
         target: args.target.clone().filter(|target| !target.is_empty()),
         build_args,

@@ -33,6 +33,9 @@ fn a_build_tells_each_finding_once() {
         assert_eq!(run.stderr.matches(line).count(), 1, "{line}: {}", run.stderr);
     }
     assert!(!run.stderr.contains("InvalidDefaultArgInFrom"), "{}", run.stderr);
+    let file = env.file("Dockerfile", TWO);
+    let quiet = env.orlop(["build", "-q", "-f"]).arg(file).arg(env.dir("context")).run().success();
+    assert_eq!(quiet.stderr, "");
     let given =
         build(&env, &text).args(["--build-arg", "BUILDKIT_DOCKERFILE_CHECK=skip=all"]).run().success();
     assert!(!given.stderr.contains("warning"), "{}", given.stderr);
@@ -121,7 +124,7 @@ hint: write it in full: `/app`
     assert_eq!((&*clean.stdout, &*clean.stderr), ("Check complete, no warnings found.\n", ""));
     let run = call(&env, TWO, &["--call=check,ignorestatus=true"]).run().success();
     assert!(run.stdout.starts_with("Check complete, 2 warnings"), "{}", run.stdout);
-    call(&env, TWO, &["--check=false", "-q"]).run().success();
+    call(&env, TWO, &["--check=false"]).run().success();
     assert!(env.store().exists());
 }
 
@@ -139,6 +142,16 @@ fn check_runs_no_step_and_needs_no_registry() {
     let run = call(&env, text, &["--check"]).run().code(1);
     assert!(run.stdout.starts_with("Check complete, 1 warning has been found!"), "{}", run.stdout);
     assert_eq!(run.stderr, "");
+}
+
+#[test]
+fn check_knows_named_contexts() {
+    let env = env();
+    let text = "FROM registry.invalid/x AS base\nENV A=$NOTHING\nFROM base\nENV B=$A\n";
+    let context = format!("base={}", env.dir("other").display());
+    let run = call(&env, text, &["--check", "--target=1", "--build-context", &context]).run().code(1);
+    assert!(run.stdout.contains("undefined variable '$A'"), "{}", run.stdout);
+    assert!(!run.stdout.contains("NOTHING") && run.stderr.is_empty(), "{} {}", run.stdout, run.stderr);
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! | `peers.rs` | what we write against what other builders write and read |
 //! | `build.rs`, `cache.rs` | what `orlop build` does with a good Dockerfile, and what it does not do again |
 //! | `checks.rs` | what is said of a Dockerfile: the rules in a build, `--check` and the other `--call`s |
+//! | `contexts.rs`, `named_contexts.rs` | where COPY reads from, when it is no directory |
 //! | `limits.rs` | what a step may use, and what is said of what it used |
 //! | `outputs.rs`, `registry.rs` | where images go and come from |
 //! | `manage.rs` | `images`, `tag`, `rmi`, `inspect`, `history`, `run` |
@@ -26,6 +27,7 @@ mod bad_input;
 mod build;
 mod cache;
 mod checks;
+mod contexts;
 mod git;
 mod git_contexts;
 mod hostile;
@@ -33,6 +35,7 @@ mod instructions;
 mod killed;
 mod limits;
 mod manage;
+mod named_contexts;
 mod opened;
 mod outputs;
 mod peers;

@@ -99,6 +99,8 @@ fixtures! {
     privileged_peer_predefined_arguments "46-predefined-arguments";
     privileged_peer_target_stage "47-target-stage";
     privileged_peer_merge_over_base "48-merge-over-base";
+    privileged_peer_database_image "49-database-image";
+    privileged_peer_toolchain_image "50-toolchain-image";
 }
 
 #[test]

@@ -1,3 +1,8 @@
+mod reference;
+
+use proptest::prelude::*;
+
+use self::reference::Reference;
 use super::*;
 
 #[test]
@@ -184,5 +189,109 @@ fn includes_say_where_to_look() {
 fn no_patterns() {
     for pattern in ["!", "[", "a[b", "x\\"] {
         assert!(PatternList::new([(1, pattern)]).is_err(), "{pattern}");
+    }
+}
+
+#[test]
+fn what_moby_does_not_think_of_means_what_its_expressions_say() {
+    for (pattern, path, expected) in [
+        // A star in a class is translated as outside of it.
+        ("a[*]b", "a*b", false),
+        ("a[*]b", "a/]b", true),
+        ("a[*]b", "a]b", true),
+        ("a[?]b", "a[]b", true),
+        ("a[?]b", "a?b", false),
+        ("[[:digit:]]", "7", true),
+        ("[[:digit:]]", "d]", false),
+        ("[^[:digit:]x]", "y", true),
+        ("[^[:digit:]x]", "7", false),
+        ("x\\dy", "x7y", true),
+        ("x\\dy", "xdy", false),
+        ("x[\\w.]", "x_", true),
+        ("x[\\w.]", "x.", true),
+        ("x[\\D]", "x7", false),
+        ("\\x41", "A", true),
+        ("\\101", "A", true),
+        ("\\Qa[b\\E", "a[b", true),
+        ("obj\\bin", "objbin", false),
+        ("\\bx", "x", true),
+        ("\\pL", "\u{3b1}", true),
+        ("\\PL", "7", true),
+        ("[\\PLx]", "-", true),
+        ("a^b", "a^b", true),
+        ("a^b*", "a^b", false),
+        ("[a]^", "a^", false),
+        ("a[-b]", "a-", true),
+    ] {
+        let list = PatternList::new([(1, pattern)]);
+        match (pattern, list) {
+            // Go's `filepath.Match` is asked first, and does not know these.
+            ("a[-b]" | "\\Qa[b\\E", list) => assert!(list.is_err(), "{pattern}"),
+            (_, list) => {
+                let verdict = list.unwrap().decide_path(Path::new(path)).0;
+                assert_eq!(verdict.is_match(), expected, "{pattern} {path}");
+            }
+        }
+    }
+    for pattern in [
+        "\\o",
+        "x\\8",
+        "\\1",
+        "[z-a]",
+        "\\p{Greek}",
+        "\\pY",
+        "\\x{263a}",
+        "[\\b]",
+        "[[:nothing:]]",
+        "\\\u{e9}",
+        "\\p",
+    ] {
+        assert!(PatternList::new([(1, pattern)]).is_err(), "{pattern}");
+    }
+}
+
+#[test]
+fn hostile_lists_are_quick() {
+    let started = std::time::Instant::now();
+    for pattern in [
+        "a*".repeat(500) + "b",
+        "**/".repeat(300) + "x",
+        "a**".repeat(300) + "b",
+        "[a-z]*".repeat(200),
+        "?".repeat(5000),
+        "*".repeat(4000),
+        "[a*]".repeat(300) + "!",
+    ] {
+        // Too long for an expression is an error, and no trouble.
+        let Ok(list) = PatternList::new([(1, pattern.as_str())]) else { continue };
+        for path in ["a".repeat(3000), "a/".repeat(200) + "c"] {
+            list.decide_path(Path::new(&path));
+        }
+    }
+    assert!(started.elapsed() < std::time::Duration::from_secs(20), "{:?}", started.elapsed());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #[test]
+    fn lists_mean_what_moby_means(
+        patterns in prop::collection::vec("!?[ab/*?.d\\\\\\[\\]^:-]{1,7}", 1..4),
+        paths in prop::collection::vec("[ab/.*?d0\\[\\]^:\n-]{1,8}", 1..12),
+    ) {
+        let Ok(list) = PatternList::new(patterns.iter().map(|pattern| (1, pattern.as_str()))) else {
+            return Ok(());
+        };
+        let cleaned: Vec<String> =
+            patterns.iter().map(|p| p.trim()).filter(|p| !p.is_empty()).map(clean).collect();
+        let Some(reference) = Reference::new(&cleaned) else { return Ok(()) };
+        for path in paths {
+            let path = below_root(&path);
+            let text = slashed(&path);
+            if text.is_empty() {
+                continue;
+            }
+            let verdict = list.decide_path(&path).0.is_match();
+            prop_assert_eq!(verdict, reference.matches(&text), "{:?} {:?}", patterns, text);
+        }
     }
 }

@@ -38,23 +38,22 @@ pub(crate) fn make_directory(
 /// When there is nothing at that path, or the system says no.
 pub fn fill_directory(
     dir: &Path,
-    from: Option<(&Path, &str, Dialect)>,
+    from: Option<(&SourceTree, &str)>,
     mode: Option<u32>,
     owner: (Option<u32>, Option<u32>),
 ) -> Result<(), CopyError> {
     let mut own = (0o755, (0, 0));
-    if let Some((root, path, dialect)) = from {
-        let tree = SourceTree::root(root, dialect).map_err(|e| CopyErrorKind::io("open", root)(e.source))?;
+    if let Some((tree, path)) = from {
         let request = CopyRequest {
             sources: vec![Source::Path(format!("{}/", path.trim_end_matches('/')))],
             dest: "/".to_owned(),
-            dialect,
+            dialect: tree.dialect(),
             ..CopyRequest::default()
         };
-        let selection = select(&request, &tree, &NoCache)?;
+        let selection = select(&request, tree, &NoCache)?;
         let found = tree
             .dir()
-            .resolve(&below_root(path), true, dialect, &mut |_, _| true)
+            .resolve(&below_root(path), true, tree.dialect(), &mut |_, _| true)
             .map_err(CopyErrorKind::io("look at", path))?;
         if let Some(meta) = found.meta {
             own = (meta.mode, (meta.uid, meta.gid));

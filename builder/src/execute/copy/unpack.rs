@@ -9,7 +9,7 @@ use super::error::CopyErrorKind;
 use super::selection::{Group, Origin};
 use crate::context::decompress::decompress;
 use crate::context::pattern::below_root;
-use crate::context::tar::{ArchiveError, Owner, is_archive, unpack};
+use crate::context::tar::{ArchiveError, Limits, Owner, is_archive, unpack};
 
 /// A group's file, where it is one that could be an archive.
 fn open(group: &Group) -> Result<Option<File>, CopyErrorKind> {
@@ -41,7 +41,8 @@ impl Writer {
         let (_, dir) = self.to.make_dirs(&below_root(dest))?;
         let owner = self.to.owner.map_or(Owner::Archive, |(uid, gid)| Owner::All(uid, gid));
         let stream = decompress(&mut file).map_err(|e| failed(TarError::Read(e).into()))?;
-        let done = unpack(&mut Reader::new(stream), &dir, owner, self.to.dialect).map_err(failed)?;
+        let done =
+            unpack(&mut Reader::new(stream), &dir, owner, Limits::NONE, self.to.dialect).map_err(failed)?;
         super::apply::still(group, entry, &mut file, &before)?;
         self.stats.files += done.files;
         self.stats.directories += done.directories;

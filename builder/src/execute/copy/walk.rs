@@ -167,8 +167,7 @@ impl Walker<'_> {
         let kind = match meta.kind {
             Kind::Directory => EntryKind::Directory,
             Kind::File => {
-                // The files of a mounted snapshot have no lasting identity.
-                let cache = (!self.tree.keeps_owners()).then_some(self.cache);
+                let cache = self.tree.is_lasting().then_some(self.cache);
                 let (digest, read) =
                     content::digest(dir, name, &meta, cache).map_err(CopyErrorKind::io("read", real))?;
                 meta = read;

@@ -1,17 +1,31 @@
 //! What a build reads: its context, its Dockerfile and the ignore file that applies.
+//!
+//! What is on this machine is read at once; what has to be fetched or unpacked waits for the store.
 
-use std::io::Read;
+use std::any::Any;
+use std::ffi::OsString;
+use std::io::{Cursor, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use orlop_builder::request::ContextSource;
+use orlop_builder::Engine;
+use orlop_builder::context::Ignore;
+use orlop_builder::context::archive;
+use orlop_builder::context::fetch::{self, Arrived, Fetched};
+use orlop_builder::context::git::GitReference;
+use orlop_builder::event::Progress;
+use orlop_builder::request::{BuildRequest, ContextSource};
 use orlop_builder::source::SourceFile;
 
+use super::git;
 use crate::diagnostics::Failure;
 use crate::file;
 
 /// The most that is read of a Dockerfile or an ignore file.
 pub(super) const MAX_TEXT: u64 = SourceFile::MAX_BYTES as u64;
+
+/// The names of a Dockerfile that is not named, the first that is there counts. The second is one of Docker's.
+const NAMES: [&str; 3] = ["Dockerfile", "dockerfile", "Containerfile"];
 
 /// What was found.
 #[derive(Debug)]
@@ -21,27 +35,90 @@ pub(super) struct Inputs {
     pub(super) context: ContextSource,
 }
 
+impl Inputs {
+    /// Makes them the build's.
+    pub(super) fn give(self, request: &mut BuildRequest) {
+        (request.dockerfile, request.ignore, request.context) = (self.dockerfile, self.ignore, self.context);
+    }
+}
+
+/// What was found, as far as it is here.
+pub(super) enum Found {
+    /// All of it.
+    Ready(Inputs),
+    /// The rest has to be fetched.
+    Pending(Pending),
+    /// All of it is in a repository.
+    Git(Box<GitReference>),
+}
+
+/// A build that reads something that is not here yet.
+pub(super) struct Pending {
+    place: Place,
+    dockerfile: Wanted,
+    ignore: Option<(String, String)>,
+}
+
+/// Where a context is.
+enum Place {
+    Directory(PathBuf),
+    /// An archive on standard input.
+    Archive(Box<dyn Read + Send>),
+    Url(String),
+}
+
+/// Where a Dockerfile is.
+enum Wanted {
+    Text(Arc<SourceFile>),
+    Url(String),
+    /// In the context.
+    Inside(Option<PathBuf>),
+}
+
 /// Finds everything. `file` and `ignorefile` are relative to the current directory, `context` as well.
-pub(super) fn read(
-    context: &Path,
-    file: Option<&Path>,
-    ignorefile: Option<&Path>,
-) -> Result<Inputs, Failure> {
+pub(super) fn find(context: &Path, file: Option<&Path>, ignorefile: Option<&Path>) -> Result<Found, Failure> {
     let text = context.to_string_lossy();
     if text == "-" {
-        return from_stdin(file);
+        return from_stdin(file, ignorefile);
     }
-    if text.starts_with("http://") || text.starts_with("https://") {
-        return Err(Failure::usage(format!("the context `{text}` is a URL, which is not supported yet"))
-            .with_hint("fetch it first, and build the directory".to_owned()));
+    if let Some(reference) = git::repository(context)? {
+        return Ok(Found::Git(Box::new(reference)));
+    }
+    if is_url(context) && !context.is_dir() {
+        let place = Place::Url(text.into_owned());
+        let dockerfile = match file {
+            Some(path) if path == Path::new("-") => Wanted::Text(parse("-", stdin()?)?),
+            Some(path) if is_url(path) => Wanted::Url(path.to_string_lossy().into_owned()),
+            // As with Docker: a path from the root is one of this machine.
+            Some(path) if path.is_absolute() => {
+                Wanted::Text(parse(&path.to_string_lossy(), file::read(path, MAX_TEXT)?)?)
+            }
+            path => Wanted::Inside(path.map(Path::to_owned)),
+        };
+        return Ok(Found::Pending(Pending { place, dockerfile, ignore: own_rules(ignorefile)? }));
     }
     let metadata =
         std::fs::metadata(context).map_err(|error| Failure::io("use the context", context, &error))?;
     if !metadata.is_dir() {
-        return Err(Failure::usage(format!("the context `{text}` is not a directory")).with_hint(format!(
-            "build with its directory and name the Dockerfile: `orlop build -f {text} {}`",
-            context.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new(".")).display()
-        )));
+        return Err(Failure::usage(format!("the context `{text}` is not a directory")).with_hint(
+            match is_archive(context) {
+                true => format!("build from the archive with `orlop build - < {text}`"),
+                false => format!(
+                    "build with its directory and name the Dockerfile: `orlop build -f {text} {}`",
+                    context
+                        .parent()
+                        .filter(|dir| !dir.as_os_str().is_empty())
+                        .unwrap_or(Path::new("."))
+                        .display()
+                ),
+            },
+        ));
+    }
+    if let Some(path) = file.filter(|path| is_url(path)) {
+        let dockerfile = Wanted::Url(path.to_string_lossy().into_owned());
+        let ignore = rules(context, None, ignorefile)?;
+        let place = Place::Directory(context.to_owned());
+        return Ok(Found::Pending(Pending { place, dockerfile, ignore }));
     }
     let (dockerfile, place) = match file {
         Some(path) if path == Path::new("-") => (parse("-", stdin()?)?, None),
@@ -54,56 +131,69 @@ pub(super) fn read(
             (parse(&path.to_string_lossy(), bytes)?, Some(path.to_owned()))
         }
         None => {
-            let (path, bytes) = first_of(context, &["Dockerfile", "Containerfile"])?.ok_or_else(|| {
-                Failure::user(format!("there is no `Dockerfile` in the context `{text}`"))
-                    .with_hint("name the file with `-f FILE`".to_owned())
-            })?;
+            let places = NAMES.map(|name| context.join(name));
+            let (path, bytes) = first_of(&places)?.ok_or_else(|| no_dockerfile(&format!("`{text}`")))?;
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             (parse(&name, bytes)?, Some(path))
         }
     };
-    let ignore = match ignorefile {
-        Some(path) => Some((path.to_owned(), file::read(path, MAX_TEXT)?)),
-        None => {
-            let own = place.map(|path| {
-                let mut name = path.into_os_string();
-                name.push(".dockerignore");
-                PathBuf::from(name)
-            });
-            match own.as_deref().map(|path| file::read_optional(path, MAX_TEXT)).transpose()?.flatten() {
-                Some(bytes) => own.map(|path| (path, bytes)),
-                None => first_of(context, &[".containerignore", ".dockerignore"])?,
-            }
-        }
-    };
-    let ignore = match ignore {
-        Some((path, bytes)) => {
-            let name = path.display().to_string();
-            let text = parse(&name, bytes)?.text().to_owned();
-            Some((text, name))
-        }
-        None => None,
-    };
-    Ok(Inputs { dockerfile, ignore, context: ContextSource::Directory(context.to_owned()) })
+    let ignore = rules(context, place.as_deref(), ignorefile)?;
+    Ok(Found::Ready(Inputs { dockerfile, ignore, context: ContextSource::Directory(context.to_owned()) }))
 }
 
-/// What stands for the inputs until a repository is fetched that they are in.
-pub(super) fn pending() -> Inputs {
-    Inputs {
-        dockerfile: SourceFile::new("Dockerfile", "").into(),
-        ignore: None,
-        context: ContextSource::Empty,
+fn no_dockerfile(context: &str) -> Failure {
+    Failure::user(format!("there is no `Dockerfile` in the context {context}"))
+        .with_hint("name the file with `-f FILE`".to_owned())
+}
+
+/// The ignore file of a directory, where it is no other one.
+fn rules(
+    context: &Path,
+    dockerfile: Option<&Path>,
+    ignorefile: Option<&Path>,
+) -> Result<Option<(String, String)>, Failure> {
+    match own_rules(ignorefile)? {
+        Some(own) => Ok(Some(own)),
+        None => first_of(&Ignore::candidates(context, dockerfile))?.map(read_rules).transpose(),
     }
 }
 
-/// `-` as the context: a Dockerfile without a context. A tar is told apart and refused.
-fn from_stdin(file: Option<&Path>) -> Result<Inputs, Failure> {
-    let bytes = stdin()?;
-    if is_archive(&bytes) {
-        return Err(Failure::usage(
-            "standard input holds an archive, which is not supported as a context yet",
-        )
-        .with_hint("unpack it first, and build the directory".to_owned()));
+/// What `--ignorefile` names.
+fn own_rules(ignorefile: Option<&Path>) -> Result<Option<(String, String)>, Failure> {
+    let read = |path: &Path| read_rules((path.to_owned(), file::read(path, MAX_TEXT)?));
+    ignorefile.map(read).transpose()
+}
+
+/// The text of an ignore file, and its name.
+fn read_rules((path, bytes): (PathBuf, Vec<u8>)) -> Result<(String, String), Failure> {
+    let name = path.display().to_string();
+    let text = parse(&name, bytes)?.text().to_owned();
+    Ok((text, name))
+}
+
+/// The `.dockerignore` of a named context: as with BuildKit there is no other one.
+pub(super) fn rules_in(directory: &Path) -> Result<Option<(String, String)>, Failure> {
+    first_of(&[directory.join(".dockerignore")])?.map(read_rules).transpose()
+}
+
+/// `-` as the context: an archive, or a Dockerfile without a context.
+fn from_stdin(file: Option<&Path>, ignorefile: Option<&Path>) -> Result<Found, Failure> {
+    if file == Some(Path::new("-")) {
+        return Err(Failure::usage("standard input cannot be both the context and the Dockerfile")
+            .with_hint("name a directory: `orlop build -f - DIR`".to_owned()));
+    }
+    // Not a lock, which one thread alone could have.
+    let mut input = std::io::stdin();
+    let mut head = Vec::new();
+    let failed = |error: &std::io::Error| Failure::io("read", Path::new("-"), error);
+    input.by_ref().take(archive::HEAD as u64).read_to_end(&mut head).map_err(|error| failed(&error))?;
+    if archive::begins(&head) {
+        let place = Place::Archive(Box::new(Cursor::new(head).chain(input)));
+        let dockerfile = match file {
+            Some(path) if is_url(path) => Wanted::Url(path.to_string_lossy().into_owned()),
+            path => Wanted::Inside(path.map(Path::to_owned)),
+        };
+        return Ok(Found::Pending(Pending { place, dockerfile, ignore: own_rules(ignorefile)? }));
     }
     if let Some(file) = file {
         return Err(Failure::usage(format!(
@@ -111,36 +201,139 @@ fn from_stdin(file: Option<&Path>) -> Result<Inputs, Failure> {
             file.display()
         )));
     }
-    Ok(Inputs { dockerfile: parse("-", bytes)?, ignore: None, context: ContextSource::Empty })
+    let bytes =
+        file::read_limited(Cursor::new(head).chain(input), MAX_TEXT).map_err(|error| failed(&error))?;
+    Ok(Found::Ready(Inputs { dockerfile: parse("-", bytes)?, ignore: None, context: ContextSource::Empty }))
 }
 
 pub(super) fn stdin() -> Result<Vec<u8>, Failure> {
-    let mut start = Vec::new();
-    let mut input = std::io::stdin().lock();
-    let failed = |error: &std::io::Error| Failure::io("read", Path::new("-"), error);
-    // An archive may be large: its beginning tells.
-    input.by_ref().take(512).read_to_end(&mut start).map_err(|error| failed(&error))?;
-    if is_archive(&start) {
-        return Ok(start);
+    file::read_limited(std::io::stdin(), MAX_TEXT)
+        .map_err(|error| Failure::io("read", Path::new("-"), &error))
+}
+
+/// Whether a file that was named as the context is an archive.
+fn is_archive(path: &Path) -> bool {
+    let mut head = Vec::new();
+    let read = std::fs::File::open(path).and_then(|file| {
+        // A pipe could make us wait for ever.
+        match file.metadata()?.is_file() {
+            true => file.take(archive::HEAD as u64).read_to_end(&mut head),
+            false => Ok(0),
+        }
+    });
+    read.is_ok() && archive::begins(&head)
+}
+
+pub(super) fn is_url(path: &Path) -> bool {
+    let text = path.to_string_lossy();
+    text.starts_with("http://") || text.starts_with("https://")
+}
+
+impl Found {
+    /// Fetches what is not here and makes it the build's. The files are gone when what is returned is.
+    pub(super) fn load(
+        self,
+        engine: &Engine<'_>,
+        progress: &Progress<'_>,
+        files: (Option<&Path>, Option<&Path>),
+        request: &mut BuildRequest,
+    ) -> Result<Option<Box<dyn Any>>, Failure> {
+        let (inputs, held): (_, Option<Box<dyn Any>>) = match self {
+            Self::Ready(inputs) => (inputs, None),
+            Self::Git(reference) => {
+                return Ok(Some(Box::new(git::load(engine, progress, *reference, files, request)?)));
+            }
+            Self::Pending(pending) => {
+                let (inputs, held) = pending.fetch(engine, progress)?;
+                (inputs, held.map(|held| Box::new(held) as Box<dyn Any>))
+            }
+        };
+        inputs.give(request);
+        Ok(held)
     }
-    let rest = file::read_limited(input, MAX_TEXT.saturating_sub(512)).map_err(|error| failed(&error))?;
-    start.extend_from_slice(&rest);
-    Ok(start)
 }
 
-/// Whether the bytes begin as a tar does, or as something compressed.
-fn is_archive(bytes: &[u8]) -> bool {
-    bytes.get(257..262) == Some(b"ustar")
-        || [&b"\x1f\x8b"[..], b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"]
-            .iter()
-            .any(|magic| bytes.starts_with(magic))
+impl Pending {
+    /// Fetches what is not here. The files are gone when what is returned beside the inputs is.
+    fn fetch(
+        self,
+        engine: &Engine<'_>,
+        progress: &Progress<'_>,
+    ) -> Result<(Inputs, Option<Fetched>), Failure> {
+        let (mut context, mut held, mut text, name) = (ContextSource::Empty, None, None, self.place.name());
+        match self.place {
+            Place::Directory(path) => context = ContextSource::Directory(path),
+            Place::Archive(stream) => held = Some(fetch::unpack(engine, progress, stream, &name)?),
+            Place::Url(url) => match fetch::download(engine, progress, &url)? {
+                Arrived::Files(files) => held = Some(files),
+                Arrived::Dockerfile(bytes) => text = Some(parse(&name, bytes)?),
+            },
+        }
+        if let Some(held) = &held {
+            context = ContextSource::Fetched(held.path().to_owned());
+        }
+        let dockerfile = match (self.dockerfile, text, &held) {
+            (Wanted::Inside(None), Some(text), _) => text,
+            (_, Some(_), _) => {
+                return Err(Failure::user(format!("`{name}` is a Dockerfile, and `-f` names another"))
+                    .with_hint("leave one of them out".to_owned()));
+            }
+            (Wanted::Text(text), ..) => text,
+            (Wanted::Url(url), ..) => {
+                parse(&fetch::shown(&url), fetch::download_text(engine, progress, &url)?)?
+            }
+            (Wanted::Inside(path), None, Some(held)) => {
+                inside(held, path.as_deref(), &format!("from {name}"))?
+            }
+            (Wanted::Inside(_), None, None) => return Err(no_dockerfile(&format!("`{name}`"))),
+        };
+        Ok((Inputs { dockerfile, ignore: self.ignore, context }, held))
+    }
 }
 
-fn first_of(dir: &Path, names: &[&str]) -> Result<Option<(PathBuf, Vec<u8>)>, Failure> {
+impl Place {
+    /// How messages call it.
+    fn name(&self) -> String {
+        match self {
+            Self::Directory(path) => path.display().to_string(),
+            Self::Archive(_) => "standard input".to_owned(),
+            Self::Url(url) => fetch::shown(url),
+        }
+    }
+}
+
+/// The Dockerfile in a context that was fetched.
+fn inside(held: &Fetched, path: Option<&Path>, context: &str) -> Result<Arc<SourceFile>, Failure> {
+    let names: Vec<&Path> = path.map_or_else(|| NAMES.map(Path::new).to_vec(), |path| vec![path]);
     for name in names {
-        let path = dir.join(name);
-        if let Some(bytes) = file::read_optional(&path, MAX_TEXT)? {
-            return Ok(Some((path, bytes)));
+        let read = held.read(name, MAX_TEXT);
+        if let Some(bytes) = read.map_err(|error| Failure::io("read", name, &error))? {
+            return parse(&name.to_string_lossy(), bytes);
+        }
+    }
+    let missing = match path {
+        None => no_dockerfile(context),
+        Some(path) => Failure::user(format!("there is no `{}` in the context {context}", path.display()))
+            .with_hint("`-f` is a path in the context, which was not on this machine".to_owned()),
+    };
+    // What archives of whole directories and those of hosts of repositories look like.
+    let only = match held.names().unwrap_or_default().as_slice() {
+        [only] if path.is_none() => Some(only.clone()),
+        _ => None,
+    };
+    Err(missing.with_hint(only.map(|only: OsString| {
+        format!(
+            "all of the context is in its directory `{0}`: pack what is in it, as `tar -C {0} -c .` does",
+            only.display()
+        )
+    })))
+}
+
+/// The first of these files that is there.
+fn first_of(paths: &[PathBuf]) -> Result<Option<(PathBuf, Vec<u8>)>, Failure> {
+    for path in paths {
+        if let Some(bytes) = file::read_optional(path, MAX_TEXT)? {
+            return Ok(Some((path.clone(), bytes)));
         }
     }
     Ok(None)
@@ -157,6 +350,13 @@ pub(super) fn parse(name: &str, bytes: Vec<u8>) -> Result<Arc<SourceFile>, Failu
 mod tests {
     use super::*;
     use std::fs;
+
+    fn read(context: &Path, file: Option<&Path>, ignorefile: Option<&Path>) -> Result<Inputs, Failure> {
+        match find(context, file, ignorefile)? {
+            Found::Ready(inputs) => Ok(inputs),
+            Found::Pending(_) | Found::Git(_) => panic!("`{}` should be here", context.display()),
+        }
+    }
 
     #[test]
     fn the_nearest_dockerfile_and_ignore_file_win() {
@@ -197,21 +397,29 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("Dockerfile");
         fs::write(&file, "FROM a").unwrap();
+        let tar = dir.path().join("context.tar");
+        fs::write(&tar, orlop_fixtures::tarball::archive(&[])).unwrap();
         for (context, text) in [
-            (file.to_str().unwrap(), "not a directory"),
-            ("https://example.com/x.tar.gz", "a URL"),
+            (file.to_str().unwrap(), "orlop build -f "),
+            (tar.to_str().unwrap(), "orlop build - < "),
             ("/no/such/dir", "/no/such/dir"),
         ] {
             let error = read(Path::new(context), None, None).unwrap_err();
-            assert!(error.to_string().contains(text), "{context}: {error}");
+            assert!(format!("{error:?}").contains(text), "{context}: {error:?}");
         }
     }
 
     #[test]
-    fn archives_are_known_by_their_beginning() {
-        let mut tar = vec![0_u8; 512];
-        tar[257..262].copy_from_slice(b"ustar");
-        assert!(is_archive(&tar) && is_archive(b"\x1f\x8b\x08"));
-        assert!(!is_archive(b"FROM debian\n"));
+    fn what_is_not_on_this_machine_waits() {
+        let found = |context: &str| find(Path::new(context), None, None).unwrap();
+        assert!(matches!(found("https://example.com/x.tar.gz"), Found::Pending(_)));
+        for git in ["https://example.com/x.git#main", "git@example.com:x", "github.com/a/b"] {
+            assert!(matches!(found(git), Found::Git(_)), "{git}");
+        }
+        // A directory of that name is nearer.
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("dockerfile"), "FROM a").unwrap();
+        let found = read(dir.path(), None, None).unwrap();
+        assert_eq!(found.dockerfile.name(), "dockerfile");
     }
 }

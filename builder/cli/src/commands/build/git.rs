@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use orlop_builder::Engine;
+use orlop_builder::context::fetch;
 use orlop_builder::context::git::{self, GitAccess, GitContext, GitReference, GitSettings};
 use orlop_builder::event::Progress;
 use orlop_builder::request::{BuildRequest, ContextSource, SshAgent};
@@ -60,6 +61,10 @@ pub(super) fn load(
     let loaded = git::load(engine, progress, &reference, access, "context")?;
     request.dockerfile = match file {
         Some(path) if path == Path::new("-") => context::parse("-", context::stdin()?)?,
+        Some(path) if context::is_url(path) => {
+            let url = path.to_string_lossy();
+            context::parse(&fetch::shown(&url), fetch::download_text(engine, progress, &url)?)?
+        }
         // Of this machine, as with Docker.
         Some(path) if path.is_absolute() => {
             context::parse(&path.to_string_lossy(), file::read(path, MAX_TEXT)?)?
@@ -97,6 +102,6 @@ pub(super) fn load(
             Some((text, name))
         }
     };
-    request.context = ContextSource::Directory(loaded.path().to_owned());
+    request.context = ContextSource::Fetched(loaded.path().to_owned());
     Ok(loaded)
 }

@@ -37,7 +37,6 @@ const CPUS: &str = "use `--cpus`";
 /// All of them.
 const FLAGS: &[Flag] = &[
     fine("attest", &["type=provenance,disabled=true", "type=sbom,disabled=true"], ATTESTATIONS),
-    flag("build-context", "named contexts are not supported yet"),
     flag("builder", "orlop has no daemon and no builders"),
     flag("cache-from", CACHE),
     flag("cache-to", CACHE),

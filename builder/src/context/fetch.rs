@@ -1,0 +1,319 @@
+//! Contexts that are no directory of this machine: unpacked or downloaded into one that lives as long as the
+//! build, and is swept with the rest of the store's unfinished things where the build did not live to remove it.
+
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Cursor, Read, Write};
+use std::path::{Path, PathBuf};
+
+use orlop_registry_client::TransportKind;
+use orlop_store::Digest;
+use orlop_store::work::WorkDir;
+
+use super::archive::{self, unpack_context};
+use super::handle::{Dir, Time};
+use super::tar::ArchiveError;
+use crate::dialect::Dialect;
+use crate::error::BuildError;
+use crate::event::{Action, Outcome, Progress, Task};
+use crate::request::Engine;
+use crate::source::SourceFile;
+use crate::transfer::{check_cancelled, registry_error, stream_error};
+
+/// What BuildKit calls the one file of a context that came from a URL and is no archive.
+const FILE: &str = "context";
+
+/// Bytes that pass between two reports.
+const REPORT: u64 = 256 << 10;
+
+/// A directory of files that were fetched, gone with this value.
+#[derive(Debug)]
+pub struct Fetched {
+    dir: PathBuf,
+    _work: WorkDir,
+}
+
+impl Fetched {
+    /// An empty one. Everybody who gets into the store may look into it, so that a step may that is not root.
+    pub(crate) fn empty(engine: &Engine<'_>) -> Result<Self, BuildError> {
+        let work = place(engine)?;
+        let name = OsStr::new(FILE);
+        let made = Dir::open(work.path())
+            .and_then(|dir| dir.make_dir(name).and_then(|()| dir.set_mode(name, 0o755)));
+        made.map_err(|e| BuildError::internal("cannot make a directory in the store").because(e))?;
+        Ok(Self { dir: work.path().join(FILE), _work: work })
+    }
+
+    /// Where the files are.
+    pub fn path(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Reads a file of at most `limit` bytes, wherever links in the directory lead, but not out of it. None where
+    /// there is none of that name.
+    ///
+    /// # Errors
+    /// When it is something else, has more bytes, or cannot be read.
+    pub fn read(&self, path: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
+        let found = Dir::open(&self.dir)?.resolve(path, true, Dialect::host(), &mut |_, _| true)?;
+        let (Some(meta), name) = (found.meta, found.rest.first()) else { return Ok(None) };
+        let Some(name) = name.filter(|_| !meta.is_dir()) else {
+            return Err(io::ErrorKind::IsADirectory.into());
+        };
+        let mut bytes = Vec::new();
+        found.dir.file(name)?.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > limit {
+            let why = format!("it has more than the {limit} bytes allowed");
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, why));
+        }
+        Ok(Some(bytes))
+    }
+
+    /// The names in the directory.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn names(&self) -> io::Result<Vec<OsString>> {
+        Dir::open(&self.dir)?.list()
+    }
+}
+
+fn place(engine: &Engine<'_>) -> Result<WorkDir, BuildError> {
+    Ok(engine.store.work().create("context").map_err(orlop_store::Error::from)?)
+}
+
+/// What was behind the name of a context.
+#[derive(Debug)]
+pub enum Arrived {
+    /// Files, from an archive.
+    Files(Fetched),
+    /// A text: the Dockerfile, with nothing to copy from.
+    Dockerfile(Vec<u8>),
+}
+
+/// A URL as it may be shown: without user and password, and without its query, which may hold a signature.
+pub fn shown(url: &str) -> String {
+    match url::Url::parse(url) {
+        Ok(mut url) => {
+            // Both only fail for URLs that can have no user anyway.
+            let _ = url.set_username("");
+            let _ = url.set_password(None);
+            url.set_query(None);
+            url.set_fragment(None);
+            url.into()
+        }
+        Err(_) => "the URL".to_owned(),
+    }
+}
+
+/// Unpacks an archive of any compression; `name` says in messages whose it is.
+///
+/// # Errors
+/// When it is damaged, hostile or too large, or the store cannot be written.
+pub fn unpack(
+    engine: &Engine<'_>,
+    progress: &Progress<'_>,
+    stream: impl Read + Send,
+    name: &str,
+) -> Result<Fetched, BuildError> {
+    let task = progress.start(format!("[context] unpack {name}"));
+    let stream = Watched::new(engine, &task, stream, name, None);
+    let fetched = unpack_stream(engine, stream, name, &task)?;
+    task.finish(Outcome::Done, None, None);
+    Ok(fetched)
+}
+
+/// Downloads a context: an archive is unpacked as it comes, anything else is the Dockerfile.
+///
+/// # Errors
+/// When the server cannot be reached or says no, and as [`unpack`].
+pub fn download(engine: &Engine<'_>, progress: &Progress<'_>, url: &str) -> Result<Arrived, BuildError> {
+    let name = shown(url);
+    let task = progress.start(format!("[context] load {name}"));
+    let failed = |error| stream_error(format!("cannot download `{name}`"), error);
+    let mut stream = open(engine, &task, url)?;
+    let mut head = Vec::new();
+    let began = stream.by_ref().take(archive::HEAD as u64).read_to_end(&mut head);
+    check_cancelled(engine)?;
+    began.map_err(failed)?;
+    let whole = Cursor::new(head.clone()).chain(stream);
+    let arrived = if archive::begins(&head) {
+        Arrived::Files(unpack_stream(engine, whole, &name, &task)?)
+    } else {
+        let mut text = Vec::new();
+        let read = whole.take(SourceFile::MAX_BYTES as u64 + 1).read_to_end(&mut text);
+        check_cancelled(engine)?;
+        read.map_err(failed)?;
+        if text.len() > SourceFile::MAX_BYTES {
+            let limit = SourceFile::MAX_BYTES;
+            return Err(BuildError::user(format!(
+                "`{name}` is no archive, and for a Dockerfile it is too long: it has more than {limit} bytes"
+            ))
+            .with_hint("an archive is a tar, as it is or compressed by gzip, bzip2, xz or zstd".to_owned()));
+        }
+        Arrived::Dockerfile(text)
+    };
+    task.finish(Outcome::Done, None, None);
+    Ok(arrived)
+}
+
+/// Downloads a Dockerfile.
+///
+/// # Errors
+/// When the server cannot be reached or says no, or what it sends is too long.
+pub fn download_text(engine: &Engine<'_>, progress: &Progress<'_>, url: &str) -> Result<Vec<u8>, BuildError> {
+    let name = shown(url);
+    let task = progress.start(format!("[internal] load {name}"));
+    let mut text = Vec::new();
+    let read = open(engine, &task, url)?.take(SourceFile::MAX_BYTES as u64 + 1).read_to_end(&mut text);
+    check_cancelled(engine)?;
+    read.map_err(|error| stream_error(format!("cannot download `{name}`"), error))?;
+    task.finish(Outcome::Done, None, None);
+    Ok(text)
+}
+
+/// Downloads what a named context's URL has: one file `context`, whatever it is, as BuildKit has it.
+pub(crate) fn download_file(
+    engine: &Engine<'_>,
+    progress: &Progress<'_>,
+    context: &str,
+    url: &str,
+) -> Result<Fetched, BuildError> {
+    let name = shown(url);
+    let task = progress.start(format!("[context {context}] load {name}"));
+    let fetched = Fetched::empty(engine)?;
+    let unwritten = |e: io::Error| BuildError::internal("cannot write to the store").because(e);
+    let dir = Dir::open(fetched.path()).map_err(unwritten)?;
+    let mut file = dir.make_file(OsStr::new(FILE)).map_err(unwritten)?;
+    let mut stream = open(engine, &task, url)?;
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        let read = stream.read(&mut buffer);
+        check_cancelled(engine)?;
+        match read.map_err(|error| stream_error(format!("cannot download `{name}`"), error))? {
+            0 => break,
+            n => file.write_all(buffer.get(..n).unwrap_or_default()).map_err(unwritten)?,
+        }
+    }
+    let seconds = stream.modified.and_then(|seconds| i64::try_from(seconds).ok()).unwrap_or(0);
+    dir.set_mtime(OsStr::new(FILE), Time { seconds, nanoseconds: 0 }).map_err(unwritten)?;
+    task.finish(Outcome::Done, None, None);
+    Ok(fetched)
+}
+
+fn open<'a>(
+    engine: &'a Engine<'a>,
+    task: &'a Task<'a>,
+    url: &str,
+) -> Result<Watched<'a, orlop_registry_client::Download>, BuildError> {
+    let name = shown(url);
+    let download = engine
+        .registry
+        .download(url, Some(archive::MAX_BYTES))
+        .map_err(|error| refused_download(&name, error))?;
+    let (size, modified) = (download.head().size, download.head().last_modified);
+    Ok(Watched { modified, ..Watched::new(engine, task, download, &name, size) })
+}
+
+fn unpack_stream(
+    engine: &Engine<'_>,
+    stream: impl Read + Send,
+    name: &str,
+    task: &Task<'_>,
+) -> Result<Fetched, BuildError> {
+    let fetched = Fetched::empty(engine)?;
+    let unpacked = unpack_context(stream, fetched.path());
+    check_cancelled(engine)?;
+    unpacked.map_err(|error| refused(error, name))?;
+    if is_file(fetched.path(), ".dockerignore") {
+        // Of a context that is no directory of this machine BuildKit has it so, and so has Docker ever had it.
+        task.note(
+            "the `.dockerignore` in the archive leaves nothing out: that is for whoever makes it, or `--ignorefile`",
+        );
+    }
+    Ok(fetched)
+}
+
+/// What a server that is no registry said instead of giving the file.
+fn refused_download(name: &str, error: orlop_registry_client::Error) -> BuildError {
+    let hint = match error.status() {
+        // What else there is to say is for registries.
+        None => error
+            .transport_kind()
+            .is_some_and(|kind| kind == TransportKind::Resolve)
+            .then(|| error.hint())
+            .flatten(),
+        Some(401 | 403) => {
+            Some("a user and a password may be in the URL: `https://USER:PASSWORD@HOST/…`".to_owned())
+        }
+        Some(404 | 410) => Some("nothing is there: look at the URL in a browser".to_owned()),
+        Some(_) => None,
+    };
+    let failed = registry_error(format!("cannot download `{name}`"), error);
+    BuildError { hint, ..failed }
+}
+
+/// An archive that cannot be a context.
+fn refused(error: ArchiveError, name: &str) -> BuildError {
+    let hint = error.hint().or_else(|| {
+        matches!(error, ArchiveError::Read(_)).then(|| {
+            "a context is a tar, as it is or compressed by gzip, bzip2, xz or zstd; a text is a Dockerfile".to_owned()
+        })
+    });
+    BuildError::user(format!("cannot unpack the context from {name}")).because(error).with_hint(hint)
+}
+
+fn is_file(dir: &Path, name: &str) -> bool {
+    let meta = Dir::open(dir).and_then(|dir| dir.stat(OsStr::new(name)));
+    meta.is_ok_and(|meta| !meta.is_dir())
+}
+
+/// Reads, reports what passed, and stops when the user says so.
+struct Watched<'a, R> {
+    inner: R,
+    engine: &'a Engine<'a>,
+    task: &'a Task<'a>,
+    label: Digest,
+    size: Option<u64>,
+    current: u64,
+    told: u64,
+    /// When the server says that it was last modified, in seconds since 1970.
+    modified: Option<u64>,
+}
+
+impl<'a, R> Watched<'a, R> {
+    fn new(engine: &'a Engine<'a>, task: &'a Task<'a>, inner: R, name: &str, size: Option<u64>) -> Self {
+        let label = Digest::of(name.as_bytes());
+        Self { inner, engine, task, label, size, current: 0, told: 0, modified: None }
+    }
+}
+
+impl<R: Read> Read for Watched<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.engine.cancel.is_cancelled() {
+            return Err(io::Error::other("interrupted"));
+        }
+        let count = self.inner.read(buffer)?;
+        self.current += count as u64;
+        if self.current - self.told >= REPORT {
+            self.told = self.current;
+            self.task.transfer(self.label, Action::Pull, self.current, self.size);
+        }
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_url_keeps_to_itself_is_not_shown() {
+        for (url, text) in [
+            ("https://user:secret@example.com/a.tar.gz?token=secret#x", "https://example.com/a.tar.gz"),
+            ("http://127.0.0.1:80/x", "http://127.0.0.1/x"),
+            ("https://:secret@", "the URL"),
+        ] {
+            assert_eq!(shown(url), text);
+        }
+    }
+}
