@@ -151,7 +151,7 @@ fn check_knows_named_contexts() {
     let context = format!("base={}", env.dir("other").display());
     let run = call(&env, text, &["--check", "--target=1", "--build-context", &context]).run().code(1);
     assert!(run.stdout.contains("undefined variable '$A'"), "{}", run.stdout);
-    assert!(!run.stdout.contains("NOTHING") && run.stderr.is_empty(), "{} {}", run.stdout, run.stderr);
+    assert!(!run.stdout.contains("'$NOTHING'") && run.stderr.is_empty(), "{} {}", run.stdout, run.stderr);
 }
 
 #[test]

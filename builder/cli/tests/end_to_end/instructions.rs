@@ -210,6 +210,32 @@ fn cache_mounts_are_told_apart_by_owner_mode_content_and_namespace() {
 }
 
 #[test]
+fn builds_share_a_cache_as_its_sharing_says() {
+    let env = env();
+    // Two builds at once: each says whether it was alone in its directory.
+    let both = |sharing: &str, id: &str| {
+        let builds = ["one", "two"].map(|name| {
+            let dockerfile = format!(
+                "{FROM}RUN --mount=type=cache,id={id},target=/c,sharing={sharing} \
+                 touch /c/{name}; for i in $(seq 20); do [ -e /c/one ] && [ -e /c/two ] && echo \"{name} met\"; sleep 0.1; done; rm /c/{name}\n"
+            );
+            let file = env.file(&format!("Dockerfile.{name}"), dockerfile);
+            env.orlop(["build", "--progress=plain", "--build-arg"])
+                .arg(format!("BASE={}", crate::base_name()))
+                .arg("-f")
+                .arg(file)
+                .arg(env.dir("context"))
+                .start()
+        });
+        builds.map(|build| build.wait().success().stderr.contains(" met\n"))
+    };
+    image(&env, FROM);
+    assert_eq!(both("locked", "a"), [false, false], "one after the other");
+    assert_eq!(both("private", "b"), [false, false], "each its own");
+    assert_eq!(both("shared", "c"), [true, true], "both at once");
+}
+
+#[test]
 fn secrets_are_where_buildkit_puts_them() {
     let env = env();
     let secret = env.file("secret", "quiet-as-mice");

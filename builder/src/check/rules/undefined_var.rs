@@ -36,7 +36,9 @@ pub(in crate::check) fn undefined_var(name: &str, span: Span, walk: &mut Walk<'_
         None if walk.plan.globals.declares(name) => {
             format!("a global ARG counts in FROM alone: declare it in the stage as well, `ARG {name}`")
         }
-        None if elsewhere => format!("move `ARG {name}` before this line, into this stage"),
+        None if elsewhere => {
+            format!("`{name}` is set elsewhere in the file: it counts from there on, and in that stage")
+        }
         None => format!("declare it before this line: `ARG {name}`; for a `$` of the text write `\\$`"),
     };
     walk.findings.add(Rule::UndefinedVar, span, message, hint);

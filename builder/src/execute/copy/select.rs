@@ -145,7 +145,7 @@ fn fetched(walker: &Walker<'_>, from: &RemoteTree, word: usize) -> Result<Group,
         let origin = Origin::Unfetched(from.key.clone());
         return Ok(Group { word, name, origin, unpack: false, entries: Vec::new() });
     };
-    let tree = SourceTree::context(path, Ignore::nothing())
+    let tree = SourceTree::fetched(path, Ignore::nothing())
         .map_err(|e| CopyErrorKind::io("open", path)(e.source))?;
     let walker = Walker { tree: &tree, includes: None, ..*walker };
     let entries = walker.walk(tree.dir(), Path::new(""))?;
