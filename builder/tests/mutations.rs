@@ -163,7 +163,7 @@ fn changed_ignore_files() {
         "a/[b-d]?\\*/e\n  !  x y  \n..\n/\n.\n!\n",
         "**/**/**/*.o\na/**/b/**/c/**\n[^a]*\n\u{feff}\r\n",
     ];
-    exercise(&files.map(str::to_owned), 5_000, bodies::ignore);
+    exercise(&files.map(str::to_owned), 2_500, bodies::ignore);
 }
 
 #[test]
