@@ -51,12 +51,13 @@ pub(super) fn build(
     if let Some(error) = common.first_error.lock().unwrap_or_else(PoisonError::into_inner).take() {
         return Err(error);
     }
-    Execution::warn_about_unused_contexts(&executions);
     let images = platforms.into_iter().zip(images).map(|(platform, image)| {
         let image = image?;
         Ok((named(platform, &image), image))
     });
-    Ok(Built { images: images.collect::<Result<_, BuildError>>()?, several })
+    let images = images.collect::<Result<_, BuildError>>()?;
+    Execution::warn_about_unused_contexts(&executions);
+    Ok(Built { images, several })
 }
 
 /// The platforms, each once.

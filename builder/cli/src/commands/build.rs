@@ -231,11 +231,11 @@ pub(crate) fn run(app: &App, args: &BuildArgs) -> Result<(), Failure> {
     if let Some(text) = call.without_context() {
         return call::print(&text);
     }
-    let mode = args.progress.mode()?;
     let Some(context) = &args.context else {
         return Err(Failure::usage("no context is given")
             .with_hint("build from this directory with `orlop build .`".to_owned()));
     };
+    let mode = args.progress.mode()?;
     let mut request = request(app, args)?;
     let files = (args.file.as_deref(), args.ignorefile.as_deref());
     let mut pending = None;

@@ -33,9 +33,15 @@ fn filter(program: &str, args: &[&str], bytes: &[u8]) -> Vec<u8> {
 /// The message is as it should be, nothing half-made is left, and the next build works.
 #[track_caller]
 fn refused(env: &TestEnv, name: &str, run: Run, says: &[&str]) {
+    snapshot::check(env, name, &run);
+    refused_late(env, run, says);
+}
+
+/// The same where it takes so long that progress is told of, more or less of it.
+#[track_caller]
+fn refused_late(env: &TestEnv, run: Run, says: &[&str]) {
     let run = says.iter().fold(run, |run, text| run.says(text));
     assert_eq!(run.stdout, "", "standard output carries results only");
-    snapshot::check(env, name, &run);
     nothing_left(env);
     let list = env.orlop(["images"]).run().success().stdout;
     assert!(!list.contains("built"), "a failed build left an image: {list}");
@@ -224,7 +230,8 @@ fn archives_that_are_too_much() {
     thousand.truncate(thousand.len() - 1024);
     let many = filter("gzip", &["-1c"], &thousand).repeat(1001);
     let env = crate::env();
-    refused(&env, "archive-many", piped(&env, &many).run().code(1), &["more than 1000000 entries"]);
+    let run = piped(&env, &many).run().code(1);
+    refused_late(&env, run, &["error: cannot unpack the context", "more than 1000000 entries", "hint: "]);
 }
 
 #[test]
@@ -273,7 +280,7 @@ fn a_url_of_a_text_is_the_dockerfile() {
     let bad = build_at(&env, &server.url("/bad")).run().code(1).says("COPY").says("/bad:2");
     assert_eq!(bad.stdout, "");
     let long = build_at(&env, &server.url("/long")).run().code(1);
-    refused(&env, "url-too-long", long, &["too long"]);
+    refused_late(&env, long, &["/long` is no archive", "too long", "hint: "]);
     let env = crate::env();
     let gone = build_at(&env, &server.url_for("someone", "hush", "/gone?token=hush")).run().code(1);
     refused(&env, "url-gone", gone.never_says("hush"), &["404"]);
