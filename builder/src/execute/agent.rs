@@ -73,7 +73,6 @@ fn short(dir: &OwnedFd) -> PathBuf {
     format!("/proc/self/fd/{}/{NAME}", dir.as_raw_fd()).into()
 }
 
-#[expect(clippy::disallowed_methods, reason = "a socket cannot be opened to be changed by its handle")]
 fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode & 0o777))
 }
