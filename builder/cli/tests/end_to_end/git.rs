@@ -81,6 +81,8 @@ fn names_of_all_kinds_mean_their_commit() {
         ("?branch=dev".into(), "new"),
         ("?tag=v1".into(), ""),
         (format!("?branch=dev&checksum={}", &app.id("dev")[..9]), "new"),
+        // A whole id says which commit where nothing else does.
+        (format!("?checksum={}", app.id("dev")), "new"),
         (format!("?tag=v1&commit={first}"), ""),
         (format!("?ref=dev&checksum={first}&fetch-by-commit=true"), ""),
     ];
@@ -146,7 +148,8 @@ fn a_checksum_is_a_commit_or_its_beginning() {
     for good in [app.id("v1"), app.id("v1^{commit}")] {
         build(&env, &format!("{FROM}ADD --checksum={good} {url}#v1 /src\n")).run().success();
     }
-    build(&env, &format!("{FROM}ADD --checksum={} {url} /src\n", app.id("dev")))
+    build(&env, &format!("{FROM}ADD --checksum={} {url} /src\n", app.id("dev"))).run().success();
+    build(&env, &format!("{FROM}ADD --checksum={} {url}#main /src\n", app.id("dev")))
         .run()
         .code(1)
         .says(&format!("is commit {main}, not {}", app.id("dev")))

@@ -179,7 +179,8 @@ impl GitReference {
     /// The commit, where it says itself which one it means, so that nobody has to be asked.
     pub(crate) fn pinned(&self) -> Option<Resolved> {
         match (&self.name, &self.checksum) {
-            (Some(id), _) if is_commit(id) => Some(Resolved::of(id, None)),
+            // A whole id that it has to be says which one, where nothing else does.
+            (Some(id), _) | (None, Some(id)) if is_commit(id) => Some(Resolved::of(id, None)),
             (name, Some(id)) if self.by_commit && is_commit(id) => {
                 // A name that says nothing else is a branch's.
                 let name = name.as_ref().map(|name| match name.starts_with("refs/") {
