@@ -271,12 +271,15 @@ fn hostile_lists_are_quick() {
     assert!(started.elapsed() < std::time::Duration::from_secs(20), "{:?}", started.elapsed());
 }
 
+/// On Windows no name holds a colon: what is before it is a drive.
+const PATHS: &str = if cfg!(windows) { "[ab/.*?d0\\[\\]^\n-]{1,8}" } else { "[ab/.*?d0\\[\\]^:\n-]{1,8}" };
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
     #[test]
     fn lists_mean_what_moby_means(
         patterns in prop::collection::vec("!?[ab/*?.d\\\\\\[\\]^:-]{1,7}", 1..4),
-        paths in prop::collection::vec("[ab/.*?d0\\[\\]^:\n-]{1,8}", 1..12),
+        paths in prop::collection::vec(PATHS, 1..12),
     ) {
         let Ok(list) = PatternList::new(patterns.iter().map(|pattern| (1, pattern.as_str()))) else {
             return Ok(());

@@ -420,6 +420,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("dockerfile"), "FROM a").unwrap();
         let found = read(dir.path(), None, None).unwrap();
-        assert_eq!(found.dockerfile.name(), "dockerfile");
+        // Where names have no case, it is there under the usual one.
+        let name = if cfg!(windows) { "Dockerfile" } else { "dockerfile" };
+        assert_eq!(found.dockerfile.name(), name);
     }
 }
