@@ -202,7 +202,10 @@ pub(super) fn supervise(
         if cancel.is_cancelled() && !cancelled {
             cancelled = true;
             kill_at = now.checked_add(ending.grace.unwrap_or(GRACE));
-            let _ = rustix::io::write(&ends.control, &[Signal::TERM.as_raw() as u8]);
+            // Who is killed is not asked first: it could answer sooner than it dies.
+            if !cancel.is_killed() {
+                let _ = rustix::io::write(&ends.control, &[Signal::TERM.as_raw() as u8]);
+            }
         }
         let spent = match &ending.processor {
             Some(budget) if !killed => Some(budget.wait()),
