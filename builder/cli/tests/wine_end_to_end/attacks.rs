@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use crate::wine::ISOLATION;
 use crate::{Wine, wine};
 
-const FROM: &str = "ARG BASE\nFROM ${BASE}\n";
+const FROM: &str = "ARG BASE=scratch\nFROM ${BASE}\n";
 
 /// What is tried in a build of many steps, by the words for `attack.exe`, each with what must be closed.
 const ATTACKS: [(&str, &[&str]); 9] = [
@@ -125,7 +125,7 @@ fn every_attack_is_closed_or_reported() {
 fn objects_between_two_steps_at_the_same_time_are_reported() {
     let wine = wine();
     wine.fill();
-    let stages = "ARG BASE\nFROM ${BASE} AS holds\nRUN attack.exe objects hold between 20 & echo x> held.txt & exit 0\n\
+    let stages = "ARG BASE=scratch\nFROM ${BASE} AS holds\nRUN attack.exe objects hold between 20 & echo x> held.txt & exit 0\n\
          FROM ${BASE} AS finds\nRUN attack.exe objects find between 15 & echo x> found.txt & exit 0\n\
          FROM ${BASE}\nCOPY --from=holds held.txt .\nCOPY --from=finds found.txt .\n";
     let run = wine.build(stages, "x:1").run().success();

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::wine;
 
 /// The lines that these Dockerfiles begin with.
-const FROM: &str = "ARG BASE\nFROM ${BASE}\n";
+const FROM: &str = "ARG BASE=scratch\nFROM ${BASE}\n";
 
 #[test]
 fn a_step_that_fails_ends_the_build_with_its_code() {

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::{Wine, wine};
 
-const FROM: &str = "# escape=`\nARG BASE\nFROM ${BASE}\n";
+const FROM: &str = "# escape=`\nARG BASE=scratch\nFROM ${BASE}\n";
 
 /// What a step wrote, line by line, without when.
 fn lines(stderr: &str) -> Vec<&str> {

@@ -6,11 +6,11 @@ use crate::wine;
 fn less_isolation_is_refused_with_the_flag_that_accepts_it() {
     let wine = wine();
     wine.fill();
-    wine.context("Dockerfile", "ARG BASE\nFROM ${BASE}\nRUN echo x\n");
+    wine.context("Dockerfile", "ARG BASE=scratch\nFROM ${BASE}\nRUN echo x\n");
     let base = format!("BASE={}", wine.registry().name("base:1"));
     let run = wine.orlop(&["build", "--progress=plain", "--build-arg", &base, r"C:\context"]).run().code(1);
     assert!(run.stderr.contains("error: this host cannot confine the job as asked for\n"), "{run}");
-    assert!(run.stderr.contains("\n3 | RUN echo x\n"), "the line that is refused: {run}");
+    assert!(run.stderr.contains("\n   3 | >>> RUN echo x\n"), "the line that is refused: {run}");
     let causes = run.stderr.lines().filter_map(|line| line.strip_prefix("Caused by: "));
     let mut lacking: Vec<&str> = causes
         .filter(|cause| cause.contains(", because "))
@@ -29,7 +29,7 @@ fn an_identity_is_taken_by_its_name_or_refused() {
     let wine = wine();
     wine.fill();
     let base = format!("BASE={}", wine.registry().name("base:1"));
-    wine.context("Dockerfile", "ARG BASE\nFROM ${BASE}\nRUN echo x\n");
+    wine.context("Dockerfile", "ARG BASE=scratch\nFROM ${BASE}\nRUN echo x\n");
     let build = |isolation: &str| {
         let isolation = format!("--isolation={isolation}");
         wine.orlop(&["build", "--progress=plain", "--build-arg", &base, &isolation, r"C:\context"]).run()
