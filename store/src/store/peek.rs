@@ -61,7 +61,8 @@ mod tests {
     #[test]
     fn a_look_changes_nothing() {
         let dir = tempfile::tempdir().unwrap();
-        let root = dir.path().join("a store #1?");
+        // What means something in a URI; no name on Windows holds a question mark.
+        let root = dir.path().join(if cfg!(windows) { "a store #1%" } else { "a store #1%?" });
         let name: Reference = "debian:12".parse().unwrap();
         assert!(peek(&root, &name).is_none() && !root.exists());
         let image = Image::scratch(&Platform::host()).with_config(|config| config.set_env("A", "b"));
