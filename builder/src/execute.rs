@@ -111,15 +111,24 @@ pub(crate) struct Common<'a> {
     engine: Engine<'a>,
     request: &'a BuildRequest,
     progress: &'a Progress<'a>,
+    /// The build context, once it is open.
     context: OnceLock<Result<context::Opened, BuildError>>,
+    /// The same for each named context.
     named: Vec<OnceLock<Result<context::Opened, BuildError>>>,
+    /// The named contexts that something was taken from.
     used: Mutex<BTreeSet<usize>>,
+    /// Images that the build has looked up already, by name and platform.
     images: from::Images,
+    /// Commits that names of git repositories mean.
     commits: repository::Commits,
+    /// Files that the build has fetched.
     downloads: remote::Downloads,
+    /// Steps that this build came to already.
     flights: flight::Flights,
     first_error: Mutex<Option<BuildError>>,
+    /// What has been said of the host's protection of jobs.
     noted: Mutex<BTreeSet<String>>,
+    /// The ARGs that triggers of base images declare.
     in_triggers: Mutex<BTreeSet<String>>,
     cached: AtomicUsize,
     ran: AtomicUsize,
@@ -149,64 +158,26 @@ impl<'a> Common<'a> {
 
 /// The build for one platform.
 pub(crate) struct Execution<'a> {
+    /// What it shares with those for other platforms.
+    common: &'a Common<'a>,
     pub(crate) engine: Engine<'a>,
     pub(crate) request: &'a BuildRequest,
-    pub(crate) plan: Plan,
     pub(crate) progress: &'a Progress<'a>,
+    pub(crate) plan: Plan,
     stages: Stages<StageResult>,
+    /// What stages start with, until each takes its own.
+    starts: Mutex<BTreeMap<usize, from::Start>>,
     /// Which of the build's platforms this is, and whether there are others.
     pub(crate) number: usize,
     pub(crate) several: bool,
-    /// The build context, once it is open.
-    context: &'a OnceLock<Result<context::Opened, BuildError>>,
-    /// The same for each named context.
-    named: &'a [OnceLock<Result<context::Opened, BuildError>>],
-    /// The named contexts that something was taken from.
-    used: &'a Mutex<BTreeSet<usize>>,
-    /// Images that the build has looked up already, by name and platform.
-    pub(crate) images: &'a from::Images,
-    /// What stages start with, until each takes its own.
-    starts: Mutex<BTreeMap<usize, from::Start>>,
-    /// Commits that names of git repositories mean.
-    pub(crate) commits: &'a repository::Commits,
-    /// Files that the build has fetched.
-    downloads: &'a remote::Downloads,
-    /// Steps that this build came to already.
-    pub(crate) flights: &'a flight::Flights,
-    first_error: &'a Mutex<Option<BuildError>>,
-    /// What has been said of the host's protection of jobs.
-    noted: &'a Mutex<BTreeSet<String>>,
-    /// The ARGs that triggers of base images declare.
-    in_triggers: &'a Mutex<BTreeSet<String>>,
-    pub(crate) cached: &'a AtomicUsize,
-    pub(crate) ran: &'a AtomicUsize,
 }
 
 impl<'a> Execution<'a> {
     /// The build of `plan`, the platform `number` of several or the only one.
     fn new(common: &'a Common<'a>, plan: Plan, number: usize, several: bool) -> Self {
-        Self {
-            engine: common.engine,
-            request: common.request,
-            stages: Stages::new(plan.stages.len()),
-            plan,
-            progress: common.progress,
-            number,
-            several,
-            context: &common.context,
-            named: &common.named,
-            used: &common.used,
-            images: &common.images,
-            starts: Mutex::default(),
-            commits: &common.commits,
-            downloads: &common.downloads,
-            flights: &common.flights,
-            first_error: &common.first_error,
-            noted: &common.noted,
-            in_triggers: &common.in_triggers,
-            cached: &common.cached,
-            ran: &common.ran,
-        }
+        let Common { engine, request, progress, .. } = *common;
+        let (stages, starts) = (Stages::new(plan.stages.len()), Mutex::default());
+        Self { common, engine, request, progress, plan, stages, starts, number, several }
     }
 }
 
@@ -240,7 +211,7 @@ impl Execution<'_> {
     fn build_stage(&self, index: usize) {
         let result = self.stages.run(index, || stage::build(self, index));
         if let Err(error) = result {
-            let mut first = self.first_error.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut first = self.common.first_error.lock().unwrap_or_else(PoisonError::into_inner);
             // Whoever waited for the stage that failed may get here before it.
             if first.as_ref().is_none_or(|e| e.kind == ErrorKind::Interrupted) {
                 *first = Some(error);
@@ -274,7 +245,7 @@ impl Execution<'_> {
 
     /// An ARG that no line of the Dockerfile has.
     pub(crate) fn declared_by_trigger(&self, name: String) {
-        self.in_triggers.lock().unwrap_or_else(PoisonError::into_inner).insert(name);
+        self.common.in_triggers.lock().unwrap_or_else(PoisonError::into_inner).insert(name);
     }
 
     /// Build arguments that BuildKit acts upon and this build does not.
@@ -310,7 +281,7 @@ impl Execution<'_> {
         });
         let declared: BTreeSet<&str> =
             globals.iter().chain(in_stages.flatten()).map(|arg| arg.name.value.as_str()).collect();
-        let in_triggers = self.in_triggers.lock().unwrap_or_else(PoisonError::into_inner);
+        let in_triggers = self.common.in_triggers.lock().unwrap_or_else(PoisonError::into_inner);
         let known = |name: &str| {
             declared.contains(name)
                 || in_triggers.contains(name)

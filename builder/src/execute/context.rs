@@ -27,7 +27,7 @@ pub(crate) struct Opened {
 impl Execution<'_> {
     /// The build context, opened once.
     pub(crate) fn context(&self) -> Result<&SourceTree, &BuildError> {
-        let opened = self.context.get_or_init(|| {
+        let opened = self.common.context.get_or_init(|| {
             let ignore = self.rules(self.request.ignore.as_ref())?;
             match &self.request.context {
                 ContextSource::Directory(path) => opened(SourceTree::context(path, ignore), None),
@@ -45,7 +45,7 @@ impl Execution<'_> {
     /// The files of a named context that is no image, opened once.
     pub(crate) fn named_context(&self, index: usize) -> Result<&SourceTree, &BuildError> {
         self.use_context(index);
-        let opened = self.named[index].get_or_init(|| {
+        let opened = self.common.named[index].get_or_init(|| {
             let context = &self.plan.contexts[index];
             match &context.source {
                 NamedSource::Directory { path, ignore } => {
@@ -75,7 +75,7 @@ impl Execution<'_> {
 
     /// Notes that something is taken from a named context.
     pub(crate) fn use_context(&self, index: usize) {
-        self.used.lock().unwrap_or_else(PoisonError::into_inner).insert(index);
+        self.common.used.lock().unwrap_or_else(PoisonError::into_inner).insert(index);
     }
 
     /// Reads the text of an ignore file, given with its name.
@@ -116,7 +116,7 @@ impl Execution<'_> {
     /// `--build-context` names that nothing was taken from: a typing mistake more often than not.
     pub(super) fn warn_about_unused_contexts(executions: &[Self]) {
         let Some(first) = executions.first() else { return };
-        let used = first.used.lock().unwrap_or_else(PoisonError::into_inner);
+        let used = first.common.used.lock().unwrap_or_else(PoisonError::into_inner);
         let stages = executions.iter().flat_map(|execution| {
             let stages = execution.plan.needed.iter();
             stages.filter_map(|&stage| execution.plan.stages[stage].context)

@@ -223,7 +223,7 @@ fn once(
     look: impl FnOnce(&Task<'_>) -> Result<Image, BuildError>,
 ) -> Result<Image, BuildError> {
     let slot = {
-        let mut images = exec.images.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut images = exec.common.images.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(images.entry((name.clone(), platform.clone())).or_default())
     };
     let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);

@@ -128,7 +128,7 @@ impl StageRun<'_, '_> {
     /// The file of a URL, fetched once in a build: whoever else asks, perhaps for another platform, gets the same.
     fn downloaded(&self, url: &str, expected: Option<Digest>) -> Result<RemoteFile, BuildError> {
         let slot = {
-            let mut table = self.exec.downloads.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut table = self.exec.common.downloads.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(table.entry(url.to_owned()).or_default())
         };
         let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);

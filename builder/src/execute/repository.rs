@@ -89,7 +89,7 @@ impl StageRun<'_, '_> {
         let known = |commits: &Commits| {
             commits.lock().unwrap_or_else(PoisonError::into_inner).get(&reference.question()).cloned()
         };
-        if let Some(resolved) = known(self.exec.commits) {
+        if let Some(resolved) = known(&self.exec.common.commits) {
             return Ok(resolved);
         }
         let resolved = match reference.pinned() {
@@ -106,7 +106,7 @@ impl StageRun<'_, '_> {
                 resolved
             }
         };
-        let mut commits = self.exec.commits.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut commits = self.exec.common.commits.lock().unwrap_or_else(PoisonError::into_inner);
         // Another stage may have asked at the same time; what was heard first counts.
         Ok(commits.entry(reference.question()).or_insert(resolved).clone())
     }

@@ -311,7 +311,7 @@ impl StageRun<'_, '_> {
         }
         for text in lesser(&report.confinement) {
             // The host is the same for every step: once is enough.
-            if self.exec.noted.lock().unwrap_or_else(PoisonError::into_inner).insert(text.what) {
+            if self.exec.common.noted.lock().unwrap_or_else(PoisonError::into_inner).insert(text.what) {
                 task.note(text.said);
             }
         }

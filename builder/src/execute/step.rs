@@ -49,7 +49,7 @@ impl StageRun<'_, '_> {
             vec![KeyPart::new("parent", "", parent.to_string()), KeyPart::new("platform", "", platform)];
         parts.extend(spec.parts);
         let key = StepKey::of(&parts);
-        let flight = exec.flights.of(&key);
+        let flight = exec.common.flights.of(&key);
         let mut flight = flight.lock().unwrap_or_else(PoisonError::into_inner);
         let task = match *flight {
             Flight::Failed => return Err(BuildError::interrupted()),
@@ -68,7 +68,7 @@ impl StageRun<'_, '_> {
         };
         if let Some(found) = known {
             *flight = Flight::Done(found, exec.number);
-            exec.cached.fetch_add(1, Ordering::Relaxed);
+            exec.common.cached.fetch_add(1, Ordering::Relaxed);
             let size = self.append(&spec.created_by, found)?;
             task.finish(Outcome::Cached, None, found.layer.zip(size));
             return Ok(());
@@ -95,7 +95,7 @@ impl StageRun<'_, '_> {
         };
         *flight = Flight::Done(found, exec.number);
         drop(flight);
-        exec.ran.fetch_add(1, Ordering::Relaxed);
+        exec.common.ran.fetch_add(1, Ordering::Relaxed);
         let size = self.append(&spec.created_by, found)?;
         task.finish(Outcome::Done, usage, found.layer.zip(size));
         Ok(())
