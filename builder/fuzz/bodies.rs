@@ -93,7 +93,8 @@ fn check(file: &Dockerfile) {
 fn planned(file: Arc<Dockerfile>) {
     let Ok(platform) = "linux/arm64".parse() else { return };
     let count = file.stages.len();
-    if let Ok(plan) = Plan::new(Arc::clone(&file), &[("A".to_owned(), "1".to_owned())], None, &platform) {
+    if let Ok(plan) = Plan::new(Arc::clone(&file), &[("A".to_owned(), "1".to_owned())], None, &platform, &[])
+    {
         assert_eq!(plan.order.len(), plan.needed.len());
         for (place, &index) in plan.order.iter().enumerate() {
             assert!(index < count);

@@ -38,6 +38,7 @@ mod stages;
 mod step;
 mod words;
 
+pub(crate) use context::ignore_rules;
 pub(crate) use metadata::ESCAPE_HINT;
 pub(crate) use remote::is_remote;
 pub use run::check_machine;
@@ -267,8 +268,7 @@ impl Execution<'_> {
                 continue;
             }
             let hint = dockerfile::suggest::did_you_mean(name, names().map(|stage| stage.value.as_str()));
-            let hint = hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
-            self.progress.warn(format!("`--no-cache-filter {name}`: no stage has that name{hint}"), None);
+            self.progress.advise(format!("`--no-cache-filter {name}`: no stage has that name"), hint);
         }
     }
 

@@ -100,10 +100,7 @@ fn description(from: &From) -> Option<String> {
 /// For a Dockerfile that is none, a target that it does not have, and words of the target that cannot be expanded.
 pub fn outline(request: &BuildRequest) -> Result<(Arc<Dockerfile>, Outline), BuildError> {
     let dockerfile = Arc::new(dockerfile::parse(Arc::clone(&request.dockerfile))?);
-    let platform = request.platforms.first().cloned().unwrap_or_else(crate::execute::default_platform);
-    let (args, contexts) = (&request.build_args, &request.named_contexts);
-    let file = Arc::clone(&dockerfile);
-    let plan = Plan::with_contexts(file, args, request.target.as_deref(), &platform, contexts)?;
+    let plan = Plan::of(request, &dockerfile, &request.first_platform())?;
     let outline = of_plan(&plan)?;
     Ok((dockerfile, outline))
 }

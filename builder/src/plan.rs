@@ -13,6 +13,7 @@ use crate::dockerfile::suggest::did_you_mean;
 use crate::dockerfile::variables::expand;
 use crate::dockerfile::{Dockerfile, Kind, Stage, Word};
 use crate::error::BuildError;
+use crate::request::BuildRequest;
 use crate::scope::GlobalScope;
 use crate::source::SourceFile;
 
@@ -71,33 +72,18 @@ pub struct Plan {
     pub globals: GlobalScope,
     /// `--build-context`, in order.
     pub contexts: Vec<NamedContext>,
-    /// Sentences for the user, with the place they are about.
-    pub warnings: Vec<(String, crate::source::Span)>,
     /// What is built for: the platform of stages whose FROM names none.
     pub platform: Platform,
     names: StageNames,
 }
 
 impl Plan {
-    /// Plans the build of `target` (a stage's name or number; the last stage where `None`) for
-    /// `platform`.
+    /// Plans the build of `target` (a stage's name or number; the last stage where `None`) for `platform`.
+    /// `contexts` stand for stages and images of their names.
     ///
     /// # Errors
     /// A FROM that names nothing, a target that does not exist, a circle of stages.
     pub fn new(
-        dockerfile: Arc<Dockerfile>,
-        build_args: &[(String, String)],
-        target: Option<&str>,
-        platform: &Platform,
-    ) -> Result<Self, BuildError> {
-        Self::with_contexts(dockerfile, build_args, target, platform, &[])
-    }
-
-    /// The same with named contexts, which stand for stages and images of their names.
-    ///
-    /// # Errors
-    /// As [`Plan::new`].
-    pub fn with_contexts(
         dockerfile: Arc<Dockerfile>,
         build_args: &[(String, String)],
         target: Option<&str>,
@@ -116,7 +102,6 @@ impl Plan {
             names,
             globals,
             contexts: contexts.to_vec(),
-            warnings: Vec::new(),
             platform: platform.clone(),
             dockerfile: Arc::clone(&dockerfile),
         };
@@ -147,6 +132,19 @@ impl Plan {
             }
         }
         Ok(plan)
+    }
+
+    /// Plans what `request` asks for, for one of its platforms.
+    ///
+    /// # Errors
+    /// As [`Plan::new`].
+    pub fn of(
+        request: &BuildRequest,
+        dockerfile: &Arc<Dockerfile>,
+        platform: &Platform,
+    ) -> Result<Self, BuildError> {
+        let (args, target) = (&request.build_args, request.target.as_deref());
+        Self::new(Arc::clone(dockerfile), args, target, platform, &request.named_contexts)
     }
 
     /// Adds `target` and all that it needs. No recursion: a Dockerfile may have a hundred thousand stages in a line.
@@ -419,28 +417,18 @@ fn static_needs(
     index: usize,
 ) -> Result<BTreeSet<usize>, BuildError> {
     let mut needs = BTreeSet::new();
-    for instruction in &dockerfile.stages[index].instructions {
-        match &instruction.kind {
-            Kind::Copy(copy) => {
-                let Some(word) = &copy.from else { continue };
-                let found = names.find_from(&word.value, index);
-                needs.extend(found);
-                // A number is always a stage's, and never an image.
-                if found.is_none() && word.value.bytes().all(|byte| byte.is_ascii_digit()) {
-                    let hint = match names.count {
-                        1 => "the only stage is this one; name an image or a stage".to_owned(),
-                        count => format!("the stages have the numbers 0 to {}", count - 1),
-                    };
-                    return Err(BuildError::user(format!("there is no stage number {}", word.value))
-                        .at(&dockerfile.source, word.span)
-                        .with_hint(hint));
-                }
-            }
-            Kind::Run(run) => {
-                let from = run.mounts.iter().filter_map(|mount| mount.from.as_ref());
-                needs.extend(from.filter_map(|word| names.find_from(&word.value, index)));
-            }
-            _ => {}
+    for word in from_words(&dockerfile.stages[index]) {
+        let found = names.find_from(&word.value, index);
+        needs.extend(found);
+        // A number is always a stage's, and never an image.
+        if found.is_none() && word.value.bytes().all(|byte| byte.is_ascii_digit()) {
+            let hint = match names.count {
+                1 => "the only stage is this one; name an image or a stage".to_owned(),
+                count => format!("the stages have the numbers 0 to {}", count - 1),
+            };
+            return Err(BuildError::user(format!("there is no stage number {}", word.value))
+                .at(&dockerfile.source, word.span)
+                .with_hint(hint));
         }
     }
     Ok(needs)
@@ -478,7 +466,7 @@ mod tests {
         let file = Arc::new(SourceFile::new("Dockerfile", text));
         let dockerfile = crate::dockerfile::parse(file).map_err(|e| BuildError::user(e.to_string()))?;
         let args: Vec<_> = args.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
-        Plan::new(Arc::new(dockerfile), &args, target, &"linux/amd64".parse().unwrap())
+        Plan::new(Arc::new(dockerfile), &args, target, &"linux/amd64".parse().unwrap(), &[])
     }
 
     fn needed(text: &str, target: Option<&str>) -> Vec<usize> {

@@ -152,6 +152,13 @@ pub struct BuildRequest {
     pub source_date_epoch: Option<i64>,
 }
 
+impl BuildRequest {
+    /// The platform that is looked at where one stands for all: the first, else this machine's.
+    pub fn first_platform(&self) -> Platform {
+        self.platforms.first().cloned().unwrap_or_else(crate::execute::default_platform)
+    }
+}
+
 /// What a build made.
 #[derive(Clone, Debug)]
 pub struct BuildReport {

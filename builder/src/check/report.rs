@@ -7,7 +7,6 @@ use super::findings::Warning;
 use super::options::Options;
 use super::walk::{Bases, Checker};
 use super::windows;
-use crate::context::Ignore;
 use crate::dockerfile::{self, Dockerfile, WarningKind};
 use crate::error::BuildError;
 use crate::plan::{self, Plan};
@@ -57,7 +56,7 @@ pub fn report(request: &BuildRequest, bases: &dyn Bases) -> Report {
     checker.text(fault.is_none());
     let result = match fault {
         Some(fault) => Err(fault.into()),
-        None => walk(&mut checker, &dockerfile, request, bases, &mut notes),
+        None => walk(&mut checker, &dockerfile, request, bases),
     };
     notes.extend(unsure(&checker));
     let warnings = checker.warnings();
@@ -70,26 +69,14 @@ fn walk(
     dockerfile: &Arc<Dockerfile>,
     request: &BuildRequest,
     bases: &dyn Bases,
-    notes: &mut Vec<Note>,
 ) -> Result<(), BuildError> {
-    let platform = request.platforms.first().cloned().unwrap_or_else(crate::execute::default_platform);
+    let platform = request.first_platform();
     let target = request.target.as_deref();
     let globals = plan::global_scope(dockerfile, &request.build_args, target, &platform)?;
     checker.froms(&globals);
-    let (args, contexts) = (&request.build_args, &request.named_contexts);
-    let plan = Plan::with_contexts(Arc::clone(dockerfile), args, target, &platform, contexts)?;
-    notes.extend(plan.warnings.iter().map(|(text, span)| Note {
-        span: Some(*span),
-        text: text.clone(),
-        hint: None,
-    }));
-    let ignore = match &request.ignore {
-        Some((text, name)) => Some(Ignore::parse(text).map_err(|error| {
-            BuildError::user(format!("cannot read `{name}`: {error}")).with_hint(error.hint())
-        })?),
-        None => None,
-    };
-    checker.stages(&plan, target.is_none(), bases, ignore.as_ref())
+    let plan = Plan::of(request, dockerfile, &platform)?;
+    let ignore = crate::execute::ignore_rules(request.ignore.as_ref())?;
+    checker.stages(&plan, target.is_none(), bases, Some(&ignore))
 }
 
 /// What the parser and the options have to say.

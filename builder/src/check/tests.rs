@@ -93,8 +93,13 @@ impl Case {
         let ignore = Ignore::parse(&self.ignore).expect("patterns");
         let mut stages = || {
             checker.froms(&plan::global_scope(&dockerfile, &self.build_args, None, &platform)?);
-            let plan =
-                Plan::new(Arc::new(dockerfile.clone()), &self.build_args, self.target.as_deref(), &platform)?;
+            let plan = Plan::new(
+                Arc::new(dockerfile.clone()),
+                &self.build_args,
+                self.target.as_deref(),
+                &platform,
+                &[],
+            )?;
             let all = !self.needed && self.target.is_none();
             checker.stages(&plan, all, self, Some(&ignore))
         };

@@ -235,21 +235,24 @@ fn unpack_stream(
 
 /// What a server that is no registry said instead of giving the file.
 fn refused_download(name: &str, error: orlop_registry_client::Error) -> BuildError {
-    let hint = match error.status() {
-        // What else there is to say is for registries.
-        None => error
-            .transport_kind()
-            .is_some_and(|kind| kind == TransportKind::Resolve)
-            .then(|| error.hint())
-            .flatten(),
-        Some(401 | 403) => {
-            Some("a user and a password may be in the URL: `https://USER:PASSWORD@HOST/…`".to_owned())
-        }
-        Some(404 | 410) => Some("nothing is there: look at the URL in a browser".to_owned()),
-        Some(_) => None,
-    };
+    let login = "a user and a password may be in the URL: `https://USER:PASSWORD@HOST/…`";
+    let hint = download_hint(&error, login);
     let failed = registry_error(format!("cannot download `{name}`"), error);
     BuildError { hint, ..failed }
+}
+
+/// What to do about a file that does not come from a server that is no registry, whose errors' own hints are for
+/// registries. `login` is for one that lets nobody in without.
+pub(crate) fn download_hint(error: &orlop_registry_client::Error, login: &str) -> Option<String> {
+    match (error.status(), error.transport_kind()) {
+        (Some(401 | 403), _) => Some(login.to_owned()),
+        (Some(404 | 410), _) => Some("look at the URL: the server has nothing there".to_owned()),
+        (_, Some(TransportKind::Refused)) => {
+            Some("nothing listens there: look at the URL's host and port".to_owned())
+        }
+        (_, Some(TransportKind::Resolve)) | (None, None) => error.hint(),
+        _ => None,
+    }
 }
 
 /// An archive that cannot be a context.

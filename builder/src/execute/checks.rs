@@ -7,7 +7,6 @@ use orlop_store::Image;
 use super::Execution;
 use super::from;
 use crate::check::{self, Bases, Checker, Options};
-use crate::context::Ignore;
 use crate::dockerfile::{Dockerfile, ParseError};
 use crate::error::BuildError;
 use crate::event::Progress;
@@ -69,7 +68,7 @@ impl<'a> Checks<'a> {
     pub(super) fn stages(mut self, exec: &Execution<'_>) -> Result<(), BuildError> {
         let found = look_up(exec);
         if found.is_ok() {
-            let ignore = exec.request.ignore.as_ref().and_then(|(text, _)| Ignore::parse(text).ok());
+            let ignore = super::ignore_rules(exec.request.ignore.as_ref()).ok();
             // An instruction that cannot be what it says fails when its turn comes, and the steps before it stay.
             let _ = self.checker.stages(&exec.plan, false, exec, ignore.as_ref());
         }

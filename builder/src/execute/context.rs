@@ -12,7 +12,7 @@ use crate::context::git::{self, GitAccess};
 use crate::context::{Ignore, NamedSource, SourceTree};
 use crate::dialect::Dialect;
 use crate::dockerfile::Kind;
-use crate::dockerfile::suggest::nearest;
+use crate::dockerfile::suggest::did_you_mean;
 use crate::error::BuildError;
 use crate::request::ContextSource;
 use crate::source::SourceFile;
@@ -78,21 +78,12 @@ impl Execution<'_> {
         self.common.used.lock().unwrap_or_else(PoisonError::into_inner).insert(index);
     }
 
-    /// Reads the text of an ignore file, given with its name.
+    /// Reads the text of an ignore file, given with its name, and says what in it is most likely not meant.
     fn rules(&self, file: Option<&(String, String)>) -> Result<Ignore, BuildError> {
-        let Some((text, name)) = file else { return Ok(Ignore::nothing()) };
-        self.warn_of_separators(text, name);
-        Ignore::parse(text).map_err(|e| {
-            let line = e.line.checked_sub(1).and_then(|line| text.lines().nth(line));
-            // Windows takes both, and only there is the backslash a separator.
-            let separates = line.is_some_and(|line| line.ends_with('\\') || check::single_backslash(line));
-            let hint = match separates {
-                true => Some("write `/` between names: it separates on every system".to_owned()),
-                false => e.hint(),
-            };
-            let place = line.map(|line| format!(", `{}`", line.trim())).unwrap_or_default();
-            BuildError::user(format!("cannot read `{name}`: {e}{place}")).because(e.source).with_hint(hint)
-        })
+        if let Some((text, name)) = file {
+            self.warn_of_separators(text, name);
+        }
+        ignore_rules(file)
     }
 
     /// `obj\bin` in an ignore file that was written on Windows: elsewhere it is `objbin`.
@@ -124,9 +115,8 @@ impl Execution<'_> {
         let used: BTreeSet<usize> = stages.chain(used.iter().copied()).collect();
         let unused = first.plan.contexts.iter().enumerate().filter(|(index, _)| !used.contains(index));
         for (_, context) in unused {
-            let near = nearest(context.name.as_str(), first.names());
-            let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
-            first.progress.warn(format!("nothing is taken from the context `{}`{near}", context.name), None);
+            let near = did_you_mean(context.name.as_str(), first.names());
+            first.progress.advise(format!("nothing is taken from the context `{}`", context.name), near);
         }
     }
 
@@ -140,6 +130,22 @@ impl Execution<'_> {
         });
         from.chain(copied).map(|word| word.value.as_str())
     }
+}
+
+/// What an ignore file says, given as its text and its name; nothing where there is none.
+pub(crate) fn ignore_rules(file: Option<&(String, String)>) -> Result<Ignore, BuildError> {
+    let Some((text, name)) = file else { return Ok(Ignore::nothing()) };
+    Ignore::parse(text).map_err(|e| {
+        let line = e.line.checked_sub(1).and_then(|line| text.lines().nth(line));
+        // Windows takes both, and only there is the backslash a separator.
+        let separates = line.is_some_and(|line| line.ends_with('\\') || check::single_backslash(line));
+        let hint = match separates {
+            true => Some("write `/` between names: it separates on every system".to_owned()),
+            false => e.hint(),
+        };
+        let place = line.map(|line| format!(", `{}`", line.trim())).unwrap_or_default();
+        BuildError::user(format!("cannot read `{name}`: {e}{place}")).because(e.source).with_hint(hint)
+    })
 }
 
 /// A context without rules, in a directory that is there as long as `held` is.

@@ -51,14 +51,7 @@ impl StageRun<'_, '_> {
             exclude: &copy.exclude,
             of_context: copy.from.is_none(),
         };
-        let mut request = self.copy_request(
-            "COPY",
-            &words,
-            &copy.dest,
-            copy.chown.as_ref(),
-            copy.chmod.as_ref(),
-            &copy.exclude,
-        )?;
+        let mut request = self.copy_request(&words, &copy.dest, copy.chmod.as_ref())?;
         self.refuse_remote(&words, &request)?;
         request.link = copy.link;
         request.parents = copy.parents;
@@ -103,14 +96,7 @@ impl StageRun<'_, '_> {
             exclude: &add.exclude,
             of_context: true,
         };
-        let mut request = self.copy_request(
-            "ADD",
-            &words,
-            &add.dest,
-            add.chown.as_ref(),
-            add.chmod.as_ref(),
-            &add.exclude,
-        )?;
+        let mut request = self.copy_request(&words, &add.dest, add.chmod.as_ref())?;
         if let (Some(Account::User), Some(word)) = (request.account, &add.chown) {
             let hint =
                 "unpack it in a stage before, and take the files with `COPY --from=… --chown=ContainerUser`";
@@ -136,22 +122,14 @@ impl StageRun<'_, '_> {
 
     fn copy_request(
         &self,
-        keyword: &str,
         words: &Words<'_>,
         dest: &Word,
-        chown: Option<&Word>,
         chmod: Option<&Word>,
-        exclude: &[Word],
     ) -> Result<CopyRequest, BuildError> {
         let dialect = self.dialect();
         let mut request = CopyRequest { dialect, ..CopyRequest::default() };
         for word in &words.sources {
             let mut source = self.expand(word)?;
-            if keyword == "COPY" && super::remote::is_remote(&source) {
-                return Err(BuildError::user(format!("COPY reads files, and `{source}` is a URL"))
-                    .with_hint("write ADD, which downloads it".to_owned())
-                    .at(&self.exec.dockerfile().source, word.span));
-            }
             if !super::remote::is_remote(&source) {
                 let path = dialect.source(&source).map_err(|e| self.bad_path(&e, word.span))?;
                 self.warn_of_escapes(&source, word);
@@ -176,8 +154,8 @@ impl StageRun<'_, '_> {
                 self.refuse_modes(chmod)?;
             }
         }
-        let owner = chown.map(|word| self.expand(word)).transpose()?.filter(|text| !text.is_empty());
-        match (dialect, chown) {
+        let owner = words.chown.map(|word| self.expand(word)).transpose()?.filter(|text| !text.is_empty());
+        match (dialect, words.chown) {
             (Dialect::Windows, Some(word)) => {
                 let account = owner.as_deref().map(account).transpose();
                 request.account =
@@ -194,7 +172,7 @@ impl StageRun<'_, '_> {
                 request.chmod = Some(chmod);
             }
         }
-        for word in exclude {
+        for word in words.exclude {
             let pattern = self.expand(word)?;
             request.excludes.push(match dialect {
                 Dialect::Linux => pattern,
@@ -260,7 +238,7 @@ impl StageRun<'_, '_> {
         let dialect = self.dialect();
         // What is written there may have a password in a URL, and history is for everybody.
         let (text, created_by) = (redact(&text), redact(&created_by));
-        let spec = StepSpec { text, created_by, parts, times_count: false };
+        let spec = StepSpec { text, created_by, parts, runs: false, times_count: false };
         self.step(spec, |stage, active, task| {
             let owner = |text: &str| resolve_owner(active.path(), text);
             let held = stage.fetch_repositories(repositories, words, &mut request, task)?;
@@ -349,6 +327,7 @@ impl StageRun<'_, '_> {
             text: instruction.original.clone(),
             created_by: format!("WORKDIR {dir}"),
             parts,
+            runs: false,
             times_count: epoch.is_some(),
         };
         self.step(spec, |_, active, task| {

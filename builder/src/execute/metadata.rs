@@ -16,6 +16,11 @@ pub(crate) const ESCAPE_HINT: &str =
     "begin the Dockerfile with ``# escape=` ``, or write `/` or `\\\\` between the names";
 
 impl StageRun<'_, '_> {
+    /// Changes the image's config in place: a copy for each of ten thousand instructions would take long.
+    fn configure(&mut self, change: impl FnOnce(&mut image::Config)) {
+        self.image = self.image.take().into_configured(change);
+    }
+
     /// Adds a history entry without a layer.
     pub(crate) fn note(&mut self, created_by: &str) -> Result<(), BuildError> {
         let entry = History { empty_layer: true, ..self.history(created_by) };
@@ -54,7 +59,7 @@ impl StageRun<'_, '_> {
             }
         }
         let shown: Vec<_> = set.iter().map(|(n, v)| format!("{n}={v}")).collect();
-        self.image = self.image.take().into_configured(|config| {
+        self.configure(|config| {
             for (name, value) in &set {
                 config.set_env_where(name, value, |old| dialect.same_variable(old, name));
             }
@@ -94,7 +99,7 @@ impl StageRun<'_, '_> {
             set.push((self.expand(name)?, self.expand(value)?));
         }
         let shown: Vec<_> = set.iter().map(|(n, v)| format!("{n}={v}")).collect();
-        self.image = self.image.take().into_configured(|config| {
+        self.configure(|config| {
             for (name, value) in &set {
                 config.set_label(name, value);
             }
@@ -135,7 +140,7 @@ impl StageRun<'_, '_> {
                 "write both as JSON arrays: `ENTRYPOINT [\"app.exe\"]`, `CMD [\"--flag\"]`",
             );
         }
-        self.image = self.image.take().into_configured(|config| {
+        self.configure(|config| {
             config.set_cmd(Some(args));
             if !entrypoint {
                 config.set_args_escaped(escaped);
@@ -150,7 +155,7 @@ impl StageRun<'_, '_> {
         let escaped = self.dialect().is_windows() && matches!(command, ShellOrExec::Shell(_));
         // Without words of its own it leaves the mark to the CMD.
         let takes = !(args.is_empty() && cmd_set);
-        self.image = self.image.take().into_configured(|config| {
+        self.configure(|config| {
             config.set_entrypoint(Some(args));
             if takes {
                 config.set_args_escaped(escaped);
@@ -194,7 +199,7 @@ impl StageRun<'_, '_> {
                 ports.extend(exposed.keys());
             }
         }
-        self.image = self.image.take().into_configured(|config| {
+        self.configure(|config| {
             for port in &ports {
                 config.add_exposed_port(port);
             }
@@ -216,7 +221,7 @@ impl StageRun<'_, '_> {
                 Dialect::Windows => windows::volume(&volume).map_err(|e| self.bad_path(&e, word.span))?,
             });
         }
-        self.image = self.image.take().into_configured(|config| {
+        self.configure(|config| {
             for volume in &volumes {
                 config.add_volume(volume);
             }
@@ -235,12 +240,12 @@ impl StageRun<'_, '_> {
         let signal = self.expand(word)?;
         check_signal(&signal)
             .map_err(|why| BuildError::user(why).at(&self.exec.dockerfile().source, word.span))?;
-        self.image = self.image.take().into_configured(|config| config.set_stop_signal(Some(&signal)));
+        self.configure(|config| config.set_stop_signal(Some(&signal)));
         self.note(&format!("STOPSIGNAL {signal}"))
     }
 
     pub(crate) fn shell(&mut self, words: &[String]) -> Result<(), BuildError> {
-        self.image = self.image.take().into_configured(|config| config.set_shell(Some(words.to_vec())));
+        self.configure(|config| config.set_shell(Some(words.to_vec())));
         self.note(&format!("SHELL {}", history::list(words)))
     }
 
@@ -261,19 +266,19 @@ impl StageRun<'_, '_> {
                 }
             }
         };
-        self.image = self.image.take().into_configured(|config| config.set_healthcheck(Some(&check)));
+        self.configure(|config| config.set_healthcheck(Some(&check)));
         self.note(&history::healthcheck(&check))
     }
 
     /// ONBUILD, of which history says nothing, as in BuildKit: it is another build's.
     pub(crate) fn onbuild(&mut self, onbuild: &Onbuild) {
-        self.image = self.image.take().into_configured(|config| {
+        self.configure(|config| {
             config.add_on_build(&onbuild.trigger.value);
         });
     }
 
     pub(crate) fn maintainer(&mut self, word: &Word) -> Result<(), BuildError> {
-        self.image = self.image.take().into_configured(|config| config.set_author(Some(&word.value)));
+        self.configure(|config| config.set_author(Some(&word.value)));
         self.note(&format!("MAINTAINER {}", word.value))
     }
 }

@@ -94,10 +94,7 @@ fn plans(
     platforms: &[Platform],
 ) -> Result<Vec<Plan>, BuildError> {
     let request = common.request;
-    let plan = |platform: &Platform| {
-        let (args, target) = (&request.build_args, request.target.as_deref());
-        Plan::with_contexts(Arc::clone(dockerfile), args, target, platform, &request.named_contexts)
-    };
+    let plan = |platform: &Platform| Plan::of(request, dockerfile, platform);
     let (mut plans, mut faults) = (Vec::new(), Vec::new());
     for (number, platform) in platforms.iter().enumerate() {
         let planned = match number {
@@ -112,11 +109,6 @@ fn plans(
     let same = faults.len() == platforms.len() && faults.windows(2).all(|f| f[0].1.message == f[1].1.message);
     if let Some((platform, error)) = faults.into_iter().next() {
         return Err(if same { error } else { error.of(&platform.with_version()) });
-    }
-    for plan in &plans {
-        for (text, span) in &plan.warnings {
-            common.progress.warn_at(&plan.dockerfile.source, *span, text, None);
-        }
     }
     Ok(plans)
 }

@@ -14,6 +14,7 @@ use super::copy::{CopyRequest, RemoteFile, Source};
 use super::files::Words;
 use super::repository::is_git;
 use super::stage::StageRun;
+use crate::context::fetch::download_hint;
 use crate::context::git::redact::redact;
 use crate::dockerfile::Add;
 use crate::error::BuildError;
@@ -29,6 +30,10 @@ pub(super) struct Downloaded {
     /// Removes the file at the end.
     _dir: WorkDir,
 }
+
+/// Of a server that lets nobody in without a login.
+const LOGIN: &str =
+    "the server wants a login, and ADD has none: download it in a RUN with `--mount=type=secret`";
 
 /// Whether a source of ADD is fetched rather than read from the context.
 fn is_url(source: &str) -> bool {
@@ -47,29 +52,6 @@ fn checksum_error(text: &str, error: &orlop_store::digest::DigestParseError) -> 
         Some(name) => BuildError::user(format!("`ADD --checksum` takes SHA-256 alone, and not `{name}`"))
             .with_hint("write `--checksum=sha256:` and what `sha256sum FILE` prints".to_owned()),
         None => BuildError::user(format!("`ADD --checksum`: {error}")),
-    }
-}
-
-/// What to do about a file that does not come. The server is none of registries.
-fn download_hint(error: &orlop_registry_client::Error) -> Option<String> {
-    use orlop_registry_client::Error;
-    match error {
-        Error::Status(e) => match e.status {
-            404 | 410 => Some("look at the URL: the server has nothing there".to_owned()),
-            401 | 403 => Some(
-                "the server wants a login, and ADD has none: download it in a RUN with `--mount=type=secret`"
-                    .to_owned(),
-            ),
-            _ => None,
-        },
-        Error::Transport { kind, .. } => match kind {
-            orlop_registry_client::TransportKind::Refused => {
-                Some("nothing listens there: look at the URL's host and port".to_owned())
-            }
-            orlop_registry_client::TransportKind::Resolve => error.hint(),
-            _ => None,
-        },
-        _ => error.hint(),
     }
 }
 
@@ -151,7 +133,7 @@ impl StageRun<'_, '_> {
         let shown = redact(url);
         let task = self.exec.progress.start(format!("[{}] ADD {shown}", self.name()));
         let mut download = self.exec.engine.registry.download(url, None).map_err(|e| {
-            let hint = download_hint(&e);
+            let hint = download_hint(&e, LOGIN);
             BuildError::user(format!("cannot download `{shown}`")).with_hint(hint).because(e)
         })?;
         let failed = |e: io::Error| BuildError::user(format!("cannot download `{shown}`")).because(e);

@@ -137,6 +137,7 @@ impl StageRun<'_, '_> {
             text: instruction.original.clone(),
             created_by: job.created_by(),
             parts: job.key_parts(&self.exec.request.add_hosts),
+            runs: true,
             times_count: false,
         };
         self.step(spec, |stage, active, task| stage.job(active, task, job))

@@ -24,6 +24,8 @@ pub(crate) struct StepSpec {
     pub(crate) created_by: String,
     /// Everything that the result depends on besides the parent.
     pub(crate) parts: Vec<KeyPart>,
+    /// Programs of one processor run in it. Without them files are the same whatever processor they are for.
+    pub(crate) runs: bool,
     /// The times of its files are part of the result: an earlier one that differs in them alone is another.
     pub(crate) times_count: bool,
 }
@@ -42,9 +44,7 @@ impl StageRun<'_, '_> {
         let title = self.title(&spec.text);
         let parent = self.snapshot.chain_id();
         let platform = &exec.plan.stages[self.index].platform;
-        // Files are the same whatever processor they are for; only programs tell.
-        let runs = spec.parts.iter().any(|part| part.kind == "instruction" && part.value == "RUN");
-        let platform = if runs { platform.to_string() } else { platform.os.clone() };
+        let platform = if spec.runs { platform.to_string() } else { platform.os.clone() };
         let mut parts =
             vec![KeyPart::new("parent", "", parent.to_string()), KeyPart::new("platform", "", platform)];
         parts.extend(spec.parts);

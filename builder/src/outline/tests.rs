@@ -35,7 +35,7 @@ fn of(
 ) -> Result<(Arc<Dockerfile>, Outline), BuildError> {
     let args: Vec<_> = args.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let file = Arc::new(dockerfile::parse(Arc::new(SourceFile::new("Dockerfile", text)))?);
-    let plan = Plan::new(Arc::clone(&file), &args, target, &Platform::host())?;
+    let plan = Plan::new(Arc::clone(&file), &args, target, &Platform::host(), &[])?;
     Ok((file, of_plan(&plan)?))
 }
 

@@ -55,7 +55,7 @@ mod tests {
                 source: source.clone(),
             })
             .collect();
-        Plan::with_contexts(dockerfile, &[], None, &"linux/amd64".parse().unwrap(), &contexts).unwrap()
+        Plan::new(dockerfile, &[], None, &"linux/amd64".parse().unwrap(), &contexts).unwrap()
     }
 
     fn image(name: &str) -> NamedSource {

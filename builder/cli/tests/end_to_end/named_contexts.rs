@@ -223,5 +223,5 @@ fn a_slip_in_the_name_of_a_context_is_warned_of() {
     let lib = env.dir("lib").display().to_string();
     let run =
         with(build(&env, "FROM scratch AS tools\nCOPY f /\nFROM tools\n"), "tolls", &lib).run().success();
-    run.says("nothing is taken from the context `tolls`; did you mean `tools`?");
+    run.says("nothing is taken from the context `tolls`").says("hint: did you mean `tools`?");
 }
