@@ -251,9 +251,8 @@ impl Execution<'_> {
 
     /// Build arguments that BuildKit acts upon and this build does not.
     fn warn_about_builder_arguments(&self) {
-        let on =
-            |name| self.plan.globals.build_arg(name).is_some_and(|value| value == "1" || value == "true");
-        if on("BUILDKIT_INLINE_CACHE") {
+        let inline = self.plan.globals.build_arg("BUILDKIT_INLINE_CACHE");
+        if inline.and_then(crate::boolean) == Some(true) {
             let text = "`BUILDKIT_INLINE_CACHE` does nothing here: what is known of the steps stays in the store, \
                         and none of it goes into the image";
             self.progress.warn(text, None);

@@ -1,5 +1,6 @@
 //! The build language, the plan, the cache keys and the execution.
 
+mod boolean;
 pub mod check;
 pub mod context;
 pub mod dialect;
@@ -15,6 +16,7 @@ pub mod scope;
 pub mod source;
 pub mod transfer;
 
+pub use boolean::boolean;
 pub use dockerfile::suggest::nearest;
 pub use error::{BuildError, ErrorKind, FailedStep, Place};
 pub use execute::build;

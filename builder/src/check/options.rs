@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::rule::Rule;
+use crate::boolean;
 use crate::dockerfile::Dockerfile;
 use crate::dockerfile::suggest::{did_you_mean, nearest};
 use crate::error::BuildError;
@@ -97,11 +98,8 @@ impl Options {
                 "skip" => out.skip = Names::parse(value),
                 "experimental" => out.experimental = Names::parse(value),
                 "error" => {
-                    out.error = match value.trim() {
-                        "1" | "t" | "T" | "true" | "TRUE" | "True" => true,
-                        "0" | "f" | "F" | "false" | "FALSE" | "False" => false,
-                        _ => return Err(wrong(part, "write `error=true` or `error=false`".to_owned())),
-                    }
+                    let wrong = || wrong(part, "write `error=true` or `error=false`".to_owned());
+                    out.error = boolean(value.trim()).ok_or_else(wrong)?;
                 }
                 other => {
                     let hint = match nearest(other, KEYS) {

@@ -1,5 +1,6 @@
 //! The values of a flag's fields.
 
+use crate::boolean;
 use crate::dockerfile::suggest::did_you_mean;
 
 /// What is wrong with a field, and what to write instead.
@@ -59,11 +60,8 @@ pub(in crate::dockerfile) fn csv_fields(raw: &str) -> Result<Vec<String>, Fault>
 
 /// A switch: alone it is on.
 pub(in crate::dockerfile) fn flag(key: &str, value: Option<&str>) -> Result<bool, Fault> {
-    match value {
-        None | Some("1" | "t" | "T" | "true" | "TRUE" | "True") => Ok(true),
-        Some("0" | "f" | "F" | "false" | "FALSE" | "False") => Ok(false),
-        Some(other) => Err(Fault::new(format!("`{key}={other}` is neither true nor false"))),
-    }
+    let Some(value) = value else { return Ok(true) };
+    boolean(value).ok_or_else(|| Fault::new(format!("`{key}={value}` is neither true nor false")))
 }
 
 /// Whether a `$` stands before something.

@@ -59,8 +59,8 @@ pub(super) fn parse(text: &str) -> Result<Call, String> {
             ("format", "text" | "") => call.json = false,
             ("format", _) => return Err(format!("there is no format `{value}` (use `text` or `json`)")),
             ("ignorestatus", _) => {
-                call.ignore_status =
-                    value.parse().map_err(|_| format!("`ignorestatus` is true or false, not `{value}`"))?;
+                call.ignore_status = orlop_builder::boolean(value)
+                    .ok_or_else(|| format!("`ignorestatus` is true or false, not `{value}`"))?;
             }
             _ => return Err(format!("`{key}` is neither `format` nor `ignorestatus`")),
         }

@@ -146,11 +146,9 @@ impl Keys<'_> {
     fn flag(&mut self, key: &str) -> Result<Option<bool>, String> {
         match self.take(key) {
             None => Ok(None),
-            Some(value) => match value.to_ascii_lowercase().as_str() {
-                "true" | "1" | "t" => Ok(Some(true)),
-                "false" | "0" | "f" => Ok(Some(false)),
-                _ => Err(self.bad(&format!("`{key}={value}` is neither `true` nor `false`"))),
-            },
+            Some(value) => orlop_builder::boolean(&value)
+                .map(Some)
+                .ok_or_else(|| self.bad(&format!("`{key}={value}` is neither `true` nor `false`"))),
         }
     }
 

@@ -44,8 +44,12 @@ pub(super) fn load(
     request: &mut BuildRequest,
 ) -> Result<GitContext, Failure> {
     let reference = match request.build_args.iter().rev().find(|(name, _)| name == KEEP) {
-        Some((_, value)) if matches!(&value[..], "1" | "t" | "T" | "true" | "TRUE" | "True") => {
-            reference.with_git_dir(true)
+        Some((_, value)) if !value.is_empty() => {
+            let keep = orlop_builder::boolean(value).ok_or_else(|| {
+                Failure::usage(format!("`--build-arg {KEEP}={value}`: neither true nor false"))
+                    .with_hint(format!("write `{KEEP}=1`"))
+            })?;
+            if keep { reference.with_git_dir(true) } else { reference }
         }
         _ => reference,
     };

@@ -98,11 +98,10 @@ fn agree(slot: &mut Option<String>, key: &str, value: String) -> Result<(), Comp
     }
 }
 
-/// What Go's `strconv.ParseBool` takes; a key alone is yes.
+/// A switch: a key alone is yes.
 fn boolean(key: &str, value: &str) -> Result<bool, Complaint> {
-    match value {
-        "" | "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
-        _ => Err(plain(format!("has `{key}={}`, which is neither true nor false", value.escape_debug()))),
-    }
+    let said = if value.is_empty() { Some(true) } else { crate::boolean(value) };
+    said.ok_or_else(|| {
+        plain(format!("has `{key}={}`, which is neither true nor false", value.escape_debug()))
+    })
 }
