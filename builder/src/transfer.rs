@@ -105,7 +105,7 @@ fn here_for(engine: &Engine<'_>, named: &Named, image: &Image) -> String {
 }
 
 /// Says what an image is for where that is not what was asked for.
-fn note_platform(reference: &Reference, image: &Image, platform: &Platform, task: &Task<'_>) {
+pub(crate) fn note_platform(reference: &Reference, image: &Image, platform: &Platform, task: &Task<'_>) {
     if !suits(image, platform) {
         let name = reference.familiar();
         task.note(format!("`{name}` is for platform {}, not for {platform}", image.platform()));

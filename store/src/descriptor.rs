@@ -100,6 +100,14 @@ impl Descriptor {
         }
     }
 
+    /// Whether an index names with this what somebody attests about one of its images, and no image: buildx writes such
+    /// entries for the platform `unknown/unknown`.
+    pub fn is_attestation(&self) -> bool {
+        let unknown = |p: &Platform| p.os == "unknown" && p.architecture == "unknown";
+        self.annotations.contains_key("vnd.docker.reference.type")
+            || self.platform.as_ref().is_some_and(unknown)
+    }
+
     /// Whether this is a layer that registries do not keep, and that is had from its URLs: Windows base images of old
     /// have such. One without URLs is an ordinary layer that only says so.
     pub fn is_foreign(&self) -> bool {

@@ -274,7 +274,7 @@ fn import_others(
 
 /// Whether an entry of an index is an image for some platform, and no index and no attestation of one.
 fn is_image(entry: &Descriptor) -> bool {
-    !media_type::is_index(&entry.media_type) && entry.platform.as_ref().is_some_and(|p| p.os != "unknown")
+    !media_type::is_index(&entry.media_type) && entry.platform.is_some() && !entry.is_attestation()
 }
 
 /// The manifest for `platform` below an entry that may be an index; the first of it where there is none and `any`
