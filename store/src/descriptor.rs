@@ -1,11 +1,11 @@
-//! Descriptors, platforms and media types: how one piece of content names another.
+//! Descriptors and media types: how one piece of content names another.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
-pub use crate::platform::{Platform, PlatformParseError, Rank, VersionFit};
+use crate::platform::Platform;
 
 /// Media types of the OCI image specification and their Docker schema 2 twins.
 pub mod media_type {

@@ -28,11 +28,13 @@ pub(crate) enum Flight {
     Done(Found, usize),
 }
 
+/// A step by its key; one that is to run anew is another than one that may be found.
+type Which = (StepKey, bool);
+
 /// The steps that one build came to. Whoever works on a step keeps it locked.
 #[derive(Debug, Default)]
 pub(crate) struct Flights {
-    /// A step that is to run anew is another than one that may be found.
-    table: Mutex<HashMap<(StepKey, bool), Arc<Mutex<Flight>>>>,
+    table: Mutex<HashMap<Which, Arc<Mutex<Flight>>>>,
 }
 
 impl Flights {

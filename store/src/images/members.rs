@@ -4,10 +4,11 @@
 //! layer that nobody pushes is not compressed, so there is no manifest that could be named; it is made when the
 //! images leave. Such an index is never given to anybody else.
 
-use crate::descriptor::{Descriptor, Platform, media_type};
+use crate::descriptor::{Descriptor, media_type};
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::image::{Image, Index, MAX_MANIFEST, Manifest, ManifestKind};
+use crate::platform::Platform;
 
 use super::{Images, Named};
 

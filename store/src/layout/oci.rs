@@ -8,10 +8,11 @@ use super::sink::Sink;
 use super::source::Source;
 use super::{Content, IMAGE_NAME, LoadOptions, Loaded, NamedImage, REF_NAME, SaveOptions, oci_manifest};
 use crate::blob::read_limited;
-use crate::descriptor::{Descriptor, Platform, media_type};
+use crate::descriptor::{Descriptor, media_type};
 use crate::digest::{Digest, VerifiedReader};
 use crate::error::{Error, Result};
 use crate::image::{Image, Index, MAX_CONFIG, MAX_MANIFEST, Manifest};
+use crate::platform::Platform;
 use crate::reference::Reference;
 use crate::store::Store;
 
