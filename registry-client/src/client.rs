@@ -14,8 +14,9 @@ use url::Url;
 
 use crate::auth::{Authenticator, Credentials, Scopes};
 use crate::error::{Error, TransportKind};
-use crate::hosts::{Endpoint, HostsConfig, is_loopback};
-use crate::registry::Repository;
+use crate::hosts::{Endpoint, HostsConfig, Places, is_loopback};
+use crate::notice::{NoticeObserver, Told};
+use crate::places::{Learned, no_place};
 use crate::retry::{Retry, RetryObserver, RetryPolicy};
 use crate::transport::{Proxies, Request, Response, Route, Timeouts, Transport};
 
@@ -36,6 +37,8 @@ pub struct ClientConfig {
     pub retries: RetryPolicy,
     /// Told before each repetition.
     pub on_retry: RetryObserver,
+    /// Told what a person should know of mirrors and registries.
+    pub on_notice: NoticeObserver,
     /// HTTP/2 where the registry offers it; blobs go over HTTP/1.1 all the same.
     pub http2: bool,
 }
@@ -50,6 +53,7 @@ impl Default for ClientConfig {
             timeouts: Timeouts::default(),
             retries: RetryPolicy::default(),
             on_retry: RetryObserver::default(),
+            on_notice: NoticeObserver::default(),
             http2: true,
         }
     }
@@ -72,6 +76,8 @@ pub(crate) struct Core {
     pub(crate) config: ClientConfig,
     pub(crate) transport: Transport,
     pub(crate) auth: Authenticator,
+    pub(crate) learned: Learned,
+    pub(crate) told: Told,
     /// By host: the URL that it is reached by, once it is known.
     bases: Mutex<HashMap<BaseKey, Arc<OnceCell<Url>>>>,
 }
@@ -113,7 +119,8 @@ impl Client {
             config.http2,
         );
         let auth = Authenticator::new(config.credentials.clone());
-        let core = Core { config, transport, auth, bases: Mutex::default() };
+        let (learned, told, bases) = Default::default();
+        let core = Core { config, transport, auth, learned, told, bases };
         Ok(Self { core: Arc::new(core), runtime: Arc::new(OwnRuntime(Some(runtime))) })
     }
 
@@ -188,31 +195,26 @@ impl Core {
         Some(wait)
     }
 
-    /// Tries the places where a repository may be pulled from, one after the other.
-    pub(crate) async fn on_places<T, F, Fut>(
-        &self,
-        repo: &Repository,
-        by_digest: bool,
-        f: F,
-    ) -> Result<T, Error>
+    /// Tries the places one after the other, and gives the number of that which did not fail.
+    pub(crate) async fn on_places<T, F, Fut>(&self, places: &Places, f: F) -> Result<(T, usize), Error>
     where
         F: Fn(Endpoint) -> Fut,
         Fut: Future<Output = Result<T, Error>>,
     {
-        let places = self.config.hosts.pull_endpoints(repo, by_digest)?;
-        let last = places.len().saturating_sub(1);
-        let mut before: Vec<String> = Vec::new();
-        for (i, place) in places.into_iter().enumerate() {
+        let end = places.list.len();
+        let mut before = places.before.clone();
+        for (i, place) in places.list.iter().enumerate() {
+            let last = i + 1 == end && places.blocked.is_none();
             // A mirror that is down is no reason to wait: the registry itself comes next.
-            let limit = if i == last { u32::MAX } else { 1 };
+            let limit = if last { u32::MAX } else { 1 };
             match self.retrying(limit, || f(place.clone())).await {
-                Ok(value) => return Ok(value),
-                Err(e) if i < last => before.push(e.to_string()),
-                Err(e) if before.is_empty() => return Err(e),
-                Err(e) => return Err(Error::Mirrors { last: Box::new(e), before: before.join("; ") }),
+                Ok(value) => return Ok((value, i)),
+                Err(e @ Error::Cancelled) => return Err(e),
+                Err(e) if last => return Err(no_place(Some(e), before, None)),
+                Err(e) => before.push(self.mirror_failed(place, &e)),
             }
         }
-        Err(Error::Cancelled)
+        Err(no_place(None, before, places.blocked.clone()))
     }
 
     /// A request without a body to `/v2/` and `path`; an answer that is no success is an error.
@@ -251,6 +253,7 @@ impl Core {
                 request.headers.insert(AUTHORIZATION, value.clone());
             }
             let response = self.transport.send(request, &route).await?;
+            self.tell_warnings(&place.registry, response.headers());
             attempt += 1;
             let asks = response.status() == 401 && response.url().origin() == base.origin();
             // Twice: an expired token, then one for what else the registry wants.

@@ -103,10 +103,22 @@ pub enum Error {
         what: String,
     },
     /// `registries.conf` forbids the registry.
-    #[error("registry `{registry}` is blocked by configuration")]
+    #[error("`{prefix}` is blocked by `{file}`")]
     Blocked {
-        /// The registry or prefix.
-        registry: String,
+        /// The registry, or another prefix of names.
+        prefix: String,
+        /// The file that says so.
+        file: String,
+    },
+    /// A short name that may be meant for several registries, where configuration wants it to be clear.
+    #[error("`{name}` may be {names}, by {because}")]
+    Ambiguous {
+        /// The name as it was written.
+        name: String,
+        /// What it may be.
+        names: String,
+        /// What says so.
+        because: String,
     },
     /// The source of a push could not be read, or is not what its descriptor says.
     #[error("read `{digest}` to push it")]
@@ -221,7 +233,7 @@ impl StatusError {
 }
 
 /// Foreign text made fit to print: one line, no control characters, no more than 300 characters.
-fn clean(text: &str) -> String {
+pub(crate) fn clean(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect::<String>().trim().to_owned()
 }
 
@@ -338,7 +350,8 @@ impl Error {
             Self::Config { name, .. } if name.starts_with("docker-credential-") => Some(format!(
                 "install `{name}`, or take it out of `credsStore` and `credHelpers` in `config.json`"
             )),
-            Self::Blocked { .. } => Some("see `blocked` in registries.conf".into()),
+            Self::Blocked { file, .. } => Some(format!("see `blocked` in `{file}`")),
+            Self::Ambiguous { .. } => Some("write one of them in full".into()),
             Self::Mirrors { last, .. } => last.hint(),
             _ => None,
         }

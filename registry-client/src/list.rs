@@ -39,7 +39,7 @@ impl Client {
     /// # Errors
     /// When there is no such repository or the registry cannot be asked.
     pub fn tags(&self, repo: &Repository) -> Result<Vec<String>, Error> {
-        let place = self.core.config.hosts.push_endpoint(repo)?;
+        let place = self.core.config.hosts.list_endpoint(repo)?;
         let core = Arc::clone(&self.core);
         self.run(async move {
             let mut out: Vec<String> = Vec::new();
@@ -68,7 +68,7 @@ impl Client {
         digest: Digest,
         artifact_type: Option<&str>,
     ) -> Result<Vec<Descriptor>, Error> {
-        let place = self.core.config.hosts.push_endpoint(repo)?;
+        let place = self.core.config.hosts.list_endpoint(repo)?;
         let (core, repo) = (Arc::clone(&self.core), repo.clone());
         let kind = artifact_type.map(str::to_owned);
         self.run(async move {

@@ -52,9 +52,9 @@ impl Client {
         let core = Arc::clone(&self.core);
         let (repo, which) = (repo.clone(), which.clone());
         self.run(async move {
-            let by_digest = matches!(which, TagOrDigest::Digest(_));
-            let head = core.on_places(&repo, by_digest, |place| head(&core, place, &which)).await;
-            if let Ok(Some(head)) = head {
+            let places = core.manifest_places(&repo, &which)?;
+            let head = core.on_places(&places, |place| head(&core, place, &which)).await;
+            if let Ok((Some(head), _)) = head {
                 return Ok(head);
             }
             // HEAD is refused by some registries and has no reasons in it: GET knows more.
@@ -105,8 +105,10 @@ impl Core {
         repo: &Repository,
         which: &TagOrDigest,
     ) -> Result<ManifestResponse, Error> {
-        let by_digest = matches!(which, TagOrDigest::Digest(_));
-        self.on_places(repo, by_digest, |place| self.manifest_at(place, which)).await
+        let places = self.manifest_places(repo, which)?;
+        let (manifest, at) = self.on_places(&places, |place| self.manifest_at(place, which)).await?;
+        self.found(repo, &places, at, &manifest.bytes);
+        Ok(manifest)
     }
 
     async fn manifest_at(&self, place: Endpoint, which: &TagOrDigest) -> Result<ManifestResponse, Error> {

@@ -1,7 +1,9 @@
 //! Names of images: `docker.io/library/debian:12@sha256:…`, read and completed as Docker does
 //! (the grammar and the normalisation of distribution/reference).
 
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 
 use crate::digest::Digest;
@@ -31,6 +33,36 @@ pub struct Reference {
     path: String,
     tag: Option<String>,
     digest: Option<Digest>,
+    short: Short,
+}
+
+/// Whether a name was written without its registry. That is no part of what it names: `debian` and
+/// `docker.io/library/debian` are equal.
+#[derive(Clone, Copy, Debug, Default)]
+struct Short(bool);
+
+impl PartialEq for Short {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Short {}
+
+impl PartialOrd for Short {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Short {
+    fn cmp(&self, _: &Self) -> Ordering {
+        Ordering::Equal
+    }
+}
+
+impl Hash for Short {
+    fn hash<H: Hasher>(&self, _: &mut H) {}
 }
 
 /// Text that is no name of an image.
@@ -73,6 +105,29 @@ impl Reference {
     /// Registry and repository without tag and digest, `docker.io/library/debian`.
     pub fn repository(&self) -> String {
         format!("{}/{}", self.domain, self.path)
+    }
+
+    /// Whether it was written without a registry, which is `docker.io` then unless configuration says
+    /// otherwise. Equality takes no notice of it.
+    pub fn is_short(&self) -> bool {
+        self.short.0
+    }
+
+    /// The short name as it was written, without tag and digest: `debian`, `team/app`, `library/x`.
+    pub fn short_name(&self) -> Option<&str> {
+        // Who writes `library/x` means what who writes `x` means.
+        let one = self.path.strip_prefix("library/").filter(|one| !one.contains('/'));
+        self.is_short().then(|| one.unwrap_or(&self.path))
+    }
+
+    /// The same tag and digest in another repository, which names its registry.
+    ///
+    /// # Errors
+    /// When `repository` is none.
+    pub fn in_repository(&self, repository: &str) -> Result<Self, ReferenceError> {
+        let place: Self = repository.parse()?;
+        let (tag, digest) = (self.tag.clone(), self.digest);
+        Ok(Self { domain: place.domain, path: place.path, tag, digest, short: Short(false) })
     }
 
     /// The same name with the tag `tag` and no digest.
@@ -162,6 +217,7 @@ impl FromStr for Reference {
             None => (text, None),
         };
         let (domain, remainder) = split_domain(rest);
+        let short = Short(remainder.len() == rest.len());
         // A port never gets here: what has a colon before its first slash is a domain.
         let (path, tag) = match remainder.rsplit_once(':') {
             Some((path, tag)) => (path, Some(tag)),
@@ -197,7 +253,7 @@ impl FromStr for Reference {
             (None, Some(_)) => None,
             (None, None) => Some("latest".to_owned()),
         };
-        Ok(Self { domain, path, tag, digest })
+        Ok(Self { domain, path, tag, digest, short })
     }
 }
 
