@@ -5,6 +5,7 @@ use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use orlop_store::Reference;
 use reqwest::Method;
 use reqwest::header::AUTHORIZATION;
 use tokio::runtime::{Builder, Runtime};
@@ -14,7 +15,7 @@ use url::Url;
 
 use crate::auth::{Authenticator, Credentials, Scopes};
 use crate::error::{Error, TransportKind};
-use crate::hosts::{Endpoint, HostsConfig, Places, is_loopback};
+use crate::hosts::{Endpoint, HostsConfig, Places, ShortName, is_loopback};
 use crate::notice::{NoticeObserver, Told};
 use crate::places::{Learned, no_place};
 use crate::retry::{Retry, RetryObserver, RetryPolicy};
@@ -122,6 +123,14 @@ impl Client {
         let (learned, told, bases) = Default::default();
         let core = Core { config, transport, auth, learned, told, bases };
         Ok(Self { core: Arc::new(core), runtime: Arc::new(OwnRuntime(Some(runtime))) })
+    }
+
+    /// What a name that was written without a registry stands for, where configuration says other than Docker.
+    ///
+    /// # Errors
+    /// As [`RegistriesConf::short_name`](crate::RegistriesConf::short_name).
+    pub fn short_name(&self, reference: &Reference) -> Result<Option<ShortName>, Error> {
+        self.core.config.hosts.registries.short_name(reference)
     }
 
     /// Asks whether the registry speaks the protocol and takes our login.

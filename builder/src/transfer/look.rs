@@ -11,6 +11,13 @@ use super::{MAX_DEPTH, repository};
 /// The config of `reference` for `platform`, from its registry into memory. None where it cannot be had, for whatever
 /// reason: this is for who can do without it.
 pub fn look(registry: &Client, reference: &Reference, platform: &Platform) -> Option<Image> {
+    match registry.short_name(reference).ok()? {
+        Some(meant) => meant.names.iter().find_map(|name| look_at(registry, name, platform)),
+        None => look_at(registry, reference, platform),
+    }
+}
+
+fn look_at(registry: &Client, reference: &Reference, platform: &Platform) -> Option<Image> {
     let repository = repository(reference).ok()?;
     let which = match (reference.digest(), reference.tag()) {
         (Some(digest), _) => TagOrDigest::Digest(*digest),

@@ -8,6 +8,7 @@
 //! | `contexts.rs`, `named_contexts.rs` | where COPY reads from, when it is no directory |
 //! | `limits.rs` | what a step may use, and what is said of what it used |
 //! | `outputs.rs`, `registry.rs` | where images go and come from |
+//! | `hosts.rs` | where they come from by configuration |
 //! | `manage.rs` | `images`, `tag`, `rmi`, `inspect`, `history`, `run` |
 //! | `git.rs`, `git_contexts.rs` | repositories as sources of ADD and as contexts |
 //! | `platforms.rs` | several platforms at once, and steps for processors that this machine has not |
@@ -32,6 +33,7 @@ mod contexts;
 mod git;
 mod git_contexts;
 mod hostile;
+mod hosts;
 mod instructions;
 mod killed;
 mod limits;
