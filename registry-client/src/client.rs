@@ -79,6 +79,8 @@ pub(crate) struct Core {
     pub(crate) auth: Authenticator,
     pub(crate) learned: Learned,
     pub(crate) told: Told,
+    /// One list of referrers is changed at a time: most registries do not notice two that write.
+    pub(crate) referrers: tokio::sync::Mutex<()>,
     /// By host: the URL that it is reached by, once it is known.
     bases: Mutex<HashMap<BaseKey, Arc<OnceCell<Url>>>>,
 }
@@ -120,8 +122,8 @@ impl Client {
             config.http2,
         );
         let auth = Authenticator::new(config.credentials.clone());
-        let (learned, told, bases) = Default::default();
-        let core = Core { config, transport, auth, learned, told, bases };
+        let (learned, told, referrers, bases) = Default::default();
+        let core = Core { config, transport, auth, learned, told, referrers, bases };
         Ok(Self { core: Arc::new(core), runtime: Arc::new(OwnRuntime(Some(runtime))) })
     }
 

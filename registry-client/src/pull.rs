@@ -119,7 +119,11 @@ impl Core {
         }
     }
 
-    async fn manifest_once(&self, place: &Endpoint, which: &TagOrDigest) -> Result<ManifestResponse, Error> {
+    pub(crate) async fn manifest_once(
+        &self,
+        place: &Endpoint,
+        which: &TagOrDigest,
+    ) -> Result<ManifestResponse, Error> {
         let response = request(self, place, which, Method::GET).await?;
         let url = crate::transport::redact(response.url());
         let announced = response.text("docker-content-digest").and_then(|d| d.parse::<Digest>().ok());

@@ -19,7 +19,7 @@ use url::Url;
 use crate::error::{ERROR_BODY_CAP, Error, StatusError, TransportKind};
 use crate::hosts::{HostsConfig, is_loopback};
 use crate::pipe::{Monitor, Reader};
-use crate::retry::retry_after;
+use crate::retry::{rate_limit, retry_after};
 
 pub(crate) use self::failure::redact;
 
@@ -392,6 +392,8 @@ impl Response {
             message: None,
             retry_after: self.text(RETRY_AFTER.as_str()).and_then(|v| retry_after(v, now)),
         };
+        // Docker Hub says so how much it lets through.
+        let limit = self.text("ratelimit-limit").filter(|_| error.status == 429).and_then(rate_limit);
         let mut body = Vec::new();
         while body.len() < ERROR_BODY_CAP {
             match self.chunk().await {
@@ -400,6 +402,10 @@ impl Response {
             }
         }
         error.read_body(&body);
+        if let Some(limit) = limit {
+            let message = error.message.take().map(|message| message + "; ").unwrap_or_default();
+            error.message = Some(message + &limit);
+        }
         Error::Status(Box::new(error))
     }
 }
