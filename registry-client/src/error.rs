@@ -154,8 +154,18 @@ pub enum TransportKind {
     Connect,
     /// No connection within the time.
     ConnectTimeout,
-    /// The certificate is signed by nobody we know, or is for another name or time.
+    /// The certificate is signed by nobody we know.
     Certificate,
+    /// The certificate is for another time.
+    CertificateTime,
+    /// The certificate is for another name.
+    CertificateName,
+    /// The server wants a certificate of ours, another one, or another TLS.
+    TlsRefused,
+    /// The proxy cannot be reached, or opens no way to the host.
+    Proxy,
+    /// The proxy wants a login, or another one.
+    ProxyLogin,
     /// The peer does not speak TLS: most likely plain HTTP.
     NotTls,
     /// TLS failed otherwise.
@@ -182,6 +192,11 @@ impl fmt::Display for TransportKind {
             Self::Connect => "no connection",
             Self::ConnectTimeout => "no connection within the time limit",
             Self::Certificate => "the server's certificate is not trusted",
+            Self::CertificateTime => "the server's certificate is for another time",
+            Self::CertificateName => "the server's certificate is for another name",
+            Self::Proxy => "no way through the proxy",
+            Self::ProxyLogin => "the proxy wants a login",
+            Self::TlsRefused => "the server refuses this TLS connection",
             Self::NotTls => "the server does not speak HTTPS",
             Self::Tls => "TLS failed",
             Self::WantsTls => "the server speaks HTTPS, not plain HTTP",
@@ -273,6 +288,7 @@ impl Error {
                     | TransportKind::Refused
                     | TransportKind::Resolve
                     | TransportKind::ConnectTimeout
+                    | TransportKind::Proxy
                     | TransportKind::FirstByteTimeout
                     | TransportKind::Stalled
                     | TransportKind::Broken
@@ -417,6 +433,20 @@ fn transport_hint(kind: TransportKind, url: &str) -> Option<String> {
         TransportKind::Certificate => {
             format!("put the certificate of its authority into `/etc/containers/certs.d/{host}/ca.crt`")
         }
+        TransportKind::CertificateTime => {
+            format!("the certificate of `{host}` has to be renewed, or the clock here is wrong")
+        }
+        TransportKind::CertificateName => "use a name that the certificate is for".to_owned(),
+        TransportKind::Proxy => {
+            format!("check `http_proxy` and `https_proxy`, or reach `{host}` directly with `no_proxy={host}`")
+        }
+        TransportKind::ProxyLogin => {
+            "write it into the proxy's URL: `https_proxy=http://USER:PASSWORD@PROXY:PORT`".to_owned()
+        }
+        TransportKind::TlsRefused => format!(
+            "if it wants a certificate of yours, put it and its key into \
+             `/etc/containers/certs.d/{host}/client.cert` and `client.key`"
+        ),
         TransportKind::NotTls => format!(
             "if `{host}` may be used over plain HTTP, add to registries.conf: \
              `[[registry]] location = \"{host}\" insecure = true`"

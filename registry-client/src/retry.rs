@@ -53,7 +53,9 @@ impl RetryPolicy {
 fn patience(error: &Error) -> u32 {
     match error.transport_kind() {
         Some(TransportKind::FirstByteTimeout | TransportKind::ConnectTimeout) => 1,
-        Some(TransportKind::Refused | TransportKind::Resolve | TransportKind::Connect) => 2,
+        Some(
+            TransportKind::Refused | TransportKind::Resolve | TransportKind::Connect | TransportKind::Proxy,
+        ) => 2,
         _ => u32::MAX,
     }
 }

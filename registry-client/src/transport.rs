@@ -2,6 +2,7 @@
 //! of registries.
 
 mod failure;
+mod proxy;
 mod tls;
 
 use std::collections::HashMap;
@@ -17,11 +18,12 @@ use reqwest::{Method, StatusCode};
 use url::Url;
 
 use crate::error::{ERROR_BODY_CAP, Error, StatusError, TransportKind};
-use crate::hosts::{HostsConfig, is_loopback};
+use crate::hosts::HostsConfig;
 use crate::pipe::{Monitor, Reader};
 use crate::retry::{rate_limit, retry_after};
 
 pub(crate) use self::failure::redact;
+use self::proxy::Way;
 
 /// Redirects that are followed for one request.
 const REDIRECTS: usize = 10;
@@ -120,7 +122,7 @@ struct ClientKey {
     tls: bool,
     certificates: Option<std::path::PathBuf>,
     insecure: bool,
-    direct: bool,
+    proxy: Option<Way>,
     bulk: bool,
 }
 
@@ -132,7 +134,7 @@ pub(crate) struct Transport {
     user_agent: String,
     http2: bool,
     clients: Mutex<HashMap<ClientKey, reqwest::Client>>,
-    roots: std::sync::OnceLock<Result<rustls::RootCertStore, String>>,
+    roots: std::sync::OnceLock<Result<tls::Trusted, String>>,
 }
 
 impl Transport {
@@ -214,8 +216,20 @@ impl Transport {
         let tick = tick.clamp(Duration::from_millis(5), Duration::from_secs(1));
         loop {
             match tokio::time::timeout(tick, answer.as_mut()).await {
+                Ok(Ok(response)) if response.status() == 407 && url.scheme() == "http" => {
+                    let way = self.proxies.way(&url);
+                    let Some(way) = way else { return Ok(response) };
+                    let error = failed(TransportKind::ProxyLogin);
+                    return Err(failure::at_proxy(error, &self.proxies.shown(way)));
+                }
                 Ok(Ok(response)) => return Ok(response),
-                Ok(Err(e)) => return Err(failure::classify(&method, &url, e)),
+                Ok(Err(e)) => {
+                    let error = failure::classify(&method, &url, e);
+                    return Err(match self.proxies.way(&url) {
+                        Some(way) => failure::at_proxy(error, &self.proxies.shown(way)),
+                        None => error,
+                    });
+                }
                 Err(_) => match &watch {
                     None if started.elapsed() > limits.connect + patience => {
                         return Err(failed(TransportKind::FirstByteTimeout));
@@ -233,12 +247,12 @@ impl Transport {
     }
 
     fn client(&self, url: &Url, route: &Route) -> Result<reqwest::Client, Error> {
-        let host = url.host_str().unwrap_or_default();
-        let direct = is_loopback(host);
-        let secure_proxy = self.proxies.http.as_deref().is_some_and(|p| p.starts_with("https:"));
-        let tls = url.scheme() == "https" || (!direct && secure_proxy);
+        let way = self.proxies.way(url);
+        let proxy = way.map(|way| self.proxies.url(way)).transpose()?;
+        let tls = url.scheme() == "https" || proxy.as_ref().is_some_and(|proxy| proxy.scheme() == "https");
         let certificates = if tls { self.certificates_of(url) } else { None };
-        let key = ClientKey { tls, certificates, insecure: route.insecure && tls, direct, bulk: route.bulk };
+        let insecure = route.insecure && tls;
+        let key = ClientKey { tls, certificates, insecure, proxy: way, bulk: route.bulk };
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = clients.get(&key) {
             return Ok(client.clone());
@@ -257,8 +271,10 @@ impl Transport {
         if !http2 {
             builder = builder.http1_only();
         }
-        if !direct {
-            builder = self.with_proxies(builder)?;
+        if let Some(proxy) = proxy {
+            let proxy = reqwest::Proxy::all(proxy)
+                .map_err(|_| Error::Config { name: "proxy".into(), what: "it cannot be used".into() })?;
+            builder = builder.proxy(proxy);
         }
         let client = builder.build().map_err(|e| Error::Config {
             name: "HTTP client".into(),
@@ -266,25 +282,6 @@ impl Transport {
         })?;
         clients.insert(key, client.clone());
         Ok(client)
-    }
-
-    fn with_proxies(&self, mut builder: reqwest::ClientBuilder) -> Result<reqwest::ClientBuilder, Error> {
-        let not = self.proxies.no_proxy.as_deref().and_then(reqwest::NoProxy::from_string);
-        for (name, value) in [("http_proxy", &self.proxies.http), ("https_proxy", &self.proxies.https)] {
-            let Some(value) = value.as_deref().filter(|v| !v.is_empty()) else { continue };
-            let value = if value.contains("://") { value.to_owned() } else { format!("http://{value}") };
-            let proxy = match name {
-                "http_proxy" => reqwest::Proxy::http(&value),
-                _ => reqwest::Proxy::https(&value),
-            };
-            // The value may hold a password: it is not shown.
-            let proxy = proxy.map_err(|_| Error::Config {
-                name: name.to_owned(),
-                what: "not the URL of a proxy".into(),
-            })?;
-            builder = builder.proxy(proxy.no_proxy(not.clone()));
-        }
-        Ok(builder)
     }
 }
 

@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 use std::io;
 
 use reqwest::Method;
+use rustls::{AlertDescription, CertificateError};
 use url::Url;
 
 use crate::error::{Error, TransportKind};
@@ -72,6 +73,23 @@ pub(crate) fn classify(method: &Method, url: &Url, e: reqwest::Error) -> Error {
     Error::Transport { method: method.to_string(), url: redact(url), kind, source: Some(Box::new(cause)) }
 }
 
+/// Names the proxy in an error of the way to it.
+pub(crate) fn at_proxy(error: Error, proxy: &str) -> Error {
+    let Error::Transport { method, url, kind, source } = error else { return error };
+    let kind = match kind {
+        TransportKind::Refused
+        | TransportKind::Resolve
+        | TransportKind::Connect
+        | TransportKind::ConnectTimeout
+        | TransportKind::Proxy => TransportKind::Proxy,
+        TransportKind::ProxyLogin => TransportKind::ProxyLogin,
+        _ => return Error::Transport { method, url, kind, source },
+    };
+    let said = source.map(|source| format!(": {source}")).unwrap_or_default();
+    let source = Some(Box::new(Cause(format!("proxy `{proxy}`{said}"))) as _);
+    Error::Transport { method, url, kind, source }
+}
+
 /// All errors of a chain, those inside of [`io::Error`]s too: `source()` of such a one goes past the
 /// error that it holds.
 fn layers<'a>(e: &'a (dyn StdError + 'static)) -> Vec<&'a (dyn StdError + 'static)> {
@@ -89,8 +107,12 @@ fn kind(e: &reqwest::Error, connecting: bool, timeout: bool) -> TransportKind {
     let all = layers(e);
     if let Some(tls) = all.iter().find_map(|e| e.downcast_ref::<rustls::Error>()) {
         return match tls {
-            rustls::Error::InvalidCertificate(_) => TransportKind::Certificate,
+            rustls::Error::InvalidCertificate(what) => certificate(what),
             rustls::Error::InvalidMessage(_) => TransportKind::NotTls,
+            rustls::Error::AlertReceived(alert) if is_final(*alert) => TransportKind::TlsRefused,
+            rustls::Error::PeerIncompatible(_) | rustls::Error::NoApplicationProtocol => {
+                TransportKind::TlsRefused
+            }
             _ => TransportKind::Tls,
         };
     }
@@ -106,6 +128,13 @@ fn kind(e: &reqwest::Error, connecting: bool, timeout: bool) -> TransportKind {
         }
     }
     let texts: Vec<String> = all.iter().map(ToString::to_string).collect();
+    // hyper-util's words about a proxy that was asked for a way.
+    if texts.iter().any(|t| t == "tunnel error: proxy authorization required") {
+        return TransportKind::ProxyLogin;
+    }
+    if texts.iter().any(|t| t.starts_with("tunnel error") || t.starts_with("SOCKS error")) {
+        return TransportKind::Proxy;
+    }
     if texts.iter().any(|t| t == "dns error") {
         return TransportKind::Resolve;
     }
@@ -126,6 +155,27 @@ fn kind(e: &reqwest::Error, connecting: bool, timeout: bool) -> TransportKind {
         (false, true) => TransportKind::FirstByteTimeout,
         (false, false) => TransportKind::Other,
     }
+}
+
+fn certificate(what: &CertificateError) -> TransportKind {
+    match what {
+        CertificateError::Expired
+        | CertificateError::ExpiredContext { .. }
+        | CertificateError::NotValidYet
+        | CertificateError::NotValidYetContext { .. } => TransportKind::CertificateTime,
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            TransportKind::CertificateName
+        }
+        _ => TransportKind::Certificate,
+    }
+}
+
+/// Whether the server will say the same next time.
+fn is_final(alert: AlertDescription) -> bool {
+    !matches!(
+        alert,
+        AlertDescription::CloseNotify | AlertDescription::UserCanceled | AlertDescription::InternalError
+    )
 }
 
 #[cfg(test)]

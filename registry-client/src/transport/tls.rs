@@ -4,10 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{VerifierBuilderError, WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::server::ParsedCertificate;
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use url::Url;
 
 use super::{ClientKey, Transport};
@@ -51,17 +53,18 @@ impl Transport {
             }
             builder.dangerous().with_custom_certificate_verifier(Arc::new(Unverified(provider)))
         } else {
-            let mut roots = self
+            let mut trusted = self
                 .roots
-                .get_or_init(|| system_roots(&self.hosts.extra_ca))
+                .get_or_init(|| Trusted::system(&self.hosts.extra_ca))
                 .clone()
                 .map_err(|what| Error::Config { name: "certificate authorities".into(), what })?;
             if let Some(dir) = &key.certificates {
                 let (authorities, pair) = host_certificates(dir)?;
-                roots.add_parsable_certificates(authorities);
+                trusted.add(authorities);
                 own = pair;
             }
-            builder.with_root_certificates(roots)
+            let verifier = trusted.verifier(provider).map_err(|e| bad(&e))?;
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
         };
         let mut config = match own {
             Some((chain, secret)) => builder.with_client_auth_cert(chain, secret).map_err(|e| bad(&e))?,
@@ -73,20 +76,93 @@ impl Transport {
     }
 }
 
-/// The system's authorities with the caller's, or Mozilla's list where the system has none.
-fn system_roots(extra: &[Vec<u8>]) -> Result<RootCertStore, String> {
-    let mut roots = RootCertStore::empty();
-    let (added, _) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if added == 0 {
-        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+/// Certificates that are believed: of authorities, and those that servers have made for themselves.
+#[derive(Clone)]
+pub(super) struct Trusted {
+    roots: RootCertStore,
+    own: Vec<CertificateDer<'static>>,
+}
+
+impl Trusted {
+    /// The system's authorities with the caller's, or Mozilla's list where the system has none.
+    fn system(extra: &[Vec<u8>]) -> Result<Self, String> {
+        let mut out = Self { roots: RootCertStore::empty(), own: Vec::new() };
+        out.add(rustls_native_certs::load_native_certs().certs);
+        if out.roots.is_empty() {
+            out.roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        }
+        for pem in extra {
+            for certificate in CertificateDer::pem_slice_iter(pem) {
+                let certificate = certificate.map_err(|e| format!("not a PEM certificate: {e}"))?;
+                let copy = certificate.clone();
+                out.roots.add(copy).map_err(|e| format!("a certificate that cannot be used: {e}"))?;
+                out.own.push(certificate);
+            }
+        }
+        Ok(out)
     }
-    for pem in extra {
-        for certificate in CertificateDer::pem_slice_iter(pem) {
-            let certificate = certificate.map_err(|e| format!("not a PEM certificate: {e}"))?;
-            roots.add(certificate).map_err(|e| format!("a certificate that cannot be used: {e}"))?;
+
+    fn add(&mut self, certificates: Vec<CertificateDer<'static>>) {
+        self.own.extend(certificates.iter().cloned());
+        self.roots.add_parsable_certificates(certificates);
+    }
+
+    fn verifier(self, provider: Arc<CryptoProvider>) -> Result<Verifier, VerifierBuilderError> {
+        let inner = WebPkiServerVerifier::builder_with_provider(Arc::new(self.roots), provider).build()?;
+        Ok(Verifier { inner, own: self.own })
+    }
+}
+
+/// Believes authorities, and a server whose very certificate is among what is trusted. `openssl req -x509` makes one
+/// that calls itself an authority, registries are set up with that by Docker's manual, and webpki alone refuses it.
+#[derive(Debug)]
+struct Verifier {
+    inner: Arc<WebPkiServerVerifier>,
+    own: Vec<CertificateDer<'static>>,
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        chain: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        match self.inner.verify_server_cert(certificate, chain, name, ocsp, now) {
+            // Its time has been looked at before this is said; see `check_issuer_independent_properties` of webpki.
+            Err(rustls::Error::InvalidCertificate(CertificateError::Other(other)))
+                if format!("{other:?}").contains("CaUsedAsEndEntity") && self.own.contains(certificate) =>
+            {
+                verify_server_name(&ParsedCertificate::try_from(certificate)?, name)?;
+                Ok(ServerCertVerified::assertion())
+            }
+            other => other,
         }
     }
-    Ok(roots)
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.inner.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.inner.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.inner.supported_verify_schemes()
+    }
 }
 
 type ClientPair = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);

@@ -31,7 +31,7 @@ impl Drop for Server {
     }
 }
 
-fn run(command: &mut Command) -> Vec<u8> {
+pub(crate) fn run(command: &mut Command) -> Vec<u8> {
     let out = command.output().unwrap_or_else(|e| {
         panic!("{command:?} cannot be run (needed: docker-registry, openssl, apache2-utils): {e}")
     });
