@@ -14,7 +14,6 @@ mod environment;
 mod failure;
 mod load;
 mod program;
-pub(crate) mod redact;
 mod reference;
 mod refs;
 
@@ -27,7 +26,6 @@ pub use checkout::Checkout;
 pub(crate) use load::Phases;
 pub use load::{GitContext, load};
 use program::{Git, SILENCE};
-pub use redact::masked;
 pub use reference::{GitReference, GitReferenceError};
 pub use refs::Resolved;
 

@@ -12,11 +12,11 @@ use super::copy::{AddOptions, Chmod, CopyError, CopyErrorKind, CopyRequest, Sour
 use super::repository::Repository;
 use super::stage::{Files, StageRun};
 use super::step::StepSpec;
-use crate::context::git::redact::redact;
 use crate::context::{DigestCache, FileStat, SourceTree, Time};
 use crate::dialect::{Dialect, account};
 use crate::dockerfile::{Add, Copy, Heredoc, Instruction, Word};
 use crate::error::BuildError;
+use crate::redact::redact;
 use crate::request::ContextSource;
 
 /// What an owner of files in a Windows image may be.

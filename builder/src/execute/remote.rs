@@ -15,10 +15,10 @@ use super::files::Words;
 use super::repository::is_git;
 use super::stage::StageRun;
 use crate::context::fetch::download_hint;
-use crate::context::git::redact::redact;
 use crate::dockerfile::Add;
 use crate::error::BuildError;
 use crate::event::{Action, Outcome};
+use crate::redact::redact_url;
 
 /// The files that a build has fetched, by URL. Whoever fetches one keeps its place locked.
 pub(super) type Downloads = Mutex<HashMap<String, Arc<Mutex<Option<Downloaded>>>>>;
@@ -130,7 +130,7 @@ impl StageRun<'_, '_> {
         path: &Path,
         expected: Option<Digest>,
     ) -> Result<(RemoteFile, Digest), BuildError> {
-        let shown = redact(url);
+        let shown = redact_url(url);
         let task = self.exec.progress.start(format!("[{}] ADD {shown}", self.name()));
         let mut download = self.exec.engine.registry.download(url, None).map_err(|e| {
             let hint = download_hint(&e, LOGIN);
@@ -166,7 +166,7 @@ fn is_expected(url: &str, found: Digest, expected: Option<Digest>) -> Result<(),
     match expected.filter(|expected| *expected != found) {
         None => Ok(()),
         Some(expected) => {
-            Err(BuildError::user(format!("`{}` has digest {found}, not {expected}", redact(url)))
+            Err(BuildError::user(format!("`{}` has digest {found}, not {expected}", redact_url(url)))
                 .with_hint("if the file may have changed, look at it and correct `--checksum`".to_owned()))
         }
     }

@@ -309,6 +309,36 @@ fn a_private_repository_wants_a_token() {
 }
 
 #[test]
+fn a_password_that_is_not_encoded_is_shown_nowhere() {
+    let env = env();
+    let server = orlop_fixtures::web::start([]);
+    let file = server.url("/file").replace("http://", "");
+    for password in ["my hunter2", "12 hunter2", "a/hunter2 b", "a'hunter2", "a://hunter2"] {
+        for (at, said) in [("h.invalid/x.git", ""), (&file, "127.0.0.1")] {
+            let url = format!("http://u:{password}@{at}");
+            for dockerfile in [
+                format!("{FROM}ADD [\"{url}\", \"/d\"]\n"),
+                format!("{FROM}COPY [\"{url}\", \"/d\"]\n"),
+                // Outside quotes a blank ends the word, and what follows it is another source.
+                format!("{FROM}ADD {} /d\n", url.replace(' ', "+")),
+                format!("{FROM}RUN [\"true\", \"{url}\"]\nNONE\n"),
+            ] {
+                build(&env, &dockerfile).run().code(1).never_says("hunter2").says(said);
+            }
+        }
+    }
+    build(&env, &format!("{FROM}ADD [\"https://u:my hunter2@h.invalid/x.git\", \"/d\"]\n"))
+        .run()
+        .code(1)
+        .says("`https://xxxxx:xxxxx@h.invalid/x.git` has a blank in its user or password")
+        .says("hint: write `%20` for it");
+    let url = "https://u:my hunter2@h.invalid/x.git";
+    for args in [&["build", url][..], &["build", "--build-context", &format!("n={url}"), "."]] {
+        env.orlop(args).run().code(2).says("write `%20`").never_says("hunter2");
+    }
+}
+
+#[test]
 fn a_password_is_for_the_server_that_it_was_given_for() {
     let there = git::start();
     fill(&there);

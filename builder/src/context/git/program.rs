@@ -22,8 +22,8 @@ use unix as system;
 #[cfg(windows)]
 use windows as system;
 
-use super::redact::redact;
 use crate::error::BuildError;
+use crate::redact::redact;
 
 /// The most that is read of an answer: the references of very large repositories take some 20 MiB.
 const ANSWER: usize = 64 << 20;

@@ -7,8 +7,8 @@ use std::fmt;
 
 use form::{Form, Parts, decoded, host_is_sane, split, url};
 
-use super::redact::redact;
 use super::refs::Resolved;
+use crate::redact::redact_url;
 
 /// A name of a repository, and of what is wanted of it.
 ///
@@ -97,7 +97,7 @@ impl GitReference {
     pub fn parse(text: &str) -> Option<Result<Self, GitReferenceError>> {
         let parts = split(text)?;
         Some(Self::read(&parts).map_err(|complaint| GitReferenceError {
-            shown: redact(text).escape_debug().to_string(),
+            shown: redact_url(text).escape_debug().to_string(),
             why: complaint.why,
             hint: complaint.hint,
         }))

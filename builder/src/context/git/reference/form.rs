@@ -70,6 +70,9 @@ pub(super) fn url(scheme: &'static str, rest: &str) -> Result<Address, Complaint
         Some((user, host)) => (Some(user), host),
         None => (None, authority),
     };
+    if user.is_some_and(|user| user.contains(char::is_whitespace)) {
+        return Err(plain("has a blank in its user or password").hint("write `%20` for it"));
+    }
     host_is_sane(host)?;
     if path.trim_matches('/').is_empty() {
         return Err(plain("names a host and no repository"));
