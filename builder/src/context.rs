@@ -10,6 +10,7 @@ mod handle;
 pub mod ignore;
 pub mod named;
 pub mod pattern;
+mod pieces;
 pub mod tar;
 
 use orlop_store::Digest;

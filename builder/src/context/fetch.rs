@@ -11,6 +11,7 @@ use orlop_store::work::WorkDir;
 
 use super::archive::{self, unpack_context};
 use super::handle::{Dir, Time};
+use super::pieces::Interruptible;
 use super::tar::ArchiveError;
 use crate::dialect::Dialect;
 use crate::error::BuildError;
@@ -105,17 +106,19 @@ pub fn shown(url: &str) -> String {
     }
 }
 
-/// Unpacks an archive of any compression; `name` says in messages whose it is.
+/// Unpacks an archive of any compression; `name` says in messages whose it is. The stream is read by a thread of its
+/// own, so that nobody waits for it when the build is to stop.
 ///
 /// # Errors
 /// When it is damaged, hostile or too large, or the store cannot be written.
 pub fn unpack(
     engine: &Engine<'_>,
     progress: &Progress<'_>,
-    stream: impl Read + Send,
+    stream: impl Read + Send + 'static,
     name: &str,
 ) -> Result<Fetched, BuildError> {
     let task = progress.start(format!("[context] unpack {name}"));
+    let stream = Interruptible::of(stream, engine.cancel);
     let stream = Watched::new(engine, &task, stream, name, None);
     let fetched = unpack_stream(engine, stream, name, &task)?;
     task.finish(Outcome::Done, None, None);

@@ -10,7 +10,7 @@ mod unix;
 mod windows;
 
 use std::ffi::{OsStr, OsString};
-use std::io::{self, Read};
+use std::io;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -22,6 +22,7 @@ use unix as system;
 #[cfg(windows)]
 use windows as system;
 
+use crate::context::pieces::{self, LOOK, WAITING};
 use crate::error::BuildError;
 use crate::redact::redact;
 
@@ -33,8 +34,6 @@ const SAID: usize = 16 << 10;
 pub(super) const SILENCE: Duration = Duration::from_secs(300);
 /// The first version that takes its configuration from the environment, which all our protection is built on.
 const OLDEST: (u32, u32) = (2, 31);
-/// How often is looked whether the build is to stop.
-const LOOK: Duration = Duration::from_millis(100);
 
 /// What is the same for every run of git for one repository.
 pub(super) struct Git<'a> {
@@ -114,12 +113,13 @@ impl Git<'_> {
     }
 
     fn watch(&self, mut child: Running) -> Result<Ended, BuildError> {
-        let (send, receive) = mpsc::channel();
+        let (send, receive) = mpsc::sync_channel(WAITING);
+        // A pipe that breaks has come to its end.
         if let Some(out) = child.0.stdout.take() {
-            read(out, send.clone(), Piece::Answer);
+            pieces::send(out, send.clone(), |bytes| Piece::Answer(bytes.unwrap_or_default()));
         }
         if let Some(err) = child.0.stderr.take() {
-            read(err, send, Piece::Said);
+            pieces::send(err, send, |bytes| Piece::Said(bytes.unwrap_or_default()));
         }
         let (mut answer, mut said) = (Vec::new(), Vec::new());
         let mut heard = Instant::now();
@@ -195,17 +195,6 @@ impl Drop for Running {
         // It was killed; nothing that it could say matters any more.
         drop(self.0.wait());
     }
-}
-
-fn read(mut from: impl Read + Send + 'static, to: mpsc::Sender<Piece>, piece: fn(Vec<u8>) -> Piece) {
-    std::thread::spawn(move || {
-        let mut buffer = vec![0; 32 << 10];
-        while let Ok(n @ 1..) = from.read(&mut buffer) {
-            if to.send(piece(buffer[..n].to_vec())).is_err() {
-                break;
-            }
-        }
-    });
 }
 
 /// Of `git version 2.39.5 (Apple Git-154)`, major and minor.
