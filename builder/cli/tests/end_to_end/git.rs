@@ -309,6 +309,24 @@ fn a_private_repository_wants_a_token() {
 }
 
 #[test]
+fn a_token_reaches_a_repository_whatever_its_name_is_made_of() {
+    // `x-access-token:hunter2`
+    let basic = "Basic eC1hY2Nlc3MtdG9rZW46aHVudGVyMg==";
+    let server = git::start_with(&Options { authorization: Some(basic.to_owned()), ..Options::default() });
+    for name in ["my app", "été", "a+b"] {
+        server.repository(name).commit(&[("README", Node::File("read me\n"))]);
+    }
+    let env = env();
+    let token = env.file("token", "hunter2");
+    for path in ["my%20app", "my app", "m%79%20app", "%c3%a9t%C3%A9", "été", "a+b", "/a+b"] {
+        let built = build(&env, &format!("{FROM}ADD [\"{}\", \"/src\"]\n", server.url(path)));
+        let secret = format!("id=GIT_AUTH_TOKEN,src={}", token.display());
+        let built = image_of(&env, built.arg("--no-cache").arg("--secret").arg(secret));
+        assert_eq!(built.text("/src/README"), "read me\n", "{path}");
+    }
+}
+
+#[test]
 fn a_password_that_is_not_encoded_is_shown_nowhere() {
     let env = env();
     let server = orlop_fixtures::web::start([]);

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use percent_encoding::percent_decode_str;
 
 use super::reference::{GitReference, Transport};
 use super::{GitAccess, GitSettings};
@@ -101,7 +102,7 @@ pub(super) fn of(
         Some(Login { scope, how: How::Password(user, password) }) => {
             config.push(("credential.useHttpPath".to_owned(), "true".to_owned()));
             config.push(("credential.helper".to_owned(), HELPER.to_owned()));
-            set("ORLOP_GIT_SCOPE", scope.into());
+            set("ORLOP_GIT_SCOPE", as_git_asks(&scope).into());
             set("ORLOP_GIT_USER", user.into());
             set("ORLOP_GIT_PASSWORD", password.into());
         }
@@ -223,6 +224,21 @@ fn login(reference: &GitReference, secrets: &[Secret]) -> Result<Option<Login>, 
     }))
 }
 
+/// The URL as git says it to whom it asks for a password: host and path percent-decoded, with one `/` before the path
+/// and none behind it. What is no text then stays as it is written: git asks for something else, and is told nothing.
+fn as_git_asks(url: &str) -> String {
+    let decoded = |text| match percent_decode_str(text).decode_utf8() {
+        Ok(text) if !text.contains('\0') => text.into_owned(),
+        _ => text.to_owned(),
+    };
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let path = decoded(path.trim_start_matches('/'));
+    let path = path.trim_end_matches('/');
+    let slash = if path.is_empty() { "" } else { "/" };
+    format!("{scheme}://{}{slash}{path}", decoded(host))
+}
+
 /// User and password of a header of the scheme `basic`.
 fn password_of(header: &str) -> Option<How> {
     let (scheme, encoded) = header.split_once(' ')?;
@@ -318,6 +334,21 @@ mod tests {
         assert_eq!(value(&all, "GIT_SSH_COMMAND"), None);
         let error = variables("git@h:x", strange).unwrap_err();
         assert!(error.to_string().contains("the store's path is no text"), "{error}");
+    }
+
+    #[test]
+    fn the_place_of_a_password_is_said_as_git_says_it() {
+        for (url, place) in [
+            ("https://h:8/a/b.git", "https://h:8/a/b.git"),
+            ("https://h/my%20app.git", "https://h/my app.git"),
+            ("https://h//a//b%2Fc.git/", "https://h/a//b/c.git"),
+            ("http://[fe80::1%25eth0]/%c3%a9.git", "http://[fe80::1%eth0]/é.git"),
+            ("https://github.com", "https://github.com"),
+            ("https://h/%e9%00.git", "https://h/%e9%00.git"),
+            ("https://h/100%.git", "https://h/100%.git"),
+        ] {
+            assert_eq!(as_git_asks(url), place);
+        }
     }
 
     #[test]
