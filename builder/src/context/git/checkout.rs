@@ -90,15 +90,14 @@ impl GitRepository<'_> {
         };
         let Some(mut said) = run(&["--depth=1", "--", "origin", &wanted])? else { return Ok(()) };
         // Old servers, and such as serve files alone, know no half of a history.
-        if said.contains("shallow") || said.contains("--depth") {
+        if failure::says(self.reference, &said, &["shallow", "--depth"]) {
             let Some(again) = run(&["--", "origin", &wanted])? else { return Ok(()) };
             said = again;
         }
         // Some give nothing but what a name of theirs points to: then all names, and it may be among it.
-        if ["not our ref", "unadvertised object", "no such remote ref", "couldn't find remote ref"]
-            .iter()
-            .any(|part| said.contains(part))
-        {
+        let refused =
+            ["not our ref", "unadvertised object", "no such remote ref", "couldn't find remote ref"];
+        if failure::says(self.reference, &said, &refused) {
             let all = ["--", "origin", "+refs/heads/*:refs/orlop/heads/*", "+refs/tags/*:refs/orlop/tags/*"];
             if let Some(said) = run(&all)? {
                 return Err(failure::fetching(self.reference, &said));
