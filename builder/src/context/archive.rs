@@ -20,7 +20,8 @@ pub const MAX_BYTES: u64 = 64 << 30;
 /// Headers and padding: what an archive within the limits may have besides its content.
 const OVERHEAD: u64 = 16 << 30;
 
-const CONTEXT: Limits = Limits { entries: MAX_ENTRIES, bytes: MAX_BYTES };
+/// How much a context may hold that is no directory of this machine.
+pub(super) const CONTEXT: Limits = Limits { entries: MAX_ENTRIES, bytes: MAX_BYTES };
 
 /// Whether a stream that begins with these bytes, [`HEAD`] of them where it has so many, is an archive of any
 /// compression and not a text. Docker tells by the same signs, and knows no zstd.

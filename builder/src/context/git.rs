@@ -12,6 +12,7 @@
 mod checkout;
 mod environment;
 mod failure;
+mod limits;
 mod load;
 mod program;
 mod reference;

@@ -511,6 +511,29 @@ fn an_old_git_is_refused() {
 }
 
 #[test]
+fn a_few_trees_that_are_millions_of_files_are_not_checked_out() {
+    let server = git::start();
+    let app = server.repository("app");
+    let env = env();
+    let mut object = app.git(["hash-object", "-w", "--stdin"]);
+    for level in 0..8 {
+        let kind = if level == 0 { "100644 blob" } else { "040000 tree" };
+        let list: String = (0..10).map(|n| format!("{kind} {object}\t{n}\n")).collect();
+        let list = std::fs::File::open(env.file("list", list)).unwrap();
+        let made = run(tool("git").arg("mktree").current_dir(app.dir()).stdin(list));
+        object = String::from_utf8(made.stdout).unwrap().trim().to_owned();
+    }
+    let commit = app.git(["commit-tree", &object, "-m", "a bomb"]);
+    app.git(["update-ref", "refs/heads/main", &commit]);
+    build(&env, &format!("{FROM}ADD {} /src\n", server.url("app")))
+        .run()
+        .code(1)
+        .says("app.git` has more than 1000000 files and directories")
+        .says("hint: a repository is fetched whole");
+    assert_eq!(std::fs::read_dir(env.store().join("work")).unwrap().count(), 0, "nothing is left of it");
+}
+
+#[test]
 fn nothing_of_the_host_is_reached_by_a_repository() {
     let server = git::start();
     let app = server.repository("app");

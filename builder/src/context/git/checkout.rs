@@ -11,7 +11,7 @@ use super::program::Ended;
 use super::reference::Mtime;
 use super::refs::Resolved;
 use super::{GitRepository, failure};
-use crate::context::{Dir, Kind, Time};
+use crate::context::{Dir, Kind, Time, archive};
 use crate::dialect::Dialect;
 use crate::error::BuildError;
 
@@ -50,6 +50,7 @@ impl GitRepository<'_> {
         {
             return Err(BuildError::user(format!("`{}` is commit {commit}, not {checksum}", self.reference)));
         }
+        self.bounded(&tree, &commit, archive::CONTEXT)?;
         let when =
             self.ask(&tree, &["show", "--no-patch", "--no-show-signature", "--format=%ct", &commit])?;
         self.must(&tree, &["checkout", "--progress", "--force", "--detach", &commit])?;

@@ -84,8 +84,37 @@ impl Git<'_> {
     /// Runs `git` with `args` in `dir`.
     ///
     /// # Errors
-    /// When there is no git, when it cannot be started, said nothing for long, or the build is to stop.
+    /// As [`stream`](Self::stream), and when it answers too much.
     pub(super) fn run<I, S>(&self, dir: &Path, args: I) -> Result<Ended, BuildError>
+    where
+        I: IntoIterator<Item = S>,
+        S: AsRef<OsStr>,
+    {
+        let mut answer = Vec::new();
+        let failed = self.stream(dir, args, &mut |bytes| {
+            answer.extend_from_slice(bytes);
+            match answer.len() > ANSWER {
+                true => Err(BuildError::user(format!(
+                    "the repository's server sent a list of more than {} MiB",
+                    ANSWER >> 20
+                ))),
+                false => Ok(()),
+            }
+        })?;
+        Ok(failed.map_or(Ended::Well(answer), Ended::Badly))
+    }
+
+    /// Runs `git` with `args` in `dir`, and hands on its answer as it comes. Gives what it said where it failed.
+    ///
+    /// # Errors
+    /// When there is no git, when it cannot be started, said nothing for long, or the build is to stop; and what
+    /// `answer` says, which ends it.
+    pub(super) fn stream<I, S>(
+        &self,
+        dir: &Path,
+        args: I,
+        answer: &mut dyn FnMut(&[u8]) -> Result<(), BuildError>,
+    ) -> Result<Option<String>, BuildError>
     where
         I: IntoIterator<Item = S>,
         S: AsRef<OsStr>,
@@ -109,10 +138,14 @@ impl Git<'_> {
             }
             _ => BuildError::internal("cannot run `git`").because(e),
         })?;
-        self.watch(Running(child))
+        self.watch(Running(child), answer)
     }
 
-    fn watch(&self, mut child: Running) -> Result<Ended, BuildError> {
+    fn watch(
+        &self,
+        mut child: Running,
+        answer: &mut dyn FnMut(&[u8]) -> Result<(), BuildError>,
+    ) -> Result<Option<String>, BuildError> {
         let (send, receive) = mpsc::sync_channel(WAITING);
         // A pipe that breaks has come to its end.
         if let Some(out) = child.0.stdout.take() {
@@ -121,19 +154,13 @@ impl Git<'_> {
         if let Some(err) = child.0.stderr.take() {
             pieces::send(err, send, |bytes| Piece::Said(bytes.unwrap_or_default()));
         }
-        let (mut answer, mut said) = (Vec::new(), Vec::new());
+        let mut said = Vec::new();
         let mut heard = Instant::now();
         loop {
             match receive.recv_timeout(LOOK) {
                 Ok(Piece::Answer(bytes)) => {
                     heard = Instant::now();
-                    answer.extend_from_slice(&bytes);
-                    if answer.len() > ANSWER {
-                        return Err(BuildError::user(format!(
-                            "the repository's server sent a list of more than {} MiB",
-                            ANSWER >> 20
-                        )));
-                    }
+                    answer(&bytes)?;
                 }
                 Ok(Piece::Said(bytes)) => {
                     heard = Instant::now();
@@ -159,11 +186,8 @@ impl Git<'_> {
                 )));
             }
         }
-        let status = child.wait(self.cancel)?;
-        if status {
-            return Ok(Ended::Well(answer));
-        }
-        Ok(Ended::Badly(redact(&String::from_utf8_lossy(&said))))
+        let done = child.wait(self.cancel)?;
+        Ok((!done).then(|| redact(&String::from_utf8_lossy(&said))))
     }
 }
 
