@@ -24,8 +24,8 @@ use std::path::{Path, PathBuf};
 use orlop_runner::CancelToken;
 
 pub use checkout::Checkout;
-pub(crate) use load::Phases;
 pub use load::{GitContext, load};
+pub(crate) use load::{Phases, load_found};
 use program::{Git, SILENCE};
 pub use reference::{GitReference, GitReferenceError};
 pub use refs::Resolved;

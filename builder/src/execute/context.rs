@@ -62,7 +62,15 @@ impl Execution<'_> {
                     let access =
                         GitAccess { settings: &request.git, secrets: &request.secrets, ssh: &request.ssh };
                     let name = format!("context {}", context.name);
-                    let loaded = git::load(&self.engine, self.progress, reference, access, &name)?;
+                    let commits = &self.common.commits;
+                    let loaded = git::load_found(
+                        &self.engine,
+                        self.progress,
+                        reference,
+                        access,
+                        &name,
+                        |repository| commits.get(&reference.question(), || repository.resolve()),
+                    )?;
                     fetched(loaded.path().to_owned(), loaded)
                 }
                 NamedSource::Image(_) | NamedSource::Layout(_) | NamedSource::Scratch => {

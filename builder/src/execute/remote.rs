@@ -1,10 +1,9 @@
 //! ADD of URLs: downloaded first, because their content is what the step's key is made of.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use orlop_store::work::WorkDir;
@@ -12,6 +11,7 @@ use orlop_store::{Digest, Digester};
 
 use super::copy::{CopyRequest, RemoteFile, Source};
 use super::files::Words;
+use super::once::Once;
 use super::repository::is_git;
 use super::stage::StageRun;
 use crate::context::fetch::download_hint;
@@ -20,15 +20,16 @@ use crate::error::BuildError;
 use crate::event::{Action, Outcome};
 use crate::redact::redact_url;
 
-/// The files that a build has fetched, by URL. Whoever fetches one keeps its place locked.
-pub(super) type Downloads = Mutex<HashMap<String, Arc<Mutex<Option<Downloaded>>>>>;
+/// The files that a build has fetched, by URL.
+pub(super) type Downloads = Once<Downloaded>;
 
 /// A file that was fetched.
+#[derive(Clone)]
 pub(super) struct Downloaded {
     file: RemoteFile,
     digest: Digest,
     /// Removes the file at the end.
-    _dir: WorkDir,
+    _dir: Arc<WorkDir>,
 }
 
 /// Of a server that lets nobody in without a login.
@@ -109,19 +110,14 @@ impl StageRun<'_, '_> {
 
     /// The file of a URL, fetched once in a build: whoever else asks, perhaps for another platform, gets the same.
     fn downloaded(&self, url: &str, expected: Option<Digest>) -> Result<RemoteFile, BuildError> {
-        let slot = {
-            let mut table = self.exec.common.downloads.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(table.entry(url.to_owned()).or_default())
-        };
-        let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
-        self.exec.check_canceled()?;
-        if let Some(known) = &*slot {
-            is_expected(url, known.digest, expected)?;
-            return Ok(known.file.clone());
-        }
-        let dir = self.exec.engine.store.work().create("download").map_err(orlop_store::Error::from)?;
-        let (file, digest) = self.fetch(url, &dir.path().join("content"), expected)?;
-        Ok(slot.insert(Downloaded { file, digest, _dir: dir }).file.clone())
+        let known = self.exec.common.downloads.get(url, || {
+            self.exec.check_canceled()?;
+            let dir = self.exec.engine.store.work().create("download").map_err(orlop_store::Error::from)?;
+            let (file, digest) = self.fetch(url, &dir.path().join("content"), expected)?;
+            Ok(Downloaded { file, digest, _dir: Arc::new(dir) })
+        })?;
+        is_expected(url, known.digest, expected)?;
+        Ok(known.file)
     }
 
     fn fetch(

@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use orlop_runner::Stream;
 use orlop_store::work::WorkDir;
 
-use super::{Checkout, GitAccess, GitReference, GitRepository};
+use super::{Checkout, GitAccess, GitReference, GitRepository, Resolved};
 use crate::context::Dir;
 use crate::dialect::Dialect;
 use crate::error::BuildError;
@@ -34,12 +34,27 @@ pub fn load(
     access: GitAccess<'_>,
     name: &str,
 ) -> Result<GitContext, BuildError> {
+    load_found(engine, progress, reference, access, name, |repository| repository.resolve())
+}
+
+/// The same of the commit that `find` finds.
+///
+/// # Errors
+/// As of [`load`], and those of `find`.
+pub(crate) fn load_found(
+    engine: &Engine<'_>,
+    progress: &Progress<'_>,
+    reference: &GitReference,
+    access: GitAccess<'_>,
+    name: &str,
+    find: impl FnOnce(&GitRepository<'_>) -> Result<Resolved, BuildError>,
+) -> Result<GitContext, BuildError> {
     let work = engine.store.work().create("git").map_err(orlop_store::Error::from)?;
     let task = progress.start(format!("[{name}] load {reference}"));
     let phases = Phases::of(&task);
     let said = |line: &str| phases.tell(line);
     let repository = GitRepository::new(reference, work.path(), access, engine.cancel, &said)?;
-    let checkout = repository.resolve().and_then(|resolved| repository.fetch(&resolved))?;
+    let checkout = find(&repository).and_then(|resolved| repository.fetch(&resolved))?;
     task.note(format!("commit {}", checkout.commit));
     let context = GitContext { checkout, _work: work };
     if context.is_file(".dockerignore")? {
