@@ -14,6 +14,7 @@ use super::files::Words;
 use super::once::Once;
 use super::repository::is_git;
 use super::stage::StageRun;
+use crate::context::archive;
 use crate::context::fetch::download_hint;
 use crate::dockerfile::Add;
 use crate::error::BuildError;
@@ -128,10 +129,11 @@ impl StageRun<'_, '_> {
     ) -> Result<(RemoteFile, Digest), BuildError> {
         let shown = redact_url(url);
         let task = self.exec.progress.start(format!("[{}] ADD {shown}", self.name()));
-        let mut download = self.exec.engine.registry.download(url, None).map_err(|e| {
-            let hint = download_hint(&e, LOGIN);
-            BuildError::user(format!("cannot download `{shown}`")).with_hint(hint).because(e)
-        })?;
+        let mut download =
+            self.exec.engine.registry.download(url, Some(archive::MAX_BYTES)).map_err(|e| {
+                let hint = download_hint(&e, LOGIN);
+                BuildError::user(format!("cannot download `{shown}`")).with_hint(hint).because(e)
+            })?;
         let failed = |e: io::Error| BuildError::user(format!("cannot download `{shown}`")).because(e);
         let mut out = File::create(path).map_err(failed)?;
         let mut digester = Digester::new();

@@ -1,11 +1,9 @@
 //! What single instructions and their flags do when they run, where buildah has no say: BuildKit is the measure.
 
-use std::io::{Read, Write};
-use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
-use std::thread;
 
 use orlop_fixtures::test_env::TestEnv;
+use orlop_fixtures::web::{self, Page};
 use serde_json::Value;
 
 use crate::{FROM, build, env, image, image_of};
@@ -405,33 +403,21 @@ fn the_host_name_of_steps_is_a_build_argument() {
         .says("`a b`");
 }
 
-/// A server that gives the same few bytes for every path but `/none`.
-fn server() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = listener.local_addr().expect("its address");
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            let Ok(mut stream) = stream else { return };
-            let mut request = vec![0; 4096];
-            let n = stream.read(&mut request).unwrap_or(0);
-            let none = request[..n].starts_with(b"GET /none");
-            let head = match none {
-                true => "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
-                false => {
-                    "HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\
-                     Last-Modified: Sun, 09 Sep 2001 01:46:40 GMT\r\nContent-Disposition: attachment; filename=x\r\n\r\nhello\n"
-                }
-            };
-            drop(stream.write_all(head.as_bytes()));
-        }
-    });
-    format!("http://{address}")
+/// A server that gives the same few bytes for all of these paths.
+fn server() -> web::Server {
+    const HEADERS: [(&str, &str); 2] = [
+        ("Last-Modified", "Sun, 09 Sep 2001 01:46:40 GMT"),
+        ("Content-Disposition", "attachment; filename=x"),
+    ];
+    let page = Page::With(&HEADERS, b"hello\n".to_vec());
+    web::start(["/d/f.txt", "/a%20b%2Fc%5B.txt", "/", "/d/", "/f"].map(|path| (path, page.clone())))
 }
 
 #[test]
 fn downloads_have_the_urls_name_and_the_servers_time() {
     let env = env();
-    let at = server();
+    let server = server();
+    let at = server.url("");
     let sum = "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03";
     let dockerfile = format!(
         "{FROM}ADD {at}/d/f.txt?x=y#z /1/\nADD {at}/a%20b%2Fc%5B.txt /2/\nADD {at}/ /3/\nADD {at}/d/ /4\n\
@@ -454,6 +440,18 @@ fn downloads_have_the_urls_name_and_the_servers_time() {
         .run()
         .code(1)
         .says("has digest sha256:5891");
+}
+
+#[test]
+fn a_download_without_end_is_refused() {
+    let env = env();
+    let server =
+        web::start([("/f", Page::With(&[("Content-Length", "68719476737")], b"and so on".to_vec()))]);
+    build(&env, &format!("{FROM}ADD {} /\n", server.url("/f")))
+        .run()
+        .code(1)
+        .says("/f`")
+        .says("longer than 68719476736 bytes");
 }
 
 #[test]
