@@ -69,12 +69,11 @@ impl Fetched {
         Ok(Some(bytes))
     }
 
-    /// The names in the directory.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    pub fn names(&self) -> io::Result<Vec<OsString>> {
-        Dir::open(&self.dir)?.list()
+    /// The directory that all else is in, where there is one such.
+    pub fn only_directory(&self) -> Option<OsString> {
+        let dir = Dir::open(&self.dir).ok()?;
+        let [only] = <[OsString; 1]>::try_from(dir.list().ok()?).ok()?;
+        dir.stat(&only).ok()?.is_dir().then_some(only)
     }
 }
 

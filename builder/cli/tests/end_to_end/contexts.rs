@@ -122,6 +122,13 @@ fn an_archive_without_its_dockerfile() {
     let env = crate::env();
     let deeper = archive(&[Entry::dir("app-1.0"), Entry::file("app-1.0/Dockerfile", COPY_ALL)]);
     refused(&env, "archive-one-directory", piped(&env, &deeper).run().code(1), &["app-1.0"]);
+    for only in [Entry::file("app", "a"), Entry::symlink("app", "/")] {
+        piped(&env, &archive(&[only]))
+            .run()
+            .code(1)
+            .says("name the file with `-f FILE`")
+            .never_says("tar -C");
+    }
     let env = crate::env();
     let run = piped(&env, &none).args(["-f", "sub/Dockerfile"]).run().code(1);
     refused(&env, "archive-no-such-dockerfile", run, &["sub/Dockerfile"]);

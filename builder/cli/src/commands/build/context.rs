@@ -3,7 +3,6 @@
 //! What is on this machine is read at once; what has to be fetched or unpacked waits for the store.
 
 use std::any::Any;
-use std::ffi::OsString;
 use std::io::{Cursor, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -317,11 +316,8 @@ fn inside(held: &Fetched, path: Option<&Path>, context: &str) -> Result<Arc<Sour
             .with_hint("`-f` is a path in the context, which was not on this machine".to_owned()),
     };
     // What archives of whole directories and those of hosts of repositories look like.
-    let only = match held.names().unwrap_or_default().as_slice() {
-        [only] if path.is_none() => Some(only.clone()),
-        _ => None,
-    };
-    Err(missing.with_hint(only.map(|only: OsString| {
+    let only = held.only_directory().filter(|_| path.is_none());
+    Err(missing.with_hint(only.map(|only| {
         format!(
             "all of the context is in its directory `{0}`: pack what is in it, as `tar -C {0} -c .` does",
             only.display()
