@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::io::{self, Cursor, Read, Write};
 use std::path::{Path, PathBuf};
 
-use orlop_registry_client::TransportKind;
+use orlop_registry_client::{TransportKind, redact};
 use orlop_store::Digest;
 use orlop_store::work::WorkDir;
 
@@ -92,17 +92,7 @@ pub enum Arrived {
 
 /// A URL as it may be shown: without user and password, and without its query, which may hold a signature.
 pub fn shown(url: &str) -> String {
-    match url::Url::parse(url) {
-        Ok(mut url) => {
-            // Both only fail for URLs that can have no user anyway.
-            let _ = url.set_username("");
-            let _ = url.set_password(None);
-            url.set_query(None);
-            url.set_fragment(None);
-            url.into()
-        }
-        Err(_) => "the URL".to_owned(),
-    }
+    url::Url::parse(url).map_or_else(|_| "the URL".to_owned(), |url| redact(&url))
 }
 
 /// Unpacks an archive of any compression; `name` says in messages whose it is. The stream is read by a thread of its

@@ -15,11 +15,10 @@ use super::once::Once;
 use super::repository::is_git;
 use super::stage::StageRun;
 use crate::context::archive;
-use crate::context::fetch::download_hint;
+use crate::context::fetch::{download_hint, shown};
 use crate::dockerfile::Add;
 use crate::error::BuildError;
 use crate::event::{Action, Outcome};
-use crate::redact::redact_url;
 
 /// The files that a build has fetched, by URL.
 pub(super) type Downloads = Once<Downloaded>;
@@ -127,7 +126,7 @@ impl StageRun<'_, '_> {
         path: &Path,
         expected: Option<Digest>,
     ) -> Result<(RemoteFile, Digest), BuildError> {
-        let shown = redact_url(url);
+        let shown = shown(url);
         let task = self.exec.progress.start(format!("[{}] ADD {shown}", self.name()));
         let mut download =
             self.exec.engine.registry.download(url, Some(archive::MAX_BYTES)).map_err(|e| {
@@ -164,7 +163,7 @@ fn is_expected(url: &str, found: Digest, expected: Option<Digest>) -> Result<(),
     match expected.filter(|expected| *expected != found) {
         None => Ok(()),
         Some(expected) => {
-            Err(BuildError::user(format!("`{}` has digest {found}, not {expected}", redact_url(url)))
+            Err(BuildError::user(format!("`{}` has digest {found}, not {expected}", shown(url)))
                 .with_hint("if the file may have changed, look at it and correct `--checksum`".to_owned()))
         }
     }

@@ -436,6 +436,17 @@ fn downloads_have_the_urls_name_and_the_servers_time() {
         .says("look at the URL")
         .never_says("registry");
     let wrong = sum.replace('5', "6");
+    // What signs a URL is its query.
+    let user = at.replace("http://", "http://user:hunter2@");
+    for (path, said) in [("none", "cannot download `"), ("f", "` has digest")] {
+        let run = build(&env, &format!("{FROM}ADD --checksum=sha256:{wrong} {user}/{path}?signature=x /\n"));
+        let run = run.run().code(1).says(&format!("{at}/{path}`")).says(said).never_says("hunter2");
+        let titles = run.stderr.lines().filter(|line| line.contains("] ADD http"));
+        assert!(
+            titles.clone().count() > 0 && titles.clone().all(|line| !line.contains("signature")),
+            "{run}"
+        );
+    }
     build(&env, &format!("{FROM}ADD --checksum=sha256:{wrong} {at}/f /\n"))
         .run()
         .code(1)
