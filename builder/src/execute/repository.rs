@@ -26,16 +26,7 @@ pub(crate) struct Repository {
 
 /// Whether a source of ADD is a git repository.
 pub(crate) fn is_git(source: &str) -> bool {
-    git(source).is_some()
-}
-
-/// The repository that a source of ADD names. The short form, without a scheme, is a path here.
-fn git(source: &str) -> Option<Result<GitReference, BuildError>> {
-    match GitReference::parse(source)? {
-        Ok(reference) if reference.is_short() => None,
-        Err(_) if source.starts_with("github.com/") => None,
-        other => Some(other.map_err(Into::into)),
-    }
+    GitReference::parse_url(source).is_some()
 }
 
 impl StageRun<'_, '_> {
@@ -51,12 +42,12 @@ impl StageRun<'_, '_> {
         let mut out = Vec::new();
         for (word, source) in request.sources.iter_mut().enumerate() {
             let Source::Path(text) = source else { continue };
-            let Some(reference) = git(text) else { continue };
+            let Some(reference) = GitReference::parse_url(text) else { continue };
             let place = |error: BuildError| match words.sources.get(word) {
                 Some(word) => error.at(file, word.span),
                 None => error,
             };
-            let mut reference = reference.map_err(place)?;
+            let mut reference = reference.map_err(|e| place(e.into()))?;
             if let (Some(flag), Some(query)) = (add.keep_git_dir, reference.keep_git_dir())
                 && flag != query
             {

@@ -5,7 +5,7 @@ mod query;
 
 use std::fmt;
 
-use form::{Form, Parts, decoded, host_is_sane, split, url};
+use form::{Form, Parts, decoded, host_is_sane, split, split_short, url};
 
 use super::refs::Resolved;
 use crate::redact::redact_url;
@@ -36,7 +36,6 @@ pub struct GitReference {
     pub(super) submodules: bool,
     pub(super) mtime: Mtime,
     pub(super) by_commit: bool,
-    short: bool,
 }
 
 /// How the repository is reached.
@@ -95,17 +94,20 @@ impl fmt::Display for GitReference {
 impl GitReference {
     /// Reads a name. `None` where the text names no git repository: a path, another URL.
     pub fn parse(text: &str) -> Option<Result<Self, GitReferenceError>> {
-        let parts = split(text)?;
-        Some(Self::read(&parts).map_err(|complaint| GitReferenceError {
-            shown: redact_url(text).escape_debug().to_string(),
-            why: complaint.why,
-            hint: complaint.hint,
-        }))
+        split_short(text).map_or_else(|| Self::parse_url(text), |parts| Some(Self::of(&parts)))
     }
 
-    /// Whether it is `github.com/…` without a scheme, which only a build context may be.
-    pub fn is_short(&self) -> bool {
-        self.short
+    /// The same without the short form, which is a path to ADD.
+    pub fn parse_url(text: &str) -> Option<Result<Self, GitReferenceError>> {
+        split(text).map(|parts| Self::of(&parts))
+    }
+
+    fn of(parts: &Parts<'_>) -> Result<Self, GitReferenceError> {
+        Self::read(parts).map_err(|complaint| GitReferenceError {
+            shown: redact_url(parts.text).escape_debug().to_string(),
+            why: complaint.why,
+            hint: complaint.hint,
+        })
     }
 
     /// Whether it is reached over ssh, so that an agent may be needed.
@@ -250,7 +252,6 @@ impl GitReference {
             submodules: true,
             mtime: Mtime::default(),
             by_commit: false,
-            short: parts.short,
         };
         if let Some(fragment) = parts.fragment {
             // A URL's fragment is percent-encoded, what follows a path of ssh is not.

@@ -27,7 +27,7 @@ fn read(text: &str) -> String {
     if reference.by_commit {
         out += " by-commit";
     }
-    if reference.short {
+    if GitReference::parse_url(text).is_none() {
         out += " short";
     }
     out
