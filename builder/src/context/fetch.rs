@@ -90,6 +90,12 @@ pub enum Arrived {
     Dockerfile(Vec<u8>),
 }
 
+/// Whether a text is the URL of something to download, `http` or `https` in any case.
+pub fn is_url(text: &str) -> bool {
+    let scheme = text.split_once("://").map_or("", |(scheme, _)| scheme);
+    scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https")
+}
+
 /// A URL as it may be shown: without user and password, and without its query, which may hold a signature.
 pub fn shown(url: &str) -> String {
     url::Url::parse(url).map_or_else(|_| "the URL".to_owned(), |url| redact(&url))
@@ -300,6 +306,16 @@ impl<R: Read> Read for Watched<'_, R> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn urls_are_told_from_paths() {
+        for url in ["http://h", "HTTPS://h/x", "Http://"] {
+            assert!(is_url(url), "{url}");
+        }
+        for path in ["", "://h", "http:/h", "httpx://h", "ftp://h", "a/http://h", " http://h"] {
+            assert!(!is_url(path), "{path}");
+        }
+    }
 
     #[test]
     fn what_a_url_keeps_to_itself_is_not_shown() {

@@ -15,7 +15,7 @@ use super::once::Once;
 use super::repository::is_git;
 use super::stage::StageRun;
 use crate::context::archive;
-use crate::context::fetch::{download_hint, shown};
+use crate::context::fetch::{download_hint, is_url, shown};
 use crate::dockerfile::Add;
 use crate::error::BuildError;
 use crate::event::{Action, Outcome};
@@ -35,11 +35,6 @@ pub(super) struct Downloaded {
 /// Of a server that lets nobody in without a login.
 const LOGIN: &str =
     "the server wants a login, and ADD has none: download it in a RUN with `--mount=type=secret`";
-
-/// Whether a source of ADD is fetched rather than read from the context.
-fn is_url(source: &str) -> bool {
-    source.starts_with("http://") || source.starts_with("https://")
-}
 
 /// Whether a source is no path at all.
 pub(crate) fn is_remote(source: &str) -> bool {
@@ -96,14 +91,11 @@ impl StageRun<'_, '_> {
             .transpose()?;
         for (index, source) in request.sources.iter_mut().enumerate() {
             let Source::Path(url) = source else { continue };
-            let place = |error: BuildError| match words.sources.get(index) {
-                Some(word) => error.at(file, word.span),
-                None => error,
-            };
             if !is_url(url) {
                 continue;
             }
-            *source = Source::Remote(self.downloaded(url, expected).map_err(place)?);
+            let got = self.downloaded(url, expected).map_err(|error| words.at(index, file, error))?;
+            *source = Source::Remote(got);
         }
         Ok(())
     }

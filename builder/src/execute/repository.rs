@@ -43,10 +43,7 @@ impl StageRun<'_, '_> {
         for (word, source) in request.sources.iter_mut().enumerate() {
             let Source::Path(text) = source else { continue };
             let Some(reference) = GitReference::parse_url(text) else { continue };
-            let place = |error: BuildError| match words.sources.get(word) {
-                Some(word) => error.at(file, word.span),
-                None => error,
-            };
+            let place = |error| words.at(word, file, error);
             let mut reference = reference.map_err(|e| place(e.into()))?;
             if let (Some(flag), Some(query)) = (add.keep_git_dir, reference.keep_git_dir())
                 && flag != query
@@ -101,17 +98,13 @@ impl StageRun<'_, '_> {
     ) -> Result<Vec<WorkDir>, BuildError> {
         let mut held = Vec::new();
         for Repository { word, reference, resolved } in repositories {
-            let place = |error: BuildError| match words.sources.get(*word) {
-                Some(word) => error.at(&self.exec.dockerfile().source, word.span),
-                None => error,
-            };
             let dir = self.place("git")?;
             let told = Phases::of(task);
             let progress = |line: &str| told.tell(line);
             let cancel = self.exec.engine.cancel;
             let checkout = GitRepository::new(reference, dir.path(), self.access(), cancel, &progress)
                 .and_then(|repository| repository.fetch(resolved))
-                .map_err(place)?;
+                .map_err(|error| words.at(*word, &self.exec.dockerfile().source, error))?;
             if let Some(Source::Tree(tree)) = request.sources.get_mut(*word) {
                 tree.path = Some(checkout.dir);
             }

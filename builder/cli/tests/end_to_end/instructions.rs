@@ -420,8 +420,10 @@ fn downloads_have_the_urls_name_and_the_servers_time() {
     let at = server.url("");
     let sum = "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03";
     let dockerfile = format!(
-        "{FROM}ADD {at}/d/f.txt?x=y#z /1/\nADD {at}/a%20b%2Fc%5B.txt /2/\nADD {at}/ /3/\nADD {at}/d/ /4\n\
-         ADD --checksum=sha256:{sum} --chown=1:2 --chmod=4711 {at}/f /5/\n"
+        "{FROM}ADD {at}/d/f.txt?x=y#z /1/\nADD {at}/a%20b%2Fc%5B.txt /2/\nADD {at}/ /3/\nADD {} /4\n\
+         ADD --checksum=sha256:{sum} --chown=1:2 --chmod=4711 {at}/f /5/\n",
+        // A scheme has no case.
+        server.url("/d/").replace("http", "HTTP")
     );
     let built = image(&env, &dockerfile);
     for name in ["/1/f.txt", "/2/c[.txt", "/3/__unnamed__", "/4", "/5/f"] {

@@ -150,12 +150,11 @@ impl GitReference {
         let fail = |why: String| GitReferenceError {
             shown: checksum.escape_debug().to_string(),
             why,
-            hint: Some("a commit's id has 40 digits (0-9, a-f): `git rev-parse HEAD` prints it".to_owned()),
+            hint: Some(COMMIT.to_owned()),
         };
-        if !is_hex(checksum) || checksum.len() > 64 {
+        let Some(checksum) = beginning(checksum) else {
             return Err(fail("is no commit of git".to_owned()));
-        }
-        let checksum = checksum.to_ascii_lowercase();
+        };
         if let Some(other) = self.checksum.as_ref().filter(|other| **other != checksum) {
             return Err(fail(format!("is asked for, and the URL's query asks for `{other}`")));
         }
@@ -320,6 +319,14 @@ pub(super) fn is_hex(text: &str) -> bool {
 /// Whether it is the whole id of an object: SHA-1, or SHA-256 in a repository of that kind.
 pub(super) fn is_commit(text: &str) -> bool {
     matches!(text.len(), 40 | 64) && is_hex(text)
+}
+
+/// What a commit's id looks like.
+const COMMIT: &str = "a commit's id has 40 digits (0-9, a-f): `git rev-parse HEAD` prints it";
+
+/// The id of a commit or its beginning, as git writes it; `None` where it can be none.
+fn beginning(text: &str) -> Option<String> {
+    (is_hex(text) && text.len() <= 64).then(|| text.to_ascii_lowercase())
 }
 
 /// What is wrong, and what to do about it.

@@ -223,9 +223,9 @@ fn is_archive(path: &Path) -> bool {
     read.is_ok() && archive::begins(&head)
 }
 
+/// Whether it is the URL of something to download.
 pub(super) fn is_url(path: &Path) -> bool {
-    let text = path.to_string_lossy();
-    text.starts_with("http://") || text.starts_with("https://")
+    path.to_str().is_some_and(fetch::is_url)
 }
 
 impl Found {
