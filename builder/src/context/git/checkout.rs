@@ -17,11 +17,11 @@ use crate::error::BuildError;
 
 /// What was fetched.
 #[derive(Clone, Debug)]
-pub struct Checkout {
+pub(crate) struct Checkout {
     /// The directory that was asked for.
-    pub dir: PathBuf,
+    pub(crate) dir: PathBuf,
     /// The commit's whole id.
-    pub commit: String,
+    pub(crate) commit: String,
 }
 
 /// Deeper trees are refused, as by COPY.
@@ -32,7 +32,7 @@ impl GitRepository<'_> {
     ///
     /// # Errors
     /// When the server does not give it, it has no such directory, or the build is to stop.
-    pub fn fetch(&self, resolved: &Resolved) -> Result<Checkout, BuildError> {
+    pub(crate) fn fetch(&self, resolved: &Resolved) -> Result<Checkout, BuildError> {
         let tree = self.dir.join("tree");
         let dir = Dir::open(&self.dir).map_err(cannot("open", &self.dir))?;
         let name = OsStr::new("tree");

@@ -91,14 +91,18 @@ mod tests {
 
     #[test]
     fn files_are_counted_as_they_come() {
-        let answer =
-            b"100644 blob aa      12\ta\tb\n 7\x00040000 tree bb       -\td\0100755 blob cc 30\td/e\0\
-            160000 commit dd       -\tsub\0";
+        let lines = [
+            "100644 blob aa      12\ta\tb\n 7",
+            "040000 tree bb       -\td",
+            "100755 blob cc 30\td/e",
+            "160000 commit dd       -\tsub",
+        ];
+        let answer = (lines.join("\0") + "\0").into_bytes();
         for at_once in [1, 7, 1000] {
-            assert_eq!(count((4, 42), answer, at_once), Ok((4, 42)));
-            let error = count((3, 42), answer, at_once).unwrap_err();
+            assert_eq!(count((4, 42), &answer, at_once), Ok((4, 42)));
+            let error = count((3, 42), &answer, at_once).unwrap_err();
             assert_eq!(error, "has more than 3 files and directories");
-            let error = count((4, 41), answer, at_once).unwrap_err();
+            let error = count((4, 41), &answer, at_once).unwrap_err();
             assert_eq!(error, "has more than 41 bytes: `d/e` goes beyond");
         }
     }

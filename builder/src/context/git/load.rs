@@ -26,7 +26,8 @@ pub struct GitContext {
 /// Fetches a repository as the context that messages call `name`.
 ///
 /// # Errors
-/// As of [`fetch`](super::fetch).
+/// When there is no git, the server does not let us in, there is no such commit or directory, or the build is to
+/// stop.
 pub fn load(
     engine: &Engine<'_>,
     progress: &Progress<'_>,
@@ -71,11 +72,6 @@ impl GitContext {
     /// Where the files are.
     pub fn path(&self) -> &Path {
         &self.checkout.dir
-    }
-
-    /// The commit's whole id.
-    pub fn commit(&self) -> &str {
-        &self.checkout.commit
     }
 
     /// The content of a file, at most one byte more than `limit`, links followed as far as they stay in the
