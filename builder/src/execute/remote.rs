@@ -33,8 +33,7 @@ pub(super) struct Downloaded {
 }
 
 /// Of a server that lets nobody in without a login.
-const LOGIN: &str =
-    "the server wants a login, and ADD has none: download it in a RUN with `--mount=type=secret`";
+const LOGIN: &str = "the server wants a login, and one in the URL would stand in the Dockerfile: download it in a RUN with `--mount=type=secret`";
 
 /// Whether a source is no path at all.
 pub(crate) fn is_remote(source: &str) -> bool {

@@ -49,7 +49,7 @@ pub(crate) struct BuildArgs {
     tags: Vec<Reference>,
 
     /// The Dockerfile, `-` for standard input, or a URL; a path in CONTEXT where that is no directory
-    /// [default: CONTEXT/Dockerfile, CONTEXT/Containerfile]
+    /// [default: CONTEXT/Dockerfile, CONTEXT/dockerfile, CONTEXT/Containerfile]
     #[arg(short, long, value_name = "FILE")]
     file: Option<PathBuf>,
 

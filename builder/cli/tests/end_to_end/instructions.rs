@@ -456,6 +456,18 @@ fn downloads_have_the_urls_name_and_the_servers_time() {
 }
 
 #[test]
+fn a_download_that_wants_a_login_is_for_a_run() {
+    let closed =
+        orlop_fixtures::git::Options { authorization: Some("nobody's".to_owned()), ..Default::default() };
+    let server = orlop_fixtures::git::start_with(&closed);
+    build(&env(), &format!("{FROM}ADD http://{}/f /\n", server.host()))
+        .run()
+        .code(1)
+        .says("hint: the server wants a login")
+        .says("`--mount=type=secret`");
+}
+
+#[test]
 fn a_download_without_end_is_refused() {
     let env = env();
     let server =
