@@ -41,7 +41,12 @@ impl Fetched {
         let made = Dir::open(work.path())
             .and_then(|dir| dir.make_dir(name).and_then(|()| dir.set_mode(name, 0o755)));
         made.map_err(|e| BuildError::internal("cannot make a directory in the store").because(e))?;
-        Ok(Self { dir: work.path().join(FILE), _work: work })
+        Ok(Self::of(work.path().join(FILE), work))
+    }
+
+    /// What is in `dir`, in a directory of the store.
+    pub(crate) fn of(dir: PathBuf, work: WorkDir) -> Self {
+        Self { dir, _work: work }
     }
 
     /// Where the files are.
@@ -222,12 +227,7 @@ fn unpack_stream(
     let unpacked = unpack_context(stream, fetched.path());
     check_cancelled(engine)?;
     unpacked.map_err(|error| refused(error, name))?;
-    if is_file(fetched.path(), ".dockerignore") {
-        // Of a context that is no directory of this machine BuildKit has it so, and so has Docker ever had it.
-        task.note(
-            "the `.dockerignore` in the archive leaves nothing out: that is for whoever makes it, or `--ignorefile`",
-        );
-    }
+    note_rules(task, fetched.path(), "archive");
     Ok(fetched)
 }
 
@@ -263,9 +263,15 @@ fn refused(error: ArchiveError, name: &str) -> BuildError {
     BuildError::user(format!("cannot unpack the context from {name}")).because(error).with_hint(hint)
 }
 
-fn is_file(dir: &Path, name: &str) -> bool {
-    let meta = Dir::open(dir).and_then(|dir| dir.stat(OsStr::new(name)));
-    meta.is_ok_and(|meta| !meta.is_dir())
+/// Says that what `dir` has of rules, from an archive or a repository, is not followed: of a context that is no directory
+/// of this machine BuildKit has it so, and so has Docker ever had it.
+pub(super) fn note_rules(task: &Task<'_>, dir: &Path, what: &str) {
+    let meta = Dir::open(dir).and_then(|dir| dir.stat(OsStr::new(".dockerignore")));
+    if meta.is_ok_and(|meta| !meta.is_dir()) {
+        task.note(format!(
+            "the `.dockerignore` in the {what} leaves nothing out: `--ignorefile` names one that does"
+        ));
+    }
 }
 
 /// Reads, reports what passed, and stops when the user says so.

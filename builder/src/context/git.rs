@@ -22,8 +22,7 @@ use std::path::{Path, PathBuf};
 
 use orlop_runner::CancelToken;
 
-use checkout::Checkout;
-pub use load::{GitContext, load};
+pub use load::load;
 pub(crate) use load::{Phases, load_found};
 use program::{Git, SILENCE};
 pub use reference::{GitReference, GitReferenceError};
