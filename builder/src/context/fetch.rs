@@ -2,12 +2,13 @@
 //! build, and is swept with the rest of the store's unfinished things where the build did not live to remove it.
 
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io::{self, Cursor, Read, Write};
 use std::path::{Path, PathBuf};
 
-use orlop_registry_client::{TransportKind, redact};
-use orlop_store::Digest;
+use orlop_registry_client::{Download, TransportKind, redact};
 use orlop_store::work::WorkDir;
+use orlop_store::{Digest, Digester};
 
 use super::archive::{self, unpack_context};
 use super::handle::{Dir, Time};
@@ -18,13 +19,10 @@ use crate::error::BuildError;
 use crate::event::{Action, Outcome, Progress, Task};
 use crate::request::Engine;
 use crate::source::SourceFile;
-use crate::transfer::{check_cancelled, registry_error, stream_error};
+use crate::transfer::{Watched, check_cancelled, registry_error, stream_error};
 
 /// What BuildKit calls the one file of a context that came from a URL and is no archive.
 const FILE: &str = "context";
-
-/// Bytes that pass between two reports.
-const REPORT: u64 = 256 << 10;
 
 /// A directory of files that were fetched, gone with this value.
 #[derive(Debug)]
@@ -119,7 +117,7 @@ pub fn unpack(
 ) -> Result<Fetched, BuildError> {
     let task = progress.start(format!("[context] unpack {name}"));
     let stream = Interruptible::of(stream, engine.cancel);
-    let stream = Watched::new(engine, &task, stream, name, None);
+    let stream = Watched::new(engine, &task, stream, Digest::of(name.as_bytes()), None);
     let fetched = unpack_stream(engine, stream, name, &task)?;
     task.finish(Outcome::Done, None, None);
     Ok(fetched)
@@ -133,7 +131,7 @@ pub fn download(engine: &Engine<'_>, progress: &Progress<'_>, url: &str) -> Resu
     let name = shown(url);
     let task = progress.start(format!("[context] load {name}"));
     let failed = |error| stream_error(format!("cannot download `{name}`"), error);
-    let mut stream = open(engine, &task, url)?;
+    let (mut stream, _) = open(engine, &task, url, LOGIN)?;
     let mut head = Vec::new();
     let began = stream.by_ref().take(archive::HEAD as u64).read_to_end(&mut head);
     check_cancelled(engine)?;
@@ -167,7 +165,8 @@ pub fn download_text(engine: &Engine<'_>, progress: &Progress<'_>, url: &str) ->
     let name = shown(url);
     let task = progress.start(format!("[internal] load {name}"));
     let mut text = Vec::new();
-    let read = open(engine, &task, url)?.take(SourceFile::MAX_BYTES as u64 + 1).read_to_end(&mut text);
+    let (stream, _) = open(engine, &task, url, LOGIN)?;
+    let read = stream.take(SourceFile::MAX_BYTES as u64 + 1).read_to_end(&mut text);
     check_cancelled(engine)?;
     read.map_err(|error| stream_error(format!("cannot download `{name}`"), error))?;
     task.finish(Outcome::Done, None, None);
@@ -187,34 +186,57 @@ pub(crate) fn download_file(
     let unwritten = |e: io::Error| BuildError::internal("cannot write to the store").because(e);
     let dir = Dir::open(fetched.path()).map_err(unwritten)?;
     let mut file = dir.make_file(OsStr::new(FILE)).map_err(unwritten)?;
-    let mut stream = open(engine, &task, url)?;
-    let mut buffer = vec![0; 64 << 10];
-    loop {
-        let read = stream.read(&mut buffer);
-        check_cancelled(engine)?;
-        match read.map_err(|error| stream_error(format!("cannot download `{name}`"), error))? {
-            0 => break,
-            n => file.write_all(buffer.get(..n).unwrap_or_default()).map_err(unwritten)?,
-        }
-    }
-    let seconds = stream.modified.and_then(|seconds| i64::try_from(seconds).ok()).unwrap_or(0);
+    let (_, modified) = download_into(engine, &task, url, LOGIN, &mut file)?;
+    let seconds = modified.and_then(|seconds| i64::try_from(seconds).ok()).unwrap_or(0);
     dir.set_mtime(OsStr::new(FILE), Time { seconds, nanoseconds: 0 }).map_err(unwritten)?;
     task.finish(Outcome::Done, None, None);
     Ok(fetched)
 }
 
+/// Downloads what is behind a URL into a file of the store. Gives its digest, and when the server says that it was last
+/// modified, in seconds since 1970. `login` is what to do where it lets nobody in without one.
+pub(crate) fn download_into(
+    engine: &Engine<'_>,
+    task: &Task<'_>,
+    url: &str,
+    login: &str,
+    file: &mut File,
+) -> Result<(Digest, Option<u64>), BuildError> {
+    let (mut stream, modified) = open(engine, task, url, login)?;
+    let mut digester = Digester::new();
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        let read = stream.read(&mut buffer);
+        check_cancelled(engine)?;
+        let failed = |error| stream_error(format!("cannot download `{}`", shown(url)), error);
+        let read = read.map_err(failed)?;
+        if read == 0 {
+            break;
+        }
+        let bytes = buffer.get(..read).unwrap_or_default();
+        digester.update(bytes);
+        file.write_all(bytes).map_err(|e| BuildError::internal("cannot write to the store").because(e))?;
+    }
+    task.transfer(label(url), Action::Pull, digester.size(), Some(digester.size()));
+    Ok((digester.finish(), modified))
+}
+
+/// The name of a download in progress.
+fn label(url: &str) -> Digest {
+    Digest::of(shown(url).as_bytes())
+}
+
+/// What a server gives for a URL, and when that was last modified.
 fn open<'a>(
     engine: &'a Engine<'a>,
     task: &'a Task<'a>,
     url: &str,
-) -> Result<Watched<'a, orlop_registry_client::Download>, BuildError> {
-    let name = shown(url);
-    let download = engine
-        .registry
-        .download(url, Some(archive::MAX_BYTES))
-        .map_err(|error| refused_download(&name, error))?;
+    login: &str,
+) -> Result<(Watched<'a, Download>, Option<u64>), BuildError> {
+    let download = engine.registry.download(url, Some(archive::MAX_BYTES));
+    let download = download.map_err(|error| refused_download(&shown(url), error, login))?;
     let (size, modified) = (download.head().size, download.head().last_modified);
-    Ok(Watched { modified, ..Watched::new(engine, task, download, &name, size) })
+    Ok((Watched::new(engine, task, download, label(url), size), modified))
 }
 
 fn unpack_stream(
@@ -231,9 +253,11 @@ fn unpack_stream(
     Ok(fetched)
 }
 
+/// Of a server that lets nobody in without a login.
+const LOGIN: &str = "a user and a password may be in the URL: `https://USER:PASSWORD@HOST/…`";
+
 /// What a server that is no registry said instead of giving the file.
-fn refused_download(name: &str, error: orlop_registry_client::Error) -> BuildError {
-    let login = "a user and a password may be in the URL: `https://USER:PASSWORD@HOST/…`";
+fn refused_download(name: &str, error: orlop_registry_client::Error, login: &str) -> BuildError {
     let hint = download_hint(&error, login);
     let failed = registry_error(format!("cannot download `{name}`"), error);
     BuildError { hint, ..failed }
@@ -241,7 +265,7 @@ fn refused_download(name: &str, error: orlop_registry_client::Error) -> BuildErr
 
 /// What to do about a file that does not come from a server that is no registry, whose errors' own hints are for
 /// registries. `login` is for one that lets nobody in without.
-pub(crate) fn download_hint(error: &orlop_registry_client::Error, login: &str) -> Option<String> {
+fn download_hint(error: &orlop_registry_client::Error, login: &str) -> Option<String> {
     match (error.status(), error.transport_kind()) {
         (Some(401 | 403), _) => Some(login.to_owned()),
         (Some(404 | 410), _) => Some("look at the URL: the server has nothing there".to_owned()),
@@ -271,41 +295,6 @@ pub(super) fn note_rules(task: &Task<'_>, dir: &Path, what: &str) {
         task.note(format!(
             "the `.dockerignore` in the {what} leaves nothing out: `--ignorefile` names one that does"
         ));
-    }
-}
-
-/// Reads, reports what passed, and stops when the user says so.
-struct Watched<'a, R> {
-    inner: R,
-    engine: &'a Engine<'a>,
-    task: &'a Task<'a>,
-    label: Digest,
-    size: Option<u64>,
-    current: u64,
-    told: u64,
-    /// When the server says that it was last modified, in seconds since 1970.
-    modified: Option<u64>,
-}
-
-impl<'a, R> Watched<'a, R> {
-    fn new(engine: &'a Engine<'a>, task: &'a Task<'a>, inner: R, name: &str, size: Option<u64>) -> Self {
-        let label = Digest::of(name.as_bytes());
-        Self { inner, engine, task, label, size, current: 0, told: 0, modified: None }
-    }
-}
-
-impl<R: Read> Read for Watched<'_, R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.engine.cancel.is_cancelled() {
-            return Err(io::Error::other("interrupted"));
-        }
-        let count = self.inner.read(buffer)?;
-        self.current += count as u64;
-        if self.current - self.told >= REPORT {
-            self.told = self.current;
-            self.task.transfer(self.label, Action::Pull, self.current, self.size);
-        }
-        Ok(count)
     }
 }
 

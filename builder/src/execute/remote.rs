@@ -1,24 +1,23 @@
 //! ADD of URLs: downloaded first, because their content is what the step's key is made of.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
+use orlop_store::Digest;
 use orlop_store::work::WorkDir;
-use orlop_store::{Digest, Digester};
 
 use super::copy::{CopyRequest, RemoteFile, Source};
 use super::files::Words;
 use super::once::Once;
 use super::repository::is_git;
 use super::stage::StageRun;
-use crate::context::archive;
-use crate::context::fetch::{download_hint, is_url, shown};
+use crate::context::fetch::{download_into, is_url, shown};
 use crate::dockerfile::Add;
 use crate::error::BuildError;
-use crate::event::{Action, Outcome};
+use crate::event::Outcome;
 
 /// The files that a build has fetched, by URL.
 pub(super) type Downloads = Once<Downloaded>;
@@ -117,34 +116,15 @@ impl StageRun<'_, '_> {
         path: &Path,
         expected: Option<Digest>,
     ) -> Result<(RemoteFile, Digest), BuildError> {
-        let shown = shown(url);
-        let task = self.exec.progress.start(format!("[{}] ADD {shown}", self.name()));
-        let mut download =
-            self.exec.engine.registry.download(url, Some(archive::MAX_BYTES)).map_err(|e| {
-                let hint = download_hint(&e, LOGIN);
-                BuildError::user(format!("cannot download `{shown}`")).with_hint(hint).because(e)
-            })?;
-        let failed = |e: io::Error| BuildError::user(format!("cannot download `{shown}`")).because(e);
-        let mut out = File::create(path).map_err(failed)?;
-        let mut digester = Digester::new();
-        let label = Digest::of(url.as_bytes());
-        let mut buffer = vec![0; 64 << 10];
-        loop {
-            self.exec.check_canceled()?;
-            let n = download.read(&mut buffer).map_err(failed)?;
-            if n == 0 {
-                break;
-            }
-            digester.update(&buffer[..n]);
-            out.write_all(&buffer[..n]).map_err(failed)?;
-            task.transfer(label, Action::Pull, digester.size(), download.head().size);
-        }
-        let found = digester.finish();
+        let task = self.exec.progress.start(format!("[{}] ADD {}", self.name(), shown(url)));
+        let unwritten = |e: io::Error| BuildError::internal("cannot write to the store").because(e);
+        let mut out = File::create(path).map_err(unwritten)?;
+        let (found, modified) = download_into(&self.exec.engine, &task, url, LOGIN, &mut out)?;
         is_expected(url, found, expected)?;
         task.finish(Outcome::Done, None, None);
         let asked = url::Url::parse(url).map(|u| u.path().to_owned()).unwrap_or_default();
         let asked = percent_encoding::percent_decode_str(&asked).decode_utf8_lossy().into_owned();
-        let mtime = download.head().last_modified.map(|s| UNIX_EPOCH + Duration::from_secs(s));
+        let mtime = modified.map(|s| UNIX_EPOCH + Duration::from_secs(s));
         Ok((RemoteFile { name: RemoteFile::name_of(&asked), path: path.to_owned(), mtime }, found))
     }
 }
