@@ -29,6 +29,7 @@ mod from;
 mod history;
 mod metadata;
 mod mounts;
+mod once;
 mod platforms;
 mod remote;
 mod repository;
@@ -145,8 +146,8 @@ impl<'a> Common<'a> {
             named: request.named_contexts.iter().map(|_| OnceLock::new()).collect(),
             used: Mutex::default(),
             images: Mutex::default(),
-            commits: Mutex::default(),
-            downloads: Mutex::default(),
+            commits: repository::Commits::default(),
+            downloads: remote::Downloads::default(),
             flights: flight::Flights::default(),
             first_error: Mutex::new(None),
             noted: Mutex::default(),

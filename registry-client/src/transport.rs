@@ -22,7 +22,7 @@ use crate::hosts::HostsConfig;
 use crate::pipe::{Monitor, Reader};
 use crate::retry::{rate_limit, retry_after};
 
-pub(crate) use self::failure::redact;
+pub use self::failure::redact;
 use self::proxy::Way;
 
 /// Redirects that are followed for one request.

@@ -49,7 +49,7 @@ pub(crate) struct BuildArgs {
     tags: Vec<Reference>,
 
     /// The Dockerfile, `-` for standard input, or a URL; a path in CONTEXT where that is no directory
-    /// [default: CONTEXT/Dockerfile, CONTEXT/Containerfile]
+    /// [default: CONTEXT/Dockerfile, CONTEXT/dockerfile, CONTEXT/Containerfile]
     #[arg(short, long, value_name = "FILE")]
     file: Option<PathBuf>,
 
@@ -241,7 +241,7 @@ pub(crate) fn run(app: &App, args: &BuildArgs) -> Result<(), Failure> {
     let mut pending = None;
     match context::find(Path::new(context), files.0, files.1)? {
         Found::Ready(inputs) => inputs.give(&mut request),
-        other => pending = Some(other),
+        Found::Pending(rest) => pending = Some(rest),
     }
     if !call.builds() && pending.is_none() {
         return call.answer(app, &request, mode);
@@ -249,8 +249,11 @@ pub(crate) fn run(app: &App, args: &BuildArgs) -> Result<(), Failure> {
     let session = app.session(mode)?;
     // What was fetched is there as long as the build is.
     let (held, report) = session.work(|engine, progress| {
-        let load = |found: Found| found.load(engine, progress, files, &mut request);
-        let held = pending.map(load).transpose()?;
+        let fetched = pending.map(|rest| rest.fetch(engine, progress, &request)).transpose()?;
+        let held = fetched.and_then(|(inputs, held)| {
+            inputs.give(&mut request);
+            held
+        });
         let report = call.builds().then(|| orlop_builder::build(engine, progress, &request)).transpose()?;
         Ok::<_, Failure>((held, report))
     })?;

@@ -1,5 +1,6 @@
 //! `--call`: what else can be asked of a Dockerfile than to build it. The answers are on standard output, in the words
-//! and the JSON of `docker buildx build --call`. They need no store and change nothing.
+//! and the JSON of `docker buildx build --call`. They change nothing, and need a store only for a
+//! context that has to be fetched.
 
 mod check;
 mod json;
