@@ -3,15 +3,18 @@
 #![expect(clippy::disallowed_methods, reason = "tests start programs")]
 
 use std::fs;
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use orlop_registry_client::{Client, Error, TransportKind};
+use orlop_registry_client::{Client, Error, PushOutcome, Repository, TagOrDigest, TransportKind};
+use orlop_store::media_type;
 
-use crate::config;
 use crate::real::run;
+use crate::{config, layer, noise, push, read};
 
 /// A program that dies with the test.
 pub(crate) struct Server(Child);
@@ -136,5 +139,63 @@ fn tls_of_other_versions() {
         } else {
             assert_eq!(kind(result), Some(TransportKind::TlsRefused), "{version}");
         }
+    }
+}
+
+/// Passes connections on, and counts them.
+fn counting(to: &str) -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (address, count) = (listener.local_addr().unwrap().to_string(), Arc::new(AtomicUsize::new(0)));
+    let (to, counter) = (to.to_owned(), Arc::clone(&count));
+    std::thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            counter.fetch_add(1, Ordering::SeqCst);
+            let server = TcpStream::connect(&to).unwrap();
+            for (mut from, mut into) in
+                [(client.try_clone().unwrap(), server.try_clone().unwrap()), (server, client)]
+            {
+                std::thread::spawn(move || {
+                    let _ = std::io::copy(&mut from, &mut into);
+                    let _ = into.shutdown(Shutdown::Both);
+                });
+            }
+        }
+    });
+    (address, count)
+}
+
+#[test]
+fn connections_serve_again_over_both_versions_of_http() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path();
+    self_signed(at, "r", "IP:127.0.0.1", &[]);
+    let (_server, host) = registry(at, "r");
+    for http2 in [true, false] {
+        let (address, count) = counting(&host);
+        let mut config = config();
+        config.hosts.extra_ca.push(fs::read(at.join("r.crt")).unwrap());
+        config.http2 = http2;
+        let client = Client::new(config).unwrap();
+        let repo = Repository::new(&address, format!("x{http2}")).unwrap();
+        let (next, image) = (
+            AtomicUsize::new(0),
+            br#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#,
+        );
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    while let i @ 0..40 = next.fetch_add(1, Ordering::SeqCst) {
+                        let mut bytes = noise(20_000 + i);
+                        bytes[0] = http2.into();
+                        assert_eq!(push(&client, &repo, &bytes, &[]).unwrap(), PushOutcome::Uploaded);
+                        assert_eq!(read(&client, &repo, &layer(&bytes)).unwrap(), bytes);
+                    }
+                });
+            }
+        });
+        client.push_manifest(&repo, &TagOrDigest::Tag("1".into()), media_type::OCI_INDEX, image).unwrap();
+        let count = count.load(Ordering::SeqCst);
+        // Four at a time send, four read, and what is small goes by connections of its own.
+        assert!(count <= 16, "{count} connections for 40 blobs");
     }
 }

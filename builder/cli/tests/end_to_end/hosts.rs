@@ -4,8 +4,9 @@
 use std::fs;
 use std::path::PathBuf;
 
+use orlop_fixtures::certificate;
 use orlop_fixtures::layout::Image;
-use orlop_fixtures::registry::{self, Registry};
+use orlop_fixtures::registry::{self, Options, Registry};
 use orlop_fixtures::tarball::Entry;
 use orlop_fixtures::test_env::{Run, TestEnv};
 use orlop_fixtures::tool::tool;
@@ -331,4 +332,85 @@ fn short_names_by_alias_and_by_search() {
     pull(&env, "box:2").success();
     let images = env.orlop(["images"]).run().success().stdout;
     assert!(images.lines().any(|line| line.starts_with("box ")), "{images}");
+}
+
+/// Runs `orlop ARGS…` where the machine has the addresses 10.9.9.8 and 10.9.9.9 and a registry of that storage listens
+/// on port 5000 of both, over plain HTTP.
+fn beside(env: &TestEnv, storage: &std::path::Path, args: &[&str]) -> Run {
+    let config = format!(
+        "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\n\
+         http: {{addr: \"0.0.0.0:5000\", secret: x}}\n",
+        storage.display()
+    );
+    let config = env.file("beside.yml", config);
+    let script = "ip link set lo up && ip address add 10.9.9.8/32 dev lo && ip address add 10.9.9.9/32 dev lo || exit 99
+        \"$0\" serve \"$1\" > /dev/null 2>&1 &
+        registry=$!
+        shift
+        until (: < /dev/tcp/10.9.9.9/5000) 2> /dev/null; do sleep 0.05; done
+        \"$@\"
+        code=$?
+        kill $registry
+        exit $code";
+    let program = |name: &str| orlop_fixtures::tool::find(name);
+    orlop_fixtures::tool::find("ip");
+    let wrapper = [
+        program("unshare"),
+        "-n".to_owned(),
+        "bash".to_owned(),
+        "-c".to_owned(),
+        script.to_owned(),
+        program("docker-registry"),
+        config.display().to_string(),
+    ];
+    env.wrapped(&wrapper, "store").args(args).run()
+}
+
+#[test]
+fn privileged_plain_http_is_for_this_machine_and_for_whom_configuration_names() {
+    let env = env();
+    let storage = env.dir("storage");
+    registry::start_with(&Options { storage: Some(storage.clone()), ..Options::default() })
+        .fill(base(), "base:1");
+    let (one, two) = ("10.9.9.9:5000/base:1", "10.9.9.8:5000/base:1");
+    let run = beside(&env, &storage, &["pull", one]).code(1);
+    snapshot::check(&env, "pull-plain-http-elsewhere", &run);
+    beside(&env, &storage, &["pull", "--insecure-registry", "10.9.9.9:5000", one]).success();
+    beside(&env, &storage, &["pull", "--tls-verify=false", one]).success();
+    // One host is not another.
+    beside(&env, &storage, &["pull", "--insecure-registry", "10.9.9.9:5000", two]).code(1);
+    configure(&env, "[[registry]]\nlocation = \"10.9.9.8:5000\"\ninsecure = true\n");
+    beside(&env, &storage, &["pull", two]).success();
+    beside(&env, &storage, &["pull", one]).code(1);
+    // A mirror is what it says of itself, whatever the registry is.
+    let mirror = |insecure: bool| {
+        format!(
+            "[[registry]]\nprefix = \"src.example\"\nlocation = \"10.9.9.8:5000\"\ninsecure = true\n\
+             [[registry.mirror]]\nlocation = \"10.9.9.9:5000\"\ninsecure = {insecure}\n"
+        )
+    };
+    for insecure in [false, true] {
+        configure(&env, &mirror(insecure));
+        let run = beside(&env, &storage, &["pull", "src.example/base:1"]).success();
+        assert_eq!(run.stderr.contains("from the mirror"), insecure, "{run}");
+    }
+}
+
+#[test]
+fn https_with_a_certificate_of_ones_own() {
+    let env = env();
+    let certificate = certificate::make(&env.dir("certificate"));
+    let options = Options { certificate: Some(certificate.clone()), clients: true, ..Options::default() };
+    let registry = registry::start_with(&options);
+    let name = registry.name("app:1");
+    crate::build(&env, &format!("{}ENV A=1\n", crate::FROM)).args(["-t", &name]).run().success();
+    let dir = env.dir(&format!("home/.config/containers/certs.d/{}", registry.host()));
+    fs::copy(&certificate.authority, dir.join("ca.crt")).expect("copy");
+    let run = env.orlop(["push", &name]).run().code(1);
+    snapshot::check(&env, "push-without-client-certificate", &run);
+    fs::copy(&certificate.certificate, dir.join("client.cert")).expect("copy");
+    let run = env.orlop(["push", &name]).run().code(1);
+    assert!(run.stderr.contains("client.key"), "{run}");
+    fs::copy(&certificate.key, dir.join("client.key")).expect("copy");
+    env.orlop(["push", &name]).run().success();
 }
