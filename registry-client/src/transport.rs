@@ -7,7 +7,8 @@ mod tls;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -162,7 +163,19 @@ impl Transport {
             };
             let headers = request.headers.clone();
             let keep = request.keep_redirect;
-            let inner = self.once(request, route).await?;
+            let client = self.client(&url, route)?;
+            let inner = match self.once(client, request).await {
+                Err(e)
+                    if url.scheme() == "https"
+                        && is_reading(&method)
+                        && e.transport_kind().is_some_and(is_lost) =>
+                {
+                    let mut again = Request::new(method.clone(), url.clone());
+                    again.headers.clone_from(&headers);
+                    self.once_more(again, route).await?
+                }
+                other => other?,
+            };
             let response = Response { inner, method: method.clone(), url, stall: self.timeouts.stall };
             let Some(body) = again.filter(|_| !keep) else { return Ok(response) };
             let Some((next, next_method)) = response.redirect(&method)? else { return Ok(response) };
@@ -185,8 +198,7 @@ impl Transport {
         })
     }
 
-    async fn once(&self, request: Request, route: &Route) -> Result<reqwest::Response, Error> {
-        let client = self.client(&request.url, route)?;
+    async fn once(&self, client: reqwest::Client, request: Request) -> Result<reqwest::Response, Error> {
         let (method, url) = (request.method.clone(), request.url.clone());
         let mut out = client.request(request.method, request.url).headers(request.headers);
         let mut watch = None;
@@ -247,18 +259,31 @@ impl Transport {
     }
 
     fn client(&self, url: &Url, route: &Route) -> Result<reqwest::Client, Error> {
-        let way = self.proxies.way(url);
-        let proxy = way.map(|way| self.proxies.url(way)).transpose()?;
-        let tls = url.scheme() == "https" || proxy.as_ref().is_some_and(|proxy| proxy.scheme() == "https");
-        let certificates = if tls { self.certificates_of(url) } else { None };
-        let insecure = route.insecure && tls;
-        let key = ClientKey { tls, certificates, insecure, proxy: way, bulk: route.bulk };
+        let key = self.key(url, route)?;
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = clients.get(&key) {
             return Ok(client.clone());
         }
+        let client = self.make(&key, None)?;
+        clients.insert(key, client.clone());
+        Ok(client)
+    }
+
+    fn key(&self, url: &Url, route: &Route) -> Result<ClientKey, Error> {
+        let proxy = self.proxies.way(url);
+        let secure = match proxy {
+            Some(way) => self.proxies.url(way)?.scheme() == "https",
+            None => false,
+        };
+        let tls = url.scheme() == "https" || secure;
+        let certificates = if tls { self.certificates_of(url) } else { None };
+        Ok(ClientKey { tls, certificates, insecure: route.insecure && tls, proxy, bulk: route.bulk })
+    }
+
+    /// A client with connections of its own; `asked` is told whether a server wants a certificate that we have not.
+    fn make(&self, key: &ClientKey, asked: Option<Arc<AtomicBool>>) -> Result<reqwest::Client, Error> {
         let http2 = self.http2 && !key.bulk;
-        let config = self.tls_config(&key, http2)?;
+        let config = self.tls_config(key, http2, asked)?;
         let mut builder = reqwest::Client::builder()
             .tls_backend_preconfigured(config)
             .user_agent(&self.user_agent)
@@ -271,17 +296,32 @@ impl Transport {
         if !http2 {
             builder = builder.http1_only();
         }
-        if let Some(proxy) = proxy {
-            let proxy = reqwest::Proxy::all(proxy)
+        if let Some(way) = key.proxy {
+            let proxy = reqwest::Proxy::all(self.proxies.url(way)?)
                 .map_err(|_| Error::Config { name: "proxy".into(), what: "it cannot be used".into() })?;
             builder = builder.proxy(proxy);
         }
-        let client = builder.build().map_err(|e| Error::Config {
-            name: "HTTP client".into(),
-            what: failure::chain(&e.without_url()),
-        })?;
-        clients.insert(key, client.clone());
-        Ok(client)
+        builder
+            .build()
+            .map_err(|e| Error::Config { name: "HTTP client".into(), what: failure::chain(&e.without_url()) })
+    }
+
+    /// Once more, over HTTP/1.1 and a connection of its own, after one that ended without a word. A server that wants
+    /// a certificate of ours says so after we think that the connection stands, and then it is often lost; and some
+    /// have their trouble with HTTP/2.
+    async fn once_more(&self, request: Request, route: &Route) -> Result<reqwest::Response, Error> {
+        let asked = Arc::new(AtomicBool::new(false));
+        let route = Route { bulk: true, ..*route };
+        let client = self.make(&self.key(&request.url, &route)?, Some(Arc::clone(&asked)))?;
+        match self.once(client, request).await {
+            Err(Error::Transport { method, url, kind, .. })
+                if is_lost(kind) && asked.load(Ordering::Relaxed) =>
+            {
+                let source = Some(Box::new(failure::no_certificate()) as _);
+                Err(Error::Transport { method, url, kind: TransportKind::TlsRefused, source })
+            }
+            other => other,
+        }
     }
 }
 
@@ -289,6 +329,15 @@ impl fmt::Debug for Transport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Transport").field("hosts", &self.hosts).finish_non_exhaustive()
     }
+}
+
+fn is_reading(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
+}
+
+/// Whether a connection ended and nobody said why.
+fn is_lost(kind: TransportKind) -> bool {
+    matches!(kind, TransportKind::Broken | TransportKind::Other)
 }
 
 /// The head of an answer, and the way to its body.
@@ -328,7 +377,7 @@ impl Response {
     }
 
     pub(crate) fn redirect(&self, method: &Method) -> Result<Option<(Url, Method)>, Error> {
-        let reading = matches!(*method, Method::GET | Method::HEAD);
+        let reading = is_reading(method);
         let same = match self.status().as_u16() {
             301 | 302 if reading => true,
             303 => reading,

@@ -52,7 +52,7 @@ pub(crate) fn chain(e: &(dyn StdError + 'static)) -> String {
 
 /// The innermost message.
 #[derive(Debug)]
-struct Cause(String);
+pub(super) struct Cause(String);
 
 impl std::fmt::Display for Cause {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -62,6 +62,11 @@ impl std::fmt::Display for Cause {
 
 impl StdError for Cause {}
 
+/// Why a server that wants a certificate of ours refuses.
+pub(super) fn no_certificate() -> Cause {
+    Cause("it asks for a certificate of ours, or for another one".to_owned())
+}
+
 /// Makes our error of reqwest's.
 pub(crate) fn classify(method: &Method, url: &Url, e: reqwest::Error) -> Error {
     let connecting = e.is_connect();
@@ -69,7 +74,12 @@ pub(crate) fn classify(method: &Method, url: &Url, e: reqwest::Error) -> Error {
     // reqwest's own message has the URL in it, secrets and all.
     let e = e.without_url();
     let kind = kind(&e, connecting, timeout);
-    let cause = Cause(layers(&e).last().map(ToString::to_string).unwrap_or_default());
+    // Older TLS, and Go's with it, has the second word for both.
+    let wants = [AlertDescription::CertificateRequired, AlertDescription::BadCertificate];
+    let cause = match layers(&e).iter().find_map(|e| e.downcast_ref::<rustls::Error>()) {
+        Some(rustls::Error::AlertReceived(alert)) if wants.contains(alert) => no_certificate(),
+        _ => Cause(layers(&e).last().map(ToString::to_string).unwrap_or_default()),
+    };
     Error::Transport { method: method.to_string(), url: redact(url), kind, source: Some(Box::new(cause)) }
 }
 

@@ -2,13 +2,15 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{VerifierBuilderError, WebPkiServerVerifier, verify_server_name};
+use rustls::client::{ResolvesClientCert, VerifierBuilderError, WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
+use rustls::sign::CertifiedKey;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use url::Url;
 
@@ -38,7 +40,12 @@ impl Transport {
         dirs.flat_map(|dir| names.iter().map(move |n| dir.join(n))).find(|dir| dir.is_dir())
     }
 
-    pub(super) fn tls_config(&self, key: &ClientKey, http2: bool) -> Result<ClientConfig, Error> {
+    pub(super) fn tls_config(
+        &self,
+        key: &ClientKey,
+        http2: bool,
+        asked: Option<Arc<AtomicBool>>,
+    ) -> Result<ClientConfig, Error> {
         let bad = |e: &dyn std::fmt::Display| Error::Config { name: "TLS".into(), what: e.to_string() };
         let provider = Arc::new(ring::default_provider());
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -66,10 +73,14 @@ impl Transport {
             let verifier = trusted.verifier(provider).map_err(|e| bad(&e))?;
             builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
         };
+        let without = own.is_none();
         let mut config = match own {
             Some((chain, secret)) => builder.with_client_auth_cert(chain, secret).map_err(|e| bad(&e))?,
             None => builder.with_no_client_auth(),
         };
+        if let Some(asked) = asked.filter(|_| without) {
+            config.client_auth_cert_resolver = Arc::new(Asked(asked));
+        }
         config.alpn_protocols =
             if http2 { vec![b"h2".to_vec(), b"http/1.1".to_vec()] } else { vec![b"http/1.1".to_vec()] };
         Ok(config)
@@ -207,6 +218,21 @@ fn host_certificates(dir: &Path) -> Result<(Vec<CertificateDer<'static>>, Option
         }
     }
     Ok((authorities, own))
+}
+
+/// Has no certificate of ours, and notes that one was asked for.
+#[derive(Debug)]
+struct Asked(Arc<AtomicBool>);
+
+impl ResolvesClientCert for Asked {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        self.0.store(true, Ordering::Relaxed);
+        None
+    }
+
+    fn has_certs(&self) -> bool {
+        false
+    }
 }
 
 /// Believes everybody: for registries that configuration calls insecure.
