@@ -107,14 +107,17 @@ pub enum Compression {
 pub struct Built {
     /// An image for each platform, in the order that they were asked for, with what an index says that it is for.
     pub images: Vec<(Platform, Image)>,
-    /// Whether several platforms were asked for: then all outputs are of them together.
-    pub several: bool,
 }
 
 impl Built {
+    /// Whether several platforms were asked for: then all outputs are of them together.
+    pub fn is_several(&self) -> bool {
+        self.images.len() > 1
+    }
+
     /// The images as one thing, where there are several.
     fn together(&self) -> Option<Several> {
-        self.several.then(|| Several { images: self.images.clone(), index: None })
+        self.is_several().then(|| Several { images: self.images.clone(), index: None })
     }
 }
 
@@ -162,15 +165,22 @@ pub fn write(
     let Some((_, image)) = built.images.first() else {
         return Err(BuildError::internal("nothing was built"));
     };
-    if !built.several {
+    if !built.is_several() {
         let manifest = manifest.or(image.manifest().map(orlop_store::Manifest::digest));
         return Ok(Written { id: image.id(), manifest });
     }
-    let id = match manifest {
+    let images = engine.store.images();
+    // What a name of the store stands for is what the user can ask the store for.
+    let kept = match outputs.iter().find_map(|output| match output {
+        Output::Store { names } => tags.iter().chain(names).next(),
+        _ => None,
+    }) {
+        Some(name) => images.named(name)?.and_then(|named| named.index),
+        None => None,
+    };
+    let id = match kept.or(manifest) {
         Some(index) => index,
-        None => {
-            engine.store.images().put_draft(built.images.iter().map(|(platform, image)| (platform, image)))?
-        }
+        None => images.put_draft(built.images.iter().map(|(platform, image)| (platform, image)))?,
     };
     Ok(Written { id, manifest })
 }
@@ -193,15 +203,10 @@ fn one(
             Ok(None)
         }
         Output::Registry { names, packing } => {
-            let mut digest = None;
-            for name in or_tags(names, tags) {
-                let task = progress.start(format!("push {}", name.familiar()));
-                let packed = pack::annotated(engine, image, packing, true)?;
-                let pushed = transfer::push(engine, &packed, &name, &packing.export(true), &task)?;
-                task.finish(Outcome::Done, None, None);
-                digest = digest.or(Some(pushed.manifest));
-            }
-            Ok(digest)
+            let packed = pack::annotated(engine, image, packing, true)?;
+            push_to_each(progress, &or_tags(names, tags), |name, task| {
+                transfer::push(engine, &packed, name, &packing.export(true), task)
+            })
         }
         Output::Oci { names, packing, .. } => archive(engine, progress, output, |task| {
             transfer::fetch_layers(engine, image, None, task)?;
@@ -219,6 +224,22 @@ fn one(
     }
 }
 
+/// Pushes to each name in its turn; the digest is that of the first.
+fn push_to_each(
+    progress: &Progress<'_>,
+    names: &[Reference],
+    push: impl Fn(&Reference, &Task<'_>) -> Result<transfer::Pushed, BuildError>,
+) -> Result<Option<Digest>, BuildError> {
+    let mut digest = None;
+    for name in names {
+        let task = progress.start(format!("push {}", name.familiar()));
+        let pushed = push(name, &task)?;
+        task.finish(Outcome::Done, None, None);
+        digest = digest.or(Some(pushed.manifest));
+    }
+    Ok(digest)
+}
+
 /// Writes images of several platforms as one thing: an index.
 fn index(
     engine: &Engine<'_>,
@@ -234,14 +255,9 @@ fn index(
         }
         Output::Registry { names, packing } => {
             let several = pack::annotated_all(engine, several, packing, true)?;
-            let mut digest = None;
-            for name in or_tags(names, tags) {
-                let task = progress.start(format!("push {}", name.familiar()));
-                let pushed = transfer::push_index(engine, &several, &name, &packing.export(true), &task)?;
-                task.finish(Outcome::Done, None, None);
-                digest = digest.or(Some(pushed.manifest));
-            }
-            Ok(digest)
+            push_to_each(progress, &or_tags(names, tags), |name, task| {
+                transfer::push_index(engine, &several, name, &packing.export(true), task)
+            })
         }
         Output::Oci { names, packing, .. } => archive(engine, progress, output, |task| {
             for (_, image) in &several.images {
@@ -306,7 +322,7 @@ fn files(
     let task = progress.start(title);
     let views = built.images.iter().map(|(platform, image)| Ok((platform, view(engine, image, &task)?)));
     let views = views.collect::<Result<Vec<_>, BuildError>>()?;
-    let split = split.unwrap_or(built.several);
+    let split = split.unwrap_or(built.is_several());
     let parts: Vec<Part<'_>> =
         views.iter().map(|(platform, view)| Part::new(platform, split, view.path())).collect();
     tree::nothing_twice(engine.cancel, &parts)?;

@@ -219,7 +219,7 @@ impl Plan {
                 .at(file, word.span)
                 .with_hint("write `$BUILDPLATFORM` for this machine's, or leave the flag out".to_owned()));
         }
-        text.parse().map_err(|e: orlop_store::descriptor::PlatformParseError| {
+        text.parse().map_err(|e: orlop_store::platform::PlatformParseError| {
             BuildError::user(e.to_string()).at(file, word.span)
         })
     }

@@ -105,7 +105,7 @@ fn here_for(engine: &Engine<'_>, named: &Named, image: &Image) -> String {
 }
 
 /// Says what an image is for where that is not what was asked for.
-fn note_platform(reference: &Reference, image: &Image, platform: &Platform, task: &Task<'_>) {
+pub(crate) fn note_platform(reference: &Reference, image: &Image, platform: &Platform, task: &Task<'_>) {
     if !suits(image, platform) {
         let name = reference.familiar();
         task.note(format!("`{name}` is for platform {}, not for {platform}", image.platform()));
@@ -140,21 +140,18 @@ fn sibling(engine: &Engine<'_>, named: &Named, platform: &Platform) -> Result<Op
     let Some(index) = named.index.as_ref().and_then(|digest| engine.store.images().index(digest).ok()) else {
         return Ok(None);
     };
-    if index.is_draft() {
-        let chosen = engine.store.images().choose(named, platform)?;
-        return Ok(chosen.map(|target| engine.store.images().load(&target)).transpose()?);
-    }
-    let Ok(chosen) = select_platform(index.bytes(), platform) else { return Ok(None) };
-    if !engine.store.blobs().contains(&chosen.digest) {
-        return Ok(None);
-    }
-    let bytes = engine.store.blobs().read_small(&chosen.digest, orlop_store::image::MAX_MANIFEST)?;
-    let Ok(manifest) = Manifest::parse(&bytes, &chosen.media_type) else { return Ok(None) };
-    if !engine.store.blobs().contains(&manifest.config.digest) {
-        return Ok(None);
-    }
-    let target = Named { id: manifest.config.digest, manifest: Some(chosen.digest), index: named.index };
-    Ok(Some(engine.store.images().load(&target)?))
+    let images = engine.store.images();
+    let target = match index.is_draft() {
+        true => images.choose(named, platform)?,
+        false => {
+            // The one that the registry would give, and no other that is nearly as good.
+            let Ok(chosen) = select_platform(index.bytes(), platform) else { return Ok(None) };
+            let members = named.index.map(|digest| images.members(&digest)).transpose()?;
+            let mut here = members.into_iter().flat_map(|members| members.here);
+            here.find(|member| member.target.manifest == Some(chosen.digest)).map(|member| member.target)
+        }
+    };
+    Ok(target.map(|target| images.load(&target)).transpose()?)
 }
 
 /// The repository that a name is in.

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use crate::{CancelToken, Exit, Mount, Network, RunError, RunSpec, Runner, Stream};
 
-pub use program::program;
+use program::program;
 
 /// Where the attempt is put, in a file system that the job alone has.
 const PROBE: &str = "/dev/.orlop-probe";

@@ -358,7 +358,7 @@ pub struct Security {
     /// and `/sys` are hidden or read-only.
     pub protect_system: bool,
     /// Whether `/dev` holds the machine's devices that tools which build disk images ask for: `fuse`, `kvm`, `loop*`
-    /// and the like. Left out where the kernel has none, and in a user namespace, which may not open them.
+    /// and the like, whether there is a driver behind them or not. A user namespace, which may not open them, has none.
     pub machine_devices: bool,
 }
 

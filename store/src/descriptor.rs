@@ -1,11 +1,11 @@
-//! Descriptors, platforms and media types: how one piece of content names another.
+//! Descriptors and media types: how one piece of content names another.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
-pub use crate::platform::{Platform, PlatformParseError, Rank, VersionFit};
+use crate::platform::Platform;
 
 /// Media types of the OCI image specification and their Docker schema 2 twins.
 pub mod media_type {
@@ -98,6 +98,14 @@ impl Descriptor {
             platform: None,
             artifact_type: None,
         }
+    }
+
+    /// Whether an index names with this what somebody attests about one of its images, and no image: buildx writes such
+    /// entries for the platform `unknown/unknown`.
+    pub fn is_attestation(&self) -> bool {
+        let unknown = |p: &Platform| p.os == "unknown" && p.architecture == "unknown";
+        self.annotations.contains_key("vnd.docker.reference.type")
+            || self.platform.as_ref().is_some_and(unknown)
     }
 
     /// Whether this is a layer that registries do not keep, and that is had from its URLs: Windows base images of old

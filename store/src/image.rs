@@ -17,9 +17,10 @@ use std::sync::Arc;
 pub use config::{Config, Healthcheck, History};
 pub use manifest::{Index, Manifest, ManifestKind};
 
-use crate::descriptor::{Descriptor, Platform, media_type};
+use crate::descriptor::{Descriptor, media_type};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
+use crate::platform::Platform;
 use crate::snapshot::{Committed, LayerOs};
 
 /// The largest image config that is read, in bytes.

@@ -11,11 +11,12 @@ pub use members::{Member, Members};
 use rusqlite::{OptionalExtension, Transaction};
 
 use crate::blob::Blobs;
-use crate::descriptor::{Descriptor, Platform, media_type};
+use crate::descriptor::{Descriptor, media_type};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::facts::{Facts, digest, digest_or_none, now};
 use crate::image::{Image, Index, MAX_CONFIG, MAX_MANIFEST, Manifest};
+use crate::platform::Platform;
 use crate::reference::{Reference, image_id_prefix};
 
 /// How often a use is written down, in milliseconds.

@@ -15,10 +15,11 @@ use sink::{DirectorySink, TarSink};
 use source::{ArchiveSource, DirectorySource, Source};
 
 use crate::blob::sync_dir;
-use crate::descriptor::{Descriptor, Platform};
+use crate::descriptor::Descriptor;
 use crate::error::{Error, Result};
 use crate::image::{Image, Index, Manifest, ManifestKind};
 use crate::layer::compress::Compression;
+use crate::platform::Platform;
 use crate::reference::Reference;
 use crate::store::{ExportOptions, Store};
 

@@ -19,7 +19,7 @@ pub mod layout;
 pub mod lock;
 #[cfg(windows)]
 pub mod nt;
-mod platform;
+pub mod platform;
 pub mod reference;
 mod session;
 pub mod snapshot;
@@ -29,7 +29,7 @@ pub mod work;
 
 pub use blob::{BlobSink, BlobSource, BlobWriter, Blobs};
 pub use check::CheckReport;
-pub use descriptor::{Descriptor, Platform, media_type};
+pub use descriptor::{Descriptor, media_type};
 pub use digest::{Digest, Digester, VerifiedReader};
 pub use error::{Error, ErrorKind, Result};
 pub use files::{FileStat, Files};
@@ -40,6 +40,7 @@ pub use layer::Durability;
 pub use layer::compress::Compression;
 pub use layer::{LayerError, Layers};
 pub use layout::{ArchiveFormat, Content, LoadOptions, Loaded, NamedImage, SaveOptions};
+pub use platform::Platform;
 pub use reference::Reference;
 pub use snapshot::{Active, Committed, Diff, LayerOs, SnapshotDriver, SnapshotError, View};
 pub use steps::{KeyPart, StepKey, StepRecord, Steps};

@@ -52,18 +52,10 @@ impl Platform {
         }
     }
 
-    /// Whether an image of platform `other` can serve where `self` was asked for: same system and
-    /// processor, and the same variant where both name one (`arm64` alone means `arm64/v8`).
+    /// Whether an image of platform `other` is what was asked for: same system and processor, and the same variant, as
+    /// one may leave it out (`arm64` alone means `arm64/v8`).
     pub fn matches(&self, other: &Self) -> bool {
-        let variant = |p: &Self| match (p.architecture.as_str(), p.variant.as_deref()) {
-            ("arm64", None | Some("v8")) | ("amd64", None | Some("v1")) => None,
-            ("arm", None) => Some("v7".to_owned()),
-            (_, v) => v.map(str::to_owned),
-        };
-        self.os == other.os
-            && self.architecture == other.architecture
-            && variant(self) == variant(other)
-            && self.version_fit(other).is_some()
+        self.rank(other).is_some_and(|rank| rank.distance == 0)
     }
 
     /// How well the version of `other`'s operating system serves where `self` was asked for, the best least; none

@@ -128,10 +128,13 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Failure> {
     }
 }
 
-/// What `text` stands for; of images for several platforms the one for `platform`, where one is asked for.
+/// What `text` stands for; of images for several platforms the one for `platform`, or for this machine where none is
+/// asked for. An image's own ID stands for that image.
 pub(crate) fn for_platform(store: &Store, text: &str, platform: Option<&Platform>) -> Result<Named, Failure> {
     let named = store.images().resolve(text)?;
-    let Some(platform) = platform else { return Ok(named) };
+    let Some(platform) = platform else {
+        return Ok(store.images().choose(&named, &Platform::host())?.unwrap_or(named));
+    };
     if let Some(chosen) = store.images().choose(&named, platform)? {
         return Ok(chosen);
     }

@@ -87,7 +87,8 @@ fn network(exec: &Execution<'_>, run: &Run) -> Result<Network, BuildError> {
 impl Execution<'_> {
     /// Looks through every RUN of the stages that will be built, before one of them costs time.
     pub(crate) fn check_entitlements(&self) -> Result<(), BuildError> {
-        for &index in &self.plan.needed {
+        // What a named context stands for is not run.
+        for &index in self.plan.needed.iter().filter(|&&index| !self.plan.stages[index].replaced) {
             let dialect = Dialect::of(&self.plan.stages[index].platform);
             for instruction in &self.dockerfile().stages[index].instructions {
                 if let Kind::Run(run) = &instruction.kind {

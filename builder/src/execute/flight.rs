@@ -28,16 +28,19 @@ pub(crate) enum Flight {
     Done(Found, usize),
 }
 
+/// A step by its key; one that is to run anew is another than one that may be found.
+type Which = (StepKey, bool);
+
 /// The steps that one build came to. Whoever works on a step keeps it locked.
 #[derive(Debug, Default)]
 pub(crate) struct Flights {
-    table: Mutex<HashMap<StepKey, Arc<Mutex<Flight>>>>,
+    table: Mutex<HashMap<Which, Arc<Mutex<Flight>>>>,
 }
 
 impl Flights {
-    /// The step with that key.
-    pub(crate) fn of(&self, key: &StepKey) -> Arc<Mutex<Flight>> {
+    /// The step with that key, in a stage that is built without the cache or with it.
+    pub(crate) fn of(&self, key: &StepKey, without_cache: bool) -> Arc<Mutex<Flight>> {
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(table.entry(*key).or_default())
+        Arc::clone(table.entry((*key, without_cache)).or_default())
     }
 }

@@ -102,7 +102,7 @@ fn resolve(exec: &Execution<'_>, index: usize, total: usize) -> Result<Start, Bu
             (image, None)
         }
         Base::Image(reference) => {
-            let (image, origin) = find(exec, reference, &planned.platform, &title)
+            let (image, origin) = find(exec, reference, &planned.platform, &title, false)
                 .map_err(|error| error.with_hint(stage_that_was_meant(exec, index)))?;
             (image, Some(origin))
         }
@@ -116,7 +116,7 @@ fn resolve(exec: &Execution<'_>, index: usize, total: usize) -> Result<Start, Bu
     let image = with_path(with_version(image, wanted), Dialect::of(wanted));
     let snapshot = Committed::new(image.diff_ids()).for_os(LayerOs::of(&wanted.os));
     let machine = match &planned.base {
-        Base::Scratch => wanted.clone(),
+        Base::Scratch | Base::Context(_) => wanted.clone(),
         _ if own.architecture.is_empty() => wanted.clone(),
         _ => own,
     };
@@ -179,7 +179,7 @@ pub(crate) fn source_image(
         true => format!("[{platform} context] {name}"),
         false => format!("[context] {name}"),
     };
-    let (image, origin) = find(exec, &reference, platform, &title)?;
+    let (image, origin) = find(exec, &reference, platform, &title, true)?;
     Ok(Source { snapshot: files_of(&image), origin: Some(origin) })
 }
 
@@ -188,15 +188,22 @@ fn files_of(image: &Image) -> Committed {
     Committed::new(image.diff_ids()).for_os(LayerOs::of(&image.platform().os))
 }
 
-/// Looks an image up once in a build, and gives no file of it yet.
+/// Looks an image up once in a build, and gives no file of it yet. Where it is for another machine that is noted, if
+/// this is to `tell`.
 fn find(
     exec: &Execution<'_>,
     reference: &Reference,
     platform: &Platform,
     title: &str,
+    tell: bool,
 ) -> Result<(Image, Origin), BuildError> {
     let image = once(exec, reference.to_string(), platform, Some(title), |task| {
-        crate::transfer::resolve(&exec.engine, reference, platform, exec.request.pull, task)
+        let image = crate::transfer::resolve(&exec.engine, reference, platform, exec.request.pull, task)?;
+        // Of a FROM the rule speaks.
+        if tell && !platform.same_machine(&image.platform()) {
+            crate::transfer::note_platform(reference, &image, platform, task);
+        }
+        Ok(image)
     })?;
     Ok((image.clone(), Origin { reference: reference.clone(), image }))
 }

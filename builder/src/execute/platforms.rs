@@ -57,7 +57,7 @@ pub(super) fn build(
     });
     let images = images.collect::<Result<_, BuildError>>()?;
     Execution::warn_about_unused_contexts(&executions);
-    Ok(Built { images, several })
+    Ok(Built { images })
 }
 
 /// The platforms, each once.

@@ -49,7 +49,7 @@ impl StageRun<'_, '_> {
             vec![KeyPart::new("parent", "", parent.to_string()), KeyPart::new("platform", "", platform)];
         parts.extend(spec.parts);
         let key = StepKey::of(&parts);
-        let flight = exec.common.flights.of(&key);
+        let flight = exec.common.flights.of(&key, self.is_without_cache());
         let mut flight = flight.lock().unwrap_or_else(PoisonError::into_inner);
         let task = match *flight {
             Flight::Failed => return Err(BuildError::interrupted()),

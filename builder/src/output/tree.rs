@@ -1,11 +1,13 @@
 //! The files of an image, walked in the order of their names, and as one tar.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs::File;
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use orlop_runner::CancelToken;
 use orlop_store::Platform;
-use orlop_store::layer::tar::{Entry, Kind, Time};
+use orlop_store::layer::tar::{Entry, Kind, Time, Writer};
 
 use crate::error::BuildError;
 
@@ -15,13 +17,11 @@ mod unix;
 mod windows;
 
 #[cfg(unix)]
-use unix::files;
+pub(super) use unix::{Node, walk, xattrs};
 #[cfg(unix)]
-pub(super) use unix::{Node, walk, write_tar, xattrs};
+use unix::{append, files};
 #[cfg(windows)]
-use windows::files;
-#[cfg(windows)]
-pub(super) use windows::write_tar;
+use windows::{append, files};
 
 /// A file operation that failed.
 pub(super) fn failed(action: &str, path: &Path, error: std::io::Error) -> BuildError {
@@ -71,6 +71,27 @@ pub(super) fn nothing_twice(cancel: &CancelToken, parts: &[Part<'_>]) -> Result<
         }
     }
     Ok(())
+}
+
+/// Writes the files of all parts as a tar, those of a part below its prefix.
+pub(super) fn write_tar(cancel: &CancelToken, parts: &[Part<'_>], out: &File) -> Result<(), BuildError> {
+    let mut tar = Writer::new(BufWriter::with_capacity(1 << 18, out));
+    let mut directories = HashSet::new();
+    for part in parts {
+        if !part.prefix.is_empty() {
+            tar.entry(&prefix_entry(&part.prefix)).map_err(unwritten)?;
+        }
+        // Of parts that go to one place the first says what a directory is like.
+        let mut is_new =
+            |path: &Path| parts.len() < 2 || directories.insert(Path::new(&part.prefix).join(path));
+        append(cancel, part, &mut tar, &mut is_new)?;
+    }
+    let mut out = tar.finish().map_err(unwritten)?;
+    out.flush().map_err(unwritten)
+}
+
+fn unwritten(error: impl std::error::Error + Send + Sync + 'static) -> BuildError {
+    BuildError::user("cannot write the tar").because(error)
 }
 
 /// The directory of a part in a tar.

@@ -52,12 +52,10 @@ fn shown(p: &Platform) -> String {
 }
 
 fn is_image(d: &Descriptor) -> bool {
-    let attestation = d.annotations.contains_key("vnd.docker.reference.type");
-    let unknown = d.platform.as_ref().is_some_and(|p| p.os == "unknown" && p.architecture == "unknown");
     let kind = d.media_type.is_empty()
         || media_type::is_index(&d.media_type)
         || matches!(d.media_type.as_str(), media_type::OCI_MANIFEST | media_type::DOCKER_MANIFEST);
-    !attestation && !unknown && kind
+    kind && !d.is_attestation()
 }
 
 #[cfg(test)]

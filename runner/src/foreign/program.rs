@@ -35,7 +35,7 @@ const fn machine(name: &'static str, number: u16, code: &'static [u8]) -> Machin
 }
 
 /// The program for `architecture`; none for one that is not in the table.
-pub fn program(architecture: &str) -> Option<Vec<u8>> {
+pub(super) fn program(architecture: &str) -> Option<Vec<u8>> {
     MACHINES.iter().find(|machine| machine.name == architecture).map(Machine::program)
 }
 

@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value, json};
 
 use super::MAX_CONFIG;
-use crate::descriptor::Platform;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
+use crate::platform::Platform;
 
 /// An image config (OCI image specification, "Image Configuration", and Docker's additions to it).
 #[derive(Clone, Debug, PartialEq)]

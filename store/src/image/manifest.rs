@@ -6,9 +6,10 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::MAX_MANIFEST;
-use crate::descriptor::{Descriptor, Platform, media_type};
+use crate::descriptor::{Descriptor, media_type};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
+use crate::platform::Platform;
 
 /// Which family of media types a manifest is written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]

@@ -4,10 +4,11 @@
 //! layer that nobody pushes is not compressed, so there is no manifest that could be named; it is made when the
 //! images leave. Such an index is never given to anybody else.
 
-use crate::descriptor::{Descriptor, Platform, media_type};
+use crate::descriptor::{Descriptor, media_type};
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::image::{Image, Index, MAX_MANIFEST, Manifest, ManifestKind};
+use crate::platform::Platform;
 
 use super::{Images, Named};
 
@@ -25,7 +26,7 @@ pub struct Member {
 pub struct Members {
     /// Those that are here, in the index's order.
     pub here: Vec<Member>,
-    /// Whether nothing that the index names is elsewhere.
+    /// Whether none of the index's images is elsewhere.
     pub complete: bool,
 }
 
@@ -64,7 +65,7 @@ impl Images<'_> {
     pub fn members(&self, digest: &Digest) -> Result<Members> {
         let index = self.index(digest)?;
         let mut out = Members { here: Vec::new(), complete: true };
-        for entry in &index.manifests {
+        for entry in index.manifests.iter().filter(|entry| !entry.is_attestation()) {
             // What was removed and is not collected yet is not here.
             let member = match self.member(digest, entry) {
                 Some(target) if self.is_known(&target.id)? => Some(target),
@@ -72,7 +73,11 @@ impl Images<'_> {
             };
             match member {
                 Some(target) => {
-                    let platform = entry.platform.clone().unwrap_or_else(Platform::host);
+                    // An entry that does not say has to be asked itself.
+                    let platform = match &entry.platform {
+                        Some(platform) => platform.clone(),
+                        None => self.load(&target)?.platform(),
+                    };
                     out.here.push(Member { platform, target });
                 }
                 None => out.complete = false,

@@ -8,10 +8,11 @@ use super::sink::Sink;
 use super::source::Source;
 use super::{Content, IMAGE_NAME, LoadOptions, Loaded, NamedImage, REF_NAME, SaveOptions, oci_manifest};
 use crate::blob::read_limited;
-use crate::descriptor::{Descriptor, Platform, media_type};
+use crate::descriptor::{Descriptor, media_type};
 use crate::digest::{Digest, VerifiedReader};
 use crate::error::{Error, Result};
 use crate::image::{Image, Index, MAX_CONFIG, MAX_MANIFEST, Manifest};
+use crate::platform::Platform;
 use crate::reference::Reference;
 use crate::store::Store;
 
@@ -274,7 +275,7 @@ fn import_others(
 
 /// Whether an entry of an index is an image for some platform, and no index and no attestation of one.
 fn is_image(entry: &Descriptor) -> bool {
-    !media_type::is_index(&entry.media_type) && entry.platform.as_ref().is_some_and(|p| p.os != "unknown")
+    !media_type::is_index(&entry.media_type) && entry.platform.is_some() && !entry.is_attestation()
 }
 
 /// The manifest for `platform` below an entry that may be an index; the first of it where there is none and `any`

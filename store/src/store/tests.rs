@@ -1,11 +1,12 @@
 use std::io::Write;
 
 use super::*;
-use crate::descriptor::{Descriptor, Platform, media_type};
+use crate::descriptor::{Descriptor, media_type};
 use crate::digest::Digest;
 use crate::error::ErrorKind;
 use crate::image::{History, Image, ImageLayer, Manifest, ManifestKind};
 use crate::layer::compress::Compression;
+use crate::platform::Platform;
 use crate::snapshot::LayerOs;
 
 /// A store on its own, for tests of what lies above it.

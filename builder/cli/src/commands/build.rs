@@ -188,7 +188,7 @@ fn one_of_platforms(text: &str) -> Result<Platform, String> {
     match text.trim() {
         "" => Err("the platform is empty".to_owned()),
         "local" => Ok(Platform::host()),
-        text => text.parse().map_err(|error: orlop_store::descriptor::PlatformParseError| error.to_string()),
+        text => text.parse().map_err(|error: orlop_store::platform::PlatformParseError| error.to_string()),
     }
 }
 

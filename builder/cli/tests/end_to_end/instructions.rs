@@ -360,6 +360,24 @@ fn one_stage_alone_can_be_built_anew() {
     build(&env, dockerfile).args(["--no-cache-filter", "tow"]).run().success().says("did you mean `two`?");
 }
 
+/// The same step in two stages, of which one is to run anew: whichever comes first.
+#[test]
+fn a_stage_that_runs_anew_takes_nothing_from_its_twin() {
+    let env = env();
+    let step = "RUN cat /proc/sys/kernel/random/uuid > /uuid";
+    let dockerfile = format!(
+        "ARG BASE\nFROM ${{BASE}} AS one\n{step}\nFROM ${{BASE}} AS two\n{step}\n\
+         FROM scratch\nCOPY --from=one /uuid /1\nCOPY --from=two /uuid /2\n"
+    );
+    let first = image_of(&env, build(&env, &dockerfile));
+    assert_eq!(first.text("/1"), first.text("/2"));
+    for anew in ["one", "two"] {
+        let built = image_of(&env, build(&env, &dockerfile).args(["--no-cache-filter", anew]));
+        let (fresh, kept) = if anew == "one" { ("/1", "/2") } else { ("/2", "/1") };
+        assert_ne!(built.text(fresh), built.text(kept), "{anew}");
+    }
+}
+
 #[test]
 fn annotations_are_in_the_manifest() {
     let env = env();

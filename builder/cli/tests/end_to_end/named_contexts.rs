@@ -225,3 +225,21 @@ fn a_slip_in_the_name_of_a_context_is_warned_of() {
         with(build(&env, "FROM scratch AS tools\nCOPY f /\nFROM tools\n"), "tolls", &lib).run().success();
     run.says("nothing is taken from the context `tolls`").says("hint: did you mean `tools`?");
 }
+
+/// Nothing of a stage is asked for in whose place something else stands.
+#[test]
+fn what_a_replaced_stage_would_ask_for_needs_no_leave() {
+    let env = env();
+    env.file("lib/f", "lib");
+    let dockerfile = format!(
+        "{FROM} AS base\nRUN --security=insecure false\nRUN --device=vendor.example/none,required false\n\
+         FROM scratch\nCOPY --from=base f /f\n",
+        FROM = FROM.trim_end()
+    );
+    let on = "FROM base\nCOPY --from=base f /g\n";
+    for dockerfile in [dockerfile.clone(), format!("{dockerfile}{on}")] {
+        let built = image_of(&env, with(build(&env, &dockerfile), "base", env.path("lib").display()));
+        assert_eq!(built.text("/f"), "lib");
+        build(&env, &dockerfile).run().code(1).says("security=insecure");
+    }
+}

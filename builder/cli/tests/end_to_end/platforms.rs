@@ -390,3 +390,72 @@ fn a_step_for_arm64_is_refused_before_it_runs_where_there_is_no_emulator() {
     let dockerfile = dockerfile.replacen("RUN busybox uname", inside, 1);
     build_with(&env, orlop, &dockerfile, "linux/arm64").run().success().says("aarch64");
 }
+
+/// A directory as the base of a stage is of no processor: its programs are those of its platform.
+#[test]
+fn a_directory_for_this_machine_runs_here_whatever_is_built() {
+    let env = env();
+    std::fs::create_dir_all(env.path("root/bin")).unwrap();
+    std::fs::copy("/bin/busybox", env.path("root/bin/sh")).expect("busybox-static is installed");
+    let dockerfile = "FROM --platform=$BUILDPLATFORM root AS tools\nRUN echo made here > /made\n\
+                      FROM scratch\nCOPY --from=tools /made /\n";
+    let root = format!("root={}", env.path("root").display());
+    build(&env, dockerfile, "linux/s390x").args(["--build-context", &root]).run().success();
+}
+
+/// What the store shows without `--platform` is this machine's, whatever was fetched last.
+#[test]
+fn of_several_platforms_this_machines_is_shown() {
+    let env = env();
+    let registry = registry::start();
+    let name = registry.name("shown:1");
+    quiet(&env, COPIES, "linux/amd64,linux/arm64").args(["--push", "-t", &name]).run().success();
+    env.orlop(["rmi", &name]).run().success();
+    for platform in ["linux/amd64", "linux/arm64"] {
+        env.orlop(["pull", "--platform", platform, &name]).run().success();
+    }
+    let shown = env.orlop(["inspect", &name]).run().success().stdout;
+    let shown: Value = serde_json::from_str(&shown).expect("JSON");
+    let shown = shown.as_array().and_then(|all| all.first()).unwrap_or(&shown);
+    assert_eq!(shown["Architecture"], "amd64", "{shown}");
+    let history = env.orlop(["history", &name]).run().success();
+    assert!(history.stdout.contains("for-amd64"), "{history}");
+}
+
+/// The ID that a build prints is one that the store knows, whatever else was written.
+#[test]
+fn the_id_of_several_is_that_of_their_name() {
+    let env = env();
+    let dest = format!("type=oci,dest={}", env.path("o.tar").display());
+    let built =
+        quiet(&env, COPIES, "linux/amd64,linux/arm64").args(["-t", "app:1", "-o", &dest]).run().success();
+    let alone = quiet(&env, COPIES, "linux/amd64,linux/arm64").args(["-t", "app:1"]).run().success();
+    assert_eq!(id(&built), id(&alone));
+    env.orlop(["rmi", "-f", id(&built).as_str()]).run().success();
+    env.orlop(["inspect", "app:1"]).run().code(1);
+}
+
+/// What buildx attests beside the images is none of them: without it all of them are here.
+#[test]
+fn attestations_in_an_archive_are_no_missing_images() {
+    let env = env();
+    let dir = env.path("layout");
+    quiet(&env, COPIES, "linux/amd64,linux/arm64")
+        .arg("-o")
+        .arg(format!("type=oci,dest={},tar=false,name=app:1", dir.display()))
+        .run()
+        .success();
+    layout::edit_index(&dir, |index| {
+        let mut attestation = index["manifests"][0].clone();
+        attestation["digest"] = json!(format!("sha256:{}", "0".repeat(64)));
+        attestation["platform"] = json!({"os": "unknown", "architecture": "unknown"});
+        attestation["annotations"] = json!({"vnd.docker.reference.type": "attestation-manifest"});
+        index["manifests"].as_array_mut().expect("manifests").push(attestation);
+    });
+    env.orlop(["load", "-i"]).arg(&dir).run().success();
+    let registry = registry::start();
+    let name = registry.name("attested:1");
+    env.orlop(["tag", "app:1", &name]).run().success();
+    env.orlop(["push", &name]).run().success();
+    assert_eq!(platforms(&raw(&format!("docker://{name}"))).len(), 2);
+}

@@ -1,8 +1,8 @@
 //! The files of an image, walked in the order of their names, and as one tar.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::Write;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use orlop_runner::CancelToken;
 use orlop_store::layer::tar::{Entry, Kind, Time, Writer};
 
-use super::{Part, failed, prefix_entry};
+use super::{Part, failed, unwritten};
 use crate::error::BuildError;
 
 /// One file of a tree.
@@ -134,44 +134,34 @@ pub(super) fn files(cancel: &CancelToken, root: &Path) -> Result<Vec<PathBuf>, B
     Ok(out)
 }
 
-/// Writes the files of all parts as a tar, those of a part below its prefix.
-pub(in crate::output) fn write_tar(
+/// Adds the files of a part to a tar, its directories as far as they are new there.
+pub(super) fn append(
     cancel: &CancelToken,
-    parts: &[Part<'_>],
-    out: &File,
+    part: &Part<'_>,
+    tar: &mut Writer<impl Write>,
+    is_new: &mut dyn FnMut(&Path) -> bool,
 ) -> Result<(), BuildError> {
-    let wrong = |error| BuildError::user("cannot write the tar").because(error);
-    let mut tar = Writer::new(BufWriter::with_capacity(1 << 18, out));
-    let mut directories = HashSet::new();
-    for part in parts {
-        if !part.prefix.is_empty() {
-            tar.entry(&prefix_entry(&part.prefix)).map_err(wrong)?;
+    walk(cancel, part.root, |node| {
+        let below = |path: &Path| Path::new(&part.prefix).join(path).into_os_string().into_vec();
+        let mut path = below(&node.relative);
+        if node.kind == Kind::Directory {
+            path.push(b'/');
+            if !is_new(&node.relative) {
+                return Ok(());
+            }
         }
-        walk(cancel, part.root, |node| {
-            let below = |path: &Path| Path::new(&part.prefix).join(path).into_os_string().into_vec();
-            let mut path = below(&node.relative);
-            if node.kind == Kind::Directory {
-                path.push(b'/');
-                // Of parts that go to one place the first says what a directory is like.
-                if parts.len() > 1 && !directories.insert(path.clone()) {
-                    return Ok(());
-                }
-            }
-            let (kind, link) = match &node.same_as {
-                Some(earlier) => (Kind::HardLink, below(earlier)),
-                None => (node.kind, node.link.clone()),
-            };
-            let entry = entry(node, path, kind, link)?;
-            if kind == Kind::File {
-                let file = File::open(&node.path).map_err(|e| failed("open", &node.path, e))?;
-                tar.append(&entry, file).map_err(wrong)
-            } else {
-                tar.entry(&entry).map_err(wrong)
-            }
-        })?;
-    }
-    let mut out = tar.finish().map_err(wrong)?;
-    out.flush().map_err(|error| BuildError::user("cannot write the tar").because(error))
+        let (kind, link) = match &node.same_as {
+            Some(earlier) => (Kind::HardLink, below(earlier)),
+            None => (node.kind, node.link.clone()),
+        };
+        let entry = entry(node, path, kind, link)?;
+        if kind == Kind::File {
+            let file = File::open(&node.path).map_err(|e| failed("open", &node.path, e))?;
+            tar.append(&entry, file).map_err(unwritten)
+        } else {
+            tar.entry(&entry).map_err(unwritten)
+        }
+    })
 }
 
 fn entry(node: &Node, path: Vec<u8>, kind: Kind, link: Vec<u8>) -> Result<Entry, BuildError> {

@@ -1,15 +1,14 @@
 //! The tar of an image's files on Windows.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use orlop_runner::CancelToken;
 use orlop_store::layer::tar::{Entry, Kind, Time, Writer};
 
-use super::{Part, failed, prefix_entry};
+use super::{Part, failed, unwritten};
 use crate::context::{Dir, Kind as FileKind, Meta, name_bytes};
 use crate::error::BuildError;
 
@@ -56,43 +55,31 @@ fn walk(
     Ok(())
 }
 
-/// Writes the files of all parts as a tar, those of a part below its prefix.
-pub(in crate::output) fn write_tar(
+/// Adds the files of a part to a tar, its directories as far as they are new there.
+pub(super) fn append(
     cancel: &CancelToken,
-    parts: &[Part<'_>],
-    out: &File,
+    part: &Part<'_>,
+    tar: &mut Writer<impl Write>,
+    is_new: &mut dyn FnMut(&Path) -> bool,
 ) -> Result<(), BuildError> {
-    let wrong = |error| BuildError::user("cannot write the tar").because(error);
-    let mut tar = Writer::new(BufWriter::with_capacity(1 << 18, out));
-    let mut directories = HashSet::new();
-    for part in parts {
-        if !part.prefix.is_empty() {
-            tar.entry(&prefix_entry(&part.prefix)).map_err(wrong)?;
-        }
-        walk(cancel, part.root, |dir, name, path, meta| {
-            let target = Path::new(&part.prefix).join(path);
-            match meta.kind {
-                FileKind::Directory => {
-                    // Of parts that go to one place the first says what a directory is like.
-                    if parts.len() > 1 && !directories.insert(target.clone()) {
-                        return Ok(());
-                    }
-                    tar.entry(&entry(&target, Kind::Directory, meta, Vec::new())).map_err(wrong)
-                }
-                FileKind::Symlink => {
-                    let link = dir.read_link(name).map_err(|e| failed("read", path, e))?;
-                    let link = link.to_string_lossy().into_owned().into_bytes();
-                    tar.entry(&entry(&target, Kind::Symlink, meta, link)).map_err(wrong)
-                }
-                _ => {
-                    let file = dir.file(name).map_err(|e| failed("open", path, e))?;
-                    tar.append(&entry(&target, Kind::File, meta, Vec::new()), file).map_err(wrong)
-                }
+    walk(cancel, part.root, |dir, name, path, meta| {
+        let target = Path::new(&part.prefix).join(path);
+        match meta.kind {
+            FileKind::Directory => match is_new(path) {
+                true => tar.entry(&entry(&target, Kind::Directory, meta, Vec::new())).map_err(unwritten),
+                false => Ok(()),
+            },
+            FileKind::Symlink => {
+                let link = dir.read_link(name).map_err(|e| failed("read", path, e))?;
+                let link = link.to_string_lossy().into_owned().into_bytes();
+                tar.entry(&entry(&target, Kind::Symlink, meta, link)).map_err(unwritten)
             }
-        })?;
-    }
-    let mut out = tar.finish().map_err(wrong)?;
-    out.flush().map_err(|error| BuildError::user("cannot write the tar").because(error))
+            _ => {
+                let file = dir.file(name).map_err(|e| failed("open", path, e))?;
+                tar.append(&entry(&target, Kind::File, meta, Vec::new()), file).map_err(unwritten)
+            }
+        }
+    })
 }
 
 /// The names in a directory, the first last.

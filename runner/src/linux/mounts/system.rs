@@ -42,8 +42,8 @@ const PROTECTED: &[&str] = &["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", 
 const DEVICES: &[(&str, u32, u32)] =
     &[("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
 
-/// What a job gets besides where it may have the machine's devices, as BuildKit gives it to an insecure step: character
-/// devices, then how many of the loop devices.
+/// What a job gets besides where it may have the machine's devices, as BuildKit gives it to an insecure step; the
+/// loop devices come on top.
 const MACHINE: &[(&str, u32, u32)] = &[
     ("kmsg", 1, 11),
     ("cuse", 10, 203),
@@ -338,8 +338,9 @@ impl Builder<'_> {
 
 /// The number after that of the last loop device that there is.
 fn used_loops() -> u32 {
-    let Ok(entries) = rustix::fs::open("/sys/block", OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())
-        .and_then(rustix::fs::Dir::new)
+    let Ok(entries) =
+        rustix::fs::open("/sys/block", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .and_then(rustix::fs::Dir::new)
     else {
         return 0;
     };

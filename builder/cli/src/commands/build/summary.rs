@@ -27,7 +27,7 @@ fn names(request: &BuildRequest) -> Vec<&Reference> {
 
 /// What there is to say.
 pub(super) fn summary(store: &Store, report: &BuildReport, request: &BuildRequest) -> Summary {
-    let (several, images) = (report.built.several, &report.built.images);
+    let (several, images) = (report.built.is_several(), &report.built.images);
     Summary {
         steps_cached: report.steps_cached,
         steps_run: report.steps_run,
@@ -68,7 +68,7 @@ pub(super) fn metadata(
     request: &BuildRequest,
 ) -> Result<Vec<u8>, Failure> {
     let mut out = Map::new();
-    let one = report.built.images.first().filter(|_| !report.built.several);
+    let one = report.built.images.first().filter(|_| !report.built.is_several());
     if one.is_some() {
         out.insert("containerimage.config.digest".into(), json!(report.image_id));
     }
