@@ -29,7 +29,7 @@ pub use options::{Options, OptionsError};
 pub(crate) use report::notes;
 pub use report::{Note, Report, report};
 pub use rule::Rule;
-pub(crate) use scope::Scope;
+pub(crate) use scope::{Scope, Scopes};
 pub use walk::{Bases, Checker, Unsure};
 
 #[cfg(test)]

@@ -5,8 +5,8 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::check::Scope;
-use crate::dockerfile::variables::{Expander, expand};
+use crate::check::{Scope, Scopes};
+use crate::dockerfile::variables::{ExpandError, Expander, expand};
 use crate::dockerfile::{self, ArgDecl, Dockerfile, From, Kind, MountKind, Stage, Word};
 use crate::error::BuildError;
 use crate::plan::{Base, Plan};
@@ -108,18 +108,20 @@ pub fn outline(request: &BuildRequest) -> Result<(Arc<Dockerfile>, Outline), Bui
 fn of_plan(plan: &Plan) -> Result<Outline, BuildError> {
     let dockerfile = &*plan.dockerfile;
     let mut all = Gathered::default();
-    let mut scopes: BTreeMap<usize, Scope> = BTreeMap::new();
-    for &index in &plan.needed {
-        let planned = &plan.stages[index];
-        let stage = &dockerfile.stages[index];
-        let mut scope = match planned.base {
-            Base::Stage(parent) => scopes.get(&parent).cloned(),
+    let needed = || plan.needed.iter().map(|&index| &plan.stages[index]);
+    let mut scopes = Scopes::of(needed());
+    for planned in needed() {
+        let stage = &dockerfile.stages[planned.index];
+        let below = match planned.base {
+            Base::Stage(parent) => scopes.take(parent),
             _ => None,
-        }
-        .unwrap_or_else(|| Scope::on(None, &planned.platform));
+        };
+        let mut scope = below
+            .map_or_else(|| scopes.on(None, &planned.platform), Ok)
+            .map_err(|error| BuildError::from(error).at(&dockerfile.source, stage.from.span))?;
         all.from(dockerfile, plan, &stage.from);
         all.stage(dockerfile, plan, stage, &mut scope)?;
-        scopes.insert(index, scope);
+        scopes.keep(planned.index, scope);
     }
     let target = &dockerfile.stages[plan.target].from;
     Ok(Outline {
@@ -192,11 +194,10 @@ impl Gathered {
         scope: &mut Scope,
     ) -> Result<(), BuildError> {
         let escape = dockerfile.directives.escape;
+        let wrong = |error: ExpandError, span: Span| BuildError::from(error).at(&dockerfile.source, span);
         let word = |scope: &Scope, word: &Word| {
-            scope.expand(&word.value, Expander::new(escape)).map(|expanded| expanded.text).map_err(|error| {
-                let hint = error.hint();
-                BuildError::user(error.to_string()).with_hint(hint).at(&dockerfile.source, word.span)
-            })
+            let expanded = scope.expand(&word.value, Expander::new(escape));
+            expanded.map(|expanded| expanded.text).map_err(|error| wrong(error, word.span))
         };
         for instruction in &stage.instructions {
             let place = instruction.span;
@@ -207,7 +208,7 @@ impl Gathered {
                         set.push((word(scope, name)?, word(scope, value)?));
                     }
                     for (name, value) in set {
-                        scope.set(&name, &value);
+                        scope.set(&name, &value).map_err(|error| wrong(error, place))?;
                     }
                 }
                 Kind::Arg(args) => {
@@ -217,6 +218,7 @@ impl Gathered {
                         let default = arg.default.as_ref().filter(|_| !given);
                         let default = default.map(|default| word(scope, default)).transpose()?;
                         let value = scope.declare(&plan.globals, &name, default);
+                        let value = value.map_err(|error| wrong(error, arg.name.span))?;
                         // One that only takes the global one's value is that.
                         if arg.default.is_none() && self.global(dockerfile, plan, &name) {
                             continue;

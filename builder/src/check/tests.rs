@@ -201,3 +201,15 @@ fn any_text_is_looked_through() {
         let _ = case.found();
     }
 }
+
+/// What a stage has set is not copied for each that stands on it; and where each sets more, there is an end.
+#[test]
+fn many_stages_on_a_large_one_are_few_bytes() {
+    let mut text = "FROM scratch AS s\n".to_owned();
+    text.extend((0..5000).map(|at| format!("ENV d{at}=1\n")));
+    text.extend((0..300).map(|_| "FROM s\nCOPY --from=s a b\n"));
+    let found = |text: &str| Case { dockerfile: text.to_owned(), ..Case::default() }.found();
+    assert_eq!(found(&text), []);
+    let found = found(&text.replace("COPY --from=s a b", "ENV d0=2"));
+    assert!(found.last().is_some_and(|(line, _)| line.contains("too much work")), "{found:?}");
+}

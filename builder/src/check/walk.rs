@@ -1,7 +1,7 @@
 //! The order in which the rules see a Dockerfile: its text, its FROMs, then stage by stage what each instruction
 //! says with its variables expanded.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use orlop_store::Image;
@@ -9,9 +9,9 @@ use orlop_store::Image;
 use super::findings::{Findings, Warning};
 use super::options::Options;
 use super::rules;
-use super::scope::Scope;
+use super::scope::{Scope, Scopes};
 use crate::context::Ignore;
-use crate::dockerfile::variables::Expander;
+use crate::dockerfile::variables::{ExpandError, Expander};
 use crate::dockerfile::{Dockerfile, Instruction, Kind, parse_onbuild};
 use crate::error::BuildError;
 use crate::plan::{Base, Plan, PlannedStage};
@@ -130,46 +130,26 @@ impl<'a> Checker<'a> {
         bases: &dyn Bases,
         ignore: Option<&Ignore>,
     ) -> Result<(), BuildError> {
-        // Only what a later stage stands on is kept, as long as one does.
-        let mut done: BTreeMap<usize, (Scope, usize)> = BTreeMap::new();
-        let mut children: BTreeMap<usize, usize> = BTreeMap::new();
-        for planned in plan.stages.iter().filter(|planned| all || plan.needed.contains(&planned.index)) {
-            if let Base::Stage(parent) = planned.base {
-                *children.entry(parent).or_default() += 1;
-            }
-        }
+        let walked = || plan.stages.iter().filter(|planned| all || plan.needed.contains(&planned.index));
+        let mut scopes = Scopes::of(walked());
         let declared = declared_names(self.dockerfile);
-        for planned in &plan.stages {
-            if !all && !plan.needed.contains(&planned.index) {
-                continue;
-            }
+        for planned in walked() {
             let stage = &self.dockerfile.stages[planned.index];
             self.findings.at(stage.from.span, &stage.from.comments);
-            let mut scope = match &planned.base {
-                Base::Stage(parent) => match done.remove(parent) {
-                    Some((scope, 1)) => scope,
-                    Some((scope, left)) => {
-                        done.insert(*parent, (scope.clone(), left - 1));
-                        scope
-                    }
-                    None => Scope::on(None, &planned.platform),
-                },
-                Base::Scratch | Base::Context(_) => {
-                    Scope::on(Some(&Image::scratch(&planned.platform)), &planned.platform)
-                }
+            let platform = &planned.platform;
+            let scope = match &planned.base {
+                Base::Stage(parent) => scopes.take(*parent).map_or_else(|| scopes.on(None, platform), Ok),
+                Base::Scratch | Base::Context(_) => scopes.on(Some(&Image::scratch(platform)), platform),
                 Base::Image(_) | Base::Layout(_) | Base::Unknown(_) => {
                     let image = bases.image(planned);
                     if let Some(image) = &image {
-                        rules::invalid_base_image_platform(
-                            &stage.from,
-                            image,
-                            &planned.platform,
-                            &mut self.findings,
-                        );
+                        rules::invalid_base_image_platform(&stage.from, image, platform, &mut self.findings);
                     }
-                    Scope::on(image.as_ref(), &planned.platform)
+                    scopes.on(image.as_ref(), platform)
                 }
             };
+            let mut scope = scope
+                .map_err(|error| BuildError::from(error).at(&self.dockerfile.source, stage.from.span))?;
             let base = stage.from.image.value.clone();
             let mut walk = Walk {
                 dockerfile: self.dockerfile,
@@ -192,9 +172,7 @@ impl<'a> Checker<'a> {
                 walk.instruction(instruction)
                     .map_err(|error| error.at(&self.dockerfile.source, instruction.span))?;
             }
-            if let Some(&left) = children.get(&planned.index) {
-                done.insert(planned.index, (scope, left));
-            }
+            scopes.keep(planned.index, scope);
         }
         Ok(())
     }
@@ -259,7 +237,7 @@ impl Walk<'_> {
                     set.push((name, value));
                 }
                 for (name, value) in set {
-                    self.scope.set(&name, &value);
+                    self.scope.set(&name, &value).map_err(|error| self.wrong(error, keyword.span))?;
                 }
             }
             Kind::Label(pairs) => {
@@ -277,7 +255,8 @@ impl Walk<'_> {
                     let given = self.plan.globals.build_arg(&name).is_some();
                     let default = arg.default.as_ref().filter(|_| !given);
                     let default = default.map(|word| self.word(word)).transpose()?;
-                    self.scope.declare(&self.plan.globals, &name, default);
+                    let declared = self.scope.declare(&self.plan.globals, &name, default);
+                    declared.map_err(|error| self.wrong(error, arg.name.span))?;
                 }
             }
             Kind::Copy(copy) => {
@@ -333,18 +312,17 @@ impl Walk<'_> {
     }
 
     fn text(&mut self, text: &str, span: Span, expander: Expander) -> Result<String, BuildError> {
-        let expanded = self.scope.expand(text, expander).map_err(|error| {
-            let hint = error.hint();
-            BuildError::user(error.to_string())
-                .with_hint(hint)
-                .at(&self.dockerfile.source, self.findings.home(span))
-        })?;
+        let expanded = self.scope.expand(text, expander).map_err(|error| self.wrong(error, span))?;
         for name in &expanded.unset {
             if let Some(unsure) = rules::undefined_var(name, span, self) {
                 self.unsure.push(Unsure { span: unsure, name: name.clone(), base: self.base.clone() });
             }
         }
         Ok(expanded.text)
+    }
+
+    fn wrong(&self, error: ExpandError, span: Span) -> BuildError {
+        BuildError::from(error).at(&self.dockerfile.source, self.findings.home(span))
     }
 
     fn heredocs(&mut self, heredocs: &[crate::dockerfile::Heredoc]) -> Result<(), BuildError> {

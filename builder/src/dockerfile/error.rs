@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::variables::ExpandError;
 use crate::error::BuildError;
 use crate::source::{Location, SourceFile, Span};
 
@@ -44,6 +45,12 @@ impl ParseError {
 impl From<ParseError> for BuildError {
     fn from(error: ParseError) -> Self {
         Self::user(error.message).with_hint(error.hint).at(&error.source_file, error.span)
+    }
+}
+
+impl From<ExpandError> for BuildError {
+    fn from(error: ExpandError) -> Self {
+        Self::user(error.to_string()).with_hint(error.hint())
     }
 }
 

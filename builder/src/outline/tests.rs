@@ -108,6 +108,18 @@ fn what_is_wrong_is_an_error_at_its_place() {
 }
 
 #[test]
+fn many_stages_on_a_large_one_are_few_bytes() {
+    let mut text = "FROM scratch AS s\n".to_owned();
+    text.extend((0..5000).map(|at| format!("ENV d{at}=1\n")));
+    text.extend((0..300).map(|at| format!("FROM s AS s{at}\nRUN true\n")));
+    text.push_str("FROM scratch\nENV x=1\n");
+    text.extend((0..300).map(|at| format!("COPY --from=s{at} a b\n")));
+    assert_eq!(lines(&of(&text, None, &[]).unwrap()), [""; 0]);
+    let error = of(&text.replace("RUN true", "ARG d0=2"), None, &[]).unwrap_err();
+    assert!(error.message.contains("too much work") && error.place.is_some(), "{error}");
+}
+
+#[test]
 fn the_stages_of_a_file() {
     let file = dockerfile::parse(Arc::new(SourceFile::new("Dockerfile", FILE))).unwrap();
     let found: Vec<_> = targets(&file)
