@@ -115,7 +115,8 @@ fn statement(lines: &mut Lines<'_>, mut line: Line) -> Result<Parsed, ParseError
     let keyword = line.word(&outer.keyword);
     if outer.name == "FROM" {
         let FromParts { image, platform, name, alias } =
-            Reader { lines, line: &line, statement: &outer }.from()?;
+            Reader { lines: &mut *lines, line: &line, statement: &outer }.from()?;
+        lines.read("FROM", line.span);
         return Ok(Parsed::From(From {
             span: line.span,
             keyword,
