@@ -213,3 +213,13 @@ fn many_stages_on_a_large_one_are_few_bytes() {
     let found = found(&text.replace("COPY --from=s a b", "ENV d0=2"));
     assert!(found.last().is_some_and(|(line, _)| line.contains("too much work")), "{found:?}");
 }
+
+/// Each unknown name is compared with each known one: of long names and of very many that would take minutes.
+#[test]
+fn names_that_are_unlike_all_others_take_no_time() {
+    let long = |at: usize| format!("{at}{}", "x".repeat(240));
+    let mut text: String = (0..1000).map(|at| format!("ARG A{}=1\nARG B{at}=1\n", long(at))).collect();
+    text.extend((0..500).map(|at| format!("FROM scratch$C{} AS s{at}\nLABEL $d{at} $D{at}\n", long(at))));
+    let found = Case { dockerfile: text, ..Case::default() }.found();
+    assert!(found.len() > 1500, "{}", found.len());
+}

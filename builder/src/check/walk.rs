@@ -204,7 +204,7 @@ pub(super) struct Walk<'w> {
     pub(super) scope: &'w mut Scope,
     pub(super) once: rules::Once,
     pub(super) findings: &'w mut Findings,
-    unsure: &'w mut Vec<Unsure>,
+    pub(super) unsure: &'w mut Vec<Unsure>,
 }
 
 impl Walk<'_> {
