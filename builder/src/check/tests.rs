@@ -223,3 +223,25 @@ fn names_that_are_unlike_all_others_take_no_time() {
     let found = Case { dockerfile: text, ..Case::default() }.found();
     assert!(found.len() > 1500, "{}", found.len());
 }
+
+#[test]
+fn no_finding_says_a_password_again() {
+    for text in [
+        "FROM scratch\nENV URL https://user:hunter2@host/x\n",
+        "FROM scratch\nENV URL https://user:hunter2@host/x y\n",
+        "FROM scratch\nLABEL url https://user:hunter2@host/x\n",
+        "FROM scratch\nWORKDIR https://user:hunter2@host/x\n",
+        "ARG A\nFROM ${A}https://user:hunter2@host/x\n",
+    ] {
+        let dockerfile = crate::dockerfile::parse(Arc::new(SourceFile::new("Dockerfile", text))).unwrap();
+        let mut checker = Checker::new(&dockerfile, Options::default());
+        checker.text(true);
+        checker.froms(&plan::global_scope(&dockerfile, &[], None, &Platform::host()).unwrap());
+        if let Ok(plan) = Plan::new(Arc::new(dockerfile.clone()), &[], None, &Platform::host(), &[]) {
+            let _ = checker.stages(&plan, true, &Case::default(), None);
+        }
+        let found = checker.warnings();
+        assert!(!found.is_empty(), "{text}");
+        assert!(!format!("{found:?}").contains("hunter2"), "{found:?}");
+    }
+}
