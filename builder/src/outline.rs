@@ -107,7 +107,7 @@ pub fn outline(request: &BuildRequest) -> Result<(Arc<Dockerfile>, Outline), Bui
 
 fn of_plan(plan: &Plan) -> Result<Outline, BuildError> {
     let dockerfile = &*plan.dockerfile;
-    let mut all = Gathered::default();
+    let mut all = Gathered::of(dockerfile);
     let needed = || plan.needed.iter().map(|&index| &plan.stages[index]);
     let mut scopes = Scopes::of(needed());
     for planned in needed() {
@@ -119,8 +119,11 @@ fn of_plan(plan: &Plan) -> Result<Outline, BuildError> {
         let mut scope = below
             .map_or_else(|| scopes.on(None, &planned.platform), Ok)
             .map_err(|error| BuildError::from(error).at(&dockerfile.source, stage.from.span))?;
-        all.from(dockerfile, plan, &stage.from);
-        all.stage(dockerfile, plan, stage, &mut scope)?;
+        // Where a named context stands in its place, nothing of it is built.
+        if !planned.replaced {
+            all.from(dockerfile, plan, &stage.from);
+            all.stage(dockerfile, plan, stage, &mut scope)?;
+        }
         scopes.keep(planned.index, scope);
     }
     let target = &dockerfile.stages[plan.target].from;
@@ -143,14 +146,29 @@ fn in_order<T>(found: BTreeMap<String, T>, place: impl Fn(&T) -> Span) -> Vec<T>
 
 /// What the stages ask for; of several that ask for the same the last counts, which is the nearest to the target.
 #[derive(Default)]
-struct Gathered {
+struct Gathered<'f> {
+    /// The arguments before the first FROM, each with the place of its instruction; of one name the last.
+    globals: BTreeMap<&'f str, (&'f ArgDecl, Span)>,
+    /// Those whose defaults have been looked through.
+    walked: BTreeSet<&'f str>,
     arguments: BTreeMap<String, Argument>,
     secrets: BTreeMap<String, Demand>,
     agents: BTreeMap<String, Demand>,
     caches: BTreeMap<String, Demand>,
 }
 
-impl Gathered {
+impl<'f> Gathered<'f> {
+    fn of(dockerfile: &'f Dockerfile) -> Self {
+        let globals = dockerfile.preamble.iter().flat_map(|instruction| {
+            let args = match &instruction.kind {
+                Kind::Arg(args) => args.as_slice(),
+                _ => &[],
+            };
+            args.iter().map(|arg| (arg.name.value.as_str(), (arg, instruction.span)))
+        });
+        Self { globals: globals.collect(), ..Self::default() }
+    }
+
     /// The global arguments that a FROM uses.
     fn from(&mut self, dockerfile: &Dockerfile, plan: &Plan, from: &From) {
         for word in [Some(&from.image), from.platform.as_ref()].into_iter().flatten() {
@@ -164,26 +182,20 @@ impl Gathered {
         }
     }
 
-    /// A global argument, and those that its default uses. Whether there is one.
+    /// A global argument, and those that its default uses. Whether there is one. A default is looked through once.
     fn global(&mut self, dockerfile: &Dockerfile, plan: &Plan, name: &str) -> bool {
         let mut todo = vec![name.to_owned()];
-        let mut seen = BTreeSet::new();
         while let Some(name) = todo.pop() {
-            let Some(arg) = dockerfile.global_args.iter().rev().find(|arg| arg.name.value == name) else {
-                continue;
-            };
-            if !seen.insert(name.clone()) {
-                continue;
-            }
-            if let Some(default) = arg.default.as_ref().filter(|_| plan.globals.build_arg(&name).is_none()) {
+            let Some(&(arg, place)) = self.globals.get(name.as_str()) else { continue };
+            let default = arg.default.as_ref().filter(|_| plan.globals.build_arg(&name).is_none());
+            if let Some(default) = default.filter(|_| self.walked.insert(&arg.name.value)) {
                 todo.extend(variables(dockerfile, plan, default));
             }
-            let place = place_of(dockerfile, arg);
             let value = plan.globals.lookup(&name);
             self.arguments
                 .insert(name.clone(), Argument { name, value, description: arg.doc.clone(), place });
         }
-        !seen.is_empty()
+        self.globals.contains_key(name)
     }
 
     fn stage(
@@ -262,13 +274,6 @@ impl Gathered {
         }
         Ok(())
     }
-}
-
-/// The ARG instruction of a global argument.
-fn place_of(dockerfile: &Dockerfile, arg: &ArgDecl) -> Span {
-    let holds = |span: Span| span.start <= arg.name.span.start && arg.name.span.end <= span.end;
-    let found = dockerfile.preamble.iter().find(|instruction| holds(instruction.span));
-    found.map_or(arg.name.span, |instruction| instruction.span)
 }
 
 /// The names of the variables in a word outside of stages.
