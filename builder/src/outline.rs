@@ -160,11 +160,8 @@ struct Gathered<'f> {
 impl<'f> Gathered<'f> {
     fn of(dockerfile: &'f Dockerfile) -> Self {
         let globals = dockerfile.preamble.iter().flat_map(|instruction| {
-            let args = match &instruction.kind {
-                Kind::Arg(args) => args.as_slice(),
-                _ => &[],
-            };
-            args.iter().map(|arg| (arg.name.value.as_str(), (arg, instruction.span)))
+            let args = instruction.arguments().iter();
+            args.map(|arg| (arg.name.value.as_str(), (arg, instruction.span)))
         });
         Self { globals: globals.collect(), ..Self::default() }
     }

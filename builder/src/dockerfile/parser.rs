@@ -32,13 +32,8 @@ pub fn parse_part(source: Arc<SourceFile>) -> (Dockerfile, Option<ParseError>) {
     let mut lines = Lines::new(&source);
     let (mut preamble, mut stages) = (Vec::new(), Vec::new());
     let error = read(&mut lines, &mut preamble, &mut stages).err();
-    let args = preamble.iter().filter_map(|instruction| match &instruction.kind {
-        Kind::Arg(declarations) => Some(declarations.clone()),
-        _ => None,
-    });
-    let global_args = args.flatten().collect();
     let Lines { directives, warnings, .. } = lines;
-    (Dockerfile { directives, warnings, global_args, preamble, stages, source }, error)
+    (Dockerfile { directives, warnings, preamble, stages, source }, error)
 }
 
 fn read(
