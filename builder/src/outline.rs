@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::check::{Scope, Scopes};
+use crate::check::{Reader, Scope, Scopes};
 use crate::dockerfile::variables::{ExpandError, Expander, expand};
 use crate::dockerfile::{self, ArgDecl, Dockerfile, From, Kind, MountKind, Stage, Word};
 use crate::error::BuildError;
@@ -122,7 +122,7 @@ fn of_plan(plan: &Plan) -> Result<Outline, BuildError> {
         // Where a named context stands in its place, nothing of it is built.
         if !planned.replaced {
             all.from(dockerfile, plan, &stage.from);
-            all.stage(dockerfile, plan, stage, &mut scope)?;
+            all.stage(plan, stage, &mut scope)?;
         }
         scopes.keep(planned.index, scope);
     }
@@ -195,39 +195,16 @@ impl<'f> Gathered<'f> {
         self.globals.contains_key(name)
     }
 
-    fn stage(
-        &mut self,
-        dockerfile: &Dockerfile,
-        plan: &Plan,
-        stage: &Stage,
-        scope: &mut Scope,
-    ) -> Result<(), BuildError> {
-        let escape = dockerfile.directives.escape;
-        let wrong = |error: ExpandError, span: Span| BuildError::from(error).at(&dockerfile.source, span);
-        let word = |scope: &Scope, word: &Word| {
-            let expanded = scope.expand(&word.value, Expander::new(escape));
-            expanded.map(|expanded| expanded.text).map_err(|error| wrong(error, word.span))
-        };
+    fn stage(&mut self, plan: &Plan, stage: &Stage, scope: &mut Scope) -> Result<(), BuildError> {
+        let dockerfile = &*plan.dockerfile;
+        let mut reader = Words { dockerfile, scope };
         for instruction in &stage.instructions {
             let place = instruction.span;
             match &instruction.kind {
-                Kind::Env(pairs) => {
-                    let mut set = Vec::new();
-                    for (name, value) in pairs {
-                        set.push((word(scope, name)?, word(scope, value)?));
-                    }
-                    for (name, value) in set {
-                        scope.set(&name, &value).map_err(|error| wrong(error, place))?;
-                    }
-                }
+                Kind::Env(pairs) => reader.env(pairs)?,
                 Kind::Arg(args) => {
                     for arg in args {
-                        let name = word(scope, &arg.name)?;
-                        let given = plan.globals.build_arg(&name).is_some();
-                        let default = arg.default.as_ref().filter(|_| !given);
-                        let default = default.map(|default| word(scope, default)).transpose()?;
-                        let value = scope.declare(&plan.globals, &name, default);
-                        let value = value.map_err(|error| wrong(error, arg.name.span))?;
+                        let (name, value) = reader.arg(&plan.globals, arg)?;
                         // One that only takes the global one's value is that.
                         if arg.default.is_none() && self.global(dockerfile, plan, &name) {
                             continue;
@@ -242,15 +219,7 @@ impl<'f> Gathered<'f> {
                 }
                 Kind::Run(run) => {
                     for mount in &run.mounts {
-                        let expand = |text: &str| {
-                            scope.expand(text, Expander::new(escape)).map(|expanded| expanded.text)
-                        };
-                        let mount = mount.resolve(expand).map_err(|error| {
-                            let hint = error.hint();
-                            BuildError::user(error.to_string())
-                                .with_hint(hint)
-                                .at(&dockerfile.source, mount.span)
-                        })?;
+                        let mount = reader.mount(mount)?;
                         let into = match mount.kind {
                             MountKind::Secret => &mut self.secrets,
                             MountKind::Ssh => &mut self.agents,
@@ -270,6 +239,30 @@ impl<'f> Gathered<'f> {
             }
         }
         Ok(())
+    }
+}
+
+/// The words of a stage.
+struct Words<'w> {
+    dockerfile: &'w Dockerfile,
+    scope: &'w mut Scope,
+}
+
+impl Reader for Words<'_> {
+    fn scope(&mut self) -> &mut Scope {
+        self.scope
+    }
+
+    fn escape(&self) -> char {
+        self.dockerfile.directives.escape
+    }
+
+    fn expand(&mut self, text: &str, _: Span, expander: Expander) -> Result<String, ExpandError> {
+        self.scope.expand(text, expander).map(|expanded| expanded.text)
+    }
+
+    fn at(&self, error: BuildError, span: Span) -> BuildError {
+        error.at(&self.dockerfile.source, span)
     }
 }
 

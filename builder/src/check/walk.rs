@@ -8,6 +8,7 @@ use orlop_store::Image;
 
 use super::findings::{Findings, Warning};
 use super::options::Options;
+use super::reader::Reader;
 use super::rules;
 use super::scope::{Scope, Scopes};
 use crate::context::Ignore;
@@ -225,20 +226,11 @@ impl Walk<'_> {
     }
 
     fn instruction(&mut self, instruction: &Instruction) -> Result<(), BuildError> {
-        let keyword = &instruction.keyword;
+        let (keyword, plan) = (&instruction.keyword, self.plan);
         match &instruction.kind {
             Kind::Env(pairs) => {
                 rules::legacy_key_value_format(self.dockerfile, keyword, pairs, self.findings);
-                let mut set = Vec::new();
-                for (name, value) in pairs {
-                    let (name, span) = (self.word(name)?, name.span);
-                    let value = self.word(value)?;
-                    rules::secrets_used_in_arg_or_env("ENV", &name, span, self.findings);
-                    set.push((name, value));
-                }
-                for (name, value) in set {
-                    self.scope.set(&name, &value).map_err(|error| self.wrong(error, keyword.span))?;
-                }
+                self.env(pairs)?;
             }
             Kind::Label(pairs) => {
                 rules::legacy_key_value_format(self.dockerfile, keyword, pairs, self.findings);
@@ -249,14 +241,7 @@ impl Walk<'_> {
             }
             Kind::Arg(args) => {
                 for arg in args {
-                    let name = self.word(&arg.name)?;
-                    rules::secrets_used_in_arg_or_env("ARG", &name, arg.name.span, self.findings);
-                    // A default that is not needed is not looked at.
-                    let given = self.plan.globals.build_arg(&name).is_some();
-                    let default = arg.default.as_ref().filter(|_| !given);
-                    let default = default.map(|word| self.word(word)).transpose()?;
-                    let declared = self.scope.declare(&self.plan.globals, &name, default);
-                    declared.map_err(|error| self.wrong(error, arg.name.span))?;
+                    self.arg(&plan.globals, arg)?;
                 }
             }
             Kind::Copy(copy) => {
@@ -275,7 +260,11 @@ impl Walk<'_> {
                 self.heredocs(&add.heredocs)?;
                 rules::copy_ignored_file("Add", &add.sources, &sources, self);
             }
-            Kind::Run(run) => self.mounts(run)?,
+            Kind::Run(run) => {
+                for mount in &run.mounts {
+                    self.mount(mount)?;
+                }
+            }
             Kind::Workdir(word) => {
                 let path = self.word(word)?;
                 rules::workdir_relative_path(&path, word.span, self);
@@ -306,13 +295,26 @@ impl Walk<'_> {
         words.into_iter().map(|word| self.word(word)).collect()
     }
 
-    /// Expands a word, and warns of variables in it that nothing declares.
-    fn word(&mut self, word: &crate::dockerfile::Word) -> Result<String, BuildError> {
-        self.text(&word.value, word.span, Expander::new(self.escape))
+    fn heredocs(&mut self, heredocs: &[crate::dockerfile::Heredoc]) -> Result<(), BuildError> {
+        for heredoc in heredocs.iter().filter(|heredoc| heredoc.expand) {
+            self.text(&heredoc.text(), heredoc.content_span, Expander::heredoc())?;
+        }
+        Ok(())
+    }
+}
+
+impl Reader for Walk<'_> {
+    fn scope(&mut self) -> &mut Scope {
+        self.scope
     }
 
-    fn text(&mut self, text: &str, span: Span, expander: Expander) -> Result<String, BuildError> {
-        let expanded = self.scope.expand(text, expander).map_err(|error| self.wrong(error, span))?;
+    fn escape(&self) -> char {
+        self.escape
+    }
+
+    /// Warns of variables that nothing declares.
+    fn expand(&mut self, text: &str, span: Span, expander: Expander) -> Result<String, ExpandError> {
+        let expanded = self.scope.expand(text, expander)?;
         for name in &expanded.unset {
             if let Some(unsure) = rules::undefined_var(name, span, self) {
                 self.unsure.push(Unsure { span: unsure, name: name.clone(), base: self.base.clone() });
@@ -321,28 +323,11 @@ impl Walk<'_> {
         Ok(expanded.text)
     }
 
-    fn wrong(&self, error: ExpandError, span: Span) -> BuildError {
-        BuildError::from(error).at(&self.dockerfile.source, self.findings.home(span))
+    fn at(&self, error: BuildError, span: Span) -> BuildError {
+        error.at(&self.dockerfile.source, self.findings.home(span))
     }
 
-    fn heredocs(&mut self, heredocs: &[crate::dockerfile::Heredoc]) -> Result<(), BuildError> {
-        for heredoc in heredocs.iter().filter(|heredoc| heredoc.expand) {
-            self.text(&heredoc.text(), heredoc.content_span, Expander::heredoc())?;
-        }
-        Ok(())
-    }
-
-    /// The fields of `RUN --mount`, the only part of a RUN that expands.
-    fn mounts(&mut self, run: &crate::dockerfile::Run) -> Result<(), BuildError> {
-        for mount in &run.mounts {
-            let wrong = mount.resolve(|value| self.text(value, mount.span, Expander::new(self.escape))).err();
-            if let Some(error) = wrong {
-                let hint = error.hint();
-                return Err(BuildError::user(error.to_string())
-                    .with_hint(hint)
-                    .at(&self.dockerfile.source, self.findings.home(mount.span)));
-            }
-        }
-        Ok(())
+    fn named(&mut self, instruction: &str, name: &str, span: Span) {
+        rules::secrets_used_in_arg_or_env(instruction, name, span, self.findings);
     }
 }

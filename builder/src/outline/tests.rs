@@ -127,6 +127,12 @@ fn a_global_argument_is_looked_through_once() {
 fn what_is_wrong_is_an_error_at_its_place() {
     let error = of("FROM scratch\nARG A=${B:?gone}\n", None, &[]).unwrap_err();
     assert_eq!(error.place.map(|place| place.file.line(place.span.start)), Some(2));
+    let error = of("FROM scratch\nRUN --mount=type=secret,id=${B:?gone} x\n", None, &[]).unwrap_err();
+    assert!(
+        std::error::Error::source(&error).is_some_and(|cause| cause.to_string() == "`B`: gone"),
+        "{error}"
+    );
+    assert_eq!(error.hint.as_deref(), Some("give it a value: `--build-arg B=…`"));
     assert!(of("FROM scratch\n", Some("x"), &[]).is_err() && of("RUN x\n", None, &[]).is_err());
 }
 
