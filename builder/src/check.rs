@@ -33,7 +33,7 @@ pub(crate) use report::notes;
 pub use report::{Note, Report, report};
 pub use rule::Rule;
 pub(crate) use scope::{Scope, Scopes};
-pub use walk::{Bases, Checker, Unsure};
+pub use walk::{Bases, Checker, Unseen, Unsure};
 
 #[cfg(test)]
 mod tests;

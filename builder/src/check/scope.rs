@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::walk::Unseen;
 use crate::dialect::Dialect;
 use crate::dockerfile::variables::{ExpandError, Expanded, Expander};
 use crate::plan::{Base, PlannedStage};
@@ -88,6 +89,8 @@ pub(crate) struct Scope {
     declared: Arc<BTreeSet<Arc<str>>>,
     /// The config of the image below is known.
     pub(crate) base_known: bool,
+    /// The image below, where that is not so.
+    pub(crate) unseen: Option<Arc<Unseen>>,
     /// The image has a SHELL of its own.
     pub(crate) shell_set: bool,
     /// A WORKDIR stands in this Dockerfile.
@@ -106,6 +109,7 @@ impl Scope {
             env: Arc::default(),
             declared: Arc::default(),
             base_known: image.is_some(),
+            unseen: None,
             shell_set: config.is_some_and(|config| config.shell().is_some_and(|words| !words.is_empty())),
             workdir_set: false,
             on_build: config.map(|config| config.on_build()).unwrap_or_default(),

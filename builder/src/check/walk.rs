@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use orlop_store::Image;
+use orlop_store::{Image, Platform};
 
 use super::findings::{Findings, Warning};
 use super::options::Options;
@@ -33,8 +33,35 @@ pub struct Unsure {
     pub span: Span,
     /// Its name.
     pub name: String,
-    /// The base that could not be looked at, as FROM names it.
-    pub base: String,
+    /// The base that could not be looked at.
+    pub base: Arc<Unseen>,
+}
+
+/// A base image that could not be looked at.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Unseen {
+    /// How people call it.
+    pub name: String,
+    /// What brings it, where anything does.
+    pub remedy: Option<String>,
+}
+
+impl Unseen {
+    /// What the stage `planned` stands on, whose FROM names it with `word`.
+    fn of(planned: &PlannedStage, word: &str) -> Self {
+        let platform = &planned.platform;
+        let name = match &planned.base {
+            // With variables in it, or a named context in its place, it is another one.
+            Base::Image(name) if word.parse().ok().as_ref() != Some(name) => name.familiar(),
+            Base::Image(_) => word.to_owned(),
+            _ => return Self { name: word.to_owned(), remedy: None },
+        };
+        let platform = match Platform::host().matches(platform) {
+            true => String::new(),
+            false => format!(" --platform {platform}"),
+        };
+        Self { remedy: Some(format!("with `orlop pull {name}{platform}` it can")), name }
+    }
 }
 
 /// Runs the rules over a Dockerfile.
@@ -151,12 +178,13 @@ impl<'a> Checker<'a> {
             };
             let mut scope = scope
                 .map_err(|error| BuildError::from(error).at(&self.dockerfile.source, stage.from.span))?;
-            let base = stage.from.image.value.clone();
+            if !scope.base_known && scope.unseen.is_none() {
+                scope.unseen = Some(Arc::new(Unseen::of(planned, &stage.from.image.value)));
+            }
             let mut walk = Walk {
                 dockerfile: self.dockerfile,
                 plan,
                 ignore,
-                base,
                 escape: self.dockerfile.directives.escape,
                 declared: &declared,
                 scope: &mut scope,
@@ -197,8 +225,6 @@ pub(super) struct Walk<'w> {
     pub(super) dockerfile: &'w Dockerfile,
     pub(super) plan: &'w Plan,
     pub(super) ignore: Option<&'w Ignore>,
-    /// The base as FROM names it.
-    base: String,
     escape: char,
     /// The names that an ARG or ENV in any stage declares.
     pub(super) declared: &'w BTreeSet<&'w str>,
@@ -316,8 +342,9 @@ impl Reader for Walk<'_> {
     fn expand(&mut self, text: &str, span: Span, expander: Expander) -> Result<String, ExpandError> {
         let expanded = self.scope.expand(text, expander)?;
         for name in &expanded.unset {
-            if let Some(unsure) = rules::undefined_var(name, span, self) {
-                self.unsure.push(Unsure { span: unsure, name: name.clone(), base: self.base.clone() });
+            let unsure = rules::undefined_var(name, span, self);
+            if let (Some(span), Some(base)) = (unsure, &self.scope.unseen) {
+                self.unsure.push(Unsure { span, name: name.clone(), base: Arc::clone(base) });
             }
         }
         Ok(expanded.text)
