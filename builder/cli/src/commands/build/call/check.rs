@@ -115,7 +115,7 @@ fn error_to_json(error: &BuildError) -> Value {
     object([("message", json!(error.to_string())), ("location", json!(place))])
 }
 
-/// The images that stages stand on, as far as they are here or a registry answers soon.
+/// The images that stages stand on, as far as they are here, in a layout, or a registry answers soon.
 struct Found<'a> {
     app: &'a App,
     store: Option<PathBuf>,
@@ -149,18 +149,21 @@ impl<'a> Found<'a> {
             config.timeouts.first_byte = PATIENCE;
             Client::new(config).ok()
         });
-        let image = transfer::look(registry.as_ref()?, name, platform);
-        if image.is_none() {
+        transfer::look(registry.as_ref()?, name, platform).unwrap_or_else(|_| {
             self.silent.borrow_mut().insert(name.domain().to_owned());
-        }
-        image
+            None
+        })
     }
 }
 
 impl Bases for Found<'_> {
     fn image(&self, stage: &PlannedStage) -> Option<Image> {
-        let Base::Image(name) = &stage.base else { return None };
         let platform = &stage.platform;
+        let name = match &stage.base {
+            Base::Image(name) => name,
+            Base::Layout(layout) => return transfer::look_into_layout(layout, platform),
+            Base::Scratch | Base::Stage(_) | Base::Unknown(_) | Base::Context(_) => return None,
+        };
         let key = (name.clone(), platform.clone());
         if let Some(known) = self.known.borrow().get(&key) {
             return known.clone();
