@@ -8,6 +8,8 @@ mod targets;
 
 use std::io::Write;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use orlop_builder::request::BuildRequest;
 use orlop_builder::source::SourceFile;
 
@@ -146,7 +148,7 @@ fn cell(text: &str) -> String {
 
 /// The whole text of a Dockerfile, as the answers in JSON have it.
 fn sources(file: &SourceFile) -> serde_json::Value {
-    serde_json::json!([json::base64(file.text().as_bytes())])
+    serde_json::json!([STANDARD.encode(file.text())])
 }
 
 #[cfg(test)]

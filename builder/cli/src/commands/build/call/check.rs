@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use orlop_builder::check::{self, Bases, Report, Warning};
 use orlop_builder::event::Progress;
 use orlop_builder::plan::{Base, PlannedStage};
@@ -16,7 +18,7 @@ use orlop_registry_client::{Client, RetryObserver};
 use orlop_store::{Image, Platform, Reference};
 use serde_json::{Value, json};
 
-use super::json::{base64, location, object};
+use super::json::{location, object};
 use super::print;
 use crate::config;
 use crate::diagnostics::{Failure, excerpt};
@@ -102,7 +104,7 @@ fn to_json(report: &Report) -> Value {
         ])
     });
     let source =
-        json!({ "filename": file.name(), "language": "Dockerfile", "data": base64(file.text().as_bytes()) });
+        json!({ "filename": file.name(), "language": "Dockerfile", "data": STANDARD.encode(file.text()) });
     let mut out = json!({ "warnings": warnings.collect::<Vec<_>>(), "sources": [source] });
     if let (Some(error), Some(members)) = (&report.error, out.as_object_mut()) {
         members.insert("buildError".to_owned(), error_to_json(error));
