@@ -121,31 +121,6 @@ pub(super) fn print(text: &str) -> Result<(), Failure> {
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| Failure::stdout(&error))
 }
 
-/// Rows in columns that are `gap` apart; the last one is as wide as it is, also where it is empty.
-fn columns(rows: &[Vec<String>], gap: usize) -> String {
-    let width = |text: &str| unicode_width::UnicodeWidthStr::width(text);
-    let count = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let widest = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| width(cell)).max();
-    let widths: Vec<usize> = (0..count).map(|column| widest(column).unwrap_or(0) + gap).collect();
-    let mut out = String::new();
-    for row in rows {
-        for (column, cell) in row.iter().enumerate() {
-            out.push_str(cell);
-            if column + 1 < row.len() {
-                let width = widths.get(column).copied().unwrap_or(0).saturating_sub(width(cell));
-                out.push_str(&" ".repeat(width));
-            }
-        }
-        out.push('\n');
-    }
-    out
-}
-
-/// A cell of a table: one line, and nothing in it that a terminal obeys.
-fn cell(text: &str) -> String {
-    crate::progress::clean(text).replace(['\n', '\t'], " ")
-}
-
 /// The whole text of a Dockerfile, as the answers in JSON have it.
 fn sources(file: &SourceFile) -> serde_json::Value {
     serde_json::json!([STANDARD.encode(file.text())])
@@ -192,11 +167,5 @@ mod tests {
         assert_eq!(Call::of(parsed("build"), true).unwrap().method, Method::Check);
         assert!(Call::of(parsed("check,format=json"), true).unwrap().json);
         assert!(Call::of(parsed("outline"), true).is_err());
-    }
-
-    #[test]
-    fn columns_are_apart() {
-        let rows = [vec!["A".to_owned(), "B".to_owned()], vec!["long".to_owned(), String::new()]];
-        assert_eq!(columns(&rows, 3), "A      B\nlong   \n");
     }
 }
