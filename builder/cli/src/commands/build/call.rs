@@ -1,5 +1,6 @@
 //! `--call`: what else can be asked of a Dockerfile than to build it. The answers are on standard output, in the words
-//! and the JSON of `docker buildx build --call`. They need no store and change nothing.
+//! and the JSON of `docker buildx build --call`. They change nothing; a store is needed where the context has to be
+//! fetched, or is unpacked from an archive, and not for a directory.
 
 mod check;
 mod json;
@@ -95,22 +96,42 @@ impl Call {
         }
     }
 
-    pub(super) fn builds(self) -> bool {
-        self.method == Method::Build
+    /// What is to be done.
+    pub(super) fn work(self) -> Work {
+        let Self { json, ignore_status, .. } = self;
+        match self.method {
+            Method::Build => Work::Build,
+            Method::Describe => Work::Print(targets::describe(json)),
+            Method::Check => Work::Answer(Question::Check { json, ignore_status }),
+            Method::Outline => Work::Answer(Question::Outline { json }),
+            Method::Targets => Work::Answer(Question::Targets { json }),
+        }
     }
+}
 
-    /// The answer, where it is the same for every Dockerfile.
-    pub(super) fn without_context(self) -> Option<String> {
-        (self.method == Method::Describe).then(|| targets::describe(self.json))
-    }
+/// What a call of `orlop build` is to do.
+pub(super) enum Work {
+    Build,
+    /// Print what is the same for every Dockerfile.
+    Print(String),
+    Answer(Question),
+}
 
+/// Something asked of a Dockerfile.
+#[derive(Clone, Copy)]
+pub(super) enum Question {
+    Check { json: bool, ignore_status: bool },
+    Outline { json: bool },
+    Targets { json: bool },
+}
+
+impl Question {
     /// Prints the answer.
     pub(super) fn answer(self, app: &App, request: &BuildRequest, mode: Mode) -> Result<(), Failure> {
-        match self.method {
-            Method::Build | Method::Describe => Ok(()),
-            Method::Check => check::run(app, request, mode, (self.json, self.ignore_status)),
-            Method::Outline => print(&outline::text(request, self.json)?),
-            Method::Targets => print(&targets::text(request, self.json)?),
+        match self {
+            Self::Check { json, ignore_status } => check::run(app, request, mode, (json, ignore_status)),
+            Self::Outline { json } => print(&outline::text(request, json)?),
+            Self::Targets { json } => print(&targets::text(request, json)?),
         }
     }
 }
