@@ -132,7 +132,7 @@ fn end_of_credentials(after: &str, end: End) -> Credentials {
         || (variable && port.bytes().all(|c| c.is_ascii_alphanumeric() || b"${_}".contains(&c)));
     match is_port && !another && !authority.contains(char::is_whitespace) {
         true => Credentials::None,
-        false => match word.rfind('@').filter(|_| !stop.is_some_and(|(_, c)| c == ':')) {
+        false => match word.rfind('@').filter(|_| stop.is_none_or(|(_, c)| c != ':')) {
             Some(at) => Credentials::To(at + 1),
             None => Credentials::Unclear,
         },
