@@ -17,7 +17,7 @@ use orlop_store::{Image, Platform};
 const MOST: usize = 128 << 20;
 
 /// What a variable takes besides its text.
-const VARIABLE: usize = 128;
+const BESIDES: usize = 128;
 
 /// What is left for the variables of all stages.
 #[derive(Clone, Debug)]
@@ -78,13 +78,16 @@ impl Scopes {
     }
 }
 
+/// A name as it is written, and its value.
+type Variable = (Arc<str>, Arc<str>);
+
 /// The state of a stage between two of its instructions.
 #[derive(Clone, Debug)]
 pub(crate) struct Scope {
     pub(crate) dialect: Dialect,
     /// Variables with their values, ENV and ARG together, the later one counts; by the name as the system compares it.
     /// Stages on the same one share them until one of them sets another.
-    env: Arc<BTreeMap<Arc<str>, (Arc<str>, Arc<str>)>>,
+    env: Arc<BTreeMap<Arc<str>, Variable>>,
     /// ARGs that have been declared, with a value or without. Shared as well.
     declared: Arc<BTreeSet<Arc<str>>>,
     /// The config of the image below is known.
@@ -152,7 +155,7 @@ impl Scope {
     pub(crate) fn set(&mut self, name: &str, value: &str) -> Result<(), ExpandError> {
         let key = self.dialect.canonical_variable(name);
         let copied = if Arc::strong_count(&self.env) > 1 { self.env.len() } else { 0 };
-        self.budget.spend((copied + 1) * VARIABLE + 2 * name.len() + value.len())?;
+        self.budget.spend((copied + 1) * BESIDES + 2 * name.len() + value.len())?;
         Arc::make_mut(&mut self.env).insert(key.into(), (name.into(), value.into()));
         Ok(())
     }
@@ -170,7 +173,7 @@ impl Scope {
         let key = self.dialect.canonical_variable(name);
         if !self.declared.contains(&*key) {
             let copied = if Arc::strong_count(&self.declared) > 1 { self.declared.len() } else { 0 };
-            self.budget.spend((copied + 1) * VARIABLE + key.len())?;
+            self.budget.spend((copied + 1) * BESIDES + key.len())?;
             Arc::make_mut(&mut self.declared).insert(key.into());
         }
         let value = global.build_arg(name).map(str::to_owned).or(default).or_else(|| global.lookup(name));

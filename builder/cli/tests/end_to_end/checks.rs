@@ -270,6 +270,22 @@ default   \u{20}
 }
 
 #[test]
+fn a_dockerfile_that_has_to_be_fetched_is_asked_as_well() {
+    let env = env();
+    let input = |text: &str| env.file("input", text);
+    let ask = |what: &str, text: &str| env.orlop(["build", what, "-"]).input(input(text)).run();
+    let run = ask("--call=targets", MANY).success();
+    assert_eq!(
+        run.stdout,
+        "TARGET        DESCRIPTION\nbase          what all stand on\nend (default) what you get\n"
+    );
+    let run = ask("--check", TWO).code(1);
+    assert!(run.stdout.starts_with("Check complete, 2 warnings have been found!"), "{}", run.stdout);
+    assert!(ask("--call=outline", MANY).success().stdout.contains("NAME        world"));
+    assert_eq!(env.orlop(["images", "-q"]).run().success().stdout, "");
+}
+
+#[test]
 fn outlines_and_targets_in_json() {
     let env = env();
     let outline = json(&call(&env, MANY, &["--call=outline,format=json"]).run().success().stdout);

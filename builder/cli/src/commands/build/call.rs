@@ -1,6 +1,6 @@
 //! `--call`: what else can be asked of a Dockerfile than to build it. The answers are on standard output, in the words
-//! and the JSON of `docker buildx build --call`. They change nothing; a store is needed where the context has to be
-//! fetched, or is unpacked from an archive, and not for a directory.
+//! and the JSON of `docker buildx build --call`. They change nothing, and need a store only for a
+//! context that has to be fetched.
 
 mod check;
 mod json;
