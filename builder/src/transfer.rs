@@ -21,7 +21,7 @@ use orlop_store::{
     BlobSink, Descriptor, Digest, ErrorKind, Image, Index, Manifest, Named, Platform, Reference, media_type,
 };
 
-pub use look::look;
+pub use look::{look, look_into_layout};
 pub use push::{Pushed, push, push_index};
 pub use several::Several;
 pub(crate) use watched::Watched;
