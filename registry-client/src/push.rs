@@ -66,7 +66,9 @@ impl Client {
             }
             Prepared::Session(session) => session,
         };
-        upload::Upload::new(self, &place, descriptor, source, progress).run(session)?;
+        upload::Upload::new(self, &place, descriptor, source, progress)
+            .run(session)
+            .map_err(|e| self.masked(e))?;
         Ok(PushOutcome::Uploaded)
     }
 
