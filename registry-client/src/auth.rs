@@ -21,10 +21,10 @@ use self::docker_config::{ConfigFile, Found};
 use self::helper::Helper;
 use crate::error::Error;
 
-pub use self::login::{Checked, knows, with_login, without_all, without_login};
-pub use self::target::LoginTarget;
 pub(crate) use self::authenticator::Authenticator;
+pub use self::login::{Checked, knows, with_login, without_all, without_login};
 pub(crate) use self::secrets::Secrets;
+pub use self::target::LoginTarget;
 
 /// What proves who we are. Never shown by `Debug`.
 #[derive(Clone, PartialEq, Eq)]

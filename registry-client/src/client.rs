@@ -267,7 +267,10 @@ impl Core {
             }
             let asks = response.status() == 401 && response.url().origin() == base.origin();
             // Twice: an expired token, then one for what else the registry wants.
-            if !asks || attempt > 2 || !self.auth.challenged(&self.transport, place, scopes, sent.as_ref(), &response).await? {
+            if !asks
+                || attempt > 2
+                || !self.auth.challenged(&self.transport, place, scopes, sent.as_ref(), &response).await?
+            {
                 return Ok(response);
             }
             response.drain().await;

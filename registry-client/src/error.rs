@@ -472,8 +472,15 @@ mod tests {
 
     fn status(method: &str, status: u16, body: &[u8]) -> StatusError {
         let url = "https://r.example/v2/x/manifests/1".to_owned();
-        let mut e =
-            StatusError { method: method.into(), url, status, code: None, message: None, retry_after: None, login: None };
+        let mut e = StatusError {
+            method: method.into(),
+            url,
+            status,
+            code: None,
+            message: None,
+            retry_after: None,
+            login: None,
+        };
         e.read_body(body, &Secrets::default());
         e
     }

@@ -124,7 +124,8 @@ pub(crate) fn http_date(text: &str) -> Option<u64> {
 /// The same of a time such as `1994-11-06T08:49:37.5Z` or `…+01:00` (RFC 3339); parts of a second are dropped.
 pub(crate) fn rfc3339(text: &str) -> Option<u64> {
     let (date, time) = text.trim().split_once(['T', 't', ' '])?;
-    let numbers = |text: &str, sign: char| text.split(sign).map(|p| p.parse::<i64>().ok()).collect::<Option<Vec<_>>>();
+    let numbers =
+        |text: &str, sign: char| text.split(sign).map(|p| p.parse::<i64>().ok()).collect::<Option<Vec<_>>>();
     let [year, month, day] = numbers(date, '-')?[..] else { return None };
     let end = time.find(['Z', 'z', '+', '-'])?;
     let (clock, zone) = time.split_at(end);
@@ -161,7 +162,15 @@ mod tests {
 
     fn status(status: u16, retry_after: Option<Duration>) -> Error {
         let (method, url) = ("GET".to_owned(), "https://r/".to_owned());
-        Error::Status(Box::new(StatusError { method, url, status, code: None, message: None, retry_after, login: None }))
+        Error::Status(Box::new(StatusError {
+            method,
+            url,
+            status,
+            code: None,
+            message: None,
+            retry_after,
+            login: None,
+        }))
     }
 
     #[test]

@@ -104,7 +104,14 @@ pub(crate) struct Request {
 
 impl Request {
     pub(crate) fn new(method: Method, url: Url) -> Self {
-        Self { method, url, headers: HeaderMap::new(), body: Body::Empty, keep_redirect: false, secret: false }
+        Self {
+            method,
+            url,
+            headers: HeaderMap::new(),
+            body: Body::Empty,
+            keep_redirect: false,
+            secret: false,
+        }
     }
 
     pub(crate) fn header(mut self, name: reqwest::header::HeaderName, value: HeaderValue) -> Self {

@@ -72,8 +72,7 @@ impl Authenticator {
         place: &Endpoint,
         scopes: &Scopes,
     ) -> Result<Option<HeaderValue>, Error> {
-        let challenge =
-            lock(&self.challenges).get(&place.registry).cloned();
+        let challenge = lock(&self.challenges).get(&place.registry).cloned();
         match challenge {
             None => Ok(None),
             Some(Challenge::Basic) => match self.credential(transport, place).await? {
@@ -87,9 +86,7 @@ impl Authenticator {
                 }
                 let scopes = self.wanted(place, scopes, asked);
                 let key = (place.registry.clone(), place.name.clone(), scopes.clone());
-                let slot = Arc::clone(
-                    lock(&self.tokens).entry(key).or_default(),
-                );
+                let slot = Arc::clone(lock(&self.tokens).entry(key).or_default());
                 let mut slot = slot.lock().await;
                 if let Some(token) = slot.as_ref().filter(|t| t.is_fresh()) {
                     return secret_header(&format!("Bearer {}", token.value)).map(Some);
@@ -213,7 +210,9 @@ impl Authenticator {
 /// Why there is no token, said so that a refusal by the token server is not taken for one by the registry.
 fn no_token(place: &Endpoint, credential: Option<&Credential>, e: Error) -> Error {
     let what = match (e.status(), credential.map(Credential::user)) {
-        (Some(400 | 401 | 403), Some(Some(user))) => format!("its token server refuses the login of `{user}`"),
+        (Some(400 | 401 | 403), Some(Some(user))) => {
+            format!("its token server refuses the login of `{user}`")
+        }
         (Some(400 | 401 | 403), Some(None)) => "its token server refuses the login".to_owned(),
         (Some(401 | 403), None) => "its token server gives nothing without a login".to_owned(),
         _ => "no token to be had".to_owned(),

@@ -186,8 +186,7 @@ impl AuthEntry {
         let mut user = some(&self.username);
         let mut password = some(&self.password);
         if let Some(auth) = some(&self.auth) {
-            let bytes =
-                EITHER_PADDING.decode(auth.trim()).map_err(|_| "has an `auth` that is not base64")?;
+            let bytes = EITHER_PADDING.decode(auth.trim()).map_err(|_| "has an `auth` that is not base64")?;
             let text = String::from_utf8(bytes).map_err(|_| "has an `auth` that is not UTF-8")?;
             let (u, p) = text.split_once(':').ok_or("has an `auth` without a colon")?;
             user = Some(u.to_owned());
@@ -246,8 +245,12 @@ mod tests {
         }
         // The Hub has one login, whatever it is called.
         for hub in ["docker.io", "index.docker.io", "registry-1.docker.io"] {
-            for key in ["docker.io", "https://index.docker.io/v1/", "index.docker.io/v1/", "https://registry-1.docker.io"]
-            {
+            for key in [
+                "docker.io",
+                "https://index.docker.io/v1/",
+                "index.docker.io/v1/",
+                "https://registry-1.docker.io",
+            ] {
                 let json = format!(r#"{{"auths":{{"{key}":{{"auth":"dTpw"}},"other":{{}}}}}}"#);
                 assert_eq!(find(&json, hub, "library/x"), ["u:p"], "{key} {hub}");
                 let json = format!(r#"{{"credHelpers":{{"{key}":"hub"}},"credsStore":"all"}}"#);
@@ -294,7 +297,8 @@ mod tests {
 
     #[test]
     fn the_file_before_config_json() {
-        let old = br#"{"https://index.docker.io/v1/":{"auth":"dTpw","email":"e"},"r.example":{"auth":"cjpw"}}"#;
+        let old =
+            br#"{"https://index.docker.io/v1/":{"auth":"dTpw","email":"e"},"r.example":{"auth":"cjpw"}}"#;
         let file = ConfigFile::parse_legacy(".dockercfg", old).unwrap();
         for (registry, user) in [("docker.io", "u"), ("r.example", "r")] {
             let found = file.find(registry, "x", "c").unwrap();

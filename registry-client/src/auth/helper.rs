@@ -38,7 +38,9 @@ pub(crate) struct Helper<'a> {
 impl Helper<'_> {
     /// What it knows of the server.
     pub(crate) fn get(self, server: &str) -> Result<Option<Credential>, Error> {
-        let Some(out) = self.call("get", &format!("{server}\n"), &Secrets::default())? else { return Ok(None) };
+        let Some(out) = self.call("get", &format!("{server}\n"), &Secrets::default())? else {
+            return Ok(None);
+        };
         // The message of serde_json may quote the answer, which holds the secret.
         let answer: Answer =
             serde_json::from_slice(&out).map_err(|_| self.error("did not answer in JSON".into()))?;
@@ -83,7 +85,9 @@ impl Helper<'_> {
     /// the secret that it was given.
     fn call(self, action: &str, input: &str, secrets: &Secrets) -> Result<Option<Vec<u8>>, Error> {
         let program = format!("docker-credential-{}", self.name);
-        if self.name.is_empty() || !self.name.bytes().all(|c| c.is_ascii_alphanumeric() || b"._-".contains(&c)) {
+        if self.name.is_empty()
+            || !self.name.bytes().all(|c| c.is_ascii_alphanumeric() || b"._-".contains(&c))
+        {
             return Err(self.error("not the name of a credential helper".into()));
         }
         let found = find(&program, self.path).ok_or_else(|| self.error("not found in PATH".into()))?;
@@ -292,6 +296,12 @@ test "$1" != list || echo '{"https://index.docker.io/v1/":"u","r":"v"}'
             assert!(helper.get("r").is_err(), "{name}");
         }
         let helper = Helper { name: "surely-not-there", path: &[], limit: Duration::from_secs(1) };
-        assert!(helper.get("r").unwrap_err().to_string().contains("`docker-credential-surely-not-there`: not found"));
+        assert!(
+            helper
+                .get("r")
+                .unwrap_err()
+                .to_string()
+                .contains("`docker-credential-surely-not-there`: not found")
+        );
     }
 }

@@ -58,7 +58,9 @@ impl Credentials {
         match config.helper(target.registry()) {
             Some(name) if !target.repository().is_empty() => Err(Error::Config {
                 name: target.to_string(),
-                what: format!("`{name}`, the credential helper of `{file}`, keeps logins of registries alone"),
+                what: format!(
+                    "`{name}`, the credential helper of `{file}`, keeps logins of registries alone"
+                ),
             }),
             name => Ok(name.map(str::to_owned)),
         }
@@ -135,7 +137,9 @@ pub fn with_login(
     let pair = |user: &str, password: &str| STANDARD.encode(format!("{user}:{password}"));
     let entry = match credential {
         None => json!({}),
-        Some(Credential::Basic { user, .. } | Credential::IdentityToken { user, .. }) if user.contains(':') => {
+        Some(Credential::Basic { user, .. } | Credential::IdentityToken { user, .. })
+            if user.contains(':') =>
+        {
             return Err(Error::Config { name: user.clone(), what: "not a user's name (no colons)".into() });
         }
         Some(Credential::Basic { user, password }) => json!({"auth": pair(user, password)}),
@@ -203,7 +207,8 @@ mod tests {
 
     use super::*;
 
-    const BEFORE: &str = "{\"auths\":{\"other\":{\"auth\":\"eDp5\"}},\"HttpHeaders\":{\"X\":\"1\"},\"n\":1e400}";
+    const BEFORE: &str =
+        "{\"auths\":{\"other\":{\"auth\":\"eDp5\"}},\"HttpHeaders\":{\"X\":\"1\"},\"n\":1e400}";
 
     fn target(text: &str) -> LoginTarget {
         LoginTarget::parse(text).unwrap()
@@ -221,9 +226,7 @@ mod tests {
             ("r.example/team", "team/app", Some("teams")),
         ] {
             let target = target(name);
-            for credential in
-                [basic(), Credential::IdentityToken { user: "u".into(), token: "i".into() }]
-            {
+            for credential in [basic(), Credential::IdentityToken { user: "u".into(), token: "i".into() }] {
                 let file = with_login("c", BEFORE.as_bytes(), &target, Some(&credential)).unwrap();
                 let mut credentials = Credentials::none();
                 credentials.add_file("c", &file).unwrap();
@@ -236,7 +239,10 @@ mod tests {
                 assert!(text.contains("\"HttpHeaders\": {\"X\":\"1\"},\n\t\"n\": 1e400\n}\n"), "{text}");
                 let file = without_login("c", &file, &target).unwrap().unwrap();
                 let text = String::from_utf8(file.clone()).unwrap();
-                assert!(text.starts_with("{\n\t\"auths\": {\n\t\t\"other\": {\"auth\":\"eDp5\"}\n\t},"), "{text}");
+                assert!(
+                    text.starts_with("{\n\t\"auths\": {\n\t\t\"other\": {\"auth\":\"eDp5\"}\n\t},"),
+                    "{text}"
+                );
                 assert!(!knows("c", &file, &target).unwrap());
                 assert_eq!(without_login("c", &file, &target).unwrap(), None);
             }
@@ -288,7 +294,10 @@ mod tests {
     #[test]
     fn all_logins_go_and_nothing_else() {
         let left = without_all("c", BEFORE.as_bytes()).unwrap().unwrap();
-        assert_eq!(String::from_utf8(left.clone()).unwrap(), "{\n\t\"auths\": {},\n\t\"HttpHeaders\": {\"X\":\"1\"},\n\t\"n\": 1e400\n}\n");
+        assert_eq!(
+            String::from_utf8(left.clone()).unwrap(),
+            "{\n\t\"auths\": {},\n\t\"HttpHeaders\": {\"X\":\"1\"},\n\t\"n\": 1e400\n}\n"
+        );
         assert_eq!(without_all("c", &left).unwrap(), None);
     }
 }

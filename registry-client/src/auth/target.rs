@@ -89,8 +89,17 @@ mod tests {
             assert_eq!((target.to_string().as_str(), target.key().as_str()), (shown, key), "{text}");
         }
         for text in [
-            "", "/", "https://", "r.example/app:1", "r.example/app@sha256:0", "u@r.example", "r.example/A",
-            "https://r.example/app", "r.example?x", "r example", "ftp://r.example",
+            "",
+            "/",
+            "https://",
+            "r.example/app:1",
+            "r.example/app@sha256:0",
+            "u@r.example",
+            "r.example/A",
+            "https://r.example/app",
+            "r.example?x",
+            "r example",
+            "ftp://r.example",
         ] {
             assert!(LoginTarget::parse(text).is_err(), "{text}");
         }

@@ -58,8 +58,11 @@ impl Part<'_> {
                         let base = core.base(&place).await?;
                         let own = response.url().origin() == base.origin();
                         let scopes = Scopes::push(&place.name);
-                        let again =
-                            own && core.auth.challenged(&core.transport, &place, &scopes, sent.as_ref(), &response).await?;
+                        let again = own
+                            && core
+                                .auth
+                                .challenged(&core.transport, &place, &scopes, sent.as_ref(), &response)
+                                .await?;
                         Ok((response, again))
                     })?;
                     if !again {

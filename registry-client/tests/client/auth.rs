@@ -199,13 +199,16 @@ fn a_login_that_is_tried_asks_for_an_identity_token() {
     let open = fake(FakeConfig::default());
     let checked = logged_in(&open, login()).check_login(&target(&open, "")).unwrap();
     assert_eq!(checked, Checked { asked: false, identity: None });
-    for auth in [FakeAuth::Basic("u".into(), "other".into()), FakeAuth::Bearer {
-        login: Some(("u".into(), "other".into())),
-        identity: None,
-        field: "token",
-        promised: 300,
-        uses: 99,
-    }] {
+    for auth in [
+        FakeAuth::Basic("u".into(), "other".into()),
+        FakeAuth::Bearer {
+            login: Some(("u".into(), "other".into())),
+            identity: None,
+            field: "token",
+            promised: 300,
+            uses: 99,
+        },
+    ] {
         let registry = fake(FakeConfig { auth, ..FakeConfig::default() });
         let e = logged_in(&registry, login()).check_login(&target(&registry, "/x")).unwrap_err();
         assert_eq!(e.status(), Some(401), "{e}");
@@ -237,7 +240,9 @@ fn a_token_server_cannot_send_a_login_elsewhere() {
 #[test]
 fn what_a_server_sends_back_of_a_login_is_masked() {
     let secrets = ["hunter2", "dTpodW50ZXIy", "token-"];
-    for (method, path) in [("GET", "/manifests/"), ("GET", "/token"), ("POST", "/uploads/"), ("PUT", "/uploads/")] {
+    for (method, path) in
+        [("GET", "/manifests/"), ("GET", "/token"), ("POST", "/uploads/"), ("PUT", "/uploads/")]
+    {
         for fault in [
             Fault::Status(403, "hunter2", vec![]),
             Fault::Redirect(307, "http://127.0.0.1:1/v2/hunter2/dTpodW50ZXIy/x".into()),

@@ -131,9 +131,12 @@ fn attempt(
     let checked = Client::new(config)?.check_login(target).map_err(|error| {
         let refused = matches!(error.status(), Some(400 | 401 | 403));
         let hint = refused.then(|| {
-            "check the user's name and the password; some registries take a token in its place only".to_owned()
+            "check the user's name and the password; some registries take a token in its place only"
+                .to_owned()
         });
-        Failure::from(error).with_hint(hint)
+        let user = credential.user().map(|user| format!(" as `{user}`")).unwrap_or_default();
+        let failure = Failure::user(format!("cannot log in to `{target}`{user}"));
+        failure.with_hint(error.hint()).because_of(&error).with_hint(hint)
     })?;
     Ok((checked.asked, checked.identity.unwrap_or_else(|| credential.clone())))
 }
@@ -153,8 +156,9 @@ fn ask(args: &LoginArgs, target: &LoginTarget) -> Result<Credential, Failure> {
     }
     if !io::stdin().is_terminal() {
         let user = args.username.as_deref().unwrap_or("USER");
-        return Err(Failure::usage("there is no terminal to ask for the password")
-            .with_hint(format!("give it on standard input: `orlop login -u {user} --password-stdin {target} < FILE`")));
+        return Err(Failure::usage("there is no terminal to ask for the password").with_hint(format!(
+            "give it on standard input: `orlop login -u {user} --password-stdin {target} < FILE`"
+        )));
     }
     let user = match &args.username {
         Some(user) => user.clone(),
@@ -205,7 +209,9 @@ fn keep(
         hint("a credential helper would keep it better: `\"credsStore\": \"NAME\"` in that file names one");
     }
     if !target.repository().is_empty() && path.ends_with("config.json") {
-        warn("docker takes no logins for a single repository from this file; orlop, podman, buildah and skopeo do");
+        warn(
+            "docker takes no logins for a single repository from this file; orlop, podman, buildah and skopeo do",
+        );
     }
     let found = files.credentials()?.find(target.registry(), target.repository())?;
     let same = match (&found, credential) {

@@ -46,7 +46,8 @@ pub(crate) fn run(global: &Global, args: &LogoutArgs) -> Result<(), Failure> {
             known |= credentials.erase(&helper, &target)?;
         }
         if without_login(&name, &bytes, &target)?.is_some() {
-            known |= locked::change(path, config::MAX_FILE, |bytes| Ok(without_login(&name, bytes, &target)?))?;
+            known |=
+                locked::change(path, config::MAX_FILE, |bytes| Ok(without_login(&name, bytes, &target)?))?;
         }
     }
     if !known {

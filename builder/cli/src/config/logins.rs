@@ -93,7 +93,8 @@ impl LoginFiles {
                 return Ok(path.to_owned());
             }
         }
-        let place = if target.repository().is_empty() { &self.docker } else { &self.containers.last().cloned() };
+        let place =
+            if target.repository().is_empty() { &self.docker } else { &self.containers.last().cloned() };
         place.clone().ok_or_else(|| {
             Failure::usage("there is no place for the login: nobody says where the home directory is")
                 .with_hint("name a file with `--authfile FILE`".to_owned())
@@ -158,7 +159,8 @@ mod tests {
             place.file_name().unwrap().to_str().unwrap().to_owned()
         };
         assert_eq!((place("r.example"), place("r.example/app")), ("config.json".into(), "auth.json".into()));
-        std::fs::write(dir.path().join("run.json"), r#"{"auths":{"docker.io":{},"r.example/app":{}}}"#).unwrap();
+        std::fs::write(dir.path().join("run.json"), r#"{"auths":{"docker.io":{},"r.example/app":{}}}"#)
+            .unwrap();
         assert_eq!(place("index.docker.io"), "run.json");
         assert_eq!(place("r.example/app"), "run.json");
         assert_eq!(place("r.example/app/x"), "auth.json");
