@@ -337,13 +337,14 @@ impl Error {
                 Some("choose one of them with `--platform`, for one stage with `FROM --platform=…`".into())
             }
             Self::Auth { registry, source, .. } => match source {
+                None => Some(format!(
+                    "if the way there may be trusted all the same, say so with `--insecure-registry {registry}`"
+                )),
                 // The token server's name is not the one to log in to.
                 Some(source) if !matches!(source.status(), Some(400 | 401 | 403)) => source.hint(),
-                _ => Some(login_hint(registry)),
+                Some(_) => Some(login_hint(registry)),
             },
-            Self::Config { name, .. } if name.starts_with("docker-credential-") => Some(format!(
-                "install `{name}`, or take it out of `credsStore` and `credHelpers` in `config.json`"
-            )),
+            Self::Config { name, what } if name.starts_with("docker-credential-") => helper_hint(name, what),
             Self::Blocked { .. } => Some("see `blocked` in registries.conf".into()),
             Self::Mirrors { last, .. } => last.hint(),
             _ => None,
@@ -404,6 +405,15 @@ impl Error {
 fn login_hint(registry: &str) -> String {
     let registry = if registry == "registry-1.docker.io" { "docker.io" } else { registry };
     format!("log in with `orlop login {registry}`")
+}
+
+/// What to do about a credential helper.
+fn helper_hint(name: &str, what: &str) -> Option<String> {
+    let files = "`credsStore` and `credHelpers` in the file of credentials";
+    if what.starts_with("not found") || what.starts_with("not the name") {
+        return Some(format!("install `{name}`, or take it out of {files}"));
+    }
+    Some(format!("try it by itself: `{name} list`; or take it out of {files}"))
 }
 
 /// What to do about a refusal, by whom it refused.

@@ -67,9 +67,7 @@ impl Client {
             }
             Prepared::Session(session) => session,
         };
-        upload::Upload::new(self, &place, descriptor, source, progress)
-            .run(session)
-            .map_err(|e| self.masked(e))?;
+        upload::Upload::new(self, &place, descriptor, source, progress).run(session)?;
         Ok(PushOutcome::Uploaded)
     }
 

@@ -155,6 +155,9 @@ impl Transport {
         http2: bool,
     ) -> Self {
         let (clients, roots, secrets) = (Mutex::default(), std::sync::OnceLock::new(), Secrets::default());
+        for proxy in [&proxies.http, &proxies.https].into_iter().flatten() {
+            secrets.add_url(proxy);
+        }
         Self { hosts, proxies, timeouts, user_agent, http2, clients, roots, secrets }
     }
 

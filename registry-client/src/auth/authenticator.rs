@@ -133,7 +133,11 @@ impl Authenticator {
             Challenge::Bearer { .. } => true,
             Challenge::Basic => matches!(credential, Some(Credential::Basic { .. })),
         });
-        let Some(challenge) = usable else { return Ok(false) };
+        let Some(challenge) = usable else {
+            // What refuses old tokens may stand before the registry and not say what it wants.
+            let token = sent.is_some_and(|sent| sent.as_bytes().starts_with(b"Bearer "));
+            return Ok(token && self.forget(place, sent).await);
+        };
         match &challenge {
             Challenge::Basic => {
                 let Some(Credential::Basic { user, password }) = &credential else { return Ok(false) };
@@ -169,14 +173,16 @@ impl Authenticator {
         scopes
     }
 
-    /// Drops the token that was refused, unless another request has already fetched a newer one.
-    async fn forget(&self, place: &Endpoint, sent: Option<&HeaderValue>) {
-        let Some(sent) = sent else { return };
+    /// Drops the token that was refused, unless another request has already fetched a newer one. Says whether it was
+    /// one that we can get anew.
+    async fn forget(&self, place: &Endpoint, sent: Option<&HeaderValue>) -> bool {
+        let Some(sent) = sent else { return false };
         let slots: Vec<_> = {
             let tokens = lock(&self.tokens);
             let same = |k: &TokenKey| k.0 == place.registry && k.1 == place.name;
             tokens.iter().filter(|(k, _)| same(k)).map(|(_, slot)| Arc::clone(slot)).collect()
         };
+        let fetched = !slots.is_empty();
         for slot in slots {
             let mut slot = slot.lock().await;
             let refused = |t: &Token| sent.as_bytes().strip_prefix(b"Bearer ") == Some(t.value.as_bytes());
@@ -184,6 +190,7 @@ impl Authenticator {
                 *slot = None;
             }
         }
+        fetched
     }
 
     /// What we know for the place, which from then on is masked wherever it might be shown.

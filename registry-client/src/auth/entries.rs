@@ -40,6 +40,15 @@ impl Entries {
         }
     }
 
+    /// An object of texts.
+    pub(super) fn of(fields: &[(&str, String)]) -> Option<Self> {
+        let entry = |(key, value): &(&str, String)| {
+            let value = serde_json::value::to_raw_value(value).ok()?;
+            Some(((*key).to_owned(), value))
+        };
+        fields.iter().map(entry).collect::<Option<_>>().map(Self)
+    }
+
     pub(super) fn get(&self, key: &str) -> Option<&str> {
         self.0.iter().rfind(|(k, _)| k == key).map(|(_, value)| value.get())
     }

@@ -5,7 +5,6 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::docker_config::{ConfigFile, names};
@@ -81,7 +80,9 @@ impl Credentials {
     pub fn erase(&self, helper: &str, target: &LoginTarget) -> Result<bool, Error> {
         let mut known = false;
         let helper = self.helper(helper);
-        for server in [target.key(), target.registry().to_owned()] {
+        let mut servers = vec![target.key(), target.registry().to_owned()];
+        servers.dedup();
+        for server in servers {
             if helper.get(&server)?.is_some() {
                 helper.erase(&server)?;
                 known = true;
@@ -135,20 +136,18 @@ pub fn with_login(
     credential: Option<&Credential>,
 ) -> Result<Vec<u8>, Error> {
     let pair = |user: &str, password: &str| STANDARD.encode(format!("{user}:{password}"));
-    let entry = match credential {
-        None => json!({}),
-        Some(Credential::Basic { user, .. } | Credential::IdentityToken { user, .. })
-            if user.contains(':') =>
-        {
+    let fields = match credential {
+        None => Vec::new(),
+        Some(Credential::Basic { user, .. } | Credential::IdentityToken { user, .. }) if user.contains(':') => {
             return Err(Error::Config { name: user.clone(), what: "not a user's name (no colons)".into() });
         }
-        Some(Credential::Basic { user, password }) => json!({"auth": pair(user, password)}),
+        Some(Credential::Basic { user, password }) => vec![("auth", pair(user, password))],
         Some(Credential::IdentityToken { user, token }) => {
-            json!({"auth": pair(user, ""), "identitytoken": token})
+            vec![("auth", pair(user, "")), ("identitytoken", token.clone())]
         }
-        Some(Credential::RegistryToken(token)) => json!({"registrytoken": token}),
+        Some(Credential::RegistryToken(token)) => vec![("registrytoken", token.clone())],
     };
-    let entry = serde_json::value::to_raw_value(&entry).map_err(|_| damaged(file))?;
+    let entry = Entries::of(&fields).and_then(|entry| entry.raw(2)).ok_or_else(|| damaged(file))?;
     edit(file, bytes, |auths| {
         let key = target.key();
         let other = |k: &str| k != key && names(k, target.registry(), target.repository());
@@ -203,7 +202,7 @@ fn edit(
 
 #[cfg(test)]
 mod tests {
-    use serde_json::Value;
+    use serde_json::{Value, json};
 
     use super::*;
 

@@ -41,6 +41,20 @@ impl Secrets {
         self.add(&URL_SAFE_NO_PAD.encode(&pair));
     }
 
+    /// Masks the password in a URL, of a proxy for instance; its scheme may be missing.
+    pub(crate) fn add_url(&self, text: &str) {
+        let text = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+        let Ok(url) = url::Url::parse(&text) else { return };
+        if let Some(password) = url.password() {
+            let plain = |text: &str| {
+                let pair = format!("x={}", text.replace('+', "%2B"));
+                url::form_urlencoded::parse(pair.as_bytes()).next().map(|(_, v)| v.into_owned()).unwrap_or_default()
+            };
+            self.add(password);
+            self.add_pair(&plain(url.username()), &plain(password));
+        }
+    }
+
     /// Masks a text, as it is and as part of a URL, a form or a document in JSON.
     pub(crate) fn add(&self, secret: &str) {
         if secret.len() < LEAST {
@@ -104,6 +118,14 @@ mod tests {
             }
         }
         assert_eq!(secrets.mask("nothing here"), "nothing here");
+    }
+
+    #[test]
+    fn the_password_of_a_proxy_is_one() {
+        let secrets = Secrets::default();
+        secrets.add_url("jo:p%2Bss@proxy:3128");
+        assert_eq!(secrets.mask("p+ss p%2Bss am86cCtzcw=="), format!("{MASK} {MASK} {MASK}=="));
+        secrets.add_url("not a url");
     }
 
     #[test]

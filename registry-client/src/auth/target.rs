@@ -20,7 +20,10 @@ impl LoginTarget {
     /// # Errors
     /// When it could be no such thing: it has a tag, a user, a query.
     pub fn parse(text: &str) -> Result<Self, Error> {
-        let bad = |what: &str| Error::Config { name: text.to_owned(), what: what.to_owned() };
+        // Before an `@` may stand a password, which is not shown.
+        let name = text.rsplit_once('@').filter(|(before, _)| !before.contains('/') || before.contains("://"));
+        let name = name.map_or(text, |(_, host)| host);
+        let bad = |what: &str| Error::Config { name: name.to_owned(), what: what.to_owned() };
         let lower = text.to_ascii_lowercase();
         let is_url = lower.starts_with("https://") || lower.starts_with("http://");
         let bare = if is_url { text.split_once("://").map_or(text, |(_, rest)| rest) } else { text };
@@ -102,6 +105,10 @@ mod tests {
             "ftp://r.example",
         ] {
             assert!(LoginTarget::parse(text).is_err(), "{text}");
+        }
+        for text in ["https://jo:hunter2@r.example", "jo:hunter2@r.example/app"] {
+            let error = LoginTarget::parse(text).unwrap_err().to_string();
+            assert!(!error.contains("hunter2") && error.contains("r.example"), "{error}");
         }
     }
 }

@@ -106,6 +106,33 @@ fn tokens_that_end_in_the_middle_are_renewed() {
 }
 
 #[test]
+fn a_token_that_is_refused_without_a_word_is_renewed_once_or_twice() {
+    let registry = fake(FakeConfig { auth: bearer(1000, "token"), ..FakeConfig::default() });
+    registry.put_manifest("x", Some("1"), media_type::OCI_MANIFEST, IMAGE);
+    let client = logged_in(&registry, login());
+    client.manifest(&repo(&registry, "x"), &one()).unwrap();
+    registry.fault("GET", "/manifests/", 0, 1, Fault::Status(401, "UNAUTHORIZED", vec![]));
+    client.manifest(&repo(&registry, "x"), &one()).unwrap();
+    registry.fault("PUT", "/uploads/", 0, 1, Fault::Status(401, "UNAUTHORIZED", vec![]));
+    push(&client, &repo(&registry, "x"), &noise(100_000), &[]).unwrap();
+    registry.fault("GET", "/manifests/", 0, 99, Fault::Status(401, "UNAUTHORIZED", vec![]));
+    let e = client.manifest(&repo(&registry, "x"), &one()).unwrap_err();
+    assert!(e.status() == Some(401) && e.hint().unwrap().contains("`u` may not"), "{e}");
+    assert!(registry.logged("GET", "/manifests/").len() < 8);
+}
+
+#[test]
+fn a_password_goes_to_no_token_server_in_the_clear() {
+    let registry = fake(FakeConfig { auth: bearer(9, "token"), ..FakeConfig::default() });
+    let challenge = "Bearer realm=\"http://tokens.example/token\",service=\"x\"".to_owned();
+    let fault = Fault::Status(401, "UNAUTHORIZED", vec![("WWW-Authenticate", challenge)]);
+    registry.fault("GET", "/v2/", 0, 99, fault);
+    let e = logged_in(&registry, login()).manifest(&repo(&registry, "x"), &one()).unwrap_err();
+    assert!(e.to_string().contains("in the clear"), "{e}");
+    assert!(e.hint().unwrap().contains("--insecure-registry"), "{e}");
+}
+
+#[test]
 fn a_mount_asks_for_both_repositories() {
     let registry = fake(FakeConfig { auth: bearer(1000, "token"), ..FakeConfig::default() });
     let bytes = noise(1000);

@@ -124,7 +124,7 @@ fn attempt(
     target: &LoginTarget,
     credential: &Credential,
 ) -> Result<(bool, Credential), Failure> {
-    let on_retry = RetryObserver::new(|retry| note(&session::waiting(retry)));
+    let on_retry = RetryObserver::new(|retry| warn(&session::waiting(retry)));
     let mut config = config::client(global, on_retry)?;
     config.credentials = Credentials::none();
     config.credentials.add(target.registry(), credential.clone());
