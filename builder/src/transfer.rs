@@ -22,7 +22,7 @@ use orlop_store::{
     BlobSink, Descriptor, Digest, ErrorKind, Image, Index, Manifest, Named, Platform, Reference, media_type,
 };
 
-pub use look::look;
+pub use look::{look, look_into_layout};
 pub use names::{here, resolve};
 pub use push::{Pushed, push, push_index};
 pub use several::Several;

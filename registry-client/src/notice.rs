@@ -52,6 +52,7 @@ impl Core {
     /// Shows the warnings of an answer: `Warning: 299 - "text"`.
     pub(crate) fn tell_warnings(&self, registry: &str, headers: &HeaderMap) {
         for text in headers.get_all("warning").iter().filter_map(|value| warning(value.as_bytes())) {
+            let text = self.transport.secrets().mask(&text);
             self.tell((registry, Some(text.clone())), &format!("registry `{registry}` says: {text}"));
         }
     }

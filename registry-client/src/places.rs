@@ -93,7 +93,7 @@ impl Core {
 
     /// Notes that a mirror did not serve, and gives the text of why.
     pub(crate) fn mirror_failed(&self, place: &Endpoint, error: &Error) -> String {
-        let why = error.to_string();
+        let why = self.transport.secrets().mask(&error.to_string());
         if place.mirror {
             if matches!(error, Error::Transport { .. } | Error::Digest { .. } | Error::Size { .. }) {
                 self.learned.lock().down.insert(place.registry.clone(), why.clone());

@@ -18,6 +18,7 @@ use reqwest::header::{
 use reqwest::{Method, StatusCode};
 use url::Url;
 
+use crate::auth::Secrets;
 use crate::error::{ERROR_BODY_CAP, Error, StatusError, TransportKind};
 use crate::hosts::HostsConfig;
 use crate::pipe::{Monitor, Reader};
@@ -105,11 +106,20 @@ pub(crate) struct Request {
     pub(crate) body: Body,
     /// Instead of following a redirect, hand it out.
     pub(crate) keep_redirect: bool,
+    /// The body holds a login, and goes to no other origin.
+    pub(crate) secret: bool,
 }
 
 impl Request {
     pub(crate) fn new(method: Method, url: Url) -> Self {
-        Self { method, url, headers: HeaderMap::new(), body: Body::Empty, keep_redirect: false }
+        Self {
+            method,
+            url,
+            headers: HeaderMap::new(),
+            body: Body::Empty,
+            keep_redirect: false,
+            secret: false,
+        }
     }
 
     pub(crate) fn header(mut self, name: reqwest::header::HeaderName, value: HeaderValue) -> Self {
@@ -136,6 +146,7 @@ pub(crate) struct Transport {
     http2: bool,
     clients: Mutex<HashMap<ClientKey, reqwest::Client>>,
     roots: std::sync::OnceLock<Result<tls::Trusted, String>>,
+    secrets: Secrets,
 }
 
 impl Transport {
@@ -146,8 +157,16 @@ impl Transport {
         user_agent: String,
         http2: bool,
     ) -> Self {
-        let (clients, roots) = (Mutex::default(), std::sync::OnceLock::new());
-        Self { hosts, proxies, timeouts, user_agent, http2, clients, roots }
+        let (clients, roots, secrets) = (Mutex::default(), std::sync::OnceLock::new(), Secrets::default());
+        for proxy in [&proxies.http, &proxies.https].into_iter().flatten() {
+            secrets.add_url(proxy);
+        }
+        Self { hosts, proxies, timeouts, user_agent, http2, clients, roots, secrets }
+    }
+
+    /// What is masked in all that servers say.
+    pub(crate) fn secrets(&self) -> &Secrets {
+        &self.secrets
     }
 
     /// Sends and follows redirects. `Authorization` goes to the first URL's origin only; once a
@@ -162,7 +181,7 @@ impl Transport {
                 Body::Stream { .. } => None,
             };
             let headers = request.headers.clone();
-            let keep = request.keep_redirect;
+            let (keep, secret) = (request.keep_redirect, request.secret);
             let client = self.client(&url, route)?;
             let inner = match self.once(client, request).await {
                 Err(e)
@@ -176,11 +195,22 @@ impl Transport {
                 }
                 other => other?,
             };
-            let response = Response { inner, method: method.clone(), url, stall: self.timeouts.stall };
+            let response = Response {
+                inner,
+                method: method.clone(),
+                url,
+                stall: self.timeouts.stall,
+                secrets: self.secrets.clone(),
+                login: None,
+            };
             let Some(body) = again.filter(|_| !keep) else { return Ok(response) };
             let Some((next, next_method)) = response.redirect(&method)? else { return Ok(response) };
+            if secret && next_method == method && next.origin() != first.origin() {
+                return Err(response.protocol("redirects a login to another server, which does not get it"));
+            }
             request = Request::new(next_method, next);
             request.headers = headers;
+            request.secret = secret;
             if request.method == method {
                 request.body = body;
             } else {
@@ -346,6 +376,8 @@ pub(crate) struct Response {
     method: Method,
     url: Url,
     stall: Duration,
+    secrets: Secrets,
+    login: Option<String>,
 }
 
 impl Response {
@@ -408,6 +440,11 @@ impl Response {
         }
     }
 
+    /// Notes whom the server took us for, for what is said of a refusal; an empty name is a login without one.
+    pub(crate) fn set_login(&mut self, login: Option<String>) {
+        self.login = login;
+    }
+
     /// The whole body, unless it is longer than `cap` bytes.
     pub(crate) async fn bytes(mut self, cap: usize) -> Result<Vec<u8>, Error> {
         let too_long = |r: &Self| r.protocol(format!("the answer is longer than {cap} bytes"));
@@ -445,6 +482,7 @@ impl Response {
             code: None,
             message: None,
             retry_after: self.text(RETRY_AFTER.as_str()).and_then(|v| retry_after(v, now)),
+            login: self.login.take(),
         };
         // Docker Hub says so how much it lets through.
         let limit = self.text("ratelimit-limit").filter(|_| error.status == 429).and_then(rate_limit);
@@ -455,7 +493,7 @@ impl Response {
                 Ok(None) | Err(_) => break,
             }
         }
-        error.read_body(&body);
+        error.read_body(&body, &self.secrets);
         if let Some(limit) = limit {
             let message = error.message.take().map(|message| message + "; ").unwrap_or_default();
             error.message = Some(message + &limit);

@@ -217,8 +217,20 @@ pub(super) fn is_url(path: &Path) -> bool {
 }
 
 impl Pending {
+    /// Fetches it and completes `request` with it. What is given back keeps it here.
+    pub(super) fn load(
+        self,
+        engine: &Engine<'_>,
+        progress: &Progress<'_>,
+        request: &mut BuildRequest,
+    ) -> Result<Option<Fetched>, Failure> {
+        let (inputs, held) = self.fetch(engine, progress, request)?;
+        inputs.give(request);
+        Ok(held)
+    }
+
     /// Fetches what is not here. The files are gone when what is returned beside the inputs is.
-    pub(super) fn fetch(
+    fn fetch(
         self,
         engine: &Engine<'_>,
         progress: &Progress<'_>,
