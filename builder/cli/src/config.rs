@@ -31,13 +31,10 @@ pub(crate) fn store_root(global: &Global, root: bool) -> Result<PathBuf, Failure
 
 /// Everything that the client is told.
 pub(crate) fn client(global: &Global, on_retry: RetryObserver) -> Result<ClientConfig, Failure> {
-    Ok(ClientConfig {
-        credentials: LoginFiles::new(global).credentials()?,
-        hosts: hosts(global)?,
-        proxies: proxies(),
-        on_retry,
-        ..ClientConfig::default()
-    })
+    let hosts = hosts(global)?;
+    let mut credentials = LoginFiles::new(global).credentials()?;
+    credentials.set_order(hosts.registries.credential_helpers().unwrap_or_default().to_vec());
+    Ok(ClientConfig { credentials, hosts, proxies: proxies(), on_retry, ..ClientConfig::default() })
 }
 
 /// What `registries.conf` and the files beside it say.

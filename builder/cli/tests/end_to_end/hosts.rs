@@ -414,3 +414,32 @@ fn https_with_a_certificate_of_ones_own() {
     fs::copy(&certificate.key, dir.join("client.key")).expect("copy");
     env.orlop(["push", &name]).run().success();
 }
+
+#[test]
+fn a_proxy_that_is_not_there_is_named_without_its_password() {
+    let env = env();
+    let nobody = nobody();
+    let pull = |name: &str, variable: &str, value: &str| {
+        env.orlop(["pull", "--progress=plain", "--insecure-registry", "plain.example.invalid", name])
+            .env(variable, value)
+            .run()
+            .code(1)
+            .never_says("hunter2")
+    };
+    let url = format!("http://user:hunter2@{nobody}");
+    let run = pull("registry.example.invalid/app:1", "HTTPS_PROXY", &url);
+    snapshot::check(&env, "pull-proxy-down", &run);
+    for (name, variable, value) in [
+        ("registry.example.invalid/app:1", "https_proxy", &url),
+        ("registry.example.invalid/app:1", "ALL_PROXY", &format!("socks5h://user:hunter2@{nobody}")),
+        ("plain.example.invalid/app:1", "all_proxy", &url),
+    ] {
+        let run = pull(name, variable, value);
+        assert!(run.stderr.contains(&format!("proxy `{nobody}`")), "{variable}: {run}");
+    }
+    // In upper case a web server's clients could set it.
+    let run = pull("registry.example.invalid/app:1", "HTTP_PROXY", &url);
+    assert!(!run.stderr.contains("proxy `"), "{run}");
+    let run = pull("registry.example.invalid/app:1", "HTTPS_PROXY", "ftp://user:hunter2@proxy.example");
+    assert!(run.stderr.contains("`ftp` is no kind of proxy"), "{run}");
+}
