@@ -45,8 +45,8 @@ impl App {
         if !name.is_short() {
             return Ok(text.to_owned());
         }
-        // Where it is not clear which registry is meant, nothing was pulled by that name.
-        let meant = config::registries()?.short_name(&name).unwrap_or_default();
+        // Where it is not clear what is meant, nothing was pulled by that name.
+        let meant = config::registries().unwrap_or_default().short_name(&name).unwrap_or_default();
         let found = meant.and_then(|meant| transfer::here(store, &meant));
         Ok(found.map_or_else(|| text.to_owned(), |found| found.to_string()))
     }

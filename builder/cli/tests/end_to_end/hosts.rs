@@ -297,6 +297,7 @@ fn short_names_by_alias_and_by_search() {
     let ran = env.orlop(["run", "--rm", "box:1", "echo", "ran"]).run().success();
     assert_eq!(ran.stdout, "ran\n");
     env.orlop(["inspect", "box:1"]).run().success();
+    assert_eq!(env.orlop(["images", "-q", "box"]).run().success().stdout.lines().count(), 1);
     env.orlop(["tag", "box:1", "mine:1"]).run().success();
     // A name that was given here needs no registry, nor do FROM and COPY --from of it.
     let dockerfile =
