@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use orlop_store::Reference;
 use reqwest::Method;
@@ -68,6 +69,9 @@ pub struct Client {
     pub(crate) core: Arc<Core>,
     runtime: Arc<OwnRuntime>,
 }
+
+/// How long a mirror may make us wait.
+const PATIENCE_WITH_MIRRORS: Duration = Duration::from_secs(2);
 
 /// Host, and whether it is an insecure one.
 type BaseKey = (String, bool);
@@ -196,6 +200,9 @@ impl Core {
                 Err(error) => error,
             };
             attempt += 1;
+            if !is_worth_it(limit, &error) {
+                return Err(error);
+            }
             match (attempt <= limit).then(|| self.announce(attempt, &error)).flatten() {
                 Some(wait) => tokio::time::sleep(wait).await,
                 None => return Err(error),
@@ -378,6 +385,11 @@ impl Core {
             }
         }
     }
+}
+
+/// Whether to wait as long as the registry asks: not where another place comes next.
+pub(crate) fn is_worth_it(limit: u32, error: &Error) -> bool {
+    limit == u32::MAX || error.retry_after().is_none_or(|wait| wait <= PATIENCE_WITH_MIRRORS)
 }
 
 /// The URL of a path below `/v2/`. The path is made of checked names only.

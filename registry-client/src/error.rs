@@ -478,6 +478,9 @@ fn status_hint(e: &StatusError) -> Option<String> {
             Some("check the tag or digest: the repository has no such one".into())
         }
         (404, None) => Some(format!("check that `{host}` is a registry, and the name")),
+        (405, _) if e.method == "DELETE" && !e.url.contains("/sha256:") => {
+            Some("this registry has deletion switched off, or deletes by digest alone".into())
+        }
         (405, _) if e.method == "DELETE" => Some("this registry has deletion switched off".into()),
         (429, _) => Some("the registry limits requests; wait, log in, or use a mirror".into()),
         (413, _) => Some("the registry, or a proxy before it, limits the size of uploads".into()),

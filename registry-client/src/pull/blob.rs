@@ -10,7 +10,7 @@ use reqwest::header::{HeaderValue, RANGE};
 use url::Url;
 
 use crate::auth::Scopes;
-use crate::client::{Client, Core, join};
+use crate::client::{Client, Core, is_worth_it, join};
 use crate::error::{Error, TransportKind};
 use crate::hosts::{Endpoint, Places};
 use crate::pipe::{ChunkReader, Writer, pipe};
@@ -125,7 +125,7 @@ impl<'a> Download<'a> {
             }
             failures += 1;
             attempts += 1;
-            let may = failures <= limit && attempts < ATTEMPTS;
+            let may = failures <= limit && attempts < ATTEMPTS && is_worth_it(limit, &error);
             match may.then(|| self.core.announce(failures, &error)).flatten() {
                 Some(wait) => tokio::time::sleep(wait).await,
                 None => return Err(error),

@@ -103,11 +103,21 @@ impl Trusted {
             out.roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
         }
         for pem in extra {
+            let mut last = "no PEM certificate in it".to_owned();
+            let before = out.own.len();
             for certificate in CertificateDer::pem_slice_iter(pem) {
-                let certificate = certificate.map_err(|e| format!("not a PEM certificate: {e}"))?;
-                let copy = certificate.clone();
-                out.roots.add(copy).map_err(|e| format!("a certificate that cannot be used: {e}"))?;
-                out.own.push(certificate);
+                // A directory of a system may hold a few that are too old to be read.
+                let added = certificate.map_err(|e| format!("not a PEM certificate: {e}")).and_then(|c| {
+                    out.roots.add(c.clone()).map_err(|e| format!("cannot be used: {e}"))?;
+                    Ok(c)
+                });
+                match added {
+                    Ok(certificate) => out.own.push(certificate),
+                    Err(why) => last = why,
+                }
+            }
+            if out.own.len() == before {
+                return Err(format!("a file that `SSL_CERT_FILE` or `SSL_CERT_DIR` names: {last}"));
             }
         }
         Ok(out)

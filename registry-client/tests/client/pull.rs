@@ -425,3 +425,25 @@ fn a_mirror_that_is_down_is_asked_once() {
     }
     assert_eq!(told.lock().unwrap().len(), 1, "tried again once: {told:?}");
 }
+
+#[test]
+fn a_mirror_that_asks_for_patience_is_passed_over() {
+    let (mirror, registry) = (fake(FakeConfig::default()), fake(FakeConfig::default()));
+    registry.put_manifest("x", Some("1"), media_type::OCI_MANIFEST, IMAGE);
+    let wait = || vec![("Retry-After", "5".to_owned())];
+    mirror.fault("GET", "/", 1, 99, Fault::Status(429, "TOOMANYREQUESTS", wait()));
+    let bytes = noise(1000);
+    registry.put_blob("x", &bytes);
+    let mut config = config();
+    let conf = format!(
+        "[[registry]]\nlocation = \"{}\"\n[[registry.mirror]]\nlocation = \"{}\"\n",
+        registry.host(),
+        mirror.host()
+    );
+    config.hosts.registries.add("registries.conf", &conf).unwrap();
+    let client = Client::new(config).unwrap();
+    let start = Instant::now();
+    client.manifest(&repo(&registry, "x"), &tag("1")).unwrap();
+    assert_eq!(read(&client, &repo(&registry, "x"), &layer(&bytes)).unwrap(), bytes);
+    assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
+}
