@@ -33,35 +33,41 @@ pub struct Reference {
     path: String,
     tag: Option<String>,
     digest: Option<Digest>,
-    short: Short,
+    written: Written,
 }
 
-/// Whether a name was written without its registry. That is no part of what it names: `debian` and
-/// `docker.io/library/debian` are equal.
-#[derive(Clone, Copy, Debug, Default)]
-struct Short(bool);
+/// How a name was written. That is no part of what it names: `debian` and `docker.io/library/debian` are equal.
+#[derive(Clone, Copy, Debug)]
+enum Written {
+    /// With its registry.
+    Full,
+    /// Without: `debian`, `team/app`.
+    Short,
+    /// Without, and as `library/debian`.
+    Library,
+}
 
-impl PartialEq for Short {
+impl PartialEq for Written {
     fn eq(&self, _: &Self) -> bool {
         true
     }
 }
 
-impl Eq for Short {}
+impl Eq for Written {}
 
-impl PartialOrd for Short {
+impl PartialOrd for Written {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl Ord for Short {
+impl Ord for Written {
     fn cmp(&self, _: &Self) -> Ordering {
         Ordering::Equal
     }
 }
 
-impl Hash for Short {
+impl Hash for Written {
     fn hash<H: Hasher>(&self, _: &mut H) {}
 }
 
@@ -110,14 +116,17 @@ impl Reference {
     /// Whether it was written without a registry, which is `docker.io` then unless configuration says
     /// otherwise. Equality takes no notice of it.
     pub fn is_short(&self) -> bool {
-        self.short.0
+        !matches!(self.written, Written::Full)
     }
 
     /// The short name as it was written, without tag and digest: `debian`, `team/app`, `library/x`.
     pub fn short_name(&self) -> Option<&str> {
-        // Who writes `library/x` means what who writes `x` means.
-        let one = self.path.strip_prefix("library/").filter(|one| !one.contains('/'));
-        self.is_short().then(|| one.unwrap_or(&self.path))
+        match self.written {
+            Written::Full => None,
+            // What has a part more than was written is one word in the folder of such.
+            Written::Short => Some(self.path.strip_prefix("library/").unwrap_or(&self.path)),
+            Written::Library => Some(&self.path),
+        }
     }
 
     /// The same tag and digest in another repository, which names its registry.
@@ -127,7 +136,7 @@ impl Reference {
     pub fn in_repository(&self, repository: &str) -> Result<Self, ReferenceError> {
         let place: Self = repository.parse()?;
         let (tag, digest) = (self.tag.clone(), self.digest);
-        Ok(Self { domain: place.domain, path: place.path, tag, digest, short: Short(false) })
+        Ok(Self { domain: place.domain, path: place.path, tag, digest, written: Written::Full })
     }
 
     /// The same name with the tag `tag` and no digest.
@@ -217,7 +226,11 @@ impl FromStr for Reference {
             None => (text, None),
         };
         let (domain, remainder) = split_domain(rest);
-        let short = Short(remainder.len() == rest.len());
+        let written = match remainder {
+            _ if remainder.len() < rest.len() => Written::Full,
+            _ if remainder.starts_with("library/") => Written::Library,
+            _ => Written::Short,
+        };
         // A port never gets here: what has a colon before its first slash is a domain.
         let (path, tag) = match remainder.rsplit_once(':') {
             Some((path, tag)) => (path, Some(tag)),
@@ -253,7 +266,7 @@ impl FromStr for Reference {
             (None, Some(_)) => None,
             (None, None) => Some("latest".to_owned()),
         };
-        Ok(Self { domain, path, tag, digest, short })
+        Ok(Self { domain, path, tag, digest, written })
     }
 }
 

@@ -15,6 +15,7 @@ use super::{MAX_DEPTH, repository, split_layout};
 /// When the registry gives no answer. There is no use in asking it for another image.
 pub fn look(registry: &Client, reference: &Reference, platform: &Platform) -> Result<Option<Image>, Error> {
     let found = match registry.short_name(reference) {
+        Ok(Some(meant)) if meant.ambiguous => return Ok(None),
         Ok(Some(meant)) => first(registry, &meant.names, platform),
         Ok(None) => config(registry, reference, platform),
         Err(error) => Err(error),

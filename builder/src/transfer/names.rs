@@ -21,13 +21,8 @@ pub fn resolve(
     policy: PullPolicy,
     task: &Task<'_>,
 ) -> Result<(Image, Reference), BuildError> {
-    let meant = engine
-        .registry
-        .short_name(reference)
-        .map_err(|error| registry_error(format!("cannot tell what `{}` is", reference.familiar()), error));
-    // A name of something that was built here needs no configuration.
-    let local = policy != PullPolicy::Always && engine.store.images().named(reference)?.is_some();
-    let Some(meant) = meant.or_else(|error| if local { Ok(None) } else { Err(error) })? else {
+    let failed = |error| registry_error(format!("cannot tell what `{}` is", reference.familiar()), error);
+    let Some(meant) = engine.registry.short_name(reference).map_err(failed)? else {
         return Ok((resolve_one(engine, reference, platform, policy, task)?, reference.clone()));
     };
     if policy != PullPolicy::Always {
@@ -40,6 +35,11 @@ pub fn resolve(
             // It fails, and says how.
             return Ok((resolve_one(engine, reference, platform, policy, task)?, reference.clone()));
         }
+    }
+    if meant.ambiguous {
+        // What was pulled once in full is meant from then on, as with podman.
+        let name = here(engine.store, &meant).ok_or_else(|| failed(meant.refuse(reference)))?;
+        return Ok((resolve_one(engine, &name, platform, policy, task)?, name));
     }
     first(engine, reference, &meant, platform, policy, task)
 }

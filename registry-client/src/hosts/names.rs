@@ -12,6 +12,16 @@ pub struct ShortName {
     pub names: Vec<Reference>,
     /// Where that is said: ``an alias in `/etc/containers/registries.conf` ``.
     pub because: String,
+    /// There are several, and `short-name-mode` is `enforcing`: podman would ask a person which one is meant.
+    pub ambiguous: bool,
+}
+
+impl ShortName {
+    /// The error where one of several had to be chosen, and nobody is asked.
+    pub fn refuse(&self, reference: &Reference) -> Error {
+        let names = self.names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        Error::Ambiguous { name: reference.familiar(), names, because: self.because.clone() }
+    }
 }
 
 impl RegistriesConf {
@@ -20,8 +30,7 @@ impl RegistriesConf {
     /// own rule, by which it is at `docker.io`.
     ///
     /// # Errors
-    /// [`Error::Ambiguous`] when several registries may be meant and `short-name-mode` is `enforcing`: podman would
-    /// ask which one, and orlop never asks.
+    /// When configuration makes of it what is no name.
     pub fn short_name(&self, reference: &Reference) -> Result<Option<ShortName>, Error> {
         let Some(short) = reference.short_name() else { return Ok(None) };
         let full = |repository: &str| {
@@ -30,21 +39,20 @@ impl RegistriesConf {
                 what: format!("`registries.conf` makes of it what is no name: {e}"),
             })
         };
-        let found = if let Some(alias) = self.aliases.get(short) {
-            ShortName { names: vec![full(&alias.full)?], because: format!("an alias in `{}`", alias.file) }
+        let mut found = if let Some(alias) = self.aliases.get(short) {
+            let because = format!("an alias in `{}`", alias.file);
+            ShortName { names: vec![full(&alias.full)?], because, ambiguous: false }
         } else if let Some(search) = self.search.as_ref().filter(|search| !search.registries.is_empty()) {
             let names = search.registries.iter().map(|registry| full(&format!("{registry}/{short}")));
             ShortName {
                 names: names.collect::<Result<_, _>>()?,
                 because: format!("`unqualified-search-registries` in `{}`", search.file),
+                ambiguous: false,
             }
         } else {
             return Ok(None);
         };
-        if found.names.len() > 1 && self.mode == Some(ShortNameMode::Enforcing) {
-            let names = found.names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-            return Err(Error::Ambiguous { name: reference.familiar(), names, because: found.because });
-        }
+        found.ambiguous = found.names.len() > 1 && self.mode == Some(ShortNameMode::Enforcing);
         Ok((found.names != [reference.clone()]).then_some(found))
     }
 }
@@ -90,6 +98,12 @@ mod tests {
         assert_eq!(meant("unqualified-search-registries = [\"docker.io\"]", "x").unwrap(), None);
     }
 
+    fn ambiguous(text: &str) -> bool {
+        let mut conf = RegistriesConf::default();
+        conf.add("registries.conf", text).unwrap();
+        conf.short_name(&"x".parse().unwrap()).unwrap().unwrap().ambiguous
+    }
+
     #[test]
     fn several_are_an_error_where_one_must_be_chosen() {
         let text = |mode| {
@@ -97,10 +111,11 @@ mod tests {
         };
         for mode in ["", "permissive", "disabled"] {
             assert_eq!(meant(&text(mode), "x").unwrap().unwrap().len(), 2, "{mode}");
+            assert!(!ambiguous(&text(mode)), "{mode}");
         }
-        let e = meant(&text("enforcing"), "x").unwrap_err();
-        assert!(e.to_string().contains("`a.io/x:latest`, `b.io/x:latest`"), "{e}");
+        assert!(ambiguous(&text("enforcing")));
         let one = "short-name-mode = \"enforcing\"\nunqualified-search-registries = [\"a.io\"]";
         assert_eq!(meant(one, "x").unwrap().unwrap(), ["a.io/x:latest"]);
+        assert!(!ambiguous(one));
     }
 }

@@ -39,7 +39,8 @@ fn short_names_are_known_and_equal_to_full_ones() {
     for (text, short) in [
         ("debian:12", Some("debian")),
         ("team/app", Some("team/app")),
-        ("library/x", Some("x")),
+        ("library/x", Some("library/x")),
+        ("library/x/y", Some("library/x/y")),
         ("docker.io/library/debian:12", None),
         ("docker.io/debian", None),
         ("localhost/x", None),

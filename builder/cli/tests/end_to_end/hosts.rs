@@ -138,6 +138,82 @@ fn pushes_go_where_the_name_says() {
     assert!(run.stderr.contains("/v2/elsewhere/app/manifests/1: 404"), "{run}");
 }
 
+/// Short names as podman reads them: the content of the image, or nothing.
+#[test]
+fn privileged_short_names_mean_what_podman_takes_them_for() {
+    let (one, two) = (registry::start(), registry::start());
+    let env = env();
+    put(&env, &one, "app:1", "one");
+    put(&env, &two, "app:1", "two");
+    put(&env, &two, "team/app:1", "three");
+    put(&env, &two, "library/app:1", "four");
+    let (a, b, none) = (one.host(), two.host(), nobody());
+    let hosts = format!(
+        "[[registry]]\nlocation = \"{a}\"\ninsecure = true\n[[registry]]\nlocation = \"{b}\"\ninsecure = true\n"
+    );
+    let search = |all: &[&str]| format!("unqualified-search-registries = {all:?}\n");
+    let alias = |short: &str, full: &str| format!("[aliases]\n\"{short}\" = \"{full}\"\n");
+    for (what, name, head, tail, want) in [
+        ("one", "app:1", search(&[&a]), String::new(), Some("one")),
+        ("the first that has it", "team/app:1", search(&[&none, &a, &b]), String::new(), Some("three")),
+        ("none has it", "other:1", search(&[&a, &b]), String::new(), None),
+        ("alias before search", "app:1", search(&[&a]), alias("app", &two.name("team/app")), Some("three")),
+        ("alias of two words", "team/app:1", search(&[&b]), alias("team/app", &one.name("app")), Some("one")),
+        (
+            "a folder is a word",
+            "library/app:1",
+            search(&[&a, &b]),
+            alias("app", &one.name("app")),
+            Some("four"),
+        ),
+        (
+            "enforcing, several",
+            "app:1",
+            format!("short-name-mode = \"enforcing\"\n{}", search(&[&a, &b])),
+            String::new(),
+            None,
+        ),
+        (
+            "enforcing, one",
+            "app:1",
+            format!("short-name-mode = \"enforcing\"\n{}", search(&[&b])),
+            String::new(),
+            Some("two"),
+        ),
+        (
+            "disabled, several",
+            "app:1",
+            format!("short-name-mode = \"disabled\"\n{}", search(&[&b, &a])),
+            String::new(),
+            Some("two"),
+        ),
+        ("in full", &one.name("app:1"), search(&[&b]), alias("app", &two.name("app")), Some("one")),
+    ] {
+        let conf = configure(&env, &format!("{head}{hosts}{tail}"));
+        let run = env.orlop(["pull", "-q", name]).run();
+        let ours = (run.status.code() == Some(0)).then(|| content(&env, name));
+        assert_eq!(ours.as_deref(), want, "{what}: {run}");
+        env.orlop(["rmi", "-f", name]).run();
+        let podman = |args: &[&str]| {
+            let mut podman = tool("podman");
+            podman.arg("--root").arg(env.path("podman/root")).arg("--runroot").arg(env.path("podman/run"));
+            podman.args(["--storage-driver", "vfs"]).args(args);
+            podman.env("CONTAINERS_REGISTRIES_CONF", &conf).env("HOME", env.path("home"));
+            podman.output().expect("podman")
+        };
+        let out = podman(&["pull", "-q", name]);
+        let theirs = out.status.success().then(|| {
+            let to = env.path("podman.tar");
+            let _ = fs::remove_file(&to);
+            let id = String::from_utf8_lossy(&out.stdout).trim().to_owned();
+            podman(&["save", "-q", "--format", "oci-archive", "-o", &to.display().to_string(), &id]);
+            podman(&["rmi", "-f", &id]);
+            Opened::archive(&to).text("/from").trim_end().to_owned()
+        });
+        assert_eq!(ours, theirs, "{what}: podman says {}", String::from_utf8_lossy(&out.stderr));
+    }
+}
+
 /// What orlop and skopeo make of the same configuration: the content of the image, or nothing.
 #[test]
 fn the_same_as_skopeo_over_a_table_of_configurations() {
@@ -321,6 +397,10 @@ fn short_names_by_alias_and_by_search() {
     );
     configure(&env, &text);
     snapshot::check(&env, "pull-ambiguous-name", &pull(&env, "app:1").code(1));
+    // Unless it is here: what was pulled in full is meant.
+    let text = text.replace("b.example", &two.host());
+    configure(&env, &text);
+    pull(&env, "app:1").success();
     // Without configuration it is Docker's registry, which nobody reaches here.
     configure(
         &env,
