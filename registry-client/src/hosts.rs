@@ -197,7 +197,7 @@ impl HostsConfig {
     /// The registry alone, for requests that concern no repository.
     pub(crate) fn registry_endpoint(&self, registry: &str) -> Result<Endpoint, Error> {
         Repository::new(registry, "x")?;
-        let entry = self.registries.find(registry).filter(|(e, _)| e.prefix == registry);
+        let entry = self.registries.find(registry);
         if let Some((entry, _)) = entry.filter(|(e, _)| e.blocked) {
             return Err(Blocked::from(entry).into());
         }
@@ -324,6 +324,18 @@ mod tests {
         for place in [hosts.push_endpoint(&repo), hosts.list_endpoint(&repo)] {
             assert!(matches!(place, Err(Error::Blocked { .. })));
         }
+    }
+
+    #[test]
+    fn a_registry_by_itself_is_what_its_table_says() {
+        let hosts = hosts(
+            "[[registry]]\nprefix = \"*.corp.io\"\ninsecure = true\n[[registry]]\nlocation = \"a.io/team\"\n\
+             insecure = true\n[[registry]]\nlocation = \"b.io\"\nblocked = true",
+        );
+        for (registry, insecure) in [("r.corp.io:5000", true), ("corp.io", false), ("a.io", false)] {
+            assert_eq!(hosts.registry_endpoint(registry).unwrap().insecure, insecure, "{registry}");
+        }
+        assert!(matches!(hosts.registry_endpoint("b.io"), Err(Error::Blocked { .. })));
     }
 
     #[test]
