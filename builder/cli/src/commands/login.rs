@@ -79,17 +79,18 @@ pub(crate) fn run(global: &Global, args: &LoginArgs) -> Result<(), Failure> {
     let name = path.display().to_string();
     let keeper = Credentials::keeper(&name, &read(&path)?, &target)?;
 
-    if args.username.is_none() && !args.password_stdin {
-        if let Some(credential) = stored(&files, &target)? {
-            match attempt(&global, &target, &credential) {
-                Ok(_) => {
-                    let user = credential.user().map(|user| format!(" as `{user}`")).unwrap_or_default();
-                    note(&format!("the login to `{target}`{user} that is known already is good"));
-                    return table::lines(["Login Succeeded".to_owned()]);
-                }
-                Err(failure) if !io::stdin().is_terminal() => return Err(failure),
-                Err(failure) => failure.report(),
+    if args.username.is_none()
+        && !args.password_stdin
+        && let Some(credential) = stored(&files, &target)?
+    {
+        match attempt(&global, &target, &credential) {
+            Ok(_) => {
+                let user = credential.user().map(|user| format!(" as `{user}`")).unwrap_or_default();
+                note(&format!("the login to `{target}`{user} that is known already is good"));
+                return table::lines(["Login Succeeded".to_owned()]);
             }
+            Err(failure) if !io::stdin().is_terminal() => return Err(failure),
+            Err(failure) => failure.report(),
         }
     }
     let credential = ask(args, &target)?;
