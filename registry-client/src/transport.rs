@@ -76,7 +76,10 @@ impl fmt::Debug for Proxies {
 
 /// How a URL may be reached.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Route {
+pub(crate) struct Route<'a> {
+    /// The registry (`host` or `host:port`) that the request is made for, whoever is asked: its token server and its
+    /// storage are believed by the same certificates, as docker and podman do.
+    pub(crate) registry: Option<&'a str>,
     /// Certificates are not checked.
     pub(crate) insecure: bool,
     /// A blob: over HTTP/1.1 and so a connection of its own, which no window of a shared one slows.
@@ -168,7 +171,7 @@ impl Transport {
 
     /// Sends and follows redirects. `Authorization` goes to the first URL's origin only; once a
     /// redirect has left it, it does not come back.
-    pub(crate) async fn send(&self, mut request: Request, route: &Route) -> Result<Response, Error> {
+    pub(crate) async fn send(&self, mut request: Request, route: &Route<'_>) -> Result<Response, Error> {
         let first = request.url.clone();
         for _ in 0..=REDIRECTS {
             let (method, url) = (request.method.clone(), request.url.clone());
@@ -213,7 +216,7 @@ impl Transport {
         })
     }
 
-    async fn once(&self, request: Request, route: &Route) -> Result<reqwest::Response, Error> {
+    async fn once(&self, request: Request, route: &Route<'_>) -> Result<reqwest::Response, Error> {
         let client = self.client(&request.url, route)?;
         let (method, url) = (request.method.clone(), request.url.clone());
         let mut out = client.request(request.method, request.url).headers(request.headers);
@@ -262,12 +265,12 @@ impl Transport {
         }
     }
 
-    fn client(&self, url: &Url, route: &Route) -> Result<reqwest::Client, Error> {
+    fn client(&self, url: &Url, route: &Route<'_>) -> Result<reqwest::Client, Error> {
         let host = url.host_str().unwrap_or_default();
         let direct = is_loopback(host);
         let secure_proxy = self.proxies.http.as_deref().is_some_and(|p| p.starts_with("https:"));
         let tls = url.scheme() == "https" || (!direct && secure_proxy);
-        let certificates = if tls { self.certificates_of(url) } else { None };
+        let certificates = if tls { self.certificates_of(url, route.registry) } else { None };
         let key = ClientKey { tls, certificates, insecure: route.insecure && tls, direct, bulk: route.bulk };
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = clients.get(&key) {
