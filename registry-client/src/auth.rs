@@ -124,11 +124,6 @@ impl Credentials {
         Ok(())
     }
 
-    /// Adds a credential helper that is asked for every registry, after the files already there.
-    pub fn add_helper(&mut self, name: &str) {
-        self.files.push((format!("docker-credential-{name}"), ConfigFile::of_helper(name)));
-    }
-
     /// Uses `credential` for `registry`, whatever the files say.
     pub fn add(&mut self, registry: &str, credential: Credential) {
         self.explicit.push((registry.to_owned(), credential));

@@ -75,11 +75,6 @@ impl ConfigFile {
         Ok(Self { auths, ..Self::default() })
     }
 
-    /// A file that only names a helper.
-    pub(crate) fn of_helper(name: &str) -> Self {
-        Self { creds_store: Some(name.to_owned()), ..Self::default() }
-    }
-
     /// Looks for `registry`, or the repository `registry/name`, most particular first: a helper for
     /// the registry, an entry of `auths` for the repository or a part of its path, the store.
     pub(crate) fn find(&self, registry: &str, name: &str, file: &str) -> Result<Vec<Found<'_>>, Error> {

@@ -294,6 +294,8 @@ fn what_is_no_login_is_refused() {
         env.orlop(["login", "-u", "jo", "-p", "hunter2", "r.example"]).run().code(2).never_says("hunter2");
     snapshot::check(&env, "login-password-as-argument", &refused);
     env.orlop(["login", "--password=hunter2"]).run().code(2).never_says("hunter2");
+    let url = ["login", "-p", "hunter2", "https://jo:hunter2@r.example"];
+    env.orlop(url).run().code(2).says("r.example").never_says("hunter2");
     snapshot::check(&env, "login-without-terminal", &env.orlop(["login", "r.example"]).run().code(2));
     env.orlop(["login", "--password-stdin", "r.example"])
         .run()
