@@ -271,7 +271,7 @@ impl Core {
         make: &(dyn Fn(&Url) -> Result<Request, Error> + Send + Sync),
     ) -> Result<Response, Error> {
         let base = self.base(place).await?;
-        let route = Route { insecure: place.insecure, bulk };
+        let route = Route { registry: Some(place.host()), insecure: place.insecure, bulk };
         let mut attempt = 0;
         loop {
             let mut request = make(&base)?;
@@ -357,7 +357,7 @@ impl Core {
     async fn probe(&self, place: &Endpoint, url: &Url) -> Result<bool, Error> {
         let mut request = Request::new(Method::GET, url.clone());
         request.keep_redirect = true;
-        let route = Route { insecure: place.insecure, bulk: false };
+        let route = Route { registry: Some(place.host()), insecure: place.insecure, bulk: false };
         let response = self.transport.send(request, &route).await?;
         match response.status().as_u16() {
             400 if url.scheme() == "http" => {

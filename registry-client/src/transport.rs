@@ -79,7 +79,10 @@ impl fmt::Debug for Proxies {
 
 /// How a URL may be reached.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Route {
+pub(crate) struct Route<'a> {
+    /// The registry (`host` or `host:port`) that the request is made for, whoever is asked: its token server and its
+    /// storage are believed by the same certificates, as docker and podman do.
+    pub(crate) registry: Option<&'a str>,
     /// Certificates are not checked.
     pub(crate) insecure: bool,
     /// A blob: over HTTP/1.1 and so a connection of its own, which no window of a shared one slows.
@@ -171,7 +174,7 @@ impl Transport {
 
     /// Sends and follows redirects. `Authorization` goes to the first URL's origin only; once a
     /// redirect has left it, it does not come back.
-    pub(crate) async fn send(&self, mut request: Request, route: &Route) -> Result<Response, Error> {
+    pub(crate) async fn send(&self, mut request: Request, route: &Route<'_>) -> Result<Response, Error> {
         let first = request.url.clone();
         for _ in 0..=REDIRECTS {
             let (method, url) = (request.method.clone(), request.url.clone());
@@ -288,7 +291,7 @@ impl Transport {
         }
     }
 
-    fn client(&self, url: &Url, route: &Route) -> Result<reqwest::Client, Error> {
+    fn client(&self, url: &Url, route: &Route<'_>) -> Result<reqwest::Client, Error> {
         let key = self.key(url, route)?;
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = clients.get(&key) {
@@ -299,14 +302,14 @@ impl Transport {
         Ok(client)
     }
 
-    fn key(&self, url: &Url, route: &Route) -> Result<ClientKey, Error> {
+    fn key(&self, url: &Url, route: &Route<'_>) -> Result<ClientKey, Error> {
         let proxy = self.proxies.way(url);
         let secure = match proxy {
             Some(way) => self.proxies.url(way)?.scheme() == "https",
             None => false,
         };
         let tls = url.scheme() == "https" || secure;
-        let certificates = if tls { self.certificates_of(url) } else { None };
+        let certificates = if tls { self.certificates_of(url, route.registry) } else { None };
         Ok(ClientKey { tls, certificates, insecure: route.insecure && tls, proxy, bulk: route.bulk })
     }
 
@@ -339,7 +342,7 @@ impl Transport {
     /// Once more, over HTTP/1.1 and a connection of its own, after one that ended without a word. A server that wants
     /// a certificate of ours says so after we think that the connection stands, and then it is often lost; and some
     /// have their trouble with HTTP/2.
-    async fn once_more(&self, request: Request, route: &Route) -> Result<reqwest::Response, Error> {
+    async fn once_more(&self, request: Request, route: &Route<'_>) -> Result<reqwest::Response, Error> {
         let asked = Arc::new(AtomicBool::new(false));
         let route = Route { bulk: true, ..*route };
         let client = self.make(&self.key(&request.url, &route)?, Some(Arc::clone(&asked)))?;

@@ -21,8 +21,15 @@ use crate::error::Error;
 const PEM_CAP: u64 = 16 << 20;
 
 impl Transport {
-    /// The directory of certs.d for a URL's host, if there is one.
-    pub(super) fn certificates_of(&self, url: &Url) -> Option<PathBuf> {
+    /// The directory of certs.d for a URL's host, if there is one, else that for the registry which leads there.
+    pub(super) fn certificates_of(&self, url: &Url, registry: Option<&str>) -> Option<PathBuf> {
+        self.directory_of(url).or_else(|| {
+            let registry = Url::parse(&format!("https://{}/", registry?)).ok()?;
+            self.directory_of(&registry)
+        })
+    }
+
+    fn directory_of(&self, url: &Url) -> Option<PathBuf> {
         let host = url.host_str()?;
         let port = url.port_or_known_default().unwrap_or(443);
         let mut names = vec![format!("{host}:{port}")];
