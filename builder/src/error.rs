@@ -46,6 +46,8 @@ pub struct BuildError {
     pub place: Option<Place>,
     /// What to type next.
     pub hint: Option<String>,
+    /// The blob of a layer that could not be had, where that is why.
+    pub layer: Option<orlop_store::Digest>,
     /// What there is to say of the processes of a RUN step that failed.
     pub step: Option<Box<FailedStep>>,
     /// Because of what.
@@ -69,7 +71,7 @@ impl BuildError {
     }
 
     fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), place: None, hint: None, step: None, source: None }
+        Self { kind, message: message.into(), place: None, hint: None, layer: None, step: None, source: None }
     }
 
     /// Adds what to type next.
@@ -97,6 +99,13 @@ impl BuildError {
         }
     }
 
+    /// Says which layer's blob could not be had.
+    #[must_use]
+    pub(crate) fn of_layer(mut self, blob: Option<&orlop_store::Descriptor>) -> Self {
+        self.layer = self.layer.or(blob.map(|blob| blob.digest));
+        self
+    }
+
     /// Adds the cause.
     #[must_use]
     pub fn because(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
@@ -111,6 +120,7 @@ impl BuildError {
             message: self.message.clone(),
             place: None,
             hint: self.hint.clone(),
+            layer: self.layer,
             step: None,
             source: self.source.as_ref().map(|s| s.to_string().into()),
         }

@@ -179,7 +179,7 @@ fn all_reachable(
 }
 
 /// Brings a blob into the repository without having it. False where the registry does not do that.
-fn mountable(
+pub(crate) fn mountable(
     engine: &Engine<'_>,
     place: &orlop_registry_client::Repository,
     blob: &Descriptor,
@@ -207,7 +207,8 @@ fn mount_sources(engine: &Engine<'_>, registry: &str, blob: &Digest) -> Result<V
     Ok(sources.iter().filter_map(|source| source.strip_prefix(&prefix).map(str::to_owned)).collect())
 }
 
-fn push_blob(
+/// Sends a blob that the store has, or finds that it need not be sent. Gives the bytes that were sent.
+pub(crate) fn push_blob(
     engine: &Engine<'_>,
     reference: &Reference,
     blob: &Descriptor,
