@@ -46,7 +46,7 @@ pub struct BuildError {
     pub place: Option<Place>,
     /// What to type next.
     pub hint: Option<String>,
-    /// The blob of a layer that could not be had, where that is why.
+    /// The layer that could not be had, where that is why: its blob, its diff ID where no blob is known.
     pub layer: Option<orlop_store::Digest>,
     /// What there is to say of the processes of a RUN step that failed.
     pub step: Option<Box<FailedStep>>,
@@ -99,11 +99,29 @@ impl BuildError {
         }
     }
 
-    /// Says which layer's blob could not be had.
+    /// Says which layer could not be had.
     #[must_use]
-    pub(crate) fn of_layer(mut self, blob: Option<&orlop_store::Descriptor>) -> Self {
-        self.layer = self.layer.or(blob.map(|blob| blob.digest));
+    pub(crate) fn of_layer(mut self, layer: Option<&orlop_store::ImageLayer>) -> Self {
+        let digest =
+            |layer: &orlop_store::ImageLayer| layer.blob.as_ref().map_or(layer.diff_id, |b| b.digest);
+        self.layer = self.layer.or(layer.map(digest));
         self
+    }
+
+    /// What failed and because of what, in one line.
+    pub(crate) fn in_one_line(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = Error::source(self);
+        while let Some(found) = cause {
+            let found_text = found.to_string();
+            // Some say what their own cause says.
+            if !text.ends_with(&found_text) {
+                text.push_str(": ");
+                text.push_str(&found_text);
+            }
+            cause = found.source();
+        }
+        text
     }
 
     /// Adds the cause.

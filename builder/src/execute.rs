@@ -11,7 +11,7 @@ use std::time::Instant;
 use orlop_runner::CancelToken;
 use orlop_store::{Image, Platform};
 
-use crate::cache::{CachePlace, Exports, Imports, exporting};
+use crate::cache::{CachePlace, Carried, Exports, Imports, exporting};
 use crate::dockerfile::{self, Dockerfile};
 use crate::error::{BuildError, ErrorKind};
 use crate::event::Progress;
@@ -119,9 +119,12 @@ pub fn default_platform() -> Platform {
 fn finish_image(execution: &Execution<'_>, result: &StageResult) -> Image {
     let request = execution.request;
     let created = request.source_date_epoch.map(|s| timestamp(s, 0));
-    let carrying = execution
-        .carries_cache()
-        .then(|| crate::cache::inline(&result.image, &result.steps, request.source_date_epoch));
+    let carrying = execution.carries_cache().then(|| {
+        let mut others = execution.others.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        // Stages end in any order, and the image is to be the same.
+        others.sort();
+        crate::cache::inline(&result.image, &result.steps, &others, request.source_date_epoch)
+    });
     carrying.as_ref().unwrap_or(&result.image).with_config(|config| {
         for (name, value) in &request.labels {
             config.set_label(name, value);
@@ -209,6 +212,8 @@ pub(crate) struct Execution<'a> {
     stages: Stages<StageResult>,
     /// What stages start with, until each takes its own.
     starts: Mutex<BTreeMap<usize, from::Start>>,
+    /// The steps that the image is not made of, for those who may ask about them.
+    others: Mutex<Vec<Carried>>,
     /// Which of the build's platforms this is, and whether there are others.
     pub(crate) number: usize,
     pub(crate) several: bool,
@@ -219,7 +224,8 @@ impl<'a> Execution<'a> {
     fn new(common: &'a Common<'a>, plan: Plan, number: usize, several: bool) -> Self {
         let Common { engine, request, progress, .. } = *common;
         let (stages, starts) = (Stages::new(plan.stages.len()), Mutex::default());
-        Self { common, engine, request, progress, plan, stages, starts, number, several }
+        let others = Mutex::default();
+        Self { common, engine, request, progress, plan, stages, starts, others, number, several }
     }
 }
 

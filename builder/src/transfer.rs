@@ -291,17 +291,12 @@ fn fetch_layers_of<'r>(
     for &index in &wanted {
         check_cancelled(engine)?;
         let ensured = engine.store.ensure_layer(image, index);
-        if !ensured.map_err(|error| BuildError::from(error).of_layer(blob_of(image, index)))? {
+        if !ensured.map_err(|error| BuildError::from(error).of_layer(image.layers().get(index)))? {
             return Err(BuildError::internal(format!("layer {index} of the image is gone again"))
                 .with_hint("something removed it meanwhile: try again".to_owned()));
         }
     }
     Ok(())
-}
-
-/// The blob that an image has of one of its layers.
-fn blob_of(image: &Image, index: usize) -> Option<&Descriptor> {
-    image.layers().get(index)?.blob.as_ref()
 }
 
 /// Brings the blobs `blobs` of `image`, to be sent on; whether a snapshot can be made of them is another question.
@@ -336,7 +331,7 @@ fn fetch_chosen<'r>(
         match fetch_layer(engine, image, index, origin(index), task) {
             Ok(()) => true,
             Err(error) => {
-                let error = error.of_layer(blob_of(image, index));
+                let error = error.of_layer(image.layers().get(index));
                 let mut slot = failed.lock().unwrap_or_else(PoisonError::into_inner);
                 slot.get_or_insert(error);
                 false

@@ -33,13 +33,23 @@ pub(super) struct Layer {
     pub(super) parent: Option<usize>,
 }
 
+/// The layer of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Made {
+    /// None: it changed no file.
+    Nothing,
+    /// That layer, by its place in the list.
+    Layer(usize),
+    /// The layer of that diff ID, which the cache has not: enough for a step that is not looked into.
+    Absent(Digest),
+}
+
 /// What came of a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Record {
     /// The step's key, or another digest that means it.
     pub(super) key: Digest,
-    /// Its layer, by its place in the list; none where it changed no file.
-    pub(super) layer: Option<usize>,
+    pub(super) made: Made,
     /// When it ran, in milliseconds since 1970.
     pub(super) created: i64,
     /// When a build last had it in its cache.
@@ -121,16 +131,19 @@ impl Document {
             let Ok(key) = record.digest.parse::<Digest>() else { continue };
             let extra = record.orlop.as_ref();
             let used = extra.and_then(|extra| milliseconds(extra.used.as_deref()?)).unwrap_or(0);
-            let empty = extra.and_then(|extra| milliseconds(extra.empty.as_deref()?));
             let mut layers = record.layers.iter().flatten();
-            let made = layers.find_map(|made| Some((place(made.layer)?, milliseconds(&made.created_at)?)));
-            let (layer, created) = match (empty, made) {
-                (_, Some((layer, created))) => (Some(layer), created),
-                (Some(created), None) => (None, created),
-                (None, None) => continue,
+            let made = layers
+                .find_map(|made| Some((Made::Layer(place(made.layer)?), milliseconds(&made.created_at)?)));
+            let bare = || {
+                let (extra, created) = (extra?, milliseconds(extra?.created.as_deref()?)?);
+                match &extra.absent {
+                    None => Some((Made::Nothing, created)),
+                    Some(diff_id) => Some((Made::Absent(diff_id.parse().ok()?), created)),
+                }
             };
+            let Some((made, created)) = made.or_else(bare) else { continue };
             if seen.insert(key) {
-                out.records.push(Record { key, layer, created, used });
+                out.records.push(Record { key, made, created, used });
             }
         }
         out
@@ -144,9 +157,16 @@ impl Document {
             .records
             .iter()
             .map(|record| {
-                let used = known.get(&record.key).map(|known| known.used);
+                let known = known.get(&record.key);
+                let used = known.map(|known| known.used);
                 let used = used.filter(|used| (0..DAY).contains(&now.saturating_sub(*used))).unwrap_or(now);
-                (self, Record { used, ..record.clone() })
+                match (record.made, known) {
+                    // Another build has put the layer there.
+                    (Made::Absent(diff_id), Some(known)) if earlier.diff_id(known) == Some(diff_id) => {
+                        (earlier, Record { used, ..(*known).clone() })
+                    }
+                    _ => (self, Record { used, ..record.clone() }),
+                }
             })
             .collect();
         let own: HashSet<&Digest> = self.records.iter().map(|r| &r.key).collect();
@@ -162,12 +182,25 @@ impl Document {
         let mut out = Self { ours: true, ..Self::default() };
         let mut places = HashMap::new();
         for (from, record) in ours {
-            let layer = record.layer.and_then(|layer| out.take(from, layer, &mut places));
-            if layer.is_some() == record.layer.is_some() {
-                out.records.push(Record { layer, ..record });
-            }
+            let made = match record.made {
+                Made::Layer(layer) => match out.take(from, layer, &mut places) {
+                    Some(layer) => Made::Layer(layer),
+                    None => continue,
+                },
+                other => other,
+            };
+            out.records.push(Record { made, ..record });
         }
         out
+    }
+
+    /// The diff ID of a record's layer, if it has one.
+    pub(super) fn diff_id(&self, record: &Record) -> Option<Digest> {
+        match record.made {
+            Made::Nothing => None,
+            Made::Layer(at) => self.layers.get(at).map(|layer| layer.diff_id),
+            Made::Absent(diff_id) => Some(diff_id),
+        }
     }
 
     /// Takes a layer of another document, and those below it first.
@@ -253,14 +286,17 @@ impl Document {
         let record = |record: &Record| {
             let used = told.then(|| time(record.used));
             let created = time(record.created);
-            let (layers, empty) = match record.layer {
-                Some(layer) => {
+            let bare = |absent| json::Extra { absent, created: Some(created.clone()), used: used.clone() };
+            let (layers, extra) = match record.made {
+                Made::Layer(layer) => {
                     let layer = i64::try_from(layer).unwrap_or(-1);
-                    (Some(vec![json::Outcome { layer, created_at: created }]), None)
+                    let extra =
+                        used.clone().map(|used| json::Extra { used: Some(used), ..Default::default() });
+                    (Some(vec![json::Outcome { layer, created_at: created.clone() }]), extra)
                 }
-                None => (None, Some(created)),
+                Made::Nothing => (None, Some(bare(None))),
+                Made::Absent(diff_id) => (None, Some(bare(Some(diff_id.to_string())))),
             };
-            let extra = (used.is_some() || empty.is_some()).then_some(json::Extra { empty, used });
             json::Record { digest: record.key.to_string(), layers, orlop: extra }
         };
         self.records.iter().map(record).collect()
@@ -270,7 +306,9 @@ impl Document {
     fn times(&self) -> Vec<Option<i64>> {
         let mut out = vec![None; self.layers.len()];
         for record in &self.records {
-            if let Some(time) = record.layer.and_then(|layer| out.get_mut(layer)) {
+            if let Made::Layer(layer) = record.made
+                && let Some(time) = out.get_mut(layer)
+            {
                 *time = Some(record.created);
             }
         }

@@ -10,7 +10,7 @@ use orlop_runner::CancelToken;
 use orlop_store::snapshot::Committed;
 use orlop_store::{Descriptor, Digest};
 
-use super::document::{Document, Layer, Record, oci};
+use super::document::{Document, Layer, Made, Record, oci};
 use super::existing::{Existing, read};
 use super::import::Imports;
 use super::place::Place;
@@ -24,6 +24,8 @@ const QUIET: Duration = Duration::from_secs(1);
 const SELDOM: Duration = Duration::from_secs(5);
 /// How long an upload may still take once the user has said stop.
 const GRACE: Duration = Duration::from_secs(3);
+/// The largest layer that is still compressed then, in bytes.
+const QUICKLY_PACKED: u64 = 64 << 20;
 /// How often a cache is written that another build writes at the same time.
 const ATTEMPTS: usize = 3;
 
@@ -38,23 +40,25 @@ pub(crate) struct Exported {
     pub(crate) layer: Option<Digest>,
     /// When it ran, in milliseconds since 1970.
     pub(crate) created: i64,
+    /// The image is made of it.
+    pub(crate) of_target: bool,
 }
 
 /// Where steps are handed over to go out.
 #[derive(Debug, Default)]
 pub(crate) struct Exports {
-    queues: Vec<(CacheMode, Sender<Exported>)>,
+    queues: Vec<Sender<Exported>>,
 }
 
 impl Exports {
-    /// Whether anybody wants the step of a stage that is `of_target` or is not.
-    pub(crate) fn wants(&self, of_target: bool) -> bool {
-        self.queues.iter().any(|(mode, _)| of_target || *mode == CacheMode::Max)
+    /// Whether anybody wants steps.
+    pub(crate) fn any(&self) -> bool {
+        !self.queues.is_empty()
     }
 
     /// Hands over a step.
-    pub(crate) fn add(&self, of_target: bool, step: &Exported) {
-        for (_, queue) in self.queues.iter().filter(|(mode, _)| of_target || *mode == CacheMode::Max) {
+    pub(crate) fn add(&self, step: &Exported) {
+        for queue in &self.queues {
             // Nobody listens where writing has failed: that is told at the end.
             let _ = queue.send(step.clone());
         }
@@ -81,7 +85,7 @@ pub(crate) fn exporting<T>(
         let mut workers = Vec::new();
         for (target, place) in places {
             let (queue, steps) = channel();
-            exports.queues.push((target.mode, queue));
+            exports.queues.push(queue);
             let worker = Worker::new(sending, engine.cancel, progress, imports, target, place);
             workers.push((target, scope.spawn(move || worker.run(&steps))));
         }
@@ -94,7 +98,7 @@ pub(crate) fn exporting<T>(
             let ended = || Err(BuildError::internal("writing a cache ended without a result"));
             let Err(error) = worker.join().unwrap_or_else(|_| ended()) else { continue };
             match result.is_err() || target.ignore_error || failed.is_some() {
-                true => progress.warn(in_one_line(&error), None),
+                true => progress.warn(error.in_one_line(), None),
                 false => failed = Some(error),
             }
         }
@@ -117,16 +121,6 @@ fn wait<'s, 't>(workers: Workers<'s, 't>, asked: &CancelToken, stop: &CancelToke
         std::thread::sleep(Duration::from_millis(10));
     }
     workers
-}
-
-fn in_one_line(error: &BuildError) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(found) = cause {
-        text.push_str(&format!(": {found}"));
-        cause = found.source();
-    }
-    text
 }
 
 /// Writes one cache.
@@ -184,7 +178,7 @@ impl<'a> Worker<'a> {
                 Some(due) => steps.recv_timeout(due.saturating_duration_since(Instant::now())),
             };
             let result = match step {
-                _ if failed.is_some() || self.asked.is_cancelled() => match step {
+                _ if failed.is_some() || self.engine.cancel.is_cancelled() => match step {
                     Err(RecvTimeoutError::Disconnected) => break,
                     _ => {
                         self.waiting = None;
@@ -217,7 +211,7 @@ impl<'a> Worker<'a> {
             let (records, layers) = (self.document.records.len(), self.document.layers.len());
             task.note(format!("{} and {}", count(records, "result"), count(layers, "layer")));
             if self.left_out > 0 {
-                let text = "not exported: their layers are in another registry, which gives them to no other";
+                let text = "without their layers, which are in another registry that gives them to no other";
                 task.note(format!("{} {text}", count(self.left_out, "result")));
             }
             task.finish(if result.is_ok() { Outcome::Done } else { Outcome::Failed }, None, None);
@@ -236,20 +230,24 @@ impl<'a> Worker<'a> {
         if self.task.is_none() {
             self.task = Some(self.progress.start(format!("exporting cache to {}", self.place.shown())));
         }
-        let layer = match &step.layer {
-            None => None,
+        let made = match &step.layer {
+            None => Made::Nothing,
+            // What was in other stages is enough to know where nobody has to look into them.
+            Some(diff_id) if !step.of_target && self.target.mode == CacheMode::Min => Made::Absent(*diff_id),
             Some(diff_id) => match self.layer(step, diff_id)? {
-                Some(place) => Some(place),
+                Some(place) => Made::Layer(place),
                 None => {
                     self.left_out += 1;
-                    return Ok(());
+                    Made::Absent(*diff_id)
                 }
             },
         };
         for key in &step.keys {
-            let record = Record { key: *key, layer, created: step.created, used: 0 };
+            let record = Record { key: *key, made, created: step.created, used: 0 };
             match self.keys.get(key).and_then(|at| self.document.records.get_mut(*at)) {
                 Some(known) if *known == record => continue,
+                // The same step of a stage that the image is made of.
+                Some(known) if matches!((known.made, made), (Made::Layer(_), Made::Absent(_))) => continue,
                 Some(known) => *known = record,
                 None => {
                     self.keys.insert(*key, self.document.records.len());
@@ -298,6 +296,12 @@ impl<'a> Worker<'a> {
         }
         if !here {
             return Ok(None);
+        }
+        if self.asked.is_cancelled() {
+            let facts = store.layer_facts(below, diff_id)?;
+            if facts.is_some_and(|facts| facts.size > QUICKLY_PACKED) {
+                return Err(BuildError::interrupted());
+            }
         }
         let blob = store.layer_blob(below, diff_id, options.compression)?;
         self.send(&blob).map(Some)

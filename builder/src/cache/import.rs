@@ -10,7 +10,7 @@ use orlop_store::snapshot::LayerOs;
 use orlop_store::{Descriptor, Digest};
 
 use super::CacheSource;
-use super::document::Document;
+use super::document::{Document, Made};
 use super::existing::{Existing, read};
 use super::place::Place;
 use crate::error::{BuildError, ErrorKind};
@@ -44,7 +44,17 @@ pub(crate) struct Imports<'a> {
 #[derive(Debug)]
 struct Cache {
     place: Place,
-    results: HashMap<Digest, (Option<(Digest, Descriptor)>, i64)>,
+    results: HashMap<Digest, (Offer, i64)>,
+    /// The keys of each layer.
+    keys: HashMap<Digest, Vec<Digest>>,
+}
+
+/// The layer of a result.
+#[derive(Debug)]
+enum Offer {
+    Nothing,
+    Layer(Digest, Descriptor),
+    Absent(Digest),
 }
 
 /// What the build took.
@@ -54,6 +64,10 @@ struct State {
     given: HashMap<Digest, Descriptor>,
     /// Blobs that could not be had, or were not what they should be.
     lost: HashSet<Digest>,
+    /// Diff IDs of layers that no cache has and that nobody has looked into so far.
+    absent: HashSet<Digest>,
+    /// Somebody did: such layers are not taken any more.
+    whole: bool,
 }
 
 impl<'a> Imports<'a> {
@@ -66,7 +80,8 @@ impl<'a> Imports<'a> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The result behind `key` for a step over the layers `below`, from the first cache that has one.
+    /// The result behind `key` for a step over the layers `below`, from the first cache that has one. Where the result
+    /// is no part of the image, it may be one whose layer nobody has.
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -74,20 +89,31 @@ impl<'a> Imports<'a> {
         &self,
         key: &Digest,
         (os, below): (LayerOs, &[Digest]),
+        of_target: bool,
     ) -> Result<Option<Hit>, BuildError> {
         if self.sources.is_empty() || self.state().lost.len() >= PATIENCE {
             return Ok(None);
         }
         for cache in self.read.get_or_init(|| self.read_all()) {
-            let Some((layer, created)) = cache.results.get(key) else { continue };
-            let hit = Hit { layer: layer.as_ref().map(|(diff_id, _)| *diff_id), created: *created };
-            match layer {
-                None => return Ok(Some(hit)),
-                Some((diff_id, blob)) => {
+            let Some((offer, created)) = cache.results.get(key) else { continue };
+            let hit = |layer| Ok(Some(Hit { layer, created: *created }));
+            match offer {
+                Offer::Nothing => return hit(None),
+                Offer::Layer(diff_id, blob) => {
                     if self.engine.store.has_layer(os, below, diff_id)?
                         || self.offer(cache, (diff_id, blob), (os, below))?
                     {
-                        return Ok(Some(hit));
+                        return hit(Some(*diff_id));
+                    }
+                }
+                Offer::Absent(diff_id) => {
+                    if self.engine.store.has_layer(os, below, diff_id)? {
+                        return hit(Some(*diff_id));
+                    }
+                    let mut state = self.state();
+                    if !of_target && !state.whole {
+                        state.absent.insert(*diff_id);
+                        return hit(Some(*diff_id));
                     }
                 }
             }
@@ -110,18 +136,24 @@ impl<'a> Imports<'a> {
         }
         if let Some(layout) = cache.place.local() {
             // It is near, and may be gone when the image leaves: it is taken at once.
-            let taken = layout.open(blob).map_err(|error| error.to_string()).and_then(|content| {
-                let store = self.engine.store;
-                store.import_layer(os, blob, diff_id, below, content).map_err(|error| error.to_string())
-            });
-            if let Err(why) = taken {
-                self.lose(blob.digest, &why);
+            let taken = layout
+                .open(blob)
+                .and_then(|content| Ok(self.engine.store.import_layer(os, blob, diff_id, below, content)?));
+            if let Err(error) = taken {
+                self.lose(blob.digest, &error.in_one_line());
                 return Ok(false);
             }
         }
         // The first that is found stays: what a layer's blob is does not change in the middle of a build.
         self.state().given.entry(*diff_id).or_insert_with(|| blob.clone());
         Ok(true)
+    }
+
+    /// The other digests by which the caches that were read know the step of `layer` that `key` means.
+    pub(crate) fn also_known_as(&self, key: &Digest, layer: &Digest) -> Vec<Digest> {
+        let caches = self.read.get().into_iter().flatten();
+        let same = caches.filter_map(|cache| cache.keys.get(layer).filter(|keys| keys.contains(key)));
+        same.flatten().copied().collect()
     }
 
     /// The blob of a layer that was taken from a cache and perhaps not fetched.
@@ -133,10 +165,21 @@ impl<'a> Imports<'a> {
     /// the build can begin anew.
     pub(crate) fn gave_up(&self, error: &BuildError) -> bool {
         let Some(blob) = error.layer.filter(|_| error.kind == ErrorKind::User) else { return false };
+        let mut state = self.state();
+        if state.absent.contains(&blob) && !state.whole {
+            state.whole = true;
+            drop(state);
+            // No fault of anybody's: it was not clear before that files would be needed.
+            let task =
+                self.progress.start("stages are built whose files are needed and whose layers no cache has");
+            task.finish(Outcome::Done, None, None);
+            return true;
+        }
+        drop(state);
         if !self.state().given.values().any(|given| given.digest == blob) {
             return false;
         }
-        self.lose(blob, &error.to_string());
+        self.lose(blob, &error.in_one_line());
         true
     }
 
@@ -181,13 +224,8 @@ impl<'a> Imports<'a> {
         let cache = match result {
             Ok((place, existing)) => told(&task, existing).map(|documents| Cache::of(place, documents)),
             Err(error) => {
-                let mut text =
-                    format!("the cache `{name}` cannot be read, and the build does without: {error}");
-                let mut cause = std::error::Error::source(&error);
-                while let Some(found) = cause {
-                    text.push_str(&format!(": {found}"));
-                    cause = found.source();
-                }
+                let why = error.in_one_line();
+                let text = format!("the cache `{name}` cannot be read, and the build does without: {why}");
                 if error.kind != ErrorKind::Interrupted {
                     self.progress.advise(text, error.hint);
                 }
@@ -227,16 +265,23 @@ fn told(task: &Task<'_>, existing: Existing) -> Option<Vec<Document>> {
 
 impl Cache {
     fn of(place: Place, documents: Vec<Document>) -> Self {
-        let mut results = HashMap::new();
+        let (mut results, mut keys) = (HashMap::new(), HashMap::<Digest, Vec<Digest>>::new());
         for document in documents {
             for record in &document.records {
-                let layer = record.layer.and_then(|at| document.layers.get(at));
-                if layer.is_some() == record.layer.is_some() {
-                    let layer = layer.map(|layer| (layer.diff_id, layer.blob.clone()));
-                    results.entry(record.key).or_insert((layer, record.created));
+                let offer = match record.made {
+                    Made::Nothing => Offer::Nothing,
+                    Made::Absent(diff_id) => Offer::Absent(diff_id),
+                    Made::Layer(at) => match document.layers.get(at) {
+                        Some(layer) => Offer::Layer(layer.diff_id, layer.blob.clone()),
+                        None => continue,
+                    },
+                };
+                if let Some(diff_id) = document.diff_id(record) {
+                    keys.entry(diff_id).or_default().push(record.key);
                 }
+                results.entry(record.key).or_insert((offer, record.created));
             }
         }
-        Self { place, results }
+        Self { place, results, keys }
     }
 }

@@ -77,9 +77,12 @@ pub(super) struct Outcome {
 /// What BuildKit's records have no word for.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Extra {
-    /// When a step ran that changed no file.
+    /// When a step ran that has no layer in the cache.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) empty: Option<String>,
+    pub(super) created: Option<String>,
+    /// The diff ID of the layer that it has all the same; none where it changed no file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) absent: Option<String>,
     /// When a build last had it in its cache.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) used: Option<String>,

@@ -149,13 +149,14 @@ impl StageRun<'_, '_> {
         StageResult { image, snapshot, scope, origin, steps, machine }
     }
 
-    /// Where the layers of the stage as far as it has come can be fetched from; none where none of them has a blob.
+    /// Where the layers of the stage as far as it has come can be fetched from; none where all were made here.
     pub(crate) fn origin(&self) -> Option<super::from::Origin> {
         let (reference, base) = match &self.origin {
             Some(origin) => (origin.reference.clone(), origin.base),
             None => (None, 0),
         };
-        let known = reference.is_some() || self.image.layers().iter().any(|layer| layer.blob.is_some());
+        let elsewhere = |layer: &orlop_store::ImageLayer| layer.blob.is_some() || layer.size.is_none();
+        let known = reference.is_some() || self.image.layers().iter().any(elsewhere);
         known.then(|| super::from::Origin { reference, image: self.image.clone(), base })
     }
 

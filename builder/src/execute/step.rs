@@ -86,7 +86,8 @@ impl StageRun<'_, '_> {
         let (found, usage) = match self.make(record, spec.times_count, &task, work) {
             Ok(made) => made,
             Err(error) => {
-                match exec.engine.cancel.is_cancelled() {
+                // What a layer is missing for begins anew.
+                match exec.engine.cancel.is_cancelled() || error.layer.is_some() {
                     true => task.finish(Outcome::Canceled, None, None),
                     false => task.finish(Outcome::Failed, error.step.as_ref().map(|s| s.usage), None),
                 }
@@ -156,7 +157,8 @@ impl StageRun<'_, '_> {
     /// The result of a step that a shared cache has.
     fn imported(&self, key: &StepKey) -> Result<Option<Found>, BuildError> {
         let over = (self.snapshot.os(), self.snapshot.layers());
-        let hit = self.exec.common.imports.lookup(key.digest(), over)?;
+        let of_target = self.exec.is_of_target(self.index);
+        let hit = self.exec.common.imports.lookup(key.digest(), over, of_target)?;
         Ok(hit.map(|hit| Found { layer: hit.layer, created: hit.created }))
     }
 
@@ -242,23 +244,33 @@ impl StageRun<'_, '_> {
     fn export(&mut self, found: Found, keys: &[Option<StepKey>]) -> Result<(), BuildError> {
         let exec = self.exec;
         let of_target = exec.is_of_target(self.index);
-        let wanted = exec.common.exports.wants(of_target);
+        let wanted = exec.common.exports.any();
         if !wanted && !exec.carries_cache() {
             return Ok(());
         }
         let mut keys: Vec<Digest> = keys.iter().flatten().map(|key| *key.digest()).collect();
-        keys.dedup();
         if let Some(layer) = &found.layer {
+            if let Some(key) = keys.first() {
+                keys.extend(exec.common.imports.also_known_as(key, layer));
+            }
             let parent = self.snapshot.chain_id();
             let content = exec.engine.store.steps().content_of(&parent, layer)?;
             keys.extend(content.map(|content| *StepKey::of_result(&parent, &content).digest()));
         }
+        keys.sort();
+        keys.dedup();
         if wanted {
-            let (below, layer, created) = (self.snapshot.clone(), found.layer, found.created);
-            exec.common.exports.add(of_target, &Exported { keys: keys.clone(), below, layer, created });
+            let (keys, below) = (keys.clone(), self.snapshot.clone());
+            let Found { layer, created } = found;
+            exec.common.exports.add(&Exported { keys, below, layer, created, of_target });
         }
-        let layer = found.layer.map(|_| self.image.layers().len());
-        self.steps.push(Carried { keys, layer, created: found.created });
+        let Found { layer, created } = found;
+        let place = layer.filter(|_| of_target).map(|_| self.image.layers().len());
+        let step = Carried { keys, layer, place, created };
+        match of_target {
+            true => self.steps.push(step),
+            false => exec.others.lock().unwrap_or_else(PoisonError::into_inner).push(step),
+        }
         Ok(())
     }
 
