@@ -10,7 +10,7 @@ use orlop_runner::CancelToken;
 use orlop_store::snapshot::Committed;
 use orlop_store::{Descriptor, Digest};
 
-use super::document::{Document, Layer, Made, Record, oci};
+use super::document::{Document, Layer, Made, Record, Written, oci};
 use super::existing::{Existing, read};
 use super::import::Imports;
 use super::place::Place;
@@ -27,7 +27,7 @@ const GRACE: Duration = Duration::from_secs(3);
 /// The largest layer that is still compressed then, in bytes.
 const QUICKLY_PACKED: u64 = 64 << 20;
 /// How often a cache is written that another build writes at the same time.
-const ATTEMPTS: usize = 3;
+const ATTEMPTS: usize = 5;
 
 /// What came of a step, on its way out.
 #[derive(Clone, Debug)]
@@ -322,33 +322,49 @@ impl<'a> Worker<'a> {
             return Ok(());
         }
         let now = now();
-        for _ in 0..if last { ATTEMPTS } else { 1 } {
+        for attempt in 1..=ATTEMPTS {
             let (earlier, bytes) = self.earlier()?;
+            let expected = bytes.as_deref().filter(|_| attempt < ATTEMPTS);
             let written = self.document.with(&earlier, now).write(self.target.image_manifest);
-            if bytes == written.manifest {
+            if bytes.as_ref() == Some(&written.manifest) {
                 break;
             }
-            let put = self.write(&written);
-            if put.is_err() && !earlier.records.is_empty() {
+            let put = match self.write(&written, expected) {
                 // A layer of an earlier build may be gone from there: only what is surely there is named.
-                self.write(&self.document.with(&Document::default(), now).write(self.target.image_manifest))?;
+                Err(_) if !earlier.records.is_empty() => {
+                    let alone = self.document.with(&Document::default(), now);
+                    self.write(&alone.write(self.target.image_manifest), expected)?
+                }
+                result => result?,
+            };
+            if put && !last {
                 break;
             }
-            put?;
         }
         self.named = Some(Instant::now());
         Ok(())
     }
 
-    fn write(&self, written: &super::document::Written) -> Result<(), BuildError> {
+    /// Puts it under the name, where the manifest that is `expected` there still is. False where another is by now.
+    fn write(&self, written: &Written, expected: Option<&[u8]>) -> Result<bool, BuildError> {
         self.place.put_small(&self.engine, &written.config_descriptor, &written.config)?;
-        self.place.name(&self.engine, written.media_type, &written.manifest)
+        if let Some(expected) = expected
+            && let Ok(found) = self.place.find(&self.engine)
+            && found.map(|found| found.bytes).unwrap_or_default() != expected
+        {
+            return Ok(false);
+        }
+        self.place.name(&self.engine, written.media_type, &written.manifest)?;
+        Ok(true)
     }
 
-    /// What orlop wrote there before, and the manifest of that.
-    fn earlier(&self) -> Result<(Document, Vec<u8>), BuildError> {
+    /// What orlop wrote there before, and the manifest that is there: empty where there is none, and none where that
+    /// cannot be said.
+    fn earlier(&self) -> Result<(Document, Option<Vec<u8>>), BuildError> {
         match read(&self.engine, &self.place) {
-            Ok(Existing::Cache(document, bytes)) if document.ours => Ok((document, bytes)),
+            Ok(Existing::Cache(document, bytes)) if document.ours => Ok((document, Some(bytes))),
+            Ok(Existing::Cache(_, bytes)) => Ok((Document::default(), Some(bytes))),
+            Ok(Existing::Nothing) => Ok((Document::default(), Some(Vec::new()))),
             Ok(Existing::Images(_)) => {
                 let name = self.place.shown();
                 Err(BuildError::user(format!("`{name}` is an image, and the cache would take its place"))
@@ -357,7 +373,7 @@ impl<'a> Worker<'a> {
                     ))
             }
             // What cannot be read is of no use to anybody; where nothing can be had, nothing can be put either.
-            Ok(Existing::Cache(..) | Existing::Nothing) | Err(_) => Ok((Document::default(), Vec::new())),
+            Err(_) => Ok((Document::default(), None)),
         }
     }
 }

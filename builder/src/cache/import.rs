@@ -45,8 +45,8 @@ pub(crate) struct Imports<'a> {
 struct Cache {
     place: Place,
     results: HashMap<Digest, (Offer, i64)>,
-    /// The keys of each layer.
-    keys: HashMap<Digest, Vec<Digest>>,
+    /// The keys of each layer that was made at some time: those of one step.
+    keys: HashMap<(Digest, i64), Vec<Digest>>,
 }
 
 /// The layer of a result.
@@ -149,10 +149,12 @@ impl<'a> Imports<'a> {
         Ok(true)
     }
 
-    /// The other digests by which the caches that were read know the step of `layer` that `key` means.
-    pub(crate) fn also_known_as(&self, key: &Digest, layer: &Digest) -> Vec<Digest> {
+    /// The other digests by which the caches that were read know the step that `key` means, and that gave `layer` at
+    /// `created`.
+    pub(crate) fn also_known_as(&self, key: &Digest, layer: &Digest, created: i64) -> Vec<Digest> {
         let caches = self.read.get().into_iter().flatten();
-        let same = caches.filter_map(|cache| cache.keys.get(layer).filter(|keys| keys.contains(key)));
+        let same =
+            caches.filter_map(|cache| cache.keys.get(&(*layer, created)).filter(|keys| keys.contains(key)));
         same.flatten().copied().collect()
     }
 
@@ -265,7 +267,7 @@ fn told(task: &Task<'_>, existing: Existing) -> Option<Vec<Document>> {
 
 impl Cache {
     fn of(place: Place, documents: Vec<Document>) -> Self {
-        let (mut results, mut keys) = (HashMap::new(), HashMap::<Digest, Vec<Digest>>::new());
+        let (mut results, mut keys) = (HashMap::new(), HashMap::<_, Vec<Digest>>::new());
         for document in documents {
             for record in &document.records {
                 let offer = match record.made {
@@ -277,7 +279,7 @@ impl Cache {
                     },
                 };
                 if let Some(diff_id) = document.diff_id(record) {
-                    keys.entry(diff_id).or_default().push(record.key);
+                    keys.entry((diff_id, record.created)).or_default().push(record.key);
                 }
                 results.entry(record.key).or_insert((offer, record.created));
             }

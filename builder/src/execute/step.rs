@@ -251,7 +251,7 @@ impl StageRun<'_, '_> {
         let mut keys: Vec<Digest> = keys.iter().flatten().map(|key| *key.digest()).collect();
         if let Some(layer) = &found.layer {
             if let Some(key) = keys.first() {
-                keys.extend(exec.common.imports.also_known_as(key, layer));
+                keys.extend(exec.common.imports.also_known_as(key, layer, found.created));
             }
             let parent = self.snapshot.chain_id();
             let content = exec.engine.store.steps().content_of(&parent, layer)?;
