@@ -47,7 +47,7 @@ pub struct BuildError {
     /// What to type next.
     pub hint: Option<String>,
     /// The layer that could not be had, where that is why: its blob, its diff ID where no blob is known.
-    pub layer: Option<orlop_store::Digest>,
+    pub layer: Option<Box<orlop_store::Digest>>,
     /// What there is to say of the processes of a RUN step that failed.
     pub step: Option<Box<FailedStep>>,
     /// Because of what.
@@ -104,7 +104,7 @@ impl BuildError {
     pub(crate) fn of_layer(mut self, layer: Option<&orlop_store::ImageLayer>) -> Self {
         let digest =
             |layer: &orlop_store::ImageLayer| layer.blob.as_ref().map_or(layer.diff_id, |b| b.digest);
-        self.layer = self.layer.or(layer.map(digest));
+        self.layer = self.layer.or(layer.map(|layer| Box::new(digest(layer))));
         self
     }
 
@@ -138,7 +138,7 @@ impl BuildError {
             message: self.message.clone(),
             place: None,
             hint: self.hint.clone(),
-            layer: self.layer,
+            layer: self.layer.clone(),
             step: None,
             source: self.source.as_ref().map(|s| s.to_string().into()),
         }

@@ -166,7 +166,8 @@ impl<'a> Imports<'a> {
     /// Whether the build failed because of a layer that a cache had promised. Such a layer is not taken again, so that
     /// the build can begin anew.
     pub(crate) fn gave_up(&self, error: &BuildError) -> bool {
-        let Some(blob) = error.layer.filter(|_| error.kind == ErrorKind::User) else { return false };
+        let layer = error.layer.as_deref().copied();
+        let Some(blob) = layer.filter(|_| error.kind == ErrorKind::User) else { return false };
         let mut state = self.state();
         if state.absent.contains(&blob) && !state.whole {
             state.whole = true;
