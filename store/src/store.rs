@@ -12,6 +12,7 @@
 //! ```
 //! FORMAT.md beside the sources is the whole of it.
 
+mod ahead;
 mod export;
 mod format;
 mod import;
@@ -29,7 +30,7 @@ use windows as driver;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-pub use export::ExportOptions;
+pub use export::{Export, ExportOptions};
 pub use peek::peek;
 
 use crate::blob::Blobs;

@@ -6,7 +6,7 @@ use orlop_store::Descriptor;
 use reqwest::Method;
 use url::Url;
 
-use super::body::Part;
+use super::body::{Extent, Part};
 use super::session::{Session, received};
 use super::{Progress, Source, check_digest, shown};
 use crate::auth::Scopes;
@@ -56,7 +56,12 @@ impl<'a> Upload<'a> {
         Self { client, place, blob, source, progress, way: Way::Whole, lost: 0 }
     }
 
-    pub(super) fn run(mut self, mut session: Option<Session>) -> Result<(), Error> {
+    pub(super) fn run(self, session: Option<Session>) -> Result<(), Error> {
+        let client = self.client;
+        self.attempts(session).map_err(|e| client.masked(e))
+    }
+
+    fn attempts(mut self, mut session: Option<Session>) -> Result<(), Error> {
         let (mut failures, mut furthest) = (0, 0);
         for _ in 0..ATTEMPTS {
             let mut now = match session.take() {
@@ -168,7 +173,8 @@ impl<'a> Upload<'a> {
 
     fn part(&self, start: u64, length: u64, ranged: bool) -> Part<'_> {
         let (client, place, blob) = (self.client, self.place, self.blob);
-        Part { client, place, blob, source: self.source, progress: self.progress, start, length, ranged }
+        let extent = Extent::Of { blob, start, length, ranged };
+        Part { client, place, source: self.source, progress: self.progress, extent }
     }
 
     fn committed(&self, response: Response) -> Result<(), Error> {
