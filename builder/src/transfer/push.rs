@@ -144,7 +144,7 @@ fn send(
     };
     let gone = made.gone(engine);
     if !gone.is_empty() {
-        fetch_chosen(engine, image, &gone, None, task)?;
+        fetch_chosen(engine, image, &gone, |_| None, task)?;
     }
     let parts: Vec<Part<'_>> = made
         .missing
