@@ -53,7 +53,7 @@ struct Cache {
 #[derive(Debug)]
 enum Offer {
     Nothing,
-    Layer(Digest, Descriptor),
+    Layer(Digest, Box<Descriptor>),
     Absent(Digest),
 }
 
@@ -275,7 +275,7 @@ impl Cache {
                     Made::Nothing => Offer::Nothing,
                     Made::Absent(diff_id) => Offer::Absent(diff_id),
                     Made::Layer(at) => match document.layers.get(at) {
-                        Some(layer) => Offer::Layer(layer.diff_id, layer.blob.clone()),
+                        Some(layer) => Offer::Layer(layer.diff_id, Box::new(layer.blob.clone())),
                         None => continue,
                     },
                 };

@@ -138,7 +138,9 @@ pub fn with_login(
     let pair = |user: &str, password: &str| STANDARD.encode(format!("{user}:{password}"));
     let fields = match credential {
         None => Vec::new(),
-        Some(Credential::Basic { user, .. } | Credential::IdentityToken { user, .. }) if user.contains(':') => {
+        Some(Credential::Basic { user, .. } | Credential::IdentityToken { user, .. })
+            if user.contains(':') =>
+        {
             return Err(Error::Config { name: user.clone(), what: "not a user's name (no colons)".into() });
         }
         Some(Credential::Basic { user, password }) => vec![("auth", pair(user, password))],

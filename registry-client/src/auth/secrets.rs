@@ -48,7 +48,10 @@ impl Secrets {
         if let Some(password) = url.password() {
             let plain = |text: &str| {
                 let pair = format!("x={}", text.replace('+', "%2B"));
-                url::form_urlencoded::parse(pair.as_bytes()).next().map(|(_, v)| v.into_owned()).unwrap_or_default()
+                url::form_urlencoded::parse(pair.as_bytes())
+                    .next()
+                    .map(|(_, v)| v.into_owned())
+                    .unwrap_or_default()
             };
             self.add(password);
             self.add_pair(&plain(url.username()), &plain(password));

@@ -21,7 +21,8 @@ impl LoginTarget {
     /// When it could be no such thing: it has a tag, a user, a query.
     pub fn parse(text: &str) -> Result<Self, Error> {
         // Before an `@` may stand a password, which is not shown.
-        let name = text.rsplit_once('@').filter(|(before, _)| !before.contains('/') || before.contains("://"));
+        let name =
+            text.rsplit_once('@').filter(|(before, _)| !before.contains('/') || before.contains("://"));
         let name = name.map_or(text, |(_, host)| host);
         let bad = |what: &str| Error::Config { name: name.to_owned(), what: what.to_owned() };
         let lower = text.to_ascii_lowercase();

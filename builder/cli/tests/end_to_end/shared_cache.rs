@@ -395,14 +395,14 @@ fn config(dir: &Path) -> Value {
 
 /// Builds with a cache that is not what it should be: the image is right, whatever that took.
 #[track_caller]
-fn right_with(from: &str, registry: &Registry) -> Run {
+fn right_with(from: &str, registry: &Registry, what: &str) -> Run {
     let env = env();
     env.file("context/src", "source");
     let more = format!("{PLAIN}COPY --from=made /src /out\n");
     let run = pushed(&env, &more, registry, "right:1").args(["--cache-from", from]).run().success();
     let image = Opened::from(&format!("docker://{}", registry.name("right:1")));
     for path in ["/id", "/made", "/out"] {
-        assert_eq!(image.text(path), "source", "{path}: {run}");
+        assert_eq!(image.text(path), "source", "{what}: {path}: {run}");
     }
     env.orlop(["store", "check"]).run().success();
     run
@@ -415,7 +415,7 @@ fn layers_that_are_not_what_they_should_be_cost_time_alone() {
     let forge = Forge::new(&maker, &registry);
     let local = format!("type=local,src={}", forge.dir.display());
     let whole = || (registry.fill(&forge.dir, "cache:c"), registry.name("cache:c")).1;
-    right_with(&whole(), &registry).never_says("cannot be had").says("5 cached");
+    right_with(&whole(), &registry, "whole").never_says("cannot be had").says("5 cached");
     let layers = config(&forge.dir)["layers"].as_array().expect("layers").clone();
     let digests: Vec<&str> = layers.iter().map(|layer| layer["blob"].as_str().expect("a digest")).collect();
     let digest = digests[0];
@@ -430,7 +430,7 @@ fn layers_that_are_not_what_they_should_be_cost_time_alone() {
                 Some(damaged) => fs::write(path, damaged).expect("write"),
                 None => fs::remove_file(path).expect("remove"),
             }
-            right_with(from, &registry).says("cannot be had");
+            right_with(from, &registry, "damaged").says("cannot be had");
             fs::write(path, &bytes).expect("write");
         }
     }
@@ -443,8 +443,8 @@ fn layers_that_are_not_what_they_should_be_cost_time_alone() {
             layer["annotations"] = json!({});
         }
     });
-    right_with(&local, &registry).says("cannot be had");
-    right_with(&whole(), &registry).says("cannot be had");
+    right_with(&local, &registry, "another").says("cannot be had");
+    right_with(&whole(), &registry, "another").says("cannot be had");
 }
 
 #[test]
@@ -459,8 +459,7 @@ fn documents_that_are_not_what_they_should_be_cost_time_alone() {
             (*manifest, *config) = original.clone();
             change(config, manifest);
         });
-        eprintln!("{name}");
-        right_with(&local, &registry);
+        right_with(&local, &registry, name);
     };
     try_with("no layers", &|config, _| config["layers"] = json!([]));
     try_with("of another kind", &|config, _| config["layers"] = json!({"a": 1}));
