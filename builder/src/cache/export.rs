@@ -137,8 +137,8 @@ struct Worker<'a> {
     chains: HashMap<Digest, usize>,
     /// Places of records in the document.
     keys: HashMap<Digest, usize>,
-    /// Results that had to stay out.
-    left_out: usize,
+    /// Steps whose layers had to stay out.
+    left_out: Vec<Exported>,
     /// Since when something waits to be named.
     waiting: Option<Instant>,
     named: Option<Instant>,
@@ -164,7 +164,7 @@ impl<'a> Worker<'a> {
             document: Document::default(),
             chains: HashMap::new(),
             keys: HashMap::new(),
-            left_out: 0,
+            left_out: Vec::new(),
             waiting: None,
             named: None,
         }
@@ -195,6 +195,15 @@ impl<'a> Worker<'a> {
                 failed = Some(error);
             }
         }
+        // The image has left by now, and its layers may have come here for that, or gone where the cache is.
+        for step in std::mem::take(&mut self.left_out) {
+            if failed.is_none()
+                && let Err(error) = self.take(&step)
+                && error.kind != ErrorKind::Interrupted
+            {
+                failed = Some(error);
+            }
+        }
         // Also where something did not go out: what did is of use.
         let published = self.publish(true);
         let result = match (failed, published) {
@@ -210,9 +219,9 @@ impl<'a> Worker<'a> {
         if let Some(task) = self.task.take() {
             let (records, layers) = (self.document.records.len(), self.document.layers.len());
             task.note(format!("{} and {}", count(records, "result"), count(layers, "layer")));
-            if self.left_out > 0 {
+            if !self.left_out.is_empty() {
                 let text = "without their layers, which are in another registry that gives them to no other";
-                task.note(format!("{} {text}", count(self.left_out, "result")));
+                task.note(format!("{} {text}", count(self.left_out.len(), "result")));
             }
             task.finish(if result.is_ok() { Outcome::Done } else { Outcome::Failed }, None, None);
         }
@@ -237,7 +246,7 @@ impl<'a> Worker<'a> {
             Some(diff_id) => match self.layer(step, diff_id)? {
                 Some(place) => Made::Layer(place),
                 None => {
-                    self.left_out += 1;
+                    self.left_out.push(step.clone());
                     Made::Absent(*diff_id)
                 }
             },
