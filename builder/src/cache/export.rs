@@ -115,7 +115,10 @@ type Workers<'s, 't> = Vec<(&'t CacheTarget, ScopedJoinHandle<'s, Result<(), Bui
 fn wait<'s, 't>(workers: Workers<'s, 't>, asked: &CancelToken, stop: &CancelToken) -> Workers<'s, 't> {
     let mut since = None;
     while !workers.iter().all(|(_, worker)| worker.is_finished()) {
-        if asked.is_cancelled() && since.get_or_insert_with(Instant::now).elapsed() >= GRACE {
+        if asked.is_cancelled()
+            && since.get_or_insert_with(Instant::now).elapsed() >= GRACE
+            && !stop.is_cancelled()
+        {
             stop.cancel();
         }
         std::thread::sleep(Duration::from_millis(10));

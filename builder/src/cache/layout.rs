@@ -167,3 +167,58 @@ fn read(reader: impl Read, path: &Path, limit: u64) -> Result<Vec<u8>, BuildErro
     }
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_is_one_manifest_and_the_others_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::new(&dir.path().join("new/cache"));
+        let tag = |name: &str| LocalName::Tag(name.to_owned());
+        assert_eq!(layout.find(&tag("a")).unwrap(), None, "there is no directory");
+        let put = |text: &str, tag: &str| {
+            let descriptor = Descriptor::of(media_type::OCI_MANIFEST, text.as_bytes());
+            layout.put(&descriptor, &mut text.as_bytes()).unwrap();
+            layout.name(&descriptor, tag).unwrap();
+            descriptor.digest
+        };
+        let digest_of = |which: &LocalName| layout.find(which).unwrap().map(|found| found.digest);
+        let first = put("one", "a");
+        assert_eq!(digest_of(&tag("latest")), Some(first), "the only one");
+        assert_eq!(digest_of(&tag("b")), None);
+        let (second, third) = (put("two", "b"), put("three", "a"));
+        assert_eq!([digest_of(&tag("a")), digest_of(&tag("b"))], [Some(third), Some(second)]);
+        assert_eq!(digest_of(&tag("latest")), None, "which?");
+        assert_eq!(digest_of(&LocalName::Digest(second)), Some(second));
+        assert_eq!(digest_of(&LocalName::Digest(first)), None, "nothing names it any more");
+    }
+
+    #[test]
+    fn what_is_no_blob_is_not_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::new(dir.path());
+        let blob = Descriptor::of(media_type::OCI_LAYER, b"content");
+        let path = layout.blob_path(&blob.digest);
+        let read = |limit| layout.small(&blob, limit).map_err(|error| error.in_one_line());
+        assert!(!layout.has(&blob) && read(100).is_err());
+        std::fs::create_dir_all(&path).unwrap();
+        assert!(!layout.has(&blob) && read(100).is_err(), "a directory");
+        std::fs::remove_dir(&path).unwrap();
+        for (content, right) in
+            [("content", true), ("conten", false), ("contents", false), ("another", false)]
+        {
+            std::fs::write(&path, content).unwrap();
+            assert_eq!(read(100).is_ok(), right, "{content}");
+            assert_eq!(layout.has(&blob), content.len() == 7, "{content}");
+        }
+        std::fs::write(&path, "content").unwrap();
+        assert!(read(6).is_err_and(|why| why.contains("larger than the 6 bytes")));
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir(dir.path().join("index.json")).unwrap();
+        assert_eq!(layout.find(&LocalName::Digest(blob.digest)).unwrap(), None);
+        // One that would be cut off is not put.
+        assert!(layout.put(&blob, &mut &b"conten"[..]).is_err() && !path.exists());
+    }
+}

@@ -192,20 +192,28 @@ impl StageRun<'_, '_> {
         exec.check_canceled()?;
         let diff = store.snapshots()?.diff(&active).map_err(orlop_store::Error::from)?;
         let parent = record.parent;
-        let earlier = match times_count || self.is_without_cache() || diff.is_empty() {
-            true => None,
-            false => store.steps().content_result(&parent, &diff.content_id)?,
-        };
-        let shared = || match times_count || self.is_without_cache() || diff.is_empty() {
-            true => Ok(None),
-            false => self.imported(&StepKey::of_result(&parent, &diff.content_id)),
-        };
-        let found = match earlier {
+        let (mut earlier, mut shared) = (None, None);
+        if !(times_count || self.is_without_cache() || diff.is_empty()) {
             // The same content as before, only at other times: everything after it stays cached.
-            Some((earlier, created)) if self.has(Some(earlier))? => Found { layer: Some(earlier), created },
-            // What others say of it is not written down here: they are asked again each time.
-            _ if let Some(found) = shared()? => return Ok((found, usage)),
-            _ => {
+            let known = store.steps().content_result(&parent, &diff.content_id)?;
+            earlier = match known {
+                Some((layer, created)) if self.has(Some(layer))? => {
+                    Some(Found { layer: Some(layer), created })
+                }
+                _ => None,
+            };
+            if earlier.is_none() {
+                shared = self.imported(&StepKey::of_result(&parent, &diff.content_id))?;
+            }
+        }
+        // What others say of it is not written down here: they are asked again each time. What is the same to the
+        // byte is here already.
+        if let Some(found) = shared.filter(|found| found.layer != Some(diff.diff_id)) {
+            return Ok((found, usage));
+        }
+        let found = match earlier {
+            Some(found) => found,
+            None => {
                 let created = now();
                 let committed = store.snapshots()?.commit(active, &diff).map_err(orlop_store::Error::from)?;
                 let layer = (committed != self.snapshot).then_some(diff.diff_id);
