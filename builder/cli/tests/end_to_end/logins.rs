@@ -215,6 +215,20 @@ fn logins_at_once_all_survive_and_a_link_stays_one() {
     assert_eq!(keys, names.iter().collect::<Vec<_>>());
     env.orlop(["logout", "--all"]).run().success();
     assert_eq!(json(&real), json!({"auths": {}}));
+    // A file that is named need not be there yet, nor its directory; to forget what is in none makes none.
+    let new = env.path("new/dir/auth.json");
+    for variable in [false, true] {
+        let at = |run: Invocation<'_>| match variable {
+            true => run.env("REGISTRY_AUTH_FILE", &new).run(),
+            false => run.arg("--authfile").arg(&new).run(),
+        };
+        at(env.orlop(["logout", &registry.host()])).success().says("nobody was logged in");
+        assert!(!env.path("new").exists());
+        at(login(&env, &registry.host(), "jo", PASSWORD)).success();
+        assert_eq!(at(env.orlop(["login", "--get-login", &registry.host()])).success().stdout, "jo\n");
+        at(env.orlop(["logout", "--all"])).success();
+        fs::remove_dir_all(env.path("new")).expect("remove");
+    }
 }
 
 /// Installs a helper that keeps logins in a directory, and notes how it was called.
