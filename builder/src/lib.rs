@@ -10,6 +10,7 @@ pub mod event;
 pub mod execute;
 pub mod outline;
 pub mod output;
+pub mod place;
 pub mod plan;
 pub mod request;
 pub mod scope;

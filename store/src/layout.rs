@@ -5,11 +5,16 @@
 
 mod docker;
 mod oci;
+mod reader;
 mod sink;
 mod source;
+mod writer;
 
 use std::io::{Read, Write};
 use std::path::Path;
+
+pub use reader::{LayoutReader, SavedImage};
+pub use writer::{ArchiveWriter, LayoutWriter};
 
 use sink::{DirectorySink, TarSink};
 use source::{ArchiveSource, DirectorySource, Source};

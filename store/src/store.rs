@@ -30,7 +30,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 pub use export::ExportOptions;
-pub use peek::peek;
+pub use peek::{peek, peek_sources};
 
 use crate::blob::Blobs;
 use crate::caches::Caches;

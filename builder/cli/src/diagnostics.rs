@@ -140,6 +140,12 @@ impl Failure {
         self
     }
 
+    /// Adds `error` and its causes.
+    pub(crate) fn caused_by(mut self, error: &(dyn Error + 'static)) -> Self {
+        self.0.causes.push(error.to_string());
+        self.because(error)
+    }
+
     /// The code that the process ends with.
     pub(crate) fn code(&self) -> i32 {
         match self.0.kind {

@@ -17,6 +17,7 @@ mod layers;
 mod limits;
 mod progress;
 mod quantity;
+mod remote;
 mod session;
 mod startup;
 mod table;

@@ -58,13 +58,17 @@ impl App {
         for text in self.host.note.iter().chain(store.notes()) {
             display.event(Event::Warning { text: text.clone(), span: None, hint: None, rule: None });
         }
-        let told = Arc::clone(&display);
-        let on_retry = RetryObserver::new(move |retry| {
-            told.event(Event::Warning { text: waiting(retry), span: None, hint: None, rule: None })
-        });
-        let client = Client::new(config::client(&self.global, on_retry)?)?;
+        let client = Client::new(config::client(&self.global, told_of_retries(&display))?)?;
         Ok(Session { store, client, runner: system::runner(), display, cancel, interrupted })
     }
+}
+
+/// Shows each repetition of a request on `display`.
+pub(crate) fn told_of_retries(display: &Arc<dyn Display>) -> RetryObserver {
+    let told = Arc::clone(display);
+    RetryObserver::new(move |retry| {
+        told.event(Event::Warning { text: waiting(retry), span: None, hint: None, rule: None })
+    })
 }
 
 fn waiting(retry: &Retry) -> String {
