@@ -21,7 +21,7 @@ use crate::hosts::{HostsConfig, is_loopback};
 use crate::pipe::{Monitor, Reader};
 use crate::retry::retry_after;
 
-pub(crate) use self::failure::redact;
+pub use self::failure::redact;
 
 /// Redirects that are followed for one request.
 const REDIRECTS: usize = 10;
@@ -86,7 +86,12 @@ pub(crate) struct Route {
 pub(crate) enum Body {
     Empty,
     Bytes(Bytes),
-    Stream { reader: Reader<std::io::Error>, monitor: Monitor<std::io::Error>, length: u64 },
+    /// Read while it is sent; without a length in pieces that each say theirs (RFC 9112, 7.1).
+    Stream {
+        reader: Reader<std::io::Error>,
+        monitor: Monitor<std::io::Error>,
+        length: Option<u64>,
+    },
 }
 
 /// A request that goes out once.
@@ -191,7 +196,10 @@ impl Transport {
             Body::Bytes(bytes) => out = out.body(bytes),
             Body::Stream { reader, monitor, length } => {
                 watch = Some(monitor);
-                out = out.header(CONTENT_LENGTH, length).body(reqwest::Body::wrap_stream(reader));
+                if let Some(length) = length {
+                    out = out.header(CONTENT_LENGTH, length);
+                }
+                out = out.body(reqwest::Body::wrap_stream(reader));
             }
         }
         let failed = |kind| {

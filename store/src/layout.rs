@@ -5,6 +5,7 @@
 
 mod docker;
 mod oci;
+mod peek;
 mod reader;
 mod sink;
 mod source;
@@ -13,6 +14,7 @@ mod writer;
 use std::io::{Read, Write};
 use std::path::Path;
 
+pub use peek::peek;
 pub use reader::{LayoutReader, SavedImage};
 pub use writer::{ArchiveWriter, LayoutWriter};
 

@@ -12,6 +12,7 @@
 //! ```
 //! FORMAT.md beside the sources is the whole of it.
 
+mod ahead;
 mod export;
 mod format;
 mod import;
@@ -29,8 +30,8 @@ use windows as driver;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-pub use export::ExportOptions;
-pub use peek::{peek, peek_sources};
+pub use export::{Export, ExportOptions};
+pub use peek::{note_sources, peek, peek_sources};
 
 use crate::blob::Blobs;
 use crate::caches::Caches;

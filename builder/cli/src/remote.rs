@@ -1,5 +1,5 @@
-//! What a command works with that only asks registries, layouts and archives: no store is opened or made, and nothing
-//! of the machine is needed.
+//! What a command works with that only asks registries, layouts and archives: no store is needed, and nothing of the
+//! machine.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use orlop_builder::event::Progress;
 use orlop_builder::place::{Place, PlaceError};
 use orlop_registry_client::{Client, Repository, TagOrDigest};
 use orlop_runner::CancelToken;
-use orlop_store::{Digest, Reference, peek_sources};
+use orlop_store::{Digest, Reference, note_sources, peek_sources};
 
 use crate::config;
 use crate::diagnostics::Failure;
@@ -56,6 +56,22 @@ impl Remote {
 pub(crate) fn known(global: &Global, blobs: &[Digest]) -> BTreeMap<Digest, Vec<String>> {
     let root = config::store_root(global, startup::is_root());
     root.map(|root| peek_sources(&root, blobs)).unwrap_or_default()
+}
+
+/// Remembers in the store that both places have `blobs`, as far as they are repositories, so that the next copy to that
+/// registry need not send them. Where no store can be written it is sent again.
+pub(crate) fn remember(global: &Global, blobs: &[Digest], places: [&Place; 2]) {
+    let name = |place: &Place| match place {
+        Place::Registry(name) => Some(name.repository()),
+        _ => None,
+    };
+    let repositories: Vec<String> = places.into_iter().filter_map(name).collect();
+    if blobs.is_empty() || repositories.is_empty() {
+        return;
+    }
+    if let Ok(root) = config::store_root(global, startup::is_root()) {
+        let _ = note_sources(&root, blobs, &repositories);
+    }
 }
 
 /// Reads a place on the command line.

@@ -56,6 +56,8 @@ pub struct Copied {
     pub sent: (usize, u64),
     /// Blobs that were there, or that the registry took from another of its repositories.
     pub there: usize,
+    /// Blobs that the destination's repository has for certain now.
+    pub blobs: Vec<Digest>,
 }
 
 /// Copies what `from` means to `to`.
@@ -187,7 +189,8 @@ impl<'a> Work<'a> {
 
     fn copied(&self, root: &Document, sent: (usize, u64), there: usize) -> Copied {
         let Descriptor { digest, media_type, .. } = root.descriptor.clone();
-        Copied { digest, media_type, manifests: self.documents.len() + 1, sent, there }
+        let manifests = self.documents.len() + 1;
+        Copied { digest, media_type, manifests, sent, there, blobs: Vec::new() }
     }
 
     pub(super) fn check(&self) -> Result<(), BuildError> {
@@ -325,7 +328,8 @@ impl<'a> Work<'a> {
         let sent: Vec<u64> =
             outcomes.iter().filter(|(how, _)| *how == PushOutcome::Uploaded).map(|(_, size)| *size).collect();
         let copied = self.copied(&root, (sent.len(), sent.iter().sum()), outcomes.len() - sent.len());
-        Ok(Copied { manifests: copied.manifests - usize::from(named), ..copied })
+        let blobs = blobs.iter().map(|blob| blob.digest).collect();
+        Ok(Copied { manifests: copied.manifests - usize::from(named), blobs, ..copied })
     }
 
     /// The same without the root's own.

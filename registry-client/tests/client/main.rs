@@ -6,6 +6,7 @@
 mod auth;
 #[cfg(unix)]
 mod chaos;
+mod growing;
 mod pull;
 mod push;
 #[cfg(unix)]

@@ -8,6 +8,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
 use super::{BLOBS, FACTS, FORMAT, format};
 use crate::digest::Digest;
+use crate::error::{Error, Result};
 use crate::facts;
 use crate::image::{Image, MAX_CONFIG};
 use crate::reference::Reference;
@@ -52,6 +53,24 @@ pub fn peek_sources(root: &Path, blobs: &[Digest]) -> BTreeMap<Digest, Vec<Strin
         Some(out)
     };
     looked().unwrap_or_default()
+}
+
+/// Remembers that each of `repositories` (`host/name`) has all of `blobs`, in the store at `root`, which is made where
+/// there is none; nothing else of it is opened.
+///
+/// # Errors
+/// When the store cannot be written, or is of another version.
+pub fn note_sources(root: &Path, blobs: &[Digest], repositories: &[String]) -> Result<()> {
+    super::make_private(root).map_err(Error::io("make", root))?;
+    format::claim(root)?;
+    super::open_facts(root)?.write("remember where blobs are", |tx| {
+        let mut insert =
+            tx.prepare("INSERT OR REPLACE INTO sources(blob, repository, seen) VALUES (?, ?, ?)")?;
+        for (blob, repository) in blobs.iter().flat_map(|b| repositories.iter().map(move |r| (b, r))) {
+            insert.execute((blob.to_string(), repository, facts::now()))?;
+        }
+        Ok(())
+    })
 }
 
 fn connect(path: &Path) -> Option<Connection> {
@@ -99,6 +118,10 @@ mod tests {
         drop(store);
         let sources = peek_sources(&root, &[id, Digest::of(b"another")]);
         assert_eq!(sources, BTreeMap::from([(id, vec!["registry.example.org/debian".to_owned()])]));
+        let other = dir.path().join("not made yet");
+        note_sources(&other, &[id], &["r/a".to_owned(), "r/b".to_owned()]).unwrap();
+        assert_eq!(peek_sources(&other, &[id])[&id].len(), 2);
+        Store::open(&other, &options).unwrap();
         let files = || {
             let mut names: Vec<_> =
                 std::fs::read_dir(&root).unwrap().map(|entry| entry.unwrap().file_name()).collect();

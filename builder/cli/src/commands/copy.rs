@@ -21,8 +21,8 @@ use crate::{file, table};
 /// `oci-archive:FILE[:TAG]`, or `docker-archive:FILE[:NAME]`. Bytes are never changed, so digests and signatures hold;
 /// only a `docker-archive`, which has neither manifests nor compressed layers, is another form. An index is copied with
 /// everything in it, because a part of it would have another digest; `--platform` copies one image of it. What the
-/// destination has, or can take from another of its repositories, is not sent; the name is written last. No store is
-/// needed.
+/// destination has, or can take from another of its repositories, is not sent; the name is written last. No image comes
+/// into the store; it only remembers which repositories have which blobs.
 ///
 /// Standard output carries the digest that the name stands for.
 #[derive(Args, Debug)]
@@ -106,6 +106,7 @@ pub(crate) fn run(global: &Global, args: &CopyArgs) -> Result<(), Failure> {
         task.finish(outcome, None, None);
         Ok::<_, Failure>(copied)
     })?;
+    remote::remember(&global, &copied.blobs, [from, to]);
     if let Some(path) = &args.digestfile {
         file::replace(path, copied.digest.to_string().as_bytes())?;
     }

@@ -54,12 +54,14 @@ fn multi(env: &TestEnv) -> std::path::PathBuf {
     }
     let config = put(&dir, "application/vnd.oci.image.config.v1+json", br#"{"os":"unknown"}"#);
     let statement = put(&dir, "application/vnd.in-toto+json", br#"{"_type":"statement"}"#);
-    let attestation = json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [statement]});
+    let attestation =
+        json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [statement]});
     let mut attestation = put(&dir, MANIFEST, attestation.to_string().as_bytes());
     attestation["platform"] = json!({"os": "unknown", "architecture": "unknown"});
     attestation["annotations"] = json!({"vnd.docker.reference.type": "attestation-manifest"});
     entries.push(attestation);
-    let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": entries, "annotations": {"k": "v"}});
+    let index =
+        json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": entries, "annotations": {"k": "v"}});
     let entry = put(&dir, INDEX, serde_json::to_string_pretty(&index).expect("JSON").as_bytes());
     let _ = fs::remove_file(dir.join("index.json"));
     name(&dir, &entry, "multi");
@@ -97,13 +99,21 @@ fn an_index_between_registries_as_skopeo_sees_it() {
     assert_eq!(bytes, skopeo_raw(&env, &layout), "byte for byte");
     assert_eq!(digest, format!("sha256:{}", sha256(&bytes)));
     // skopeo verifies every blob of it on the way into its own directory.
-    skopeo_copy(&env, &format!("docker://{}", two.name("b:2")), &format!("dir:{}", env.dir("by-skopeo").display()));
+    skopeo_copy(
+        &env,
+        &format!("docker://{}", two.name("b:2")),
+        &format!("dir:{}", env.dir("by-skopeo").display()),
+    );
     // The other way round: what orlop put in place, skopeo takes on, and orlop from there.
     let third = registry::start();
     skopeo_copy(&env, &format!("docker://{}", two.name("b:2")), &format!("docker://{}", third.name("c:3")));
     assert_eq!(copy(&env, &third.name("c:3"), &one.name("d:4")), digest);
     assert_eq!(env.orlop(["digest", &one.name("d:4")]).run().success().stdout.trim_end(), digest);
-    assert!(!env.store().exists(), "no store is needed");
+    // Which registry has what is remembered, where there is a store to do so: another repository takes it from there.
+    let sent = one.log().matches("\"PUT /v2/e/blobs/").count();
+    assert_eq!(copy(&env, &third.name("c:3"), &one.name("e:5")), digest);
+    assert_eq!(one.log().matches("\"PUT /v2/e/blobs/").count(), sent, "{}", one.log());
+    env.orlop(["store", "check"]).run().success();
 }
 
 #[test]
@@ -119,7 +129,8 @@ fn nothing_is_sent_twice_and_the_name_comes_last() {
     let asked = log.matches("\"HEAD /v2/b/blobs/").count();
     let sent = log.matches("\"PUT /v2/b/blobs/").count();
     assert_eq!((asked, sent), (6, 6), "one question a blob: {log}");
-    let run = env.orlop(["copy", "--format=json", "--quiet", &one.name("a:1"), &two.name("b:1")]).run().success();
+    let run =
+        env.orlop(["copy", "--format=json", "--quiet", &one.name("a:1"), &two.name("b:1")]).run().success();
     let result: Value = serde_json::from_str(&run.stdout).expect("JSON");
     assert_eq!((&result["ManifestsWritten"], &result["BlobsSent"]), (&json!(0), &json!(0)));
     assert_eq!(two.log().matches("/v2/b/blobs/").count(), log.matches("/v2/b/blobs/").count());
@@ -325,7 +336,8 @@ fn memory_does_not_grow_with_the_image() {
         running.until(|_| {
             let text = fs::read_to_string(&status).unwrap_or_default();
             let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:")).map(str::trim);
-            let kilobytes = line.and_then(|line| line.strip_suffix(" kB")).and_then(|n| n.trim().parse().ok());
+            let kilobytes =
+                line.and_then(|line| line.strip_suffix(" kB")).and_then(|n| n.trim().parse().ok());
             peak.set(peak.get().max(kilobytes.unwrap_or(0)));
             false
         });
@@ -368,7 +380,8 @@ fn what_is_said_of_places_that_are_none() {
     let run = env.orlop(["copy", "oci:none:1", "127.0.0.1:1/a"]).run().code(1);
     snapshot::check(&env, "copy-no-such-layout", &run);
     let one = registry::start();
-    let schema1 = r#"{"schemaVersion":1,"name":"a","tag":"1","architecture":"amd64","fsLayers":[],"history":[]}"#;
+    let schema1 =
+        r#"{"schemaVersion":1,"name":"a","tag":"1","architecture":"amd64","fsLayers":[],"history":[]}"#;
     let dir = env.dir("old");
     let entry = put(&dir, "application/vnd.docker.distribution.manifest.v1+json", schema1.as_bytes());
     name(&dir, &entry, "1");
@@ -427,7 +440,9 @@ fn data_has_the_same_shape_every_time() {
         let value: Value = match serde_json::from_str(&run.stdout) {
             Ok(value) => value,
             Err(_) if run.stdout.is_empty() => continue,
-            Err(_) => run.stdout.lines().next().map(|l| serde_json::from_str(l).expect("JSON")).expect("a line"),
+            Err(_) => {
+                run.stdout.lines().next().map(|l| serde_json::from_str(l).expect("JSON")).expect("a line")
+            }
         };
         all += &format!("{words}: {}\n", shape(&value));
     }
@@ -445,7 +460,8 @@ fn looking_at_a_registry_without_pulling() {
     let multi = one.name("multi:1");
     let out = |words: &[&str]| env.orlop(words).run().success().stdout;
     assert_eq!(out(&["tags", &one.name("multi")]), "1\n2\n");
-    let tags: Value = serde_json::from_str(&out(&["tags", "--format=json", &one.name("multi")])).expect("JSON");
+    let tags: Value =
+        serde_json::from_str(&out(&["tags", "--format=json", &one.name("multi")])).expect("JSON");
     assert_eq!(tags, json!({"Repository": one.name("multi"), "Tags": ["1", "2"]}), "as skopeo list-tags");
     let before = one.log().matches("/v2/multi/manifests/").count();
     assert_eq!(out(&["digest", &multi]), format!("{digest}\n"));
@@ -463,5 +479,8 @@ fn looking_at_a_registry_without_pulling() {
     let config = out(&["inspect", "--config", "--platform=linux/arm64", &layout]);
     let config: Value = serde_json::from_str(&config).expect("JSON");
     assert_eq!(config["architecture"], "arm64");
-    assert!(!env.store().exists(), "no store is needed");
+    // Without a store, and where none can be made.
+    let run = env.bare(["--root", "/proc/none", "copy", "-q", &multi, &one.name("b:1")]).run().success();
+    assert_eq!(run.stdout, format!("{digest}\n"));
+    env.bare(["--root", "/proc/none", "tags", &one.name("b")]).run().success();
 }

@@ -19,7 +19,8 @@ fn an_index_goes_with_everything_in_it_and_its_name_last() {
     let amd = on(image(&world.from, "a", None, &[b"one", b"shared"]), "linux/amd64");
     let arm = on(image(&world.from, "a", None, &[b"two", b"shared"]), "linux/arm64");
     let inner = index(&world.from, "a", None, &[amd.clone(), arm.clone()]);
-    let mut attestation = on(artifact(&world.from, "a", None, "application/vnd.in-toto+json", None), "unknown/unknown");
+    let mut attestation =
+        on(artifact(&world.from, "a", None, "application/vnd.in-toto+json", None), "unknown/unknown");
     attestation["annotations"] = json!({ "vnd.docker.reference.type": "attestation-manifest" });
     let root = index(&world.from, "a", Some("1"), &[inner.clone(), arm.clone(), attestation.clone()]);
     let copied = world.copy("FROM/a:1", "TO/b/c:2").unwrap();
@@ -50,8 +51,12 @@ fn nothing_is_sent_that_is_there() {
     let again = world.copy("FROM/a:1", "TO/b:1").unwrap();
     assert_eq!((again.manifests, again.sent), (0, (0, 0)));
     assert_eq!(world.to.logged("", "").len(), 0);
-    let asked: Vec<String> = world.to.log().into_iter().map(|l| format!("{} {}", l.method, l.target)).collect();
-    assert_eq!(asked.iter().filter(|a| !a.ends_with(" /v2/")).collect::<Vec<_>>(), ["HEAD /v2/b/manifests/1"]);
+    let asked: Vec<String> =
+        world.to.log().into_iter().map(|l| format!("{} {}", l.method, l.target)).collect();
+    assert_eq!(
+        asked.iter().filter(|a| !a.ends_with(" /v2/")).collect::<Vec<_>>(),
+        ["HEAD /v2/b/manifests/1"]
+    );
     assert_eq!(world.from.logged("GET", "/blobs/").len(), 0);
     // Another tag of what is there is one PUT.
     let renamed = world.copy("FROM/a:1", "TO/b:2").unwrap();
@@ -86,9 +91,7 @@ fn artifacts_of_every_kind_are_passed_on() {
     let from = &world.from;
     let subject = image(from, "a", None, &[b"x"]);
     let layer = |kind: &str| blob(from, "a", kind, kind.as_bytes());
-    let with_config = |config: &str, layers: &[serde_json::Value]| {
-        json!({"schemaVersion": 2, "mediaType": media_type::OCI_MANIFEST, "config": layer(config), "layers": layers})
-    };
+    let with_config = |config: &str, layers: &[serde_json::Value]| json!({"schemaVersion": 2, "mediaType": media_type::OCI_MANIFEST, "config": layer(config), "layers": layers});
     let mut foreign = super::world::describe(media_type::DOCKER_FOREIGN_LAYER_GZIP, b"nobody has this");
     foreign["urls"] = json!(["https://mcr.example/layer"]);
     let mut docker = with_config(media_type::DOCKER_CONFIG, &[layer(media_type::DOCKER_LAYER_GZIP), foreign]);
@@ -101,11 +104,18 @@ fn artifacts_of_every_kind_are_passed_on() {
         "blobs": [layer("text/plain")], "subject": subject});
     let no_type = json!({"schemaVersion": 2, "config": layer(media_type::OCI_CONFIG), "layers": null});
     let documents = [
-        with_config("application/vnd.cncf.helm.config.v1+json", &[layer("application/vnd.cncf.helm.chart.content.v1.tar+gzip")]),
+        with_config(
+            "application/vnd.cncf.helm.config.v1+json",
+            &[layer("application/vnd.cncf.helm.chart.content.v1.tar+gzip")],
+        ),
         with_config(media_type::OCI_CONFIG, &[layer("application/vnd.dev.cosign.simplesigning.v1+json")]),
-        with_config(media_type::OCI_CONFIG, &[
-            layer("application/vnd.oci.image.layer.v1.tar+gzip+encrypted"), layer(media_type::OCI_LAYER_ZSTD),
-        ]),
+        with_config(
+            media_type::OCI_CONFIG,
+            &[
+                layer("application/vnd.oci.image.layer.v1.tar+gzip+encrypted"),
+                layer(media_type::OCI_LAYER_ZSTD),
+            ],
+        ),
         docker,
         list,
         cache,

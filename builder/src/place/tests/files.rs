@@ -8,7 +8,8 @@ use super::world::{World, digest, image};
 
 fn names(world: &World, layout: &str) -> Vec<(Digest, Option<String>)> {
     let reader = LayoutReader::open(&world.path(layout), world.dir.path()).unwrap();
-    let name = |d: orlop_store::Descriptor| (d.digest, d.annotations.get(orlop_store::layout::REF_NAME).cloned());
+    let name =
+        |d: orlop_store::Descriptor| (d.digest, d.annotations.get(orlop_store::layout::REF_NAME).cloned());
     reader.entries().unwrap().into_iter().map(name).collect()
 }
 

@@ -52,7 +52,8 @@ fn a_blob_that_is_longer_or_shorter_or_has_no_end() {
     world.from.put_blob("a", &layer);
     for size in [99_999, 100_001] {
         descriptor["size"] = json!(size);
-        let manifest = json!({"schemaVersion": 2, "mediaType": media_type::OCI_MANIFEST, "layers": [descriptor]});
+        let manifest =
+            json!({"schemaVersion": 2, "mediaType": media_type::OCI_MANIFEST, "layers": [descriptor]});
         put(&world.from, "a", Some("1"), &manifest);
         let error = world.copy("FROM/a:1", "TO/b:1").unwrap_err();
         assert!(error.contains("100000"), "{error}");
@@ -124,7 +125,13 @@ fn indexes_that_go_on_and_on() {
     let entry = json!({"mediaType": media_type::OCI_INDEX, "digest": own, "size": bytes.len()});
     let looped = index(&world.from, "a", Some("1"), &[entry.clone(), entry]);
     let bytes = world.from.manifest("a", digest(&looped)).unwrap().1;
-    world.from.fault("GET", &own.to_string(), 0, u32::MAX, Fault::Redirect(302, format!("/v2/a/manifests/{}", digest(&looped))));
+    world.from.fault(
+        "GET",
+        &own.to_string(),
+        0,
+        u32::MAX,
+        Fault::Redirect(302, format!("/v2/a/manifests/{}", digest(&looped))),
+    );
     assert!(!bytes.is_empty());
     assert!(world.copy("FROM/a:1", "TO/b:1").unwrap_err().contains("expected sha256:"));
     nothing_named(&world);
@@ -172,7 +179,13 @@ fn a_source_that_fails_for_good_ends_the_others() {
     let layers: Vec<Vec<u8>> = (0..40u8).map(|n| vec![n; 200_000]).collect();
     let slices: Vec<&[u8]> = layers.iter().map(Vec::as_slice).collect();
     image(&world.from, "a", Some("1"), &slices);
-    world.from.fault("GET", &Digest::of(&layers[3]).to_string(), 0, u32::MAX, Fault::Status(404, "BLOB_UNKNOWN", Vec::new()));
+    world.from.fault(
+        "GET",
+        &Digest::of(&layers[3]).to_string(),
+        0,
+        u32::MAX,
+        Fault::Status(404, "BLOB_UNKNOWN", Vec::new()),
+    );
     let error = world.copy("FROM/a:1", "TO/b:1").unwrap_err();
     assert!(error.contains("cannot copy from") && error.contains("BLOB_UNKNOWN"), "{error}");
     nothing_named(&world);
