@@ -309,14 +309,23 @@ impl<'a> Work<'a> {
         let known = (self.options.known)(&blobs.iter().map(|blob| blob.digest).collect::<Vec<_>>());
         let neighbour = self.source.repository().filter(|r| r.registry() == registry.repository.registry());
         let prefix = format!("{}/", registry.repository.registry());
+        // Repositories that turned out not to have what was thought to be there.
+        let empty: Mutex<BTreeSet<&str>> = Mutex::default();
         let outcomes = each(&self.stop, &blobs, |blob| {
             self.check()?;
             let others = known.get(&blob.digest).into_iter().flatten();
-            let others = others.filter_map(|place| place.strip_prefix(&prefix));
-            let mut from: Vec<&str> = neighbour.map(Repository::name).into_iter().chain(others).collect();
+            let mut others = others.filter_map(|place| place.strip_prefix(&prefix));
+            let lately = {
+                let empty = empty.lock().unwrap_or_else(PoisonError::into_inner);
+                others.find(|name| !empty.contains(name) && *name != registry.repository.name())
+            };
+            let mut from: Vec<&str> = neighbour.map(Repository::name).into_iter().chain(lately).collect();
             from.dedup();
             let outcome =
                 destination::push(registry.client, registry.repository, &self.passage(blob), &from)?;
+            if outcome == PushOutcome::Uploaded {
+                empty.lock().unwrap_or_else(PoisonError::into_inner).extend(lately);
+            }
             Ok((outcome, blob.size))
         })?;
         self.put_documents(registry, &tags, &mut done)?;

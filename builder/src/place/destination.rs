@@ -92,8 +92,8 @@ pub(super) fn push(
         return Err(BuildError::interrupted());
     }
     let outcome = outcome.map_err(|error| match error {
-        orlop_registry_client::Error::Source { digest, source: error } => {
-            stream_error(format!("{}: blob {}", source.cannot(), digest.short()), error)
+        orlop_registry_client::Error::Source { source: error, .. } => {
+            stream_error(format!("{}: blob {}", source.cannot(), blob.digest.short()), error)
         }
         other => registry_error(format!("cannot copy to `{repository}`"), other),
     })?;

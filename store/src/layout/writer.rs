@@ -1,6 +1,6 @@
 //! Content that comes from elsewhere, put into a layout or an archive byte for byte.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::{BufRead, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -24,8 +24,7 @@ const PREFIX: &str = ".orlop-copy-";
 #[derive(Debug)]
 pub struct LayoutWriter {
     root: PathBuf,
-    /// The file `oci-layout`, which never changes: shared by all that write blobs, locked by one that writes the index
-    /// or removes what writers left that died.
+    /// The file `oci-layout`, which never changes: locked by who writes the index.
     lock: File,
 }
 
@@ -50,16 +49,13 @@ impl LayoutWriter {
         // Two that begin at once find one file.
         let lock = File::options().read(true).append(true).create(true).open(&layout);
         let mut lock = lock.map_err(Error::io("open", &layout))?;
-        let alone = lock.try_lock().is_ok();
-        if alone {
-            sweep(&blobs);
-            sweep(root);
-            if lock.metadata().map_err(Error::io("look at", &layout))?.len() == 0 {
-                lock.write_all(oci::LAYOUT_JSON.as_bytes()).map_err(Error::io("write", &layout))?;
-            }
-            lock.unlock().map_err(Error::io("lock", &layout))?;
+        sweep(&blobs);
+        sweep(root);
+        lock.lock().map_err(Error::io("lock", &layout))?;
+        if lock.metadata().map_err(Error::io("look at", &layout))?.len() == 0 {
+            lock.write_all(oci::LAYOUT_JSON.as_bytes()).map_err(Error::io("write", &layout))?;
         }
-        lock.lock_shared().map_err(Error::io("lock", &layout))?;
+        lock.unlock().map_err(Error::io("lock", &layout))?;
         Ok(Self { root: root.to_owned(), lock })
     }
 
@@ -95,8 +91,7 @@ impl LayoutWriter {
     pub fn finish(self, entries: Vec<Descriptor>) -> Result<()> {
         let index = self.root.join(oci::INDEX);
         sync_dir(&self.root.join("blobs").join("sha256"))?;
-        // Nobody turns a shared lock into one of his own while another waits to do the same.
-        self.lock.unlock().and_then(|()| self.lock.lock()).map_err(Error::io("lock", &index))?;
+        self.lock.lock().map_err(Error::io("lock", &index))?;
         let source = DirectorySource::open(&self.root)?;
         let old = match source.has(oci::INDEX)? {
             // Not with `oci-layout` as well: on Windows what is locked cannot be read by another handle.
@@ -111,21 +106,32 @@ impl LayoutWriter {
     }
 }
 
-/// Removes what writers left that were killed; that some of it cannot be removed harms nobody.
+/// Removes what writers left that were killed: nobody has it locked. That some of it cannot be removed harms nobody.
 fn sweep(dir: &Path) {
     for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
-        if entry.file_name().to_string_lossy().starts_with(PREFIX) {
+        let ours = entry.file_name().to_string_lossy().starts_with(PREFIX);
+        let dead = || File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok());
+        if ours && dead() {
             let _ = std::fs::remove_file(entry.path());
         }
     }
 }
 
+/// A file that is not whole yet, locked as long as somebody writes it.
 fn temporary(dir: &Path, label: &Path) -> Result<tempfile::NamedTempFile> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(PREFIX);
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    builder.tempfile_in(dir).map_err(Error::io("write", label))
+    loop {
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(PREFIX);
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        let file = builder.tempfile_in(dir).map_err(Error::io("write", label))?;
+        // Between these two somebody may have taken it for what a dead one left.
+        match file.as_file().try_lock() {
+            Ok(()) if file.path().exists() => return Ok(file),
+            Ok(()) | Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Error(e)) => return Err(Error::io("lock", label)(e)),
+        }
+    }
 }
 
 /// Passes `content` on, which must have the size that `blob` says.
