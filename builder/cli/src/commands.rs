@@ -86,6 +86,8 @@ pub(crate) fn instead(error: &clap::Error) -> Option<&'static str> {
              `REGISTRY_AUTH_FILE` names: `{\"auths\": {\"HOST\": {\"auth\": \"BASE64 OF USER:PASSWORD\"}}}`",
         ),
         "buildx" | "builder" => Some("write `orlop build`: its flags are those of `docker buildx build`"),
+        "manifest" => Some("write `orlop inspect --raw NAME` to see one, `orlop copy` to bring it elsewhere"),
+        "sync" | "cp" => Some("write `orlop copy SOURCE DESTINATION`: it copies whole indexes"),
         "ps" | "exec" | "stop" | "kill" | "logs" | "start" => {
             Some("there is no daemon, and no container that outlives its command")
         }

@@ -13,7 +13,7 @@ use super::Place;
 use super::copy::Stop;
 use super::document::Document;
 use super::source::Source;
-use crate::error::BuildError;
+use crate::error::{BuildError, ErrorKind};
 use crate::event::{Action, Task};
 use crate::transfer::{REPORT, registry_error, repository, stream_error};
 
@@ -40,16 +40,27 @@ impl<'a> Destination<'a> {
                 Self::Registry { client, repository: repository(name)?, name: name.clone() }
             }
             Place::Layout { path, name } => {
-                Self::Layout { name: tag(name.as_deref())?, writer: LayoutWriter::open(path)? }
+                let name = tag(name.as_deref())?;
+                Self::Layout { name, writer: LayoutWriter::open(path).map_err(named)? }
             }
             Place::OciArchive { path, name } => {
-                Self::Archive { name: tag(name.as_deref())?, writer: Box::new(ArchiveWriter::create(path)?) }
+                let name = tag(name.as_deref())?;
+                Self::Archive { name, writer: Box::new(ArchiveWriter::create(path).map_err(named)?) }
             }
             Place::DockerArchive { path, name } => {
-                Self::Saved { writer: Box::new(ArchiveWriter::create(path)?), name: name.clone() }
+                let writer = Box::new(ArchiveWriter::create(path).map_err(named)?);
+                Self::Saved { writer, name: name.clone() }
             }
         })
     }
+}
+
+/// The user named the file: that it cannot be is for the user to mend.
+fn named(error: orlop_store::Error) -> BuildError {
+    let system = error.kind() == orlop_store::ErrorKind::System;
+    let error = BuildError::from(error);
+    let kind = if system { ErrorKind::User } else { error.kind };
+    BuildError { kind, ..error }
 }
 
 /// A digest names what is there, and is no name to be given.

@@ -223,6 +223,8 @@ impl<'a> Source<'a> {
 }
 
 fn open_files(path: &Path) -> Result<LayoutReader, BuildError> {
+    std::fs::metadata(path)
+        .map_err(|e| BuildError::user(format!("cannot open `{}`", path.display())).because(e))?;
     // What is compressed as a whole is inflated beside itself.
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     Ok(LayoutReader::open(path, parent.unwrap_or(Path::new(".")))?)

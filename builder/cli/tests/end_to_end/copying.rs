@@ -139,7 +139,7 @@ fn nothing_is_sent_twice_and_the_name_comes_last() {
     copy(&env, &two.name("b:1"), &two.name("c:1"));
     let log = two.log();
     assert_eq!(log.matches("\"PUT /v2/c/blobs/").count(), before, "{log}");
-    assert_eq!(log.matches("mount=sha256").count(), 6, "{log}");
+    assert_eq!(log.matches("\"POST /v2/c/blobs/uploads/?mount=sha256").count(), 6, "{log}");
 }
 
 #[test]
@@ -269,19 +269,20 @@ fn a_damaged_source_gets_no_name() {
     let (one, two) = (registry::start(), registry::start());
     let dir = env.dir("damaged");
     let tar = tarball::archive(&[Entry::file("f", "x".repeat(100_000))]);
-    let image = Image::new().tar(tar, Compression::None);
+    let image = Image::new().tar(tar, Compression::Gzip);
     let digest = format!("sha256:{}", sha256(&image.blob()));
     image.write(&dir);
     one.fill(&dir, "a:1");
     let file = one.blob(&digest);
     let mut bytes = fs::read(&file).expect("the registry's file");
-    bytes[50_000] ^= 1;
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
     fs::write(&file, bytes).expect("damage");
     for to in [two.name("b:1"), format!("oci:{}:1", env.path("layout").display())] {
         let run = env.orlop(["copy", &one.name("a:1"), &to]).run().code(1);
         assert!(run.stderr.contains("cannot copy from"), "{run}");
     }
-    let run = env.orlop(["copy", &one.name("a:1"), &two.name("b:1")]).run().code(1);
+    let run = env.orlop(["copy", "-q", &one.name("a:1"), &two.name("b:1")]).run().code(1);
     snapshot::check(&env, "copy-damaged-source", &run);
     env.orlop(["digest", &two.name("b:1")]).run().code(1).says("MANIFEST_UNKNOWN");
     assert!(!env.path("layout/index.json").exists());
@@ -459,10 +460,19 @@ fn looking_at_a_registry_without_pulling() {
     copy(&env, &layout, &one.name("multi:2"));
     let multi = one.name("multi:1");
     let out = |words: &[&str]| env.orlop(words).run().success().stdout;
-    assert_eq!(out(&["tags", &one.name("multi")]), "1\n2\n");
-    let tags: Value =
+    let tags = out(&["tags", &one.name("multi")]);
+    let mut tags: Vec<&str> = tags.lines().collect();
+    // In the order that the registry gives, which this one does not keep.
+    tags.sort_unstable();
+    assert_eq!(tags, ["1", "2"]);
+    let list: Value =
         serde_json::from_str(&out(&["tags", "--format=json", &one.name("multi")])).expect("JSON");
-    assert_eq!(tags, json!({"Repository": one.name("multi"), "Tags": ["1", "2"]}), "as skopeo list-tags");
+    let mut skopeo = tool("skopeo");
+    skopeo.args(["--insecure-policy", "list-tags", "--tls-verify=false"]);
+    let theirs = run(skopeo.arg(format!("docker://{}", one.name("multi")))).stdout;
+    let theirs: Value = serde_json::from_slice(&theirs).expect("JSON");
+    assert_eq!(list["Repository"], theirs["Repository"]);
+    assert_eq!(shape(&list), shape(&theirs));
     let before = one.log().matches("/v2/multi/manifests/").count();
     assert_eq!(out(&["digest", &multi]), format!("{digest}\n"));
     assert_eq!(one.log().matches("/v2/multi/manifests/").count(), before + 1, "one request");
