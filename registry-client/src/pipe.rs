@@ -238,13 +238,13 @@ pub(crate) struct ChunkReader {
     chunk: Bytes,
     failed: bool,
     task: JoinHandle<()>,
-    /// Keeps the runtime alive.
-    _client: Client,
+    /// Keeps the runtime alive, and knows what is not to be shown.
+    client: Client,
 }
 
 impl ChunkReader {
     pub(crate) fn new(reader: Reader<Error>, task: JoinHandle<()>, client: Client) -> Self {
-        Self { reader, chunk: Bytes::new(), failed: false, task, _client: client }
+        Self { reader, chunk: Bytes::new(), failed: false, task, client }
     }
 }
 
@@ -264,7 +264,7 @@ impl BufRead for ChunkReader {
                 Some(Ok(chunk)) => self.chunk = chunk,
                 Some(Err(e)) => {
                     self.failed = true;
-                    return Err(e.into_io());
+                    return Err(self.client.masked(e).into_io());
                 }
                 None => break,
             }

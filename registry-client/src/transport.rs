@@ -16,6 +16,7 @@ use reqwest::header::{
 use reqwest::{Method, StatusCode};
 use url::Url;
 
+use crate::auth::Secrets;
 use crate::error::{ERROR_BODY_CAP, Error, StatusError, TransportKind};
 use crate::hosts::{HostsConfig, is_loopback};
 use crate::pipe::{Monitor, Reader};
@@ -102,11 +103,20 @@ pub(crate) struct Request {
     pub(crate) body: Body,
     /// Instead of following a redirect, hand it out.
     pub(crate) keep_redirect: bool,
+    /// The body holds a login, and goes to no other origin.
+    pub(crate) secret: bool,
 }
 
 impl Request {
     pub(crate) fn new(method: Method, url: Url) -> Self {
-        Self { method, url, headers: HeaderMap::new(), body: Body::Empty, keep_redirect: false }
+        Self {
+            method,
+            url,
+            headers: HeaderMap::new(),
+            body: Body::Empty,
+            keep_redirect: false,
+            secret: false,
+        }
     }
 
     pub(crate) fn header(mut self, name: reqwest::header::HeaderName, value: HeaderValue) -> Self {
@@ -133,6 +143,7 @@ pub(crate) struct Transport {
     http2: bool,
     clients: Mutex<HashMap<ClientKey, reqwest::Client>>,
     roots: std::sync::OnceLock<Result<rustls::RootCertStore, String>>,
+    secrets: Secrets,
 }
 
 impl Transport {
@@ -143,8 +154,16 @@ impl Transport {
         user_agent: String,
         http2: bool,
     ) -> Self {
-        let (clients, roots) = (Mutex::default(), std::sync::OnceLock::new());
-        Self { hosts, proxies, timeouts, user_agent, http2, clients, roots }
+        let (clients, roots, secrets) = (Mutex::default(), std::sync::OnceLock::new(), Secrets::default());
+        for proxy in [&proxies.http, &proxies.https].into_iter().flatten() {
+            secrets.add_url(proxy);
+        }
+        Self { hosts, proxies, timeouts, user_agent, http2, clients, roots, secrets }
+    }
+
+    /// What is masked in all that servers say.
+    pub(crate) fn secrets(&self) -> &Secrets {
+        &self.secrets
     }
 
     /// Sends and follows redirects. `Authorization` goes to the first URL's origin only; once a
@@ -159,13 +178,24 @@ impl Transport {
                 Body::Stream { .. } => None,
             };
             let headers = request.headers.clone();
-            let keep = request.keep_redirect;
+            let (keep, secret) = (request.keep_redirect, request.secret);
             let inner = self.once(request, route).await?;
-            let response = Response { inner, method: method.clone(), url, stall: self.timeouts.stall };
+            let response = Response {
+                inner,
+                method: method.clone(),
+                url,
+                stall: self.timeouts.stall,
+                secrets: self.secrets.clone(),
+                login: None,
+            };
             let Some(body) = again.filter(|_| !keep) else { return Ok(response) };
             let Some((next, next_method)) = response.redirect(&method)? else { return Ok(response) };
+            if secret && next_method == method && next.origin() != first.origin() {
+                return Err(response.protocol("redirects a login to another server, which does not get it"));
+            }
             request = Request::new(next_method, next);
             request.headers = headers;
+            request.secret = secret;
             if request.method == method {
                 request.body = body;
             } else {
@@ -300,6 +330,8 @@ pub(crate) struct Response {
     method: Method,
     url: Url,
     stall: Duration,
+    secrets: Secrets,
+    login: Option<String>,
 }
 
 impl Response {
@@ -362,6 +394,11 @@ impl Response {
         }
     }
 
+    /// Notes whom the server took us for, for what is said of a refusal; an empty name is a login without one.
+    pub(crate) fn set_login(&mut self, login: Option<String>) {
+        self.login = login;
+    }
+
     /// The whole body, unless it is longer than `cap` bytes.
     pub(crate) async fn bytes(mut self, cap: usize) -> Result<Vec<u8>, Error> {
         let too_long = |r: &Self| r.protocol(format!("the answer is longer than {cap} bytes"));
@@ -399,6 +436,7 @@ impl Response {
             code: None,
             message: None,
             retry_after: self.text(RETRY_AFTER.as_str()).and_then(|v| retry_after(v, now)),
+            login: self.login.take(),
         };
         let mut body = Vec::new();
         while body.len() < ERROR_BODY_CAP {
@@ -407,7 +445,7 @@ impl Response {
                 Ok(None) | Err(_) => break,
             }
         }
-        error.read_body(&body);
+        error.read_body(&body, &self.secrets);
         Error::Status(Box::new(error))
     }
 }

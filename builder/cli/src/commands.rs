@@ -9,6 +9,8 @@ mod images;
 pub(crate) mod info;
 mod inspect;
 mod load;
+mod login;
+mod logout;
 mod pull;
 mod push;
 mod referrers;
@@ -71,6 +73,8 @@ pub(crate) enum Command {
     Save(save::SaveArgs),
     Run(Box<run::RunArgs>),
     Store(store::StoreArgs),
+    Login(login::LoginArgs),
+    Logout(logout::LogoutArgs),
     Info(info::InfoArgs),
     Version(version::VersionArgs),
     #[command(hide = true)]
@@ -81,10 +85,6 @@ pub(crate) enum Command {
 pub(crate) fn instead(error: &clap::Error) -> Option<&'static str> {
     let Some(ContextValue::String(name)) = error.get(ContextKind::InvalidSubcommand) else { return None };
     match name.as_str() {
-        "login" | "logout" => Some(
-            "logins are those of `docker login` and `podman login`, or of a file that `--authfile` or the variable \
-             `REGISTRY_AUTH_FILE` names: `{\"auths\": {\"HOST\": {\"auth\": \"BASE64 OF USER:PASSWORD\"}}}`",
-        ),
         "buildx" | "builder" => Some("write `orlop build`: its flags are those of `docker buildx build`"),
         "manifest" => Some("write `orlop inspect --raw NAME` to see one, `orlop copy` to bring it elsewhere"),
         "sync" | "cp" => Some("write `orlop copy SOURCE DESTINATION`: it copies whole indexes"),
@@ -118,6 +118,8 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Failure> {
         // These need nothing of the machine.
         Command::Version(args) => return version::run(args),
         Command::Completions(args) => return completions::run(args),
+        Command::Login(args) => return login::run(&cli.global, args),
+        Command::Logout(args) => return logout::run(&cli.global, args),
         // These need no store, and so neither root nor namespaces.
         Command::Copy(args) => return copy::run(&cli.global, args),
         Command::Digest(args) => return digest::run(&cli.global, args),
@@ -147,6 +149,8 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Info(args) => info::run(&app, args),
         Command::Version(args) => version::run(args),
         Command::Completions(args) => completions::run(args),
+        Command::Login(args) => login::run(&cli.global, args),
+        Command::Logout(args) => logout::run(&cli.global, args),
     }
 }
 

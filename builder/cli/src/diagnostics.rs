@@ -140,8 +140,8 @@ impl Failure {
         self
     }
 
-    /// Adds `error` and its causes.
-    pub(crate) fn caused_by(mut self, error: &(dyn Error + 'static)) -> Self {
+    /// Adds `error` itself as a cause.
+    pub(crate) fn because_of(mut self, error: &dyn Error) -> Self {
         self.0.causes.push(error.to_string());
         self.because(error)
     }

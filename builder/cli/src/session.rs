@@ -71,7 +71,8 @@ pub(crate) fn told_of_retries(display: &Arc<dyn Display>) -> RetryObserver {
     })
 }
 
-fn waiting(retry: &Retry) -> String {
+/// What is told of a request that is tried again.
+pub(crate) fn waiting(retry: &Retry) -> String {
     let asked = if retry.asked { ", as the registry asks" } else { "" };
     format!(
         "{}; trying again in {}{asked} ({} of {})",

@@ -93,11 +93,18 @@ impl Part<'_> {
                 401 => {
                     let (core, place) = (Arc::clone(&self.client.core), self.place.clone());
                     let (response, again) = self.client.run(async move {
+                        let mut response = response;
+                        if sent.is_some() {
+                            response.set_login(core.auth.login(&place).await);
+                        }
                         let base = core.base(&place).await?;
                         let own = response.url().origin() == base.origin();
                         let scopes = Scopes::push(&place.name);
-                        let again =
-                            own && core.auth.challenged(&place, &scopes, sent.as_ref(), &response).await?;
+                        let again = own
+                            && core
+                                .auth
+                                .challenged(&core.transport, &place, &scopes, sent.as_ref(), &response)
+                                .await?;
                         Ok((response, again))
                     })?;
                     if !again {
@@ -139,7 +146,7 @@ impl Part<'_> {
                     headers.insert(AUTHORIZATION, value.clone());
                 }
                 let body = Body::Stream { reader, monitor, length };
-                let request = Request { method, url, headers, body, keep_redirect: true };
+                let request = Request { method, url, headers, body, keep_redirect: true, secret: false };
                 let route = Route { insecure: place.insecure, bulk: true };
                 Ok((core.transport.send(request, &route).await?, sent))
             };

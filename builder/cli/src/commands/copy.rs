@@ -86,7 +86,9 @@ pub(crate) fn run(global: &Global, args: &CopyArgs) -> Result<(), Failure> {
         return Err(Failure::usage(
             "a password is not taken from the command line, where everybody can see it",
         )
-        .with_hint("log in before, or name a file of credentials with `--authfile`".to_owned()));
+        .with_hint(
+            "log in with `orlop login REGISTRY`, or name a file of credentials with `--authfile`".to_owned(),
+        ));
     }
     let (from, to) = (&args.source, &args.destination);
     let sides = [(args.src_tls_verify, from), (args.dest_tls_verify, to)];

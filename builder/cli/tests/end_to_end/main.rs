@@ -9,6 +9,7 @@
 //! | `limits.rs` | what a step may use, and what is said of what it used |
 //! | `outputs.rs`, `registry.rs` | where images go and come from |
 //! | `copying.rs` | `copy`, `digest`, `tags`, `referrers`, and `inspect` of what is elsewhere |
+//! | `logins.rs`, `tokens.rs` | `login` and `logout`, who keeps logins, and what token servers make of them |
 //! | `manage.rs` | `images`, `tag`, `rmi`, `inspect`, `history`, `run` |
 //! | `git.rs`, `git_contexts.rs` | repositories as sources of ADD and as contexts |
 //! | `platforms.rs` | several platforms at once, and steps for processors that this machine has not |
@@ -37,6 +38,7 @@ mod hostile;
 mod instructions;
 mod killed;
 mod limits;
+mod logins;
 mod manage;
 mod named_contexts;
 mod opened;
@@ -47,6 +49,7 @@ mod registry;
 mod rootless;
 mod slips;
 mod snapshot;
+mod tokens;
 mod windows_images;
 mod windows_language;
 

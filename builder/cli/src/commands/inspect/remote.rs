@@ -70,8 +70,8 @@ fn config(source: &Source<'_>, picked: &Picked) -> Result<Vec<u8>, Failure> {
     read.map_err(|error| {
         let failure = Failure::user(format!("the config {digest} cannot be read"));
         match error.downcast::<orlop_registry_client::Error>() {
-            Ok(error) => failure.caused_by(&error).with_hint(error.hint()),
-            Err(error) => failure.caused_by(&error),
+            Ok(error) => failure.because_of(&error).with_hint(error.hint()),
+            Err(error) => failure.because_of(&error),
         }
     })?;
     Ok(bytes)
