@@ -16,7 +16,7 @@ use std::str::FromStr;
 
 use orlop_store::Reference;
 
-pub use copy::{Copied, CopyOptions, copy};
+pub use copy::{Copied, CopyOptions, Known, copy};
 pub use document::Document;
 pub use pick::{Picked, pick};
 pub use source::Source;

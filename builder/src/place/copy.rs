@@ -24,6 +24,9 @@ const DEPTH: usize = 8;
 const DOCUMENTS: usize = 10_000;
 const DOCUMENT_BYTES: u64 = 16 << 20;
 
+/// Tells the repositories (`host/name`) that each of some blobs is known to be in.
+pub type Known<'a> = dyn Fn(&[Digest]) -> BTreeMap<Digest, Vec<String>> + Sync + 'a;
+
 /// How a copy is made.
 #[derive(Clone, Copy)]
 pub struct CopyOptions<'a> {
@@ -32,7 +35,7 @@ pub struct CopyOptions<'a> {
     /// Also what refers to the image: signatures, attestations, SBOMs.
     pub referrers: bool,
     /// The repositories (`host/name`) that each of some blobs is known to be in.
-    pub known: &'a (dyn Fn(&[Digest]) -> BTreeMap<Digest, Vec<String>> + Sync),
+    pub known: &'a Known<'a>,
     /// Stops it.
     pub cancel: &'a CancelToken,
 }
@@ -90,7 +93,7 @@ pub fn copy(
         Destination::Registry { client, repository, name } => {
             let registry = Registry { client, repository: &repository };
             let tag = destination::target(&name, root.descriptor.digest)?;
-            work.to_registry(&registry, root, &tag)
+            work.send(&registry, root, &tag)
         }
         Destination::Layout { writer, name } => {
             let (tags, there) = work.gather(&root, &|_| Ok(false))?;
@@ -285,7 +288,7 @@ impl<'a> Work<'a> {
         out
     }
 
-    fn to_registry(
+    fn send(
         &mut self,
         registry: &Registry<'_>,
         root: Document,
