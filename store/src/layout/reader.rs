@@ -10,8 +10,8 @@ use crate::descriptor::Descriptor;
 use crate::digest::{Digest, VerifiedReader};
 use crate::error::{Error, Result};
 
-/// Bytes that are read and hashed at once.
-const PIECE: usize = 256 << 10;
+/// Bytes that are read and hashed at once; who wants more gets them without a copy.
+const PIECE: usize = 64 << 10;
 
 /// A layout's directory, or an archive of either format. Reading changes nothing of it; several threads may read at
 /// once.
