@@ -36,9 +36,9 @@ use crate::request::{Engine, PullPolicy};
 /// Layers that are fetched or sent at one time.
 const SIDE_BY_SIDE: usize = 4;
 /// Indexes that may name indexes before one gives up.
-const MAX_DEPTH: usize = 4;
+pub(crate) const MAX_DEPTH: usize = 4;
 /// Bytes that pass between two reports.
-const REPORT: u64 = 256 << 10;
+pub(crate) const REPORT: u64 = 256 << 10;
 
 /// What one full name means, as [`resolve`].
 fn resolve_one(
@@ -572,7 +572,7 @@ pub fn load_layout(engine: &Engine<'_>, layout: &str, platform: &Platform) -> Re
 
 /// A path, and the tag or digest behind it. A colon belongs to the path when what follows has a separator, of
 /// whichever system: `C:\images` is a path.
-fn split_layout(layout: &str) -> (&str, Option<&str>) {
+pub(crate) fn split_layout(layout: &str) -> (&str, Option<&str>) {
     let tagged = |text| {
         let (path, tag) = str::rsplit_once(text, ':')?;
         (!path.is_empty() && !tag.contains(['/', '\\'])).then_some((path, tag))

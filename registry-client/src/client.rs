@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use orlop_store::Reference;
 use reqwest::Method;
-use reqwest::header::AUTHORIZATION;
+use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::OnceCell;
 use tokio::task::JoinHandle;
@@ -254,6 +254,24 @@ impl Core {
         path: &str,
     ) -> Result<Response, Error> {
         let make = |base: &Url| Ok(Request::new(method.clone(), join(base, path)?));
+        let response = self.exchange(place, &scopes, false, &make).await?;
+        match response.status().is_success() {
+            true => Ok(response),
+            false => Err(response.into_error().await),
+        }
+    }
+
+    /// The same for a manifest of any kind.
+    pub(crate) async fn ask_document(
+        &self,
+        place: &Endpoint,
+        scopes: Scopes,
+        method: Method,
+        path: &str,
+    ) -> Result<Response, Error> {
+        let accepted = HeaderValue::from_static(crate::pull::ACCEPTED);
+        let make =
+            |base: &Url| Ok(Request::new(method.clone(), join(base, path)?).header(ACCEPT, accepted.clone()));
         let response = self.exchange(place, &scopes, false, &make).await?;
         match response.status().is_success() {
             true => Ok(response),

@@ -19,6 +19,7 @@
 
 pub mod auth;
 mod client;
+mod document;
 mod download;
 mod error;
 #[cfg(feature = "fake")]

@@ -153,7 +153,7 @@ impl Client {
 impl Core {
     /// What the manifest refers to.
     async fn subject_at(&self, place: &Endpoint, digest: Digest) -> Result<Option<Digest>, Error> {
-        let manifest = self.manifest_once(place, &digest.into()).await?;
+        let manifest = self.manifest_once(place, &digest.into(), crate::pull::any_media_type).await?;
         Ok(subject_of(&manifest.media_type, &manifest.bytes).map(|(subject, _)| subject))
     }
 

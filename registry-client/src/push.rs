@@ -2,6 +2,7 @@
 
 mod body;
 mod growing;
+mod pieces;
 mod session;
 pub(crate) mod subject;
 mod upload;

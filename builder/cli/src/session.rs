@@ -77,21 +77,25 @@ impl App {
         for text in self.host.note.iter().chain(store.notes()) {
             display.event(Event::Warning { text: text.clone(), span: None, hint: None, rule: None });
         }
-        let told = Arc::clone(&display);
-        let on_retry = RetryObserver::new(move |retry| {
-            told.event(Event::Warning { text: waiting(retry), span: None, hint: None, rule: None })
-        });
-        let told = Arc::clone(&display);
-        let mut settings = config::client(&self.global, on_retry)?;
-        settings.on_notice = NoticeObserver::new(move |text| {
-            told.event(Event::Warning { text: text.to_owned(), span: None, hint: None, rule: None })
-        });
-        for text in settings.hosts.registries.warnings() {
-            display.event(Event::Warning { text: text.clone(), span: None, hint: None, rule: None });
-        }
-        let client = Client::new(settings)?;
+        let client = client(&self.global, &display)?;
         Ok(Session { store, client, runner: system::runner(), display, cancel, interrupted })
     }
+}
+
+/// A client that tells on `display` what it tries again and what registries have to say.
+pub(crate) fn client(global: &Global, display: &Arc<dyn Display>) -> Result<Client, Failure> {
+    let warn = |display: &Arc<dyn Display>, text: String| {
+        display.event(Event::Warning { text, span: None, hint: None, rule: None });
+    };
+    let told = Arc::clone(display);
+    let on_retry = RetryObserver::new(move |retry| warn(&told, waiting(retry)));
+    let told = Arc::clone(display);
+    let mut settings = config::client(global, on_retry)?;
+    settings.on_notice = NoticeObserver::new(move |text| warn(&told, text.to_owned()));
+    for text in settings.hosts.registries.warnings() {
+        warn(display, text.clone());
+    }
+    Ok(Client::new(settings)?)
 }
 
 /// What is told of a request that is tried again.

@@ -10,6 +10,7 @@
 //! | `limits.rs` | what a step may use, and what is said of what it used |
 //! | `outputs.rs`, `registry.rs` | where images go and come from |
 //! | `hosts.rs` | where they come from by configuration |
+//! | `copying.rs` | `copy`, `digest`, `tags`, `referrers`, and `inspect` of what is elsewhere |
 //! | `logins.rs`, `tokens.rs` | `login` and `logout`, who keeps logins, and what token servers make of them |
 //! | `manage.rs` | `images`, `tag`, `rmi`, `inspect`, `history`, `run` |
 //! | `git.rs`, `git_contexts.rs` | repositories as sources of ADD and as contexts |
@@ -32,6 +33,7 @@ mod build;
 mod cache;
 mod checks;
 mod contexts;
+mod copying;
 mod git;
 mod git_contexts;
 mod hostile;
