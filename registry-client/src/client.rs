@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use reqwest::Method;
 use reqwest::header::AUTHORIZATION;
@@ -16,7 +18,7 @@ use crate::auth::{Authenticator, Credentials, Scopes};
 use crate::error::{Error, TransportKind};
 use crate::hosts::{Endpoint, HostsConfig, is_loopback};
 use crate::registry::Repository;
-use crate::retry::{Retry, RetryObserver, RetryPolicy};
+use crate::retry::{Retry, RetryObserver, RetryPolicy, STOP_INTERVAL, Stop};
 use crate::transport::{Proxies, Request, Response, Route, Timeouts, Transport};
 
 /// Everything that a client is told. Nothing is read from the environment.
@@ -36,6 +38,8 @@ pub struct ClientConfig {
     pub retries: RetryPolicy,
     /// Told before each repetition.
     pub on_retry: RetryObserver,
+    /// Asked while something waits.
+    pub stop: Stop,
     /// HTTP/2 where the registry offers it; blobs go over HTTP/1.1 all the same.
     pub http2: bool,
 }
@@ -50,6 +54,7 @@ impl Default for ClientConfig {
             timeouts: Timeouts::default(),
             retries: RetryPolicy::default(),
             on_retry: RetryObserver::default(),
+            stop: Stop::default(),
             http2: true,
         }
     }
@@ -146,11 +151,38 @@ impl Client {
         T: Send + 'static,
         F: Future<Output = Result<T, Error>> + Send + 'static,
     {
-        let (send, receive) = std::sync::mpsc::sync_channel(1);
-        let _running = self.spawn(async move {
+        let (send, receive) = sync_channel(1);
+        let running = self.spawn(async move {
             let _gone = send.send(future.await);
         });
-        receive.recv().unwrap_or(Err(Error::Cancelled))
+        let end = self.wait(&receive);
+        running.abort();
+        end
+    }
+
+    /// Waits for what a task sends, as long as nobody says stop.
+    pub(crate) fn wait<T>(&self, receive: &Receiver<Result<T, Error>>) -> Result<T, Error> {
+        loop {
+            match receive.recv_timeout(STOP_INTERVAL) {
+                Ok(end) => return end,
+                Err(RecvTimeoutError::Timeout) if !self.core.config.stop.is_asked() => {}
+                Err(_) => return Err(Error::Cancelled),
+            }
+        }
+    }
+
+    /// Waits for some time, as long as nobody says stop.
+    pub(crate) fn pause(&self, time: Duration) -> Result<(), Error> {
+        let end = Instant::now() + time;
+        loop {
+            if self.core.config.stop.is_asked() {
+                return Err(Error::Cancelled);
+            }
+            match end.saturating_duration_since(Instant::now()) {
+                Duration::ZERO => return Ok(()),
+                left => std::thread::sleep(left.min(STOP_INTERVAL)),
+            }
+        }
     }
 }
 
@@ -161,14 +193,14 @@ impl Core {
         F: Fn() -> Fut,
         Fut: Future<Output = Result<T, Error>>,
     {
-        let mut attempt = 0;
+        let (mut attempt, mut asked) = (0, Duration::ZERO);
         loop {
             let error = match f().await {
                 Ok(value) => return Ok(value),
                 Err(error) => error,
             };
             attempt += 1;
-            match (attempt <= limit).then(|| self.announce(attempt, &error)).flatten() {
+            match (attempt <= limit).then(|| self.announce(attempt, &mut asked, &error)).flatten() {
                 Some(wait) => tokio::time::sleep(wait).await,
                 None => return Err(error),
             }
@@ -176,8 +208,12 @@ impl Core {
     }
 
     /// How long to wait before repetition `attempt`; nothing when the error is final. Tells the observer.
-    pub(crate) fn announce(&self, attempt: u32, error: &Error) -> Option<std::time::Duration> {
-        let wait = self.config.retries.wait(attempt, error)?;
+    /// `asked` is what the registry has asked us to wait before that.
+    pub(crate) fn announce(&self, attempt: u32, asked: &mut Duration, error: &Error) -> Option<Duration> {
+        let wait = self.config.retries.wait(attempt, *asked, error)?;
+        if error.retry_after().is_some() {
+            *asked += wait;
+        }
         self.config.on_retry.notify(&Retry {
             error: error.to_string(),
             attempt,
@@ -300,6 +336,8 @@ impl Core {
         let plain = match self.probe(place, &http).await {
             Ok(false) => return Ok(http),
             Ok(true) => None,
+            // Who does not answer at all does not answer in TLS either.
+            Err(e) if e.is_timeout() => return Err(e),
             Err(e @ Error::Transport { kind: TransportKind::Refused | TransportKind::Resolve, .. }) => {
                 return Err(e);
             }

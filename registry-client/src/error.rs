@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use orlop_store::Digest;
 
+use crate::transport::ON;
+
 /// Bytes of an error body that are read; the rest is not looked at.
 pub(crate) const ERROR_BODY_CAP: usize = 64 * 1024;
 
@@ -154,6 +156,8 @@ pub enum TransportKind {
     FirstByteTimeout,
     /// Bytes stopped coming or going.
     Stalled,
+    /// Bytes came, but too few in too much time.
+    Slow,
     /// The connection broke.
     Broken,
     /// Too many redirects, or one that leads nowhere.
@@ -175,6 +179,7 @@ impl fmt::Display for TransportKind {
             Self::WantsTls => "the server speaks HTTPS, not plain HTTP",
             Self::FirstByteTimeout => "no answer within the time limit",
             Self::Stalled => "the transfer stalled",
+            Self::Slow => "the transfer is too slow to end",
             Self::Broken => "the connection broke",
             Self::Redirect => "redirected too often or nowhere",
             Self::Other => "the request failed",
@@ -263,6 +268,7 @@ impl Error {
                     | TransportKind::ConnectTimeout
                     | TransportKind::FirstByteTimeout
                     | TransportKind::Stalled
+                    | TransportKind::Slow
                     | TransportKind::Broken
                     | TransportKind::Tls
             ),
@@ -290,6 +296,12 @@ impl Error {
             Self::Mirrors { last, .. } => last.code(),
             _ => None,
         }
+    }
+
+    /// Whether a time limit was waited out for it.
+    pub(crate) fn is_timeout(&self) -> bool {
+        use TransportKind::{ConnectTimeout, FirstByteTimeout, Slow, Stalled};
+        matches!(self.transport_kind(), Some(ConnectTimeout | FirstByteTimeout | Slow | Stalled))
     }
 
     /// What broke, where there was no answer.
@@ -367,7 +379,9 @@ fn login_hint(registry: &str) -> String {
     )
 }
 
+/// The host that answered, or should have.
 fn host_of(url: &str) -> String {
+    let url = url.rsplit(ON).next().unwrap_or_default();
     url::Url::parse(url)
         .ok()
         .and_then(|u| {
@@ -379,7 +393,16 @@ fn host_of(url: &str) -> String {
 
 fn status_hint(e: &StatusError) -> Option<String> {
     let host = host_of(&e.url);
+    if let Some(asked) = e.retry_after.filter(|asked| asked.as_secs() > 60) {
+        return Some(format!(
+            "the registry asks to come back in {}; log in, or use a mirror",
+            minutes(asked)
+        ));
+    }
     match (e.status, e.code.as_deref()) {
+        (401 | 403, _) if e.url.contains(ON) => Some(format!(
+            "the registry sent us on to `{host}`, which refuses; its links do not last long: try again"
+        )),
         (401, _) => Some(login_hint(&host)),
         (403, _) => Some(format!("this login may not do that; {}", login_hint(&host))),
         (404, Some("NAME_UNKNOWN")) => {
@@ -396,6 +419,14 @@ fn status_hint(e: &StatusError) -> Option<String> {
     }
 }
 
+/// A long time as people say it.
+fn minutes(time: Duration) -> String {
+    match time.as_secs().div_ceil(60) {
+        m @ 0..=119 => format!("{m} minutes"),
+        m => format!("{} hours", m.div_ceil(60)),
+    }
+}
+
 fn transport_hint(kind: TransportKind, url: &str) -> Option<String> {
     let host = host_of(url);
     Some(match kind {
@@ -409,6 +440,9 @@ fn transport_hint(kind: TransportKind, url: &str) -> Option<String> {
              `[[registry]] location = \"{host}\" insecure = true`"
         ),
         TransportKind::WantsTls => format!("use HTTPS for `{host}`: remove `insecure` for it"),
+        TransportKind::Stalled | TransportKind::Slow | TransportKind::FirstByteTimeout => {
+            format!("`{host}`, or a proxy before it, is overloaded or stuck: try again later")
+        }
         TransportKind::ConnectTimeout | TransportKind::Connect => {
             "check the network, the firewall and the proxy settings".to_owned()
         }

@@ -40,5 +40,5 @@ pub use hosts::{FOREIGN_LAYER_HOSTS, HostsConfig, RegistriesConf};
 pub use pull::{BlobReader, MANIFEST_CAP, select_platform};
 pub use push::{Progress, Source};
 pub use registry::{ManifestHead, ManifestResponse, PushOutcome, Repository, TagOrDigest};
-pub use retry::{Retry, RetryObserver, RetryPolicy};
+pub use retry::{Retry, RetryObserver, RetryPolicy, Stop};
 pub use transport::{Proxies, Timeouts};

@@ -158,7 +158,7 @@ impl Core {
                 if !response.status().is_success() {
                     return Err(response.into_error().await);
                 }
-                let shown = crate::transport::redact(response.url());
+                let shown = response.shown().to_owned();
                 let next = next_page(&response);
                 Ok((response.bytes(PAGE_CAP).await?, next, shown))
             };

@@ -54,10 +54,13 @@ impl Client {
         self.run(async move {
             let by_digest = matches!(which, TagOrDigest::Digest(_));
             let head = core.on_places(&repo, by_digest, |place| head(&core, place, &which)).await;
-            if let Ok(Some(head)) = head {
-                return Ok(head);
+            match head {
+                Ok(Some(head)) => return Ok(head),
+                // What did not pass in several attempts hardly does in as many more.
+                Err(e) if e.is_temporary() => return Err(e),
+                // HEAD is refused by some registries and has no reasons in it: GET knows more.
+                _ => {}
             }
-            // HEAD is refused by some registries and has no reasons in it: GET knows more.
             let whole = core.manifest(&repo, &which).await?;
             let size = whole.bytes.len() as u64;
             Ok(ManifestHead { media_type: whole.media_type, digest: whole.digest, size })
@@ -119,7 +122,7 @@ impl Core {
 
     async fn manifest_once(&self, place: &Endpoint, which: &TagOrDigest) -> Result<ManifestResponse, Error> {
         let response = request(self, place, which, Method::GET).await?;
-        let url = crate::transport::redact(response.url());
+        let url = response.shown().to_owned();
         let announced = response.text("docker-content-digest").and_then(|d| d.parse::<Digest>().ok());
         let content_type = response.text("content-type").map(bare_type);
         let bytes = response.bytes(MANIFEST_CAP).await?;

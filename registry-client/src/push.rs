@@ -110,7 +110,11 @@ impl Client {
                 response.drain().await;
                 Ok(digest)
             };
-            core.retrying(u32::MAX, send).await
+            match core.retrying(u32::MAX, send).await {
+                // Damaged on the way, it stands under the tag now: what is sent again takes its place.
+                Err(Error::Protocol { .. }) => core.retrying(u32::MAX, send).await,
+                end => end,
+            }
         })
     }
 }

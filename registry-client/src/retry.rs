@@ -16,7 +16,7 @@ pub struct RetryPolicy {
     pub base: Duration,
     /// The longest wait of our own accord.
     pub max: Duration,
-    /// The longest wait that a registry may ask for with `Retry-After`; beyond it the error is final.
+    /// The longest that a registry may ask us to wait with `Retry-After`, in all; beyond it the error is final.
     pub max_retry_after: Duration,
 }
 
@@ -33,13 +33,14 @@ impl Default for RetryPolicy {
 
 impl RetryPolicy {
     /// How long to wait before attempt `attempt` (1 is the first repetition), or nothing when the
-    /// error is final.
-    pub(crate) fn wait(&self, attempt: u32, error: &Error) -> Option<Duration> {
+    /// error is final. `before` is what the registry has asked for already.
+    pub(crate) fn wait(&self, attempt: u32, before: Duration, error: &Error) -> Option<Duration> {
         if attempt > self.count.min(patience(error)) || !error.is_temporary() {
             return None;
         }
         if let Some(asked) = error.retry_after() {
-            return (asked <= self.max_retry_after).then(|| asked.max(self.base.min(self.max)));
+            return (before.saturating_add(asked) <= self.max_retry_after)
+                .then(|| asked.max(self.base.min(self.max)));
         }
         let doubled = self.base.saturating_mul(1u32 << (attempt.saturating_sub(1)).min(16)).min(self.max);
         // Jitter of a quarter either way, so that many builders do not come back at the same moment.
@@ -53,6 +54,7 @@ impl RetryPolicy {
 fn patience(error: &Error) -> u32 {
     match error.transport_kind() {
         Some(TransportKind::FirstByteTimeout | TransportKind::ConnectTimeout) => 1,
+        Some(TransportKind::Stalled | TransportKind::Slow) => 2,
         Some(TransportKind::Refused | TransportKind::Resolve | TransportKind::Connect) => 2,
         _ => u32::MAX,
     }
@@ -71,6 +73,32 @@ pub struct Retry {
     pub wait: Duration,
     /// Whether the registry asked for the pause by `Retry-After`.
     pub asked: bool,
+}
+
+/// How often somebody who waits asks whether to stop.
+pub(crate) const STOP_INTERVAL: Duration = Duration::from_millis(100);
+
+type Question = dyn Fn() -> bool + Send + Sync;
+
+/// Asked a few times a second while something waits for a registry; a yes ends it with [`Error::Cancelled`].
+#[derive(Clone, Default)]
+pub struct Stop(Option<Arc<Question>>);
+
+impl Stop {
+    /// Asks `f`, from any thread.
+    pub fn new(f: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(f)))
+    }
+
+    pub(crate) fn is_asked(&self) -> bool {
+        self.0.as_ref().is_some_and(|f| f())
+    }
+}
+
+impl fmt::Debug for Stop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Stop").field(&self.0.is_some()).finish()
+    }
 }
 
 type Callback = dyn Fn(&Retry) + Send + Sync;
@@ -141,19 +169,22 @@ mod tests {
     #[test]
     fn waits_grow_and_end() {
         let policy = RetryPolicy { count: 3, ..RetryPolicy::default() };
-        let first = policy.wait(1, &status(503, None)).unwrap();
+        let none = Duration::ZERO;
+        let first = policy.wait(1, none, &status(503, None)).unwrap();
         assert!(first >= policy.base.mul_f64(0.75) && first <= policy.base.mul_f64(1.25));
-        assert!(policy.wait(3, &status(503, None)).unwrap() >= policy.base.mul_f64(3.0));
-        assert!(policy.wait(4, &status(503, None)).is_none());
-        assert!(policy.wait(1, &status(404, None)).is_none());
+        assert!(policy.wait(3, none, &status(503, None)).unwrap() >= policy.base.mul_f64(3.0));
+        assert!(policy.wait(4, none, &status(503, None)).is_none());
+        assert!(policy.wait(1, none, &status(404, None)).is_none());
     }
 
     #[test]
     fn retry_after_rules_the_wait() {
         let policy = RetryPolicy::default();
-        let asked = |s| policy.wait(1, &status(429, Some(Duration::from_secs(s))));
+        let after = |b, s| policy.wait(1, Duration::from_secs(b), &status(429, Some(Duration::from_secs(s))));
+        let asked = |s| after(0, s);
         assert_eq!(asked(7), Some(Duration::from_secs(7)));
         assert_eq!(asked(100_000), None);
+        assert_eq!([after(200, 100).is_some(), after(201, 100).is_some()], [true, false]);
         assert_eq!(retry_after("120", 0), Some(Duration::from_secs(120)));
         let date = "Sun, 06 Nov 1994 08:49:37 GMT";
         assert_eq!(http_date(date), Some(784_111_777));

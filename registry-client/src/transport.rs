@@ -25,8 +25,12 @@ pub(crate) use self::failure::redact;
 
 /// Redirects that are followed for one request.
 const REDIRECTS: usize = 10;
+/// What the rest of a short body is waited for, for the sake of the connection.
+const DRAIN: Duration = Duration::from_secs(2);
+/// What the body of an error is waited for: the status says the most.
+const EXPLANATION: Duration = Duration::from_secs(10);
 
-/// Limits of time. None of them limits a transfer that gets on.
+/// Limits of time. None of them limits the transfer of a blob that gets on.
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {
     /// For a connection, TLS included.
@@ -38,15 +42,25 @@ pub struct Timeouts {
     /// From the last byte of an upload to the answer; registries move the blob to its place meanwhile,
     /// or look for everything that a manifest names.
     pub commit: Duration,
+    /// For a whole manifest, list or token, which are short.
+    pub document: Duration,
+    /// Of an answer, fewer bytes than [`Timeouts::slow_bytes`] in so much time of waiting for them are too
+    /// few: a server that sends a byte now and then would keep us for ever.
+    pub slow_window: Duration,
+    /// See [`Timeouts::slow_window`].
+    pub slow_bytes: u64,
 }
 
 impl Default for Timeouts {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(15),
-            first_byte: Duration::from_secs(45),
+            first_byte: Duration::from_secs(30),
             stall: Duration::from_secs(45),
             commit: Duration::from_secs(300),
+            document: Duration::from_secs(120),
+            slow_window: Duration::from_secs(60),
+            slow_bytes: 6000,
         }
     }
 }
@@ -97,11 +111,20 @@ pub(crate) struct Request {
     pub(crate) body: Body,
     /// Instead of following a redirect, hand it out.
     pub(crate) keep_redirect: bool,
+    /// From HTTPS, follow a redirect to plain HTTP: for what has nothing to do with a registry.
+    pub(crate) downgrade: bool,
 }
 
 impl Request {
     pub(crate) fn new(method: Method, url: Url) -> Self {
-        Self { method, url, headers: HeaderMap::new(), body: Body::Empty, keep_redirect: false }
+        Self {
+            method,
+            url,
+            headers: HeaderMap::new(),
+            body: Body::Empty,
+            keep_redirect: false,
+            downgrade: false,
+        }
     }
 
     pub(crate) fn header(mut self, name: reqwest::header::HeaderName, value: HeaderValue) -> Self {
@@ -154,12 +177,29 @@ impl Transport {
                 Body::Stream { .. } => None,
             };
             let headers = request.headers.clone();
-            let keep = request.keep_redirect;
-            let inner = self.once(request, route).await?;
-            let response = Response { inner, method: method.clone(), url, stall: self.timeouts.stall };
+            let (keep, downgrade) = (request.keep_redirect, request.downgrade);
+            let inner = self.once(request, &first, route).await?;
+            let plain = downgrade || route.insecure;
+            let response = Response {
+                inner,
+                method: method.clone(),
+                shown: shown(&first, &url),
+                url,
+                plain,
+                limits: self.timeouts,
+                pace: Pace::default(),
+            };
             let Some(body) = again.filter(|_| !keep) else { return Ok(response) };
             let Some((next, next_method)) = response.redirect(&method)? else { return Ok(response) };
+            if matches!(body, Body::Bytes(_)) && next_method == method && next.origin() != first.origin() {
+                // The body of a token's request is a secret, and nobody else's is of use elsewhere.
+                let to = redact(&next);
+                return Err(
+                    response.protocol(format!("redirects to `{to}`, which has no right to what is sent"))
+                );
+            }
             request = Request::new(next_method, next);
+            request.downgrade = downgrade;
             request.headers = headers;
             if request.method == method {
                 request.body = body;
@@ -171,14 +211,14 @@ impl Transport {
             }
         }
         Err(Error::Transport {
-            method: "GET".into(),
-            url: redact(&first),
+            method: request.method.to_string(),
+            url: shown(&first, &request.url),
             kind: TransportKind::Redirect,
             source: None,
         })
     }
 
-    async fn once(&self, request: Request, route: &Route) -> Result<reqwest::Response, Error> {
+    async fn once(&self, request: Request, first: &Url, route: &Route) -> Result<reqwest::Response, Error> {
         let client = self.client(&request.url, route)?;
         let (method, url) = (request.method.clone(), request.url.clone());
         let mut out = client.request(request.method, request.url).headers(request.headers);
@@ -195,7 +235,7 @@ impl Transport {
             }
         }
         let failed = |kind| {
-            let (method, url) = (method.to_string(), redact(&url));
+            let (method, url) = (method.to_string(), shown(first, &url));
             Error::Transport { method, url, kind, source: None }
         };
         let mut answer = std::pin::pin!(out.send());
@@ -207,7 +247,7 @@ impl Transport {
         loop {
             match tokio::time::timeout(tick, answer.as_mut()).await {
                 Ok(Ok(response)) => return Ok(response),
-                Ok(Err(e)) => return Err(failure::classify(&method, &url, e)),
+                Ok(Err(e)) => return Err(failure::classify(&method, shown(first, &url), e)),
                 Err(_) => match &watch {
                     None if started.elapsed() > limits.connect + patience => {
                         return Err(failed(TransportKind::FirstByteTimeout));
@@ -291,7 +331,45 @@ pub(crate) struct Response {
     inner: reqwest::Response,
     method: Method,
     url: Url,
-    stall: Duration,
+    /// The URL for messages, with the one that was asked first.
+    shown: String,
+    /// It may lead from HTTPS to plain HTTP.
+    plain: bool,
+    limits: Timeouts,
+    pace: Pace,
+}
+
+/// A URL fit to print, and before it the one that led there, where that is another host's: it names the registry
+/// and the repository, which storage's does not.
+fn shown(first: &Url, url: &Url) -> String {
+    match first.origin() == url.origin() {
+        true => redact(url),
+        false => format!("{}{ON}{}", redact(first), redact(url)),
+    }
+}
+
+/// Between a URL and that which it led to.
+pub(crate) const ON: &str = " → ";
+
+/// How fast bytes came lately.
+#[derive(Default)]
+struct Pace {
+    waited: Duration,
+    bytes: u64,
+}
+
+impl Pace {
+    /// Takes in what came after waiting for it. True when it is too little.
+    fn is_slow(&mut self, waited: Duration, bytes: usize, limits: &Timeouts) -> bool {
+        self.waited += waited;
+        self.bytes += bytes as u64;
+        if self.waited < limits.slow_window {
+            return false;
+        }
+        let slow = self.bytes < limits.slow_bytes;
+        *self = Self::default();
+        slow
+    }
 }
 
 impl Response {
@@ -308,6 +386,18 @@ impl Response {
         self.inner.headers().get(name).and_then(|v| v.to_str().ok())
     }
 
+    /// Where the answer came from, for messages.
+    pub(crate) fn shown(&self) -> &str {
+        &self.shown
+    }
+
+    /// Whether something here may lead to that URL: not from HTTPS to plain HTTP, unless this is a host that
+    /// configuration allows it for, or one's own machine.
+    pub(crate) fn may_lead_to(&self, url: &Url) -> bool {
+        let safe = url.scheme() == "https" || url.host_str().is_some_and(is_loopback);
+        self.url.scheme() != "https" || safe || self.plain
+    }
+
     /// Where the answer came from in the end.
     pub(crate) fn url(&self) -> &Url {
         &self.url
@@ -319,7 +409,7 @@ impl Response {
 
     /// An answer that breaks the rules.
     pub(crate) fn protocol(&self, what: impl Into<String>) -> Error {
-        Error::Protocol { method: self.method.to_string(), url: redact(&self.url), what: what.into() }
+        Error::Protocol { method: self.method.to_string(), url: self.shown.clone(), what: what.into() }
     }
 
     pub(crate) fn redirect(&self, method: &Method) -> Result<Option<(Url, Method)>, Error> {
@@ -337,21 +427,28 @@ impl Response {
             .ok()
             .filter(|u| matches!(u.scheme(), "http" | "https") && u.has_host())
             .ok_or_else(|| self.protocol("redirects to something that is no HTTP URL"))?;
+        if !self.may_lead_to(&next) {
+            return Err(self.protocol(format!("redirects from HTTPS to plain HTTP, `{}`", redact(&next))));
+        }
         Ok(Some((next, if same { method.clone() } else { Method::GET })))
     }
 
     /// The next piece of the body; nothing at its end.
     pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
-        match tokio::time::timeout(self.stall, self.inner.chunk()).await {
-            Ok(Ok(chunk)) => Ok(chunk),
-            Ok(Err(e)) => Err(failure::classify(&self.method, &self.url, e)),
-            Err(_) => Err(Error::Transport {
-                method: self.method.to_string(),
-                url: redact(&self.url),
-                kind: TransportKind::Stalled,
-                source: None,
-            }),
+        let started = std::time::Instant::now();
+        match tokio::time::timeout(self.limits.stall, self.inner.chunk()).await {
+            Ok(Ok(Some(chunk))) => match self.pace.is_slow(started.elapsed(), chunk.len(), &self.limits) {
+                true => Err(self.transport(TransportKind::Slow)),
+                false => Ok(Some(chunk)),
+            },
+            Ok(Ok(None)) => Ok(None),
+            Ok(Err(e)) => Err(failure::classify(&self.method, self.shown.clone(), e)),
+            Err(_) => Err(self.transport(TransportKind::Stalled)),
         }
+    }
+
+    fn transport(&self, kind: TransportKind) -> Error {
+        Error::Transport { method: self.method.to_string(), url: self.shown.clone(), kind, source: None }
     }
 
     /// The whole body, unless it is longer than `cap` bytes.
@@ -360,25 +457,34 @@ impl Response {
         if self.length().is_some_and(|l| l > cap as u64) {
             return Err(too_long(&self));
         }
-        let mut out = Vec::new();
-        while let Some(chunk) = self.chunk().await? {
-            if out.len() + chunk.len() > cap {
-                return Err(too_long(&self));
+        let (mut out, limit) = (Vec::new(), self.limits.document);
+        let all = async {
+            while let Some(chunk) = self.chunk().await? {
+                if out.len() + chunk.len() > cap {
+                    return Err(too_long(&self));
+                }
+                out.extend_from_slice(&chunk);
             }
-            out.extend_from_slice(&chunk);
+            Ok(())
+        };
+        match tokio::time::timeout(limit, all).await {
+            Ok(end) => end.map(|()| out),
+            Err(_) => Err(self.transport(TransportKind::Slow)),
         }
-        Ok(out)
     }
 
-    /// Reads a short body to its end, so that the connection can serve again.
+    /// Reads a short body to its end, so that the connection can serve again; one that takes its time is left.
     pub(crate) async fn drain(mut self) {
         let mut left = ERROR_BODY_CAP;
-        while let Ok(Some(chunk)) = self.chunk().await {
-            match left.checked_sub(chunk.len()) {
-                Some(rest) => left = rest,
-                None => return,
+        let all = async {
+            while let Ok(Some(chunk)) = self.chunk().await {
+                match left.checked_sub(chunk.len()) {
+                    Some(rest) => left = rest,
+                    None => return,
+                }
             }
-        }
+        };
+        let _left = tokio::time::timeout(DRAIN, all).await;
     }
 
     /// The answer as an error, with what its body says.
@@ -386,19 +492,22 @@ impl Response {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs());
         let mut error = StatusError {
             method: self.method.to_string(),
-            url: redact(&self.url),
+            url: self.shown.clone(),
             status: self.status().as_u16(),
             code: None,
             message: None,
             retry_after: self.text(RETRY_AFTER.as_str()).and_then(|v| retry_after(v, now)),
         };
         let mut body = Vec::new();
-        while body.len() < ERROR_BODY_CAP {
-            match self.chunk().await {
-                Ok(Some(chunk)) => body.extend_from_slice(&chunk),
-                Ok(None) | Err(_) => break,
+        let all = async {
+            while body.len() < ERROR_BODY_CAP
+                && let Ok(Some(chunk)) = self.chunk().await
+            {
+                body.extend_from_slice(&chunk);
             }
-        }
+        };
+        // What has come by then has to do.
+        let _rest = tokio::time::timeout(EXPLANATION, all).await;
         error.read_body(&body);
         Error::Status(Box::new(error))
     }

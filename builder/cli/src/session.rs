@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use orlop_builder::Engine;
 use orlop_builder::event::{Event, Observer, Progress};
-use orlop_registry_client::{Client, Retry, RetryObserver};
+use orlop_registry_client::{Client, Retry, RetryObserver, Stop};
 use orlop_runner::CancelToken;
 use orlop_store::store::Driver;
 use orlop_store::{Reference, Store, StoreOptions};
@@ -62,7 +62,10 @@ impl App {
         let on_retry = RetryObserver::new(move |retry| {
             told.event(Event::Warning { text: waiting(retry), span: None, hint: None, rule: None })
         });
-        let client = Client::new(config::client(&self.global, on_retry)?)?;
+        let mut config = config::client(&self.global, on_retry)?;
+        let asked = Arc::clone(&interrupted);
+        config.stop = Stop::new(move || asked.load(Ordering::Acquire));
+        let client = Client::new(config)?;
         Ok(Session { store, client, runner: system::runner(), display, cancel, interrupted })
     }
 }

@@ -10,7 +10,7 @@ use url::Url;
 
 use super::{Credential, basic};
 use crate::error::Error;
-use crate::transport::{Body, Request, Route, Transport, redact};
+use crate::transport::{Body, Request, Route, Transport};
 
 /// Bytes of a token server's answer that are read.
 const TOKEN_CAP: usize = 1 << 20;
@@ -183,7 +183,7 @@ pub(crate) async fn fetch(
     if !response.status().is_success() {
         return Err(response.into_error().await);
     }
-    let shown = redact(response.url());
+    let shown = response.shown().to_owned();
     let bytes = response.bytes(TOKEN_CAP).await?;
     let bad =
         |what: &str| Error::Protocol { method: "GET".into(), url: shown.clone(), what: what.to_owned() };

@@ -2,6 +2,7 @@
 
 use std::io::{self, BufRead, Read};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Buf;
 use orlop_store::{Descriptor, Digest, Digester};
@@ -15,12 +16,14 @@ use crate::error::{Error, TransportKind};
 use crate::hosts::Endpoint;
 use crate::pipe::{ChunkReader, Writer, pipe};
 use crate::registry::Repository;
-use crate::transport::{Request, Response, redact};
+use crate::transport::{Request, Response};
 
 /// Bytes that are fetched before the reader asks for them.
 const AHEAD: usize = 2 << 20;
 /// A transfer that never gets on for good ends after so many attempts, whatever trickles in between.
 const ATTEMPTS: u32 = 200;
+/// Bytes that are worth waiting out a time limit once more.
+const WORTH: u64 = 64 << 10;
 
 /// The content of a blob. End of file is only ever reported after size and digest were found right;
 /// what is wrong comes as an [`io::Error`] with an [`Error`] inside.
@@ -112,20 +115,21 @@ impl<'a> Download<'a> {
     }
 
     async fn fetch(&mut self, place: &Endpoint, limit: u32) -> Result<(), Error> {
-        let (mut failures, mut attempts) = (0, 0);
+        let (mut failures, mut attempts, mut asked) = (0, 0, Duration::ZERO);
         loop {
             let at = self.digester.size();
             let error = match self.once(place).await {
                 Ok(()) => return Ok(()),
                 Err(e) => e,
             };
-            if self.digester.size() > at {
+            let got = self.digester.size() - at;
+            if got >= if error.is_timeout() { WORTH } else { 1 } {
                 failures = 0;
             }
             failures += 1;
             attempts += 1;
             let may = failures <= limit && attempts < ATTEMPTS;
-            match may.then(|| self.core.announce(failures, &error)).flatten() {
+            match may.then(|| self.core.announce(failures, &mut asked, &error)).flatten() {
                 Some(wait) => tokio::time::sleep(wait).await,
                 None => return Err(error),
             }
@@ -150,7 +154,7 @@ impl<'a> Download<'a> {
             Ok(request)
         };
         let mut response = self.core.exchange(place, &Scopes::pull(&place.name), true, &make).await?;
-        self.last_url = redact(response.url());
+        self.last_url = response.shown().to_owned();
         match response.status().as_u16() {
             200 => {
                 from = 0;

@@ -21,7 +21,7 @@ use crate::transport::{Body, Request, Response, Route};
 const PIECE: usize = 128 * 1024;
 /// Bytes that wait for the network.
 const AHEAD: usize = 1 << 20;
-/// Redirects and new tokens for one body, each of which costs reading the source again.
+/// Attempts with one body, for redirects and new tokens; each costs reading the source again.
 const REPEATS: usize = 4;
 
 /// What is sent of a blob.
@@ -41,14 +41,14 @@ impl Part<'_> {
     /// Sends the part to `url`; any answer but a redirect or a demand for another token is handed back.
     pub(super) fn send(&self, method: &Method, url: Url) -> Result<Response, Error> {
         let mut url = url;
-        for _ in 0..REPEATS {
+        for attempt in 1..=REPEATS {
             let (response, sent) = self.once(method, &url)?;
             match response.status().as_u16() {
                 307 | 308 => match response.redirect(method)? {
                     Some((next, _)) => url = next,
                     None => return Ok(response),
                 },
-                401 => {
+                401 if attempt < REPEATS => {
                     let (core, place) = (Arc::clone(&self.client.core), self.place.clone());
                     let (response, again) = self.client.run(async move {
                         let base = core.base(&place).await?;
@@ -98,7 +98,7 @@ impl Part<'_> {
                     headers.insert(AUTHORIZATION, value.clone());
                 }
                 let body = Body::Stream { reader, monitor, length };
-                let request = Request { method, url, headers, body, keep_redirect: true };
+                let request = Request { method, url, headers, body, keep_redirect: true, downgrade: false };
                 let route = Route { insecure: place.insecure, bulk: true };
                 Ok((core.transport.send(request, &route).await?, sent))
             };
@@ -112,7 +112,7 @@ impl Part<'_> {
                 return Err(bad_source(self.blob, e));
             }
         }
-        receive.recv().unwrap_or(Err(Error::Cancelled))
+        self.client.wait(&receive).inspect_err(|_| task.abort())
     }
 
     /// The source, from the part's first byte.

@@ -1,6 +1,7 @@
 //! The course of one upload: a single PUT, and what follows when that does not do.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use orlop_store::Descriptor;
 use reqwest::Method;
@@ -21,6 +22,8 @@ const CHUNK: u64 = 16 << 20;
 const LEAST_CHUNK: u64 = 64 << 10;
 /// Attempts in all, whatever trickles in between.
 const ATTEMPTS: u32 = 100;
+/// Bytes that are worth waiting out a time limit once more.
+const WORTH: u64 = 64 << 10;
 
 /// How the bytes go.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -57,7 +60,7 @@ impl<'a> Upload<'a> {
     }
 
     pub(super) fn run(mut self, mut session: Option<Session>) -> Result<(), Error> {
-        let (mut failures, mut furthest) = (0, 0);
+        let (mut failures, mut furthest, mut asked) = (0, 0u64, Duration::ZERO);
         for _ in 0..ATTEMPTS {
             let mut now = match session.take() {
                 Some(session) => session,
@@ -71,12 +74,14 @@ impl<'a> Upload<'a> {
                 self.way = next;
                 continue;
             }
-            if now.offset > furthest {
+            if now.offset >= furthest.saturating_add(if error.is_timeout() { WORTH } else { 1 }) {
                 (furthest, failures) = (now.offset, 0);
             }
             failures += 1;
-            let Some(wait) = self.client.core.announce(failures, &error) else { return Err(error) };
-            std::thread::sleep(wait);
+            let Some(wait) = self.client.core.announce(failures, &mut asked, &error) else {
+                return Err(error);
+            };
+            self.client.pause(wait)?;
             // The answer may have been lost after the registry had it all.
             if self.exists() {
                 return Ok(());

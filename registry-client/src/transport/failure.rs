@@ -62,14 +62,14 @@ impl std::fmt::Display for Cause {
 impl StdError for Cause {}
 
 /// Makes our error of reqwest's.
-pub(crate) fn classify(method: &Method, url: &Url, e: reqwest::Error) -> Error {
+pub(crate) fn classify(method: &Method, url: String, e: reqwest::Error) -> Error {
     let connecting = e.is_connect();
     let timeout = e.is_timeout();
     // reqwest's own message has the URL in it, secrets and all.
     let e = e.without_url();
     let kind = kind(&e, connecting, timeout);
     let cause = Cause(layers(&e).last().map(ToString::to_string).unwrap_or_default());
-    Error::Transport { method: method.to_string(), url: redact(url), kind, source: Some(Box::new(cause)) }
+    Error::Transport { method: method.to_string(), url, kind, source: Some(Box::new(cause)) }
 }
 
 /// All errors of a chain, those inside of [`io::Error`]s too: `source()` of such a one goes past the
