@@ -111,10 +111,10 @@ pub enum Error {
         registry: String,
     },
     /// The source of a push could not be read, or is not what its descriptor says.
-    #[error("read `{digest}` to push it")]
+    #[error("read {} to push it", digest.map_or("a blob".to_owned(), |digest| format!("`{digest}`")))]
     Source {
-        /// The blob.
-        digest: Digest,
+        /// The blob, where it is known already what it is.
+        digest: Option<Digest>,
         /// Why.
         #[source]
         source: io::Error,

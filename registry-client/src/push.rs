@@ -1,6 +1,7 @@
 //! From here to a registry: blobs by mount or upload, then manifests.
 
 mod body;
+mod growing;
 mod session;
 mod upload;
 
@@ -202,11 +203,6 @@ impl Core {
             response.drain().await;
         }
     }
-}
-
-/// The error of a source that is not what it is said to be.
-fn bad_source(blob: &Descriptor, source: io::Error) -> Error {
-    Error::Source { digest: blob.digest, source }
 }
 
 /// An upload URL fit to print.

@@ -100,7 +100,12 @@ pub(crate) struct Route {
 pub(crate) enum Body {
     Empty,
     Bytes(Bytes),
-    Stream { reader: Reader<std::io::Error>, monitor: Monitor<std::io::Error>, length: u64 },
+    /// Read while it is sent; without a length in pieces that each say theirs (RFC 9112, 7.1).
+    Stream {
+        reader: Reader<std::io::Error>,
+        monitor: Monitor<std::io::Error>,
+        length: Option<u64>,
+    },
 }
 
 /// A request that goes out once.
@@ -231,7 +236,10 @@ impl Transport {
             Body::Bytes(bytes) => out = out.body(bytes),
             Body::Stream { reader, monitor, length } => {
                 watch = Some(monitor);
-                out = out.header(CONTENT_LENGTH, length).body(reqwest::Body::wrap_stream(reader));
+                if let Some(length) = length {
+                    out = out.header(CONTENT_LENGTH, length);
+                }
+                out = out.body(reqwest::Body::wrap_stream(reader));
             }
         }
         let failed = |kind| {

@@ -4,6 +4,8 @@
 //! renamed to `blobs/sha256/<hex>`. So whatever is found there is whole; two that write the same one at the
 //! same time both win.
 
+mod growing;
+
 use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
@@ -15,6 +17,9 @@ use crate::digest::{Digest, Digester, VerifiedReader, VerifyError};
 use crate::error::{Error, Result};
 use crate::layer::Durability;
 use crate::session::Session;
+
+pub use self::growing::GrowingBlob;
+use self::growing::Growth;
 
 /// Where blobs can be read from.
 pub trait BlobSource: Send + Sync {
@@ -127,7 +132,13 @@ impl Blobs {
         let dir = self.session.dir()?;
         let path = dir.join(format!("blob-{}", self.next.fetch_add(1, Ordering::Relaxed)));
         let file = File::create_new(&path).map_err(Error::io("make", &path))?;
-        Ok(BlobWriter { blobs: self.clone(), file, path: Some(path), digester: Digester::new() })
+        Ok(BlobWriter {
+            blobs: self.clone(),
+            file,
+            path: Some(path),
+            digester: Digester::new(),
+            growth: None,
+        })
     }
 
     /// Keeps `bytes` as a blob.
@@ -220,9 +231,23 @@ pub struct BlobWriter {
     file: File,
     path: Option<PathBuf>,
     digester: Digester,
+    /// Tells those who read along.
+    growth: Option<Growth>,
 }
 
 impl BlobWriter {
+    /// Lets others read the blob from now on, while it is being written.
+    ///
+    /// # Errors
+    /// When the file cannot be opened a second time.
+    pub fn growing(&mut self) -> Result<GrowingBlob> {
+        let path = self.path.as_deref().unwrap_or(Path::new(""));
+        let (growth, blob) = Growth::of(path).map_err(Error::io("open", path))?;
+        growth.grow(usize::try_from(self.size()).unwrap_or(usize::MAX)).map_err(Error::io("read", path))?;
+        self.growth = Some(growth);
+        Ok(blob)
+    }
+
     /// Bytes written so far.
     pub fn size(&self) -> u64 {
         self.digester.size()
@@ -236,7 +261,10 @@ impl BlobWriter {
         let path = self.path.as_deref().unwrap_or(Path::new(""));
         self.file.write_all(bytes).map_err(Error::io("write", path))?;
         self.digester.update(bytes);
-        Ok(())
+        match &self.growth {
+            Some(growth) => growth.grow(bytes.len()).map_err(Error::io("write", path)),
+            None => Ok(()),
+        }
     }
 
     /// Verifies the whole against `expected` and puts the blob in its place. Returns what it is, with the media
@@ -271,7 +299,11 @@ impl BlobWriter {
         if self.blobs.durability == Durability::Power {
             sync_dir(&self.blobs.dir)?;
         }
-        Ok(Descriptor::new(media_type, found, size))
+        let descriptor = Descriptor::new(media_type, found, size);
+        if let Some(growth) = self.growth.take() {
+            growth.finish(&descriptor);
+        }
+        Ok(descriptor)
     }
 }
 

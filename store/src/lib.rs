@@ -27,7 +27,7 @@ pub mod steps;
 pub mod store;
 pub mod work;
 
-pub use blob::{BlobSink, BlobSource, BlobWriter, Blobs};
+pub use blob::{BlobSink, BlobSource, BlobWriter, Blobs, GrowingBlob};
 pub use check::CheckReport;
 pub use descriptor::{Descriptor, media_type};
 pub use digest::{Digest, Digester, VerifiedReader};
@@ -44,5 +44,5 @@ pub use platform::Platform;
 pub use reference::Reference;
 pub use snapshot::{Active, Committed, Diff, LayerOs, SnapshotDriver, SnapshotError, View};
 pub use steps::{KeyPart, StepKey, StepRecord, Steps};
-pub use store::{Driver, ExportOptions, Store, StoreOptions, peek};
+pub use store::{Driver, Export, ExportOptions, Store, StoreOptions, peek};
 pub use work::{Work, WorkDir, WorkError};

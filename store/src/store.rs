@@ -29,7 +29,7 @@ use windows as driver;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-pub use export::ExportOptions;
+pub use export::{Export, ExportOptions};
 pub use peek::peek;
 
 use crate::blob::Blobs;

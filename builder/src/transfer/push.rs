@@ -1,5 +1,7 @@
 //! Pushing: blobs side by side, those that are there already not sent, then config and manifest.
 
+mod made;
+
 use std::io::Read;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -7,11 +9,13 @@ use std::sync::{Mutex, PoisonError};
 use orlop_registry_client::{PushOutcome, TagOrDigest};
 use orlop_store::images::index_entry;
 use orlop_store::{
-    BlobSource, Descriptor, Digest, ExportOptions, Image, Index, Manifest, Member, Named, Reference,
+    BlobSource, Descriptor, Digest, Export, ExportOptions, Image, Index, Manifest, Member, Named, Reference,
 };
 
+use self::made::Making;
 use super::{
-    REPORT, Several, check_cancelled, fetch_blobs, registry_error, repository, side_by_side, stream_error,
+    REPORT, Several, check_cancelled, fetch_blobs, fetch_chosen, registry_error, repository, side_by_side,
+    stream_error,
 };
 use crate::error::BuildError;
 use crate::event::{Action, Task};
@@ -108,6 +112,8 @@ fn name(
 }
 
 /// Sends everything of an image but its manifest, which it gives with the bytes that were sent.
+///
+/// Layers that have no blob yet are compressed, hashed and sent in one stream, beside those that have one.
 fn send(
     engine: &Engine<'_>,
     image: &Image,
@@ -117,47 +123,88 @@ fn send(
 ) -> Result<(Manifest, u64), BuildError> {
     let place = repository(reference)?;
     let lazy = ExportOptions { absent: true, ..*options };
-    let mut manifest = engine.store.export(image, &lazy)?;
-    let absent: Vec<&Descriptor> = sent_layers(&manifest, options)
-        .filter(|layer| !engine.store.blobs().contains(&layer.digest))
-        .collect();
+    let mut plan = engine.store.plan_export(image, &lazy)?;
+    let absent: Vec<&Descriptor> =
+        sent_layers(&plan, options).filter(|layer| !engine.store.blobs().contains(&layer.digest)).collect();
     if !absent.is_empty() && !all_reachable(engine, &place, &absent)? {
         fetch_blobs(engine, image, &absent, task)?;
         // Layers that are here but without their blob are written anew.
-        manifest = engine.store.export(image, &ExportOptions { absent: false, ..*options })?;
+        plan = engine.store.plan_export(image, &ExportOptions { absent: false, ..*options })?;
     }
+    let mut known: Vec<&Descriptor> = Vec::new();
+    let config = if let Export::AsItCame(manifest) = &plan { Some(&manifest.config) } else { None };
+    for blob in sent_layers(&plan, options).chain(config) {
+        if !known.iter().any(|other| other.digest == blob.digest) {
+            known.push(blob);
+        }
+    }
+    let made = match &plan {
+        Export::AsItCame(_) => Making::new(image, &[], options),
+        Export::Layers(layers) => Making::new(image, layers, options),
+    };
+    let gone = made.gone(engine);
+    if !gone.is_empty() {
+        fetch_chosen(engine, image, &gone, None, task)?;
+    }
+    let parts: Vec<Part<'_>> = made
+        .missing
+        .iter()
+        .map(|index| Part::Missing(*index))
+        .chain(known.into_iter().map(Part::Known))
+        .collect();
     let sent = AtomicU64::new(0);
-    let mut blobs: Vec<&Descriptor> = Vec::new();
-    for blob in sent_layers(&manifest, options).chain([&manifest.config]) {
-        if !blobs.iter().any(|other| other.digest == blob.digest) {
-            blobs.push(blob);
-        }
-    }
     let failed = Mutex::new(None::<BuildError>);
-    side_by_side(&blobs, |blob| match push_blob(engine, reference, blob, task) {
-        Ok(bytes) => {
-            sent.fetch_add(bytes, Ordering::Relaxed);
-            true
-        }
-        Err(error) => {
-            failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-            false
+    side_by_side(&parts, |part| {
+        let done = match part {
+            Part::Known(blob) => push_blob(engine, reference, blob, task),
+            Part::Missing(index) => made.push(engine, reference, *index, task),
+        };
+        match done {
+            Ok(bytes) => {
+                sent.fetch_add(bytes, Ordering::Relaxed);
+                true
+            }
+            Err(error) => {
+                failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                false
+            }
         }
     });
     if let Some(error) = failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
         return Err(error);
     }
     check_cancelled(engine)?;
+    let manifest = match &plan {
+        Export::AsItCame(manifest) => Manifest::clone(manifest),
+        Export::Layers(layers) => {
+            let manifest = engine.store.export_over(image, options, &made.with(layers)?)?;
+            sent.fetch_add(push_blob(engine, reference, &manifest.config, task)?, Ordering::Relaxed);
+            manifest
+        }
+    };
+    check_cancelled(engine)?;
     Ok((manifest, sent.into_inner()))
 }
 
+/// What is brought to the registry.
+enum Part<'a> {
+    /// A blob that is here, or at the registry.
+    Known(&'a Descriptor),
+    /// A layer that has no blob yet.
+    Missing(usize),
+}
+
 /// The layers whose blobs belong to a push: those that registries do not keep stay where they are, unless asked for.
-fn sent_layers<'m>(
-    manifest: &'m Manifest,
+fn sent_layers<'p>(
+    plan: &'p Export,
     options: &ExportOptions,
-) -> impl Iterator<Item = &'m Descriptor> + use<'m> {
+) -> impl Iterator<Item = &'p Descriptor> + use<'p> {
     let foreign = options.foreign;
-    manifest.layers.iter().filter(move |layer| foreign || !layer.is_foreign())
+    let (came, made) = match plan {
+        Export::AsItCame(manifest) => (manifest.layers.as_slice(), &[][..]),
+        Export::Layers(layers) => (&[][..], layers.as_slice()),
+    };
+    came.iter().chain(made.iter().flatten()).filter(move |layer| foreign || !layer.is_foreign())
 }
 
 /// Whether the registry has, or can take from itself, every one of `blobs`.
@@ -167,11 +214,9 @@ fn all_reachable(
     blobs: &[&Descriptor],
 ) -> Result<bool, BuildError> {
     for blob in blobs {
-        let near =
-            engine.store.sources(&blob.digest)?.iter().any(|source| {
-                source.split_once('/').is_some_and(|(registry, _)| registry == place.registry())
-            });
-        if !near || !mountable(engine, place, blob)? {
+        if mount_sources(engine, place.registry(), &blob.digest)?.is_empty()
+            || !mountable(engine, place, blob)?
+        {
             return Ok(false);
         }
     }
@@ -188,6 +233,9 @@ fn mountable(
         return Ok(true);
     }
     let sources = mount_sources(engine, place.registry(), &blob.digest)?;
+    if sources.is_empty() {
+        return Ok(false);
+    }
     let names: Vec<&str> = sources.iter().map(String::as_str).collect();
     // A source that cannot be read ends the attempt as soon as the registry wants bytes.
     let nothing = || -> std::io::Result<Box<dyn Read + Send>> {
@@ -222,19 +270,8 @@ fn push_blob(
         let inner = engine.store.blobs().open_blob(blob)?;
         Ok(Box::new(Stoppable { inner, cancel: cancel.clone() }))
     };
-    let told = AtomicU64::new(0);
-    let report = |current: u64| {
-        let before = told.load(Ordering::Relaxed);
-        if current < before || current - before >= REPORT {
-            told.store(current, Ordering::Relaxed);
-            task.transfer(
-                blob.digest,
-                Action::Push,
-                current.min(blob.size.saturating_sub(1)),
-                Some(blob.size),
-            );
-        }
-    };
+    let told = Told { task, digest: blob.digest, size: Some(blob.size), bytes: AtomicU64::new(0) };
+    let report = |current| told.report(current);
     let outcome = engine.registry.push_blob(&place, blob, &open, &names, &report);
     check_cancelled(engine)?;
     let outcome = outcome.map_err(|error| failure(reference, error))?;
@@ -251,11 +288,32 @@ fn push_blob(
     }
 }
 
+/// Says how far an upload is, not at every piece.
+struct Told<'a> {
+    task: &'a Task<'a>,
+    digest: Digest,
+    size: Option<u64>,
+    bytes: AtomicU64,
+}
+
+impl Told<'_> {
+    fn report(&self, current: u64) {
+        let before = self.bytes.load(Ordering::Relaxed);
+        if current < before || current - before >= REPORT {
+            self.bytes.store(current, Ordering::Relaxed);
+            // The end is told by whoever knows that the blob is in its place.
+            let most = self.size.map_or(u64::MAX, |size| size.saturating_sub(1));
+            self.task.transfer(self.digest, Action::Push, current.min(most), self.size);
+        }
+    }
+}
+
 fn failure(reference: &Reference, error: orlop_registry_client::Error) -> BuildError {
     let message = format!("cannot push to `{}`", reference.familiar());
     match error {
         orlop_registry_client::Error::Source { digest, source } => {
-            stream_error(format!("{message}: layer {} cannot be read", digest.short()), source)
+            let which = digest.map(|digest| format!(" {}", digest.short())).unwrap_or_default();
+            stream_error(format!("{message}: layer{which} cannot be read"), source)
         }
         other => registry_error(message, other),
     }

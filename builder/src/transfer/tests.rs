@@ -240,3 +240,78 @@ fn what_cannot_be_had_is_said() {
     let stopped = error(&name, "linux/amd64", PullPolicy::Always);
     assert_eq!(stopped.kind, Fault::Interrupted);
 }
+
+/// Pushes the image of [`serve`] anew compressed, which all its layers are to be made for.
+fn push_made(
+    world: &World,
+    image: &Image,
+    target: &Reference,
+    compression: crate::output::Compression,
+) -> Result<Pushed, BuildError> {
+    let packing =
+        crate::output::Packing { compression: Some(compression), force: true, ..Default::default() };
+    world.with(|engine, task| push(engine, image, target, &packing.export(true), task))
+}
+
+#[test]
+fn layers_without_a_blob_are_made_on_their_way_and_only_once() {
+    use crate::output::Compression::{Gzip, Zstd};
+    let (registry, _, name) = start();
+    let world = World::new();
+    let image = world.with(|engine, task| pull(engine, &name, &amd64(), PullPolicy::Always, task)).unwrap();
+    for (compression, media_type) in
+        [(Zstd(None), media_type::OCI_LAYER_ZSTD), (Gzip(Some(1)), media_type::OCI_LAYER_GZIP)]
+    {
+        registry.clear_log();
+        let target: Reference = format!("{}/y:1", registry.host()).parse().unwrap();
+        let pushed = push_made(&world, &image, &target, compression).unwrap();
+        let (_, bytes) = registry.manifest("y", pushed.manifest).unwrap();
+        let manifest = Manifest::parse(&bytes, media_type::OCI_MANIFEST).unwrap();
+        assert_eq!(registry.logged("PATCH", "").len(), 2, "in one stream each");
+        for (layer, diff_id) in manifest.layers.iter().zip(image.diff_ids()) {
+            assert_eq!(layer.media_type, media_type);
+            assert_eq!(world.store.diff_id_of(&layer.digest).unwrap(), Some(diff_id));
+            assert_eq!(registry.blob("y", layer.digest).unwrap().len() as u64, layer.size);
+            assert!(world.store.blobs().contains(&layer.digest));
+        }
+        // What is gone here and known to be there is not made again, whatever repository it is in.
+        for layer in &manifest.layers {
+            std::fs::remove_file(world.store.blobs().path(&layer.digest)).unwrap();
+        }
+        registry.clear_log();
+        for repository in ["y", "z"] {
+            let target: Reference = format!("{}/{repository}:2", registry.host()).parse().unwrap();
+            let again = push_made(&world, &image, &target, compression).unwrap();
+            assert_eq!(again.manifest, pushed.manifest);
+        }
+        assert!(registry.logged("PATCH", "").is_empty());
+        assert!(manifest.layers.iter().all(|layer| !world.store.blobs().contains(&layer.digest)));
+    }
+}
+
+#[test]
+fn a_layer_that_cannot_be_made_or_sent_is_one_clear_error_and_leaves_nothing() {
+    use orlop_registry_client::fake::Fault;
+    let (registry, _, name) = start();
+    let world = World::new();
+    let image = world.with(|engine, task| pull(engine, &name, &amd64(), PullPolicy::Always, task)).unwrap();
+    let target: Reference = format!("{}/y:1", registry.host()).parse().unwrap();
+    let zstd = crate::output::Compression::Zstd(None);
+    registry.fault("POST", "/y/blobs/", 0, 1000, Fault::Status(403, "DENIED", vec![]));
+    let denied = push_made(&world, &image, &target, zstd).unwrap_err();
+    assert!(denied.message.contains("cannot push to"), "{denied:?}");
+    assert_eq!(registry.tag("y", "1"), None);
+    let world = World::new();
+    let image =
+        world.with(|engine, task| resolve(engine, &name, &amd64(), PullPolicy::Always, task)).unwrap();
+    let elsewhere: Reference = format!("{}/z:1", registry.host()).parse().unwrap();
+    push_made(&world, &image, &elsewhere, zstd).unwrap();
+    assert!(registry.tag("z", "1").is_some(), "layers that are not here are fetched to be compressed");
+    // Neither here nor, as it turns out, there.
+    let world = World::new();
+    let image =
+        world.with(|engine, task| resolve(engine, &name, &amd64(), PullPolicy::Always, task)).unwrap();
+    registry.fault("GET", "/x/blobs/", 0, 1000, Fault::Status(404, "BLOB_UNKNOWN", vec![]));
+    let missing = push_made(&world, &image, &target, zstd).unwrap_err();
+    assert_eq!(missing.kind, super::Fault::User, "{missing:?}");
+}

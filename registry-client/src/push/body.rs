@@ -9,7 +9,7 @@ use reqwest::Method;
 use reqwest::header::{AUTHORIZATION, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue};
 use url::Url;
 
-use super::{Progress, Source, bad_source};
+use super::{Progress, Source};
 use crate::auth::Scopes;
 use crate::client::Client;
 use crate::error::Error;
@@ -28,13 +28,55 @@ const REPEATS: usize = 4;
 pub(super) struct Part<'a> {
     pub(super) client: &'a Client,
     pub(super) place: &'a Endpoint,
-    pub(super) blob: &'a Descriptor,
     pub(super) source: Source<'a>,
     pub(super) progress: Progress<'a>,
-    pub(super) start: u64,
-    pub(super) length: u64,
-    /// Say which bytes these are, as PATCH wants it.
-    pub(super) ranged: bool,
+    pub(super) extent: Extent<'a>,
+}
+
+/// Which bytes of a blob are sent.
+#[derive(Clone, Copy)]
+pub(super) enum Extent<'a> {
+    /// Some of a blob that is known.
+    Of {
+        blob: &'a Descriptor,
+        start: u64,
+        length: u64,
+        /// Say which bytes these are, as PATCH wants it.
+        ranged: bool,
+    },
+    /// All that the source gives: nobody knows yet how much that is.
+    Unknown,
+}
+
+impl Extent<'_> {
+    fn start(&self) -> u64 {
+        if let Self::Of { start, .. } = self { *start } else { 0 }
+    }
+
+    fn length(&self) -> Option<u64> {
+        if let Self::Of { length, .. } = self { Some(*length) } else { None }
+    }
+
+    /// The whole blob's size, for messages and to find out that there is more.
+    fn size(&self) -> Option<u64> {
+        if let Self::Of { blob, .. } = self { Some(blob.size) } else { None }
+    }
+
+    /// `Content-Range`, in the registries' way of writing it.
+    fn range(&self) -> Option<String> {
+        match self {
+            Self::Of { start, length, ranged: true, .. } if *length > 0 => {
+                Some(format!("{start}-{}", start + length - 1))
+            }
+            _ => None,
+        }
+    }
+
+    /// The error of a source that cannot be read or is not what it should be.
+    fn bad_source(&self, source: io::Error) -> Error {
+        let digest = if let Self::Of { blob, .. } = self { Some(blob.digest) } else { None };
+        Error::Source { digest, source }
+    }
 }
 
 impl Part<'_> {
@@ -79,13 +121,12 @@ impl Part<'_> {
         let monitor = writer.monitor();
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
-        if self.ranged && self.length > 0 {
-            let range = format!("{}-{}", self.start, self.start + self.length - 1);
+        if let Some(range) = self.extent.range() {
             headers.insert(CONTENT_RANGE, HeaderValue::from_str(&range).map_err(|_| Error::Cancelled)?);
         }
         let (core, place, url, method) =
             (Arc::clone(&self.client.core), self.place.clone(), url.clone(), method.clone());
-        let length = self.length;
+        let length = self.extent.length();
         let (answer, receive) = std::sync::mpsc::sync_channel(1);
         let task = self.client.spawn(async move {
             let result = async {
@@ -109,7 +150,7 @@ impl Part<'_> {
             Ok(()) => writer.finish(Ok(())),
             Err(e) => {
                 task.abort();
-                return Err(bad_source(self.blob, e));
+                return Err(self.extent.bad_source(e));
             }
         }
         self.client.wait(&receive).inspect_err(|_| task.abort())
@@ -117,48 +158,57 @@ impl Part<'_> {
 
     /// The source, from the part's first byte.
     fn open(&self) -> Result<Box<dyn Read + Send>, Error> {
-        let mut source = (self.source)().map_err(|e| bad_source(self.blob, e))?;
-        let skipped = io::copy(&mut (&mut source).take(self.start), &mut io::sink());
-        match skipped.map_err(|e| bad_source(self.blob, e))? {
-            n if n == self.start => Ok(source),
-            n => Err(bad_source(self.blob, short(n, self.blob.size))),
+        let bad = |e| self.extent.bad_source(e);
+        let mut source = (self.source)().map_err(bad)?;
+        let start = self.extent.start();
+        let skipped = io::copy(&mut (&mut source).take(start), &mut io::sink()).map_err(bad)?;
+        if skipped < start {
+            return Err(bad(short(skipped, self.extent.size())));
         }
+        Ok(source)
     }
 
     /// Reads the part to its end, or until the other side wants no more (its answer says why).
     fn feed(&self, source: &mut dyn Read, mut put: impl FnMut(Bytes) -> bool) -> io::Result<()> {
-        let mut left = self.length;
-        while left > 0 {
-            let want = left.min(PIECE as u64) as usize;
+        let mut at = self.extent.start();
+        let end = self.extent.length().map(|length| at + length);
+        while end.is_none_or(|end| at < end) {
+            let want = end.map_or(PIECE as u64, |end| (end - at).min(PIECE as u64)) as usize;
             let mut piece = vec![0; want];
             let mut filled = 0;
             while filled < want {
                 match source.read(&mut piece[filled..]) {
-                    Ok(0) => {
-                        return Err(short(self.start + self.length - left + filled as u64, self.blob.size));
-                    }
+                    Ok(0) => break,
                     Ok(n) => filled += n,
                     Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                     Err(e) => return Err(e),
                 }
             }
-            left -= want as u64;
-            if left == 0 && self.start + self.length == self.blob.size && source.read(&mut [0])? != 0 {
+            at += filled as u64;
+            if filled < want && end.is_some() {
+                return Err(short(at, self.extent.size()));
+            }
+            if end == Some(at) && self.extent.size() == end && source.read(&mut [0])? != 0 {
                 // Found before the last piece goes, so that nothing is committed.
                 return Err(io::Error::new(
                     io::ErrorKind::InvalidData,
-                    format!("longer than the {} bytes that its descriptor says", self.blob.size),
+                    format!("longer than the {at} bytes that its descriptor says"),
                 ));
             }
-            if !put(piece.into()) {
+            piece.truncate(filled);
+            if !piece.is_empty() && !put(piece.into()) {
                 return Ok(());
             }
-            (self.progress)(self.start + self.length - left);
+            (self.progress)(at);
+            if filled < want {
+                break;
+            }
         }
         Ok(())
     }
 }
 
-fn short(got: u64, size: u64) -> io::Error {
-    io::Error::new(io::ErrorKind::UnexpectedEof, format!("ended after {got} of {size} bytes"))
+fn short(got: u64, size: Option<u64>) -> io::Error {
+    let of = size.map(|size| format!(" of {size}")).unwrap_or_default();
+    io::Error::new(io::ErrorKind::UnexpectedEof, format!("ended after {got}{of} bytes"))
 }

@@ -7,7 +7,7 @@ use orlop_store::Descriptor;
 use reqwest::Method;
 use url::Url;
 
-use super::body::Part;
+use super::body::{Extent, Part};
 use super::session::{Session, received};
 use super::{Progress, Source, check_digest, shown};
 use crate::auth::Scopes;
@@ -173,7 +173,8 @@ impl<'a> Upload<'a> {
 
     fn part(&self, start: u64, length: u64, ranged: bool) -> Part<'_> {
         let (client, place, blob) = (self.client, self.place, self.blob);
-        Part { client, place, blob, source: self.source, progress: self.progress, start, length, ranged }
+        let extent = Extent::Of { blob, start, length, ranged };
+        Part { client, place, source: self.source, progress: self.progress, extent }
     }
 
     fn committed(&self, response: Response) -> Result<(), Error> {

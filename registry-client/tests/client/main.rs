@@ -8,6 +8,7 @@ mod auth;
 mod chaos;
 #[cfg(unix)]
 mod faults;
+mod growing;
 mod pull;
 mod push;
 #[cfg(unix)]

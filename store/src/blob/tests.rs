@@ -90,3 +90,46 @@ fn writers_of_the_same_blob_all_win() {
     assert_eq!(blobs.read_small(&wanted.digest, 1 << 20).unwrap(), content);
     assert_eq!(half_made(dir.path()), 0);
 }
+
+#[test]
+fn a_blob_is_read_along_with_its_writer() {
+    let (dir, blobs) = blobs();
+    let content: Vec<u8> = (0..700_000u32).map(|i| (i % 251) as u8).collect();
+    let mut writer = blobs.writer().unwrap();
+    writer.append(&content[..1000]).unwrap();
+    let growing = writer.growing().unwrap();
+    let along = |growing: GrowingBlob| {
+        move || {
+            let mut all = Vec::new();
+            growing.open().read_to_end(&mut all).map(|_| (all, growing.whole().unwrap()))
+        }
+    };
+    let readers = [std::thread::spawn(along(growing.clone())), std::thread::spawn(along(growing.clone()))];
+    for piece in content[1000..].chunks(99_991) {
+        writer.append(piece).unwrap();
+    }
+    let whole = writer.finish("x", None).unwrap();
+    for reader in readers {
+        assert_eq!(reader.join().unwrap().unwrap(), (content.clone(), whole.clone()));
+    }
+    // Also when it is in its place already.
+    assert_eq!(along(growing)().unwrap().0, content);
+    assert_eq!(half_made(dir.path()), 0);
+}
+
+#[test]
+fn a_writer_that_fails_and_readers_that_go_away_tell_each_other() {
+    let (dir, blobs) = blobs();
+    let mut writer = blobs.writer().unwrap();
+    let growing = writer.growing().unwrap();
+    writer.append(b"some").unwrap();
+    drop(writer);
+    let mut read = Vec::new();
+    assert_eq!(growing.open().read_to_end(&mut read).unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+    assert_eq!((read, growing.whole().is_err()), (b"some".to_vec(), true));
+    let mut writer = blobs.writer().unwrap();
+    writer.growing().unwrap().abandon();
+    assert!(writer.append(b"more").is_err());
+    drop(writer);
+    assert_eq!(half_made(dir.path()), 0);
+}

@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use rusqlite::OptionalExtension;
 
 use super::Store;
+use crate::blob::GrowingBlob;
 use crate::descriptor::{Descriptor, media_type};
 use crate::digest::{Digest, Digester, VerifyError};
 use crate::error::{Error, Result};
@@ -36,6 +37,16 @@ impl Default for ExportOptions {
     }
 }
 
+/// What is to be done before an image can leave the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Export {
+    /// Nothing: it goes with the manifest that it came with.
+    AsItCame(Box<Manifest>),
+    /// For each layer, bottom first, the blob that it goes as; none where that has to be made
+    /// ([`Store::layer_blob`]).
+    Layers(Vec<Option<Descriptor>>),
+}
+
 /// A blob of a layer that passed through the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownBlob {
@@ -53,6 +64,27 @@ impl Store {
     /// # Errors
     /// [`Error::NotFound`] for a layer that is not here in any form.
     pub fn export(&self, image: &Image, options: &ExportOptions) -> Result<Manifest> {
+        let layers = match self.plan_export(image, options)? {
+            Export::AsItCame(manifest) => return Ok(*manifest),
+            Export::Layers(layers) => layers,
+        };
+        let diff_ids = image.diff_ids();
+        let made =
+            layers.into_iter().zip(&diff_ids).enumerate().map(|(index, (layer, diff_id))| match layer {
+                Some(blob) => Ok(blob),
+                None => {
+                    self.layer_blob(diff_ids.get(..index).unwrap_or_default(), diff_id, options.compression)
+                }
+            });
+        let made = made.collect::<Result<Vec<_>>>()?;
+        self.export_over(image, options, &made)
+    }
+
+    /// What is to be done before `image` can leave the store.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn plan_export(&self, image: &Image, options: &ExportOptions) -> Result<Export> {
         let elsewhere = |blob: &Descriptor| blob.is_foreign() && !options.foreign;
         let present =
             |blob: &Descriptor| options.absent || elsewhere(blob) || self.blobs.contains(&blob.digest);
@@ -69,27 +101,40 @@ impl Store {
         {
             self.blobs.put_bytes(&manifest.config.media_type, &image.config_bytes())?;
             self.blobs.put_bytes(&manifest.media_type, manifest.bytes())?;
-            return Ok(manifest.clone());
+            return Ok(Export::AsItCame(Box::new(manifest.clone())));
         }
         let diff_ids = image.diff_ids();
         let mut layers = Vec::with_capacity(diff_ids.len());
         for (index, layer) in image.layers().iter().enumerate() {
             let below = diff_ids.get(..index).unwrap_or_default();
             layers.push(match &layer.blob {
-                Some(blob) if elsewhere(blob) => blob.clone(),
-                Some(blob) if fits(blob) && self.blobs.contains(&blob.digest) => blob.clone(),
+                Some(blob) if elsewhere(blob) => Some(blob.clone()),
+                Some(blob) if fits(blob) && self.blobs.contains(&blob.digest) => Some(blob.clone()),
                 Some(blob)
                     if fits(blob)
                         && options.absent
                         && !self.layers.for_os(image.layer_os()).contains(below, &layer.diff_id) =>
                 {
-                    blob.clone()
+                    Some(blob.clone())
                 }
-                _ => self.layer_blob(below, &layer.diff_id, options.compression)?,
+                _ => self.usable_blob(&layer.diff_id, options.compression)?,
             });
         }
+        Ok(Export::Layers(layers))
+    }
+
+    /// The manifest of `image` over blobs of its layers, bottom first. It and the config are in the store then.
+    ///
+    /// # Errors
+    /// When they are not as many as the image has layers, or cannot be written.
+    pub fn export_over(
+        &self,
+        image: &Image,
+        options: &ExportOptions,
+        layers: &[Descriptor],
+    ) -> Result<Manifest> {
         let kind = options.kind.or(image.manifest().map(Manifest::kind)).unwrap_or_default();
-        let manifest = image.make_manifest(kind, &layers)?;
+        let manifest = image.make_manifest(kind, layers)?;
         self.blobs.put_bytes(&manifest.config.media_type, &image.config_bytes())?;
         self.blobs.put_bytes(&manifest.media_type, manifest.bytes())?;
         Ok(manifest)
@@ -106,29 +151,62 @@ impl Store {
         diff_id: &Digest,
         compression: Compression,
     ) -> Result<Descriptor> {
-        let known = self.layer_blobs(diff_id)?;
-        let hold: Vec<Digest> = known.iter().map(|k| k.descriptor.digest).chain([*diff_id]).collect();
-        self.session.hold(&hold)?;
-        let recipe = recipe(compression);
-        let usable = |k: &&KnownBlob| {
-            is_of(&k.descriptor.media_type, compression)
-                && (k.recipe == "came" || k.recipe == recipe)
-                && self.blobs.contains(&k.descriptor.digest)
-        };
-        if let Some(found) = known.iter().find(usable) {
-            return Ok(found.descriptor.clone());
+        self.layer_blob_along(below, diff_id, compression, drop)
+    }
+
+    /// The same; where it has to be made, `along` is given the blob as its first byte is about to be written. It is
+    /// not to wait for the blob's end.
+    ///
+    /// # Errors
+    /// As [`Store::layer_blob`], and when the blob is [abandoned](GrowingBlob::abandon).
+    pub fn layer_blob_along(
+        &self,
+        below: &[Digest],
+        diff_id: &Digest,
+        compression: Compression,
+        along: impl FnOnce(GrowingBlob),
+    ) -> Result<Descriptor> {
+        if let Some(found) = self.usable_blob(diff_id, compression)? {
+            return Ok(found);
         }
+        let recipe = recipe(compression);
         let _lock = self.work.lock(&format!("compress-{}-{recipe}", diff_id.hex()))?;
-        if let Some(found) = self.layer_blobs(diff_id)?.iter().find(usable) {
-            return Ok(found.descriptor.clone());
+        if let Some(found) = self.usable_blob(diff_id, compression)? {
+            return Ok(found);
         }
         let what = format!("layer {diff_id}");
         let tar = self.layer_tar(below, diff_id)?;
         let mut writer = self.blobs.writer()?;
+        along(writer.growing()?);
         compress(tar, compression, &mut writer).map_err(Error::stream(what))?;
         let blob = writer.finish(media_type_of(compression), None)?;
         self.note_layer_blob(&blob, diff_id, &recipe)?;
         Ok(blob)
+    }
+
+    /// A blob of the layer in the given compression that is here.
+    fn usable_blob(&self, diff_id: &Digest, compression: Compression) -> Result<Option<Descriptor>> {
+        let known = self.layer_blobs(diff_id)?;
+        let hold: Vec<Digest> = known.iter().map(|k| k.descriptor.digest).chain([*diff_id]).collect();
+        self.session.hold(&hold)?;
+        let recipe = recipe(compression);
+        let usable = |k: &KnownBlob| {
+            is_of(&k.descriptor.media_type, compression)
+                && (k.recipe == "came" || k.recipe == recipe)
+                && self.blobs.contains(&k.descriptor.digest)
+        };
+        Ok(known.into_iter().find(usable).map(|known| known.descriptor))
+    }
+
+    /// What the blob of the layer in the given compression was when it was made the last time. It may be gone, and
+    /// a registry may have it still.
+    ///
+    /// # Errors
+    /// When the database says no.
+    pub fn made_before(&self, diff_id: &Digest, compression: Compression) -> Result<Option<Descriptor>> {
+        let recipe = recipe(compression);
+        let known = self.layer_blobs(diff_id)?.into_iter().find(|known| known.recipe == recipe);
+        Ok(known.map(|known| known.descriptor))
     }
 
     /// The uncompressed tar of the layer `diff_id` over `below`, from the layer or from a blob of it. End of file

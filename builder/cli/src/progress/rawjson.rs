@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `started` | `task` (number), `title` |
 //! | `output` | `task`, `stream` (`stdout`, `stderr`), `text`: what a step wrote, not cut at lines; bytes that are not UTF-8 are replaced by U+FFFD |
-//! | `transfer` | `task`, `digest`, `action` (`pull`, `push`, `exists`, `export`), `current` and `total` in bytes (`total` is null where it is not known) |
+//! | `transfer` | `task`, `digest`, `action` (`pull`, `push`, `exists`, `export`), `current` and `total` in bytes (`total` is null where it is not known); `digest` is the blob's, or the diff ID of a layer whose blob is being made |
 //! | `note` | `task`, `text` |
 //! | `finished` | `task`, `outcome` (`done`, `cached`, `failed`, `canceled`), `duration` in seconds, `usage` (null, or `wall`, `user`, `system` in seconds, `peak_memory`, `io_read`, `io_written` in bytes, `peak_processes`, `processes_total`, `processes_left`), `layer` (null, or `diff_id` and `size` in bytes) |
 //! | `warning` | `text`, `span` (null, or `start` and `end`: bytes of the Dockerfile), `hint` (null or text), `rule` (null, or the name of the check, `StageNameCasing`) |
