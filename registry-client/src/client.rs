@@ -18,7 +18,7 @@ use crate::auth::{Authenticator, Credentials, Scopes};
 use crate::error::{Error, TransportKind};
 use crate::hosts::{Endpoint, HostsConfig, is_loopback};
 use crate::registry::Repository;
-use crate::retry::{Retry, RetryObserver, RetryPolicy, STOP_INTERVAL, Stop};
+use crate::retry::{Attempts, Retry, RetryObserver, RetryPolicy, STOP_INTERVAL, Stop, repetitions};
 use crate::transport::{Proxies, Request, Response, Route, Timeouts, Transport};
 
 /// Everything that a client is told. Nothing is read from the environment.
@@ -193,31 +193,26 @@ impl Core {
         F: Fn() -> Fut,
         Fut: Future<Output = Result<T, Error>>,
     {
-        let (mut attempt, mut asked) = (0, Duration::ZERO);
+        let mut attempts = Attempts::default();
         loop {
             let error = match f().await {
                 Ok(value) => return Ok(value),
                 Err(error) => error,
             };
-            attempt += 1;
-            match (attempt <= limit).then(|| self.announce(attempt, &mut asked, &error)).flatten() {
+            match (attempts.failures < limit).then(|| self.announce(&mut attempts, &error)).flatten() {
                 Some(wait) => tokio::time::sleep(wait).await,
                 None => return Err(error),
             }
         }
     }
 
-    /// How long to wait before repetition `attempt`; nothing when the error is final. Tells the observer.
-    /// `asked` is what the registry has asked us to wait before that.
-    pub(crate) fn announce(&self, attempt: u32, asked: &mut Duration, error: &Error) -> Option<Duration> {
-        let wait = self.config.retries.wait(attempt, *asked, error)?;
-        if error.retry_after().is_some() {
-            *asked += wait;
-        }
+    /// How long to wait after one more failure; nothing when the error is final. Tells the observer.
+    pub(crate) fn announce(&self, attempts: &mut Attempts, error: &Error) -> Option<Duration> {
+        let wait = self.config.retries.wait(attempts, error)?;
         self.config.on_retry.notify(&Retry {
             error: error.to_string(),
-            attempt,
-            of: self.config.retries.count,
+            attempt: attempts.failures,
+            of: repetitions(&self.config.retries, error).max(attempts.failures),
             wait,
             asked: error.retry_after().is_some(),
         });
@@ -285,6 +280,9 @@ impl Core {
             let sent = if own { self.auth.header(&self.transport, place, scopes).await? } else { None };
             if let Some(value) = &sent {
                 request.headers.insert(AUTHORIZATION, value.clone());
+            }
+            if !own {
+                request.asked = Some(uploads(&base, place)?);
             }
             let response = self.transport.send(request, &route).await?;
             attempt += 1;
@@ -386,6 +384,11 @@ impl Core {
             }
         }
     }
+}
+
+/// Where uploads begin: what led to wherever else they go on.
+pub(crate) fn uploads(base: &Url, place: &Endpoint) -> Result<Url, Error> {
+    join(base, &format!("{}/blobs/uploads/", place.name))
 }
 
 /// The URL of a path below `/v2/`. The path is made of checked names only.

@@ -162,7 +162,9 @@ pub enum TransportKind {
     Broken,
     /// Too many redirects, or one that leads nowhere.
     Redirect,
-    /// Anything else, such as an answer that is not HTTP.
+    /// The answer is not HTTP, or has a head that is none.
+    NotHttp,
+    /// Anything else.
     Other,
 }
 
@@ -182,6 +184,7 @@ impl fmt::Display for TransportKind {
             Self::Slow => "the transfer is too slow to end",
             Self::Broken => "the connection broke",
             Self::Redirect => "redirected too often or nowhere",
+            Self::NotHttp => "the answer is not HTTP",
             Self::Other => "the request failed",
         })
     }
@@ -269,6 +272,7 @@ impl Error {
                     | TransportKind::FirstByteTimeout
                     | TransportKind::Stalled
                     | TransportKind::Slow
+                    | TransportKind::NotHttp
                     | TransportKind::Broken
                     | TransportKind::Tls
             ),

@@ -84,7 +84,7 @@ fn which_is(which: &TagOrDigest, digest: Digest) -> bool {
     !matches!(which, TagOrDigest::Digest(asked) if *asked != digest)
 }
 
-async fn request(
+pub(crate) async fn request(
     core: &Core,
     place: &Endpoint,
     which: &TagOrDigest,

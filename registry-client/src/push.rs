@@ -18,6 +18,7 @@ use crate::auth::Scopes;
 use crate::client::{Client, Core, join};
 use crate::error::Error;
 use crate::hosts::Endpoint;
+use crate::pull::{self, MANIFEST_CAP};
 use crate::registry::{PushOutcome, Repository, TagOrDigest};
 use crate::transport::{Body, Request, Response, redact};
 
@@ -94,6 +95,7 @@ impl Client {
             .map_err(|_| Error::Config { name: media_type.to_owned(), what: "not a media type".into() })?;
         let path = format!("{}/manifests/{}", place.name, which.path()?);
         let (core, bytes) = (Arc::clone(&self.core), bytes::Bytes::copy_from_slice(bytes));
+        let which = which.clone();
         self.run(async move {
             let make = |base: &Url| {
                 let mut request =
@@ -108,6 +110,13 @@ impl Client {
                     return Err(response.into_error().await);
                 }
                 check_digest(&response, digest)?;
+                // 201 is the registry's word (distribution specification, "Pushing manifests"); something in between
+                // may say yes to anything.
+                if response.status() != 201 && !core.has_manifest(&place, &which, digest).await? {
+                    let what =
+                        format!("{}, and yet the registry does not have the manifest", response.status());
+                    return Err(response.protocol(what));
+                }
                 response.drain().await;
                 Ok(digest)
             };
@@ -152,9 +161,25 @@ impl Core {
             Ok(response) => {
                 let other_size = response.length().is_some_and(|l| l != blob.size && l != 0);
                 let other_digest = check_digest(&response, blob.digest).is_err();
-                Ok(!other_size && !other_digest)
+                // Any other success is not what registries say (distribution specification, "Checking if content
+                // exists").
+                Ok(response.status() == 200 && !other_size && !other_digest)
             }
             Err(Error::Status(_)) => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Whether this is the manifest that the registry has.
+    async fn has_manifest(
+        &self,
+        place: &Endpoint,
+        which: &TagOrDigest,
+        digest: Digest,
+    ) -> Result<bool, Error> {
+        match pull::request(self, place, which, Method::GET).await {
+            Ok(response) => Ok(Digest::of(&response.bytes(MANIFEST_CAP).await?) == digest),
+            Err(e) if e.is_not_found() => Ok(false),
             Err(e) => Err(e),
         }
     }

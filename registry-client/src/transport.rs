@@ -114,6 +114,8 @@ pub(crate) struct Request {
     pub(crate) url: Url,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Body,
+    /// The URL for messages, where it is the registry that led to `url`.
+    pub(crate) asked: Option<Url>,
     /// Instead of following a redirect, hand it out.
     pub(crate) keep_redirect: bool,
     /// From HTTPS, follow a redirect to plain HTTP: for what has nothing to do with a registry.
@@ -127,6 +129,7 @@ impl Request {
             url,
             headers: HeaderMap::new(),
             body: Body::Empty,
+            asked: None,
             keep_redirect: false,
             downgrade: false,
         }
@@ -173,7 +176,8 @@ impl Transport {
     /// Sends and follows redirects. `Authorization` goes to the first URL's origin only; once a
     /// redirect has left it, it does not come back.
     pub(crate) async fn send(&self, mut request: Request, route: &Route) -> Result<Response, Error> {
-        let first = request.url.clone();
+        let begin = request.url.clone();
+        let first = request.asked.take().unwrap_or_else(|| begin.clone());
         for _ in 0..=REDIRECTS {
             let (method, url) = (request.method.clone(), request.url.clone());
             let again = match &request.body {
@@ -196,7 +200,7 @@ impl Transport {
             };
             let Some(body) = again.filter(|_| !keep) else { return Ok(response) };
             let Some((next, next_method)) = response.redirect(&method)? else { return Ok(response) };
-            if matches!(body, Body::Bytes(_)) && next_method == method && next.origin() != first.origin() {
+            if matches!(body, Body::Bytes(_)) && next_method == method && next.origin() != begin.origin() {
                 // The body of a token's request is a secret, and nobody else's is of use elsewhere.
                 let to = redact(&next);
                 return Err(
@@ -211,7 +215,7 @@ impl Transport {
             } else {
                 request.headers.remove(CONTENT_TYPE);
             }
-            if request.url.origin() != first.origin() {
+            if request.url.origin() != begin.origin() {
                 request.headers.remove(AUTHORIZATION);
             }
         }
@@ -349,7 +353,7 @@ pub(crate) struct Response {
 
 /// A URL fit to print, and before it the one that led there, where that is another host's: it names the registry
 /// and the repository, which storage's does not.
-fn shown(first: &Url, url: &Url) -> String {
+pub(crate) fn shown(first: &Url, url: &Url) -> String {
     match first.origin() == url.origin() {
         true => redact(url),
         false => format!("{}{ON}{}", redact(first), redact(url)),
@@ -429,12 +433,15 @@ impl Response {
             _ => return Ok(None),
         };
         let Some(location) = self.text(LOCATION.as_str()) else { return Ok(None) };
-        let next = self
+        let mut next = self
             .url
             .join(location)
             .ok()
             .filter(|u| matches!(u.scheme(), "http" | "https") && u.has_host())
             .ok_or_else(|| self.protocol("redirects to something that is no HTTP URL"))?;
+        // Neither can fail for a URL with a host; whoever answers has no passwords to give.
+        let _ = next.set_username("");
+        let _ = next.set_password(None);
         if !self.may_lead_to(&next) {
             return Err(self.protocol(format!("redirects from HTTPS to plain HTTP, `{}`", redact(&next))));
         }

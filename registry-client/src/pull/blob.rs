@@ -2,7 +2,6 @@
 
 use std::io::{self, BufRead, Read};
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Buf;
 use orlop_store::{Descriptor, Digest, Digester};
@@ -16,14 +15,13 @@ use crate::error::{Error, TransportKind};
 use crate::hosts::Endpoint;
 use crate::pipe::{ChunkReader, Writer, pipe};
 use crate::registry::Repository;
+use crate::retry::{Attempts, got_on};
 use crate::transport::{Request, Response};
 
 /// Bytes that are fetched before the reader asks for them.
 const AHEAD: usize = 2 << 20;
 /// A transfer that never gets on for good ends after so many attempts, whatever trickles in between.
 const ATTEMPTS: u32 = 200;
-/// Bytes that are worth waiting out a time limit once more.
-const WORTH: u64 = 64 << 10;
 
 /// The content of a blob. End of file is only ever reported after size and digest were found right;
 /// what is wrong comes as an [`io::Error`] with an [`Error`] inside.
@@ -115,21 +113,19 @@ impl<'a> Download<'a> {
     }
 
     async fn fetch(&mut self, place: &Endpoint, limit: u32) -> Result<(), Error> {
-        let (mut failures, mut attempts, mut asked) = (0, 0, Duration::ZERO);
+        let (mut attempts, mut all) = (Attempts::default(), 0);
         loop {
             let at = self.digester.size();
             let error = match self.once(place).await {
                 Ok(()) => return Ok(()),
                 Err(e) => e,
             };
-            let got = self.digester.size() - at;
-            if got >= if error.is_timeout() { WORTH } else { 1 } {
-                failures = 0;
+            if got_on(self.digester.size() - at, self.blob.size, &error) {
+                attempts.got_on();
             }
-            failures += 1;
-            attempts += 1;
-            let may = failures <= limit && attempts < ATTEMPTS;
-            match may.then(|| self.core.announce(failures, &mut asked, &error)).flatten() {
+            all += 1;
+            let may = attempts.failures < limit && all < ATTEMPTS;
+            match may.then(|| self.core.announce(&mut attempts, &error)).flatten() {
                 Some(wait) => tokio::time::sleep(wait).await,
                 None => return Err(error),
             }

@@ -11,7 +11,7 @@ use url::Url;
 
 use super::{Progress, Source};
 use crate::auth::Scopes;
-use crate::client::Client;
+use crate::client::{Client, uploads};
 use crate::error::Error;
 use crate::hosts::Endpoint;
 use crate::pipe::pipe;
@@ -82,6 +82,7 @@ impl Extent<'_> {
 impl Part<'_> {
     /// Sends the part to `url`; any answer but a redirect or a demand for another token is handed back.
     pub(super) fn send(&self, method: &Method, url: Url) -> Result<Response, Error> {
+        let first = url.clone();
         let mut url = url;
         for attempt in 1..=REPEATS {
             let (response, sent) = self.once(method, &url)?;
@@ -109,7 +110,7 @@ impl Part<'_> {
         }
         Err(Error::Transport {
             method: method.to_string(),
-            url: crate::transport::redact(&url),
+            url: crate::transport::shown(&first, &url),
             kind: crate::error::TransportKind::Redirect,
             source: None,
         })
@@ -139,7 +140,10 @@ impl Part<'_> {
                     headers.insert(AUTHORIZATION, value.clone());
                 }
                 let body = Body::Stream { reader, monitor, length };
-                let request = Request { method, url, headers, body, keep_redirect: true, downgrade: false };
+                let asked =
+                    Some(if url.origin() == base.origin() { url.clone() } else { uploads(&base, &place)? });
+                let request =
+                    Request { headers, body, asked, keep_redirect: true, ..Request::new(method, url) };
                 let route = Route { insecure: place.insecure, bulk: true };
                 Ok((core.transport.send(request, &route).await?, sent))
             };

@@ -62,6 +62,9 @@ fn location(response: &Response) -> Result<Option<Url>, Error> {
         return Err(response.protocol(format!("its `Location` leads to plain HTTP, `{}`", redact(&url))));
     }
     url.set_fragment(None);
+    // Neither can fail for a URL with a host.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
     Ok(Some(url))
 }
 

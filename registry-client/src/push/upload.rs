@@ -1,7 +1,6 @@
 //! The course of one upload: a single PUT, and what follows when that does not do.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use orlop_store::Descriptor;
 use reqwest::Method;
@@ -14,6 +13,7 @@ use crate::auth::Scopes;
 use crate::client::Client;
 use crate::error::Error;
 use crate::hosts::Endpoint;
+use crate::retry::{Attempts, got_on};
 use crate::transport::{Request, Response};
 
 /// The size of a chunk for registries that refuse the whole.
@@ -22,8 +22,6 @@ const CHUNK: u64 = 16 << 20;
 const LEAST_CHUNK: u64 = 64 << 10;
 /// Attempts in all, whatever trickles in between.
 const ATTEMPTS: u32 = 100;
-/// Bytes that are worth waiting out a time limit once more.
-const WORTH: u64 = 64 << 10;
 
 /// How the bytes go.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -60,7 +58,7 @@ impl<'a> Upload<'a> {
     }
 
     pub(super) fn run(mut self, mut session: Option<Session>) -> Result<(), Error> {
-        let (mut failures, mut furthest, mut asked) = (0, 0u64, Duration::ZERO);
+        let (mut attempts, mut furthest) = (Attempts::default(), 0u64);
         for _ in 0..ATTEMPTS {
             let mut now = match session.take() {
                 Some(session) => session,
@@ -74,11 +72,11 @@ impl<'a> Upload<'a> {
                 self.way = next;
                 continue;
             }
-            if now.offset >= furthest.saturating_add(if error.is_timeout() { WORTH } else { 1 }) {
-                (furthest, failures) = (now.offset, 0);
+            if got_on(now.offset.saturating_sub(furthest), self.blob.size, &error) {
+                furthest = now.offset;
+                attempts.got_on();
             }
-            failures += 1;
-            let Some(wait) = self.client.core.announce(failures, &mut asked, &error) else {
+            let Some(wait) = self.client.core.announce(&mut attempts, &error) else {
                 return Err(error);
             };
             self.client.pause(wait)?;
@@ -97,7 +95,15 @@ impl<'a> Upload<'a> {
 
     /// What to try with a new session after a refusal that another way may get around.
     fn other_way(&mut self, error: &Error, offset: u64) -> Option<Way> {
-        let Error::Status(e) = error else { return None };
+        let e = match error {
+            Error::Status(e) => e,
+            // What it says cannot be: once more from the start.
+            Error::Protocol { .. } if self.lost == 0 => {
+                self.lost = 1;
+                return Some(if self.way == Way::Rest { Way::Whole } else { self.way });
+            }
+            _ => return None,
+        };
         match (e.status, e.code.as_deref(), self.way) {
             // Damaged on the way, or sessions that a restarted registry lost: once more from the start.
             (400, Some("DIGEST_INVALID"), _) | (404, Some("BLOB_UPLOAD_UNKNOWN"), _) if self.lost == 0 => {
@@ -182,6 +188,12 @@ impl<'a> Upload<'a> {
             return Err(self.error(response));
         }
         check_digest(&response, self.blob.digest)?;
+        // The word of a registry is 201 (distribution specification, "Pushing blobs"). Something else in between
+        // may say yes to anything.
+        if response.status() != 201 && !self.exists() {
+            let what = format!("{}, and yet the registry does not have the blob", response.status());
+            return Err(response.protocol(what));
+        }
         self.drain(response);
         (self.progress)(self.blob.size);
         Ok(())

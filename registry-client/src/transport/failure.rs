@@ -100,6 +100,7 @@ fn kind(e: &reqwest::Error, connecting: bool, timeout: bool) -> TransportKind {
             io::ErrorKind::ConnectionReset
             | io::ErrorKind::BrokenPipe
             | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::NotConnected
             | io::ErrorKind::UnexpectedEof => return TransportKind::Broken,
             io::ErrorKind::TimedOut if connecting => return TransportKind::ConnectTimeout,
             _ => {}
@@ -108,6 +109,12 @@ fn kind(e: &reqwest::Error, connecting: bool, timeout: bool) -> TransportKind {
     let texts: Vec<String> = all.iter().map(ToString::to_string).collect();
     if texts.iter().any(|t| t == "dns error") {
         return TransportKind::Resolve;
+    }
+    // hyper's own words for an answer that it cannot read.
+    let unread =
+        ["invalid HTTP", "invalid content-length", "invalid transfer-encoding", "message head is too large"];
+    if texts.iter().any(|t| unread.iter().any(|u| t.contains(u))) {
+        return TransportKind::NotHttp;
     }
     // hyper's own words for a connection that ended in the middle of an answer.
     let broken = [

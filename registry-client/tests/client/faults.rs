@@ -4,9 +4,9 @@
 mod matrix;
 mod random;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use orlop_fixtures::fault_proxy::{self, Fault, FaultProxy, Kind, Phase, Reply};
@@ -22,7 +22,7 @@ const PASSWORD: &str = "hunter2";
 /// Where the image is that is pulled.
 const SOURCE: &str = "team/source";
 /// The longest that anything may take here; nothing comes near it unless it hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A registry with an image in it.
 struct World {
@@ -39,7 +39,8 @@ struct Image {
 
 impl Image {
     fn new(seed: u8) -> Self {
-        let mut large = noise(400_000);
+        static NOISE: OnceLock<Vec<u8>> = OnceLock::new();
+        let mut large = NOISE.get_or_init(|| noise(200_000)).clone();
         large[0] = seed;
         let blobs =
             vec![format!("{{\"architecture\":\"amd64\",\"os\":\"linux\",\"x\":{seed}}}").into_bytes(), large];
@@ -116,16 +117,16 @@ enum Act {
     PushWithToken,
 }
 
-/// With short times, so that each limit is met.
-fn config() -> ClientConfig {
-    let ms = Duration::from_millis;
+/// With short times, so that each limit is met; `slow` times as long.
+fn config(slow: u32) -> ClientConfig {
+    let ms = |n| Duration::from_millis(n) * slow;
     ClientConfig {
         retries: RetryPolicy { count: 3, base: ms(5), max: ms(20), max_retry_after: Duration::from_secs(2) },
         timeouts: Timeouts {
-            connect: ms(700),
-            first_byte: ms(500),
+            connect: ms(400),
+            first_byte: ms(600),
             stall: ms(500),
-            commit: ms(900),
+            commit: ms(1200),
             document: ms(1200),
             slow_window: ms(400),
             slow_bytes: 1000,
@@ -153,8 +154,9 @@ impl Act {
                 world.image.must_be(&got, "pulled");
             }
             Self::Head => {
+                // A tag is what the registry says it is; whether that is so shows what comes for it.
                 let head = client.head_manifest(&source, &tag())?;
-                assert_eq!(head.digest, Digest::of(&world.image.manifest));
+                assert_eq!(client.manifest(&source, &head.digest.into())?.bytes, world.image.manifest);
             }
             Self::Push | Self::PushInChunks | Self::PushAgain | Self::PushByMount | Self::PushWithToken => {
                 image.push(&client, &target, &[SOURCE])?;
@@ -182,7 +184,7 @@ impl Act {
                 // The chunks are followed by a PUT, which is taken: one refusal for each blob.
                 proxy.rule(Kind::PutBlob, 0, 1, Fault::Answer(Reply::new(405, "UNSUPPORTED")));
             }
-            Self::PushAgain => proxy.rule(Kind::PutBlob, 1, 1, Fault::Cut(Phase::RequestBody(200_000))),
+            Self::PushAgain => proxy.rule(Kind::PutBlob, 1, 1, Fault::Cut(Phase::RequestBody(100_000))),
             Self::PullRedirected => {
                 proxy.rule(
                     Kind::GetBlob,
@@ -196,8 +198,8 @@ impl Act {
         }
     }
 
-    fn config(self, proxy: &FaultProxy) -> ClientConfig {
-        let mut config = config();
+    fn config(self, proxy: &FaultProxy, slow: u32) -> ClientConfig {
+        let mut config = config(slow);
         if matches!(self, Self::PullWithToken | Self::PushWithToken) {
             let login = Credential::Basic { user: "jo".into(), password: PASSWORD.into() };
             config.credentials.add(&proxy.host(), login);
@@ -206,18 +208,23 @@ impl Act {
     }
 }
 
-/// Runs something that must end, and gives its end.
-fn in_time<T: Send + 'static>(what: &str, f: impl FnOnce() -> T + Send + 'static) -> T {
+/// Runs something that must end, and gives its end; what it panicked with otherwise.
+fn in_time<T: Send + 'static>(what: &str, f: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
     let (send, receive) = sync_channel(1);
     let thread = std::thread::spawn(move || {
         let _gone = send.send(f());
     });
     match receive.recv_timeout(PATIENCE) {
-        Ok(end) => end,
+        Ok(end) => Ok(end),
         Err(RecvTimeoutError::Timeout) => panic!("{what}: hangs"),
         Err(RecvTimeoutError::Disconnected) => match thread.join() {
-            Err(panic) => std::panic::resume_unwind(panic),
-            Ok(()) => panic!("{what}: no end"),
+            Ok(()) => Err("no end".to_owned()),
+            Err(panic) => {
+                let text = panic.downcast_ref::<String>().cloned();
+                Err(text
+                    .or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()))
+                    .unwrap_or_default())
+            }
         },
     }
 }

@@ -14,6 +14,7 @@
 //! | `bad_input.rs`, `hostile.rs` | what users get wrong, and what strangers put into images |
 //! | `instructions.rs` | what single instructions and flags do, where buildah has no say |
 //! | `slips.rs` | what is told by what was meant, and the limits of what variables may grow to |
+//! | `faults.rs` | registries and networks that do harm, behind a proxy of the tests |
 //! | `killed.rs` | the end of the program in the middle of its work |
 //! | `windows_images.rs` | images for Windows, built here from stages without RUN |
 //! | `windows_language.rs` | what is written in a Dockerfile for Windows, understood, warned of or refused |
@@ -29,6 +30,7 @@ mod build;
 mod cache;
 mod checks;
 mod contexts;
+mod faults;
 mod git;
 mod git_contexts;
 mod hostile;

@@ -10,21 +10,34 @@ use orlop_fixtures::fault_proxy::{Fault, Framing, Kind, Phase, Reply};
 use super::{Act, World, check_elsewhere, in_time, start, unclear};
 
 /// Cases at one time: nearly all of them wait.
-const THREADS: usize = 24;
+const THREADS: usize = 48;
 
-const KINDS: &[(Act, &[Kind])] = &[
-    (Act::Pull, &[Kind::Ping, Kind::GetManifest, Kind::GetBlob]),
-    (Act::Head, &[Kind::HeadManifest]),
-    (Act::Push, &[Kind::HeadBlob, Kind::StartUpload, Kind::PutBlob, Kind::PutManifest]),
-    (Act::PushInChunks, &[Kind::Patch, Kind::PutBlob]),
-    (Act::PushAgain, &[Kind::UploadStatus, Kind::Patch]),
-    (Act::PushByMount, &[Kind::Mount]),
-    (Act::Tags, &[Kind::Tags]),
-    (Act::Referrers, &[Kind::Referrers]),
-    (Act::Delete, &[Kind::Delete]),
-    (Act::PullRedirected, &[Kind::GetBlob]),
-    (Act::PullWithToken, &[Kind::Token, Kind::GetManifest, Kind::GetBlob]),
-    (Act::PushWithToken, &[Kind::Token, Kind::StartUpload, Kind::PutBlob, Kind::PutManifest]),
+/// Kinds of requests, and whether each fault happens there once and for ever, or a third of them, once: so each one
+/// meets several of the kinds that are answered alike.
+const KINDS: &[(Act, Kind, bool)] = &[
+    (Act::Pull, Kind::Ping, false),
+    (Act::Pull, Kind::GetManifest, true),
+    (Act::Pull, Kind::GetBlob, true),
+    (Act::Head, Kind::HeadManifest, false),
+    (Act::Push, Kind::HeadBlob, false),
+    (Act::Push, Kind::StartUpload, true),
+    (Act::Push, Kind::PutBlob, true),
+    (Act::Push, Kind::PutManifest, true),
+    (Act::PushInChunks, Kind::Patch, true),
+    (Act::PushInChunks, Kind::PutBlob, false),
+    (Act::PushAgain, Kind::UploadStatus, false),
+    (Act::PushAgain, Kind::Patch, false),
+    (Act::PushByMount, Kind::Mount, false),
+    (Act::Tags, Kind::Tags, false),
+    (Act::Referrers, Kind::Referrers, false),
+    (Act::Delete, Kind::Delete, false),
+    (Act::PullRedirected, Kind::GetBlob, false),
+    (Act::PullWithToken, Kind::Token, true),
+    (Act::PullWithToken, Kind::GetManifest, false),
+    (Act::PullWithToken, Kind::GetBlob, false),
+    (Act::PushWithToken, Kind::StartUpload, false),
+    (Act::PushWithToken, Kind::PutBlob, false),
+    (Act::PushWithToken, Kind::PutManifest, false),
 ];
 
 /// Whether something may end in an error when it happened once.
@@ -72,10 +85,10 @@ fn faults(elsewhere: &str, here: &str) -> Vec<(&'static str, Once, Fault)> {
         ("another byte", Final, Fault::Flip(15)),
         ("another byte sent", Passes, Fault::FlipRequest(15)),
         ("400", Final, answer(400, "NAME_INVALID")),
-        ("401", Passes, answer(401, "UNAUTHORIZED")),
+        ("401", Final, answer(401, "UNAUTHORIZED")),
         (
             "401 with basic",
-            Passes,
+            Final,
             Fault::Answer(Reply::new(401, "UNAUTHORIZED").header("WWW-Authenticate", "Basic realm=\"x\"")),
         ),
         ("403", Final, answer(403, "DENIED")),
@@ -101,7 +114,7 @@ fn faults(elsewhere: &str, here: &str) -> Vec<(&'static str, Once, Fault)> {
         ("200 and a page", Final, Fault::Answer(Reply::page(200))),
         ("another digest", Final, Fault::header("Docker-Content-Digest", digest)),
         ("a digest that is none", Final, Fault::header("Docker-Content-Digest", "md5:1")),
-        ("a length too large", Passes, Fault::header("Content-Length", "999999999")),
+        ("a length too large", Final, Fault::header("Content-Length", "999999999")),
         ("a length too small", Passes, Fault::header("Content-Length", "3")),
         ("no length", Final, Fault::header("Content-Length", "")),
         ("a length that is none", Passes, Fault::header("Content-Length", "-1")),
@@ -138,7 +151,7 @@ fn faults(elsewhere: &str, here: &str) -> Vec<(&'static str, Once, Fault)> {
         ("HTTP/1.0", Passes, Fault::Old),
         ("no HTTP", Final, Fault::Garbage),
         ("a redirect elsewhere", Passes, Fault::Redirect(307, format!("http://{elsewhere}"))),
-        ("a redirect to itself", Passes, Fault::Redirect(302, format!("http://{here}"))),
+        ("a redirect to itself", Final, Fault::Redirect(302, format!("http://{here}"))),
         ("a redirect to nobody", Final, Fault::Redirect(307, "http://127.0.0.1:1".into())),
         ("a redirect that is none", Final, Fault::Redirect(302, "nowhere:".into())),
         ("a redirect with a password", Final, Fault::Redirect(302, format!("http://x:hunter2@{elsewhere}"))),
@@ -149,8 +162,19 @@ fn faults(elsewhere: &str, here: &str) -> Vec<(&'static str, Once, Fault)> {
 fn shrugged_off(kind: Kind, name: &str) -> bool {
     match kind {
         // HEAD and mount only save time.
-        Kind::HeadBlob | Kind::HeadManifest | Kind::Mount => !name.contains("a redirect"),
+        Kind::HeadBlob | Kind::HeadManifest | Kind::Mount => {
+            !name.contains("a redirect") && !matches!(name, "429, a day" | "another digest")
+        }
         Kind::UploadStatus => true,
+        _ => false,
+    }
+}
+
+/// Kinds at which nothing tells that what came was not meant so.
+fn counts(kind: Kind, name: &str) -> bool {
+    match kind {
+        Kind::Tags => name.contains("too short") || name == "a length too small",
+        Kind::PutManifest => name == "another byte sent",
         _ => false,
     }
 }
@@ -167,13 +191,24 @@ struct Case {
 #[test]
 fn every_fault_at_every_request() {
     let world = World::new();
+    // `ORLOP_FAULTS="Push PutManifest"` is for looking at some.
+    let only = std::env::var("ORLOP_FAULTS").ok();
     let mut cases = Vec::new();
-    for (act, kinds) in KINDS {
-        for kind in *kinds {
-            for (number, (name, once, _)) in faults("", "").into_iter().enumerate() {
-                for times in [1, u32::MAX] {
-                    cases.push(Case { act: *act, kind: *kind, name, once, times, number });
+    for (place, (act, kind, all)) in KINDS.iter().enumerate() {
+        for (number, (name, once, _)) in faults("", "").into_iter().enumerate() {
+            if !all && (place + number) % 3 != 0 {
+                continue;
+            }
+            // Nobody can tell that such an answer to DELETE is not the registry's.
+            if *kind == Kind::Delete && matches!(name, "204" | "200 and a page") {
+                continue;
+            }
+            for times in if *all { &[1, u32::MAX][..] } else { &[1] } {
+                let what = format!("{act:?} {kind:?} {name} x{times}");
+                if only.as_ref().is_some_and(|only| !what.contains(only.as_str())) {
+                    continue;
                 }
+                cases.push(Case { act: *act, kind: *kind, name, once, times: *times, number });
             }
         }
     }
@@ -187,12 +222,15 @@ fn every_fault_at_every_request() {
                         format!("{:?} {:?} {} x{}", case.act, case.kind, case.name, case.times),
                         Instant::now(),
                     );
-                    match run(&world, case, &what) {
+                    match run(&world, case, &what, 1).or_else(|why| {
+                        match why.contains("within the time limit") {
+                            // A machine that is busy is no fault of the client's.
+                            true => run(&world, case, &what, 10),
+                            false => Err(why),
+                        }
+                    }) {
                         Ok(passed) => *ends.lock().unwrap().entry(passed).or_default() += 1,
                         Err(why) => failures.lock().unwrap().push(format!("{what}: {why}")),
-                    }
-                    if started.elapsed() > Duration::from_secs(12) {
-                        failures.lock().unwrap().push(format!("{what}: took {:?}", started.elapsed()));
                     }
                 }
             });
@@ -204,27 +242,22 @@ fn every_fault_at_every_request() {
 }
 
 /// Whether it ended well; an error that must not be.
-fn run(world: &Arc<World>, case: &Case, what: &str) -> Result<bool, String> {
+fn run(world: &Arc<World>, case: &Case, what: &str, slow: u32) -> Result<bool, String> {
     let proxy = Arc::new(start(world, case.act));
     let (_, _, fault) = faults(&proxy.elsewhere(), &proxy.host()).swap_remove(case.number);
     proxy.rule(case.kind, 0, case.times, fault);
-    let config = case.act.config(&proxy);
+    let config = case.act.config(&proxy, slow);
     let (world, through, act) = (Arc::clone(world), Arc::clone(&proxy), case.act);
-    let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        in_time(what, move || act.run(&world, &through, config))
-    }));
-    let end = caught.map_err(|panic| {
-        let text = panic.downcast_ref::<String>().cloned();
-        text.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned())).unwrap_or_default()
-    })?;
+    let end = in_time(what, move || act.run(&world, &through, config))?;
     if let Some(leak) = check_elsewhere(&proxy) {
         return Err(leak);
     }
     match end {
         Ok(()) => Ok(true),
         Err(e) => {
-            if case.times == 1 && (case.once == Passes || shrugged_off(case.kind, case.name)) {
-                return Err(format!("must pass: {e}"));
+            let passes = case.once == Passes && !counts(case.kind, case.name);
+            if case.times == 1 && (passes || shrugged_off(case.kind, case.name)) {
+                return Err(format!("must pass: {e}: {:?}", std::error::Error::source(&e)));
             }
             unclear(&e, &proxy).map_or(Ok(false), |why| Err(format!("{why}: {e}: {e:?}")))
         }
