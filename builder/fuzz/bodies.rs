@@ -132,7 +132,7 @@ impl Seen<'_> {
         }
     }
 
-    fn args(&mut self, args: &[ArgDecl]) {
+    fn args<'a>(&mut self, args: impl IntoIterator<Item = &'a ArgDecl>) {
         for arg in args {
             self.word(&arg.name);
             self.words(&arg.default);
@@ -163,7 +163,7 @@ impl Seen<'_> {
             self.span(warning.span);
             self.bytes += warning.message.len().min(64);
         }
-        self.args(&file.global_args);
+        self.args(file.global_args());
         for stage in &file.stages {
             self.span(stage.span);
             let from = &stage.from;

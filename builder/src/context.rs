@@ -10,11 +10,11 @@ mod handle;
 pub mod ignore;
 pub mod named;
 pub mod pattern;
+mod pieces;
 pub mod tar;
 
 use orlop_store::Digest;
 
-pub use archive::unpack_context;
 pub use directory::{ContextError, SourceTree};
 pub(crate) use handle::{Dir, Kind, Meta, Time, Xattrs, copy_fast, file_meta, name_bytes, write_metadata};
 pub use ignore::{Ignore, IgnoreError};

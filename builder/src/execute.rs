@@ -11,7 +11,7 @@ use std::time::Instant;
 use orlop_runner::CancelToken;
 use orlop_store::{Image, Platform};
 
-use crate::dockerfile::{self, Dockerfile};
+use crate::dockerfile::{self, Dockerfile, Instruction};
 use crate::error::{BuildError, ErrorKind};
 use crate::event::Progress;
 use crate::plan::Plan;
@@ -29,6 +29,7 @@ mod from;
 mod history;
 mod metadata;
 mod mounts;
+mod once;
 mod platforms;
 mod remote;
 mod repository;
@@ -145,8 +146,8 @@ impl<'a> Common<'a> {
             named: request.named_contexts.iter().map(|_| OnceLock::new()).collect(),
             used: Mutex::default(),
             images: Mutex::default(),
-            commits: Mutex::default(),
-            downloads: Mutex::default(),
+            commits: repository::Commits::default(),
+            downloads: remote::Downloads::default(),
             flights: flight::Flights::default(),
             first_error: Mutex::new(None),
             noted: Mutex::default(),
@@ -273,13 +274,10 @@ impl Execution<'_> {
 
     /// `--build-arg` names that no ARG took: a typing mistake more often than not.
     fn warn_about_unused_arguments(&self) {
-        let (globals, stages) = (&self.plan.dockerfile.global_args, &self.plan.dockerfile.stages);
-        let in_stages = stages.iter().flat_map(|s| &s.instructions).filter_map(|i| match &i.kind {
-            dockerfile::Kind::Arg(args) => Some(args),
-            _ => None,
-        });
-        let declared: BTreeSet<&str> =
-            globals.iter().chain(in_stages.flatten()).map(|arg| arg.name.value.as_str()).collect();
+        let dockerfile = &self.plan.dockerfile;
+        let in_stages = dockerfile.stages.iter().flat_map(|stage| &stage.instructions);
+        let args = dockerfile.global_args().chain(in_stages.flat_map(Instruction::arguments));
+        let declared: BTreeSet<&str> = args.map(|arg| arg.name.value.as_str()).collect();
         let in_triggers = self.common.in_triggers.lock().unwrap_or_else(PoisonError::into_inner);
         let known = |name: &str| {
             declared.contains(name)

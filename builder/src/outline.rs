@@ -5,8 +5,8 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::check::Scope;
-use crate::dockerfile::variables::{Expander, expand};
+use crate::check::{Reader, Scope, Scopes};
+use crate::dockerfile::variables::{ExpandError, Expander, expand};
 use crate::dockerfile::{self, ArgDecl, Dockerfile, From, Kind, MountKind, Stage, Word};
 use crate::error::BuildError;
 use crate::plan::{Base, Plan};
@@ -107,19 +107,24 @@ pub fn outline(request: &BuildRequest) -> Result<(Arc<Dockerfile>, Outline), Bui
 
 fn of_plan(plan: &Plan) -> Result<Outline, BuildError> {
     let dockerfile = &*plan.dockerfile;
-    let mut all = Gathered::default();
-    let mut scopes: BTreeMap<usize, Scope> = BTreeMap::new();
-    for &index in &plan.needed {
-        let planned = &plan.stages[index];
-        let stage = &dockerfile.stages[index];
-        let mut scope = match planned.base {
-            Base::Stage(parent) => scopes.get(&parent).cloned(),
+    let mut all = Gathered::of(dockerfile);
+    let needed = || plan.needed.iter().map(|&index| &plan.stages[index]);
+    let mut scopes = Scopes::of(needed());
+    for planned in needed() {
+        let stage = &dockerfile.stages[planned.index];
+        let below = match planned.base {
+            Base::Stage(parent) => scopes.take(parent),
             _ => None,
+        };
+        let mut scope = below
+            .map_or_else(|| scopes.on(None, &planned.platform), Ok)
+            .map_err(|error| BuildError::from(error).at(&dockerfile.source, stage.from.span))?;
+        // Where a named context stands in its place, nothing of it is built.
+        if !planned.replaced {
+            all.from(dockerfile, plan, &stage.from);
+            all.stage(plan, stage, &mut scope)?;
         }
-        .unwrap_or_else(|| Scope::on(None, &planned.platform));
-        all.from(dockerfile, plan, &stage.from);
-        all.stage(dockerfile, plan, stage, &mut scope)?;
-        scopes.insert(index, scope);
+        scopes.keep(planned.index, scope);
     }
     let target = &dockerfile.stages[plan.target].from;
     Ok(Outline {
@@ -141,14 +146,26 @@ fn in_order<T>(found: BTreeMap<String, T>, place: impl Fn(&T) -> Span) -> Vec<T>
 
 /// What the stages ask for; of several that ask for the same the last counts, which is the nearest to the target.
 #[derive(Default)]
-struct Gathered {
+struct Gathered<'f> {
+    /// The arguments before the first FROM, each with the place of its instruction; of one name the last.
+    globals: BTreeMap<&'f str, (&'f ArgDecl, Span)>,
+    /// Those whose defaults have been looked through.
+    walked: BTreeSet<&'f str>,
     arguments: BTreeMap<String, Argument>,
     secrets: BTreeMap<String, Demand>,
     agents: BTreeMap<String, Demand>,
     caches: BTreeMap<String, Demand>,
 }
 
-impl Gathered {
+impl<'f> Gathered<'f> {
+    fn of(dockerfile: &'f Dockerfile) -> Self {
+        let globals = dockerfile.preamble.iter().flat_map(|instruction| {
+            let args = instruction.arguments().iter();
+            args.map(|arg| (arg.name.value.as_str(), (arg, instruction.span)))
+        });
+        Self { globals: globals.collect(), ..Self::default() }
+    }
+
     /// The global arguments that a FROM uses.
     fn from(&mut self, dockerfile: &Dockerfile, plan: &Plan, from: &From) {
         for word in [Some(&from.image), from.platform.as_ref()].into_iter().flatten() {
@@ -162,61 +179,32 @@ impl Gathered {
         }
     }
 
-    /// A global argument, and those that its default uses. Whether there is one.
+    /// A global argument, and those that its default uses. Whether there is one. A default is looked through once.
     fn global(&mut self, dockerfile: &Dockerfile, plan: &Plan, name: &str) -> bool {
         let mut todo = vec![name.to_owned()];
-        let mut seen = BTreeSet::new();
         while let Some(name) = todo.pop() {
-            let Some(arg) = dockerfile.global_args.iter().rev().find(|arg| arg.name.value == name) else {
-                continue;
-            };
-            if !seen.insert(name.clone()) {
-                continue;
-            }
-            if let Some(default) = arg.default.as_ref().filter(|_| plan.globals.build_arg(&name).is_none()) {
+            let Some(&(arg, place)) = self.globals.get(name.as_str()) else { continue };
+            let default = arg.default.as_ref().filter(|_| plan.globals.build_arg(&name).is_none());
+            if let Some(default) = default.filter(|_| self.walked.insert(&arg.name.value)) {
                 todo.extend(variables(dockerfile, plan, default));
             }
-            let place = place_of(dockerfile, arg);
             let value = plan.globals.lookup(&name);
             self.arguments
                 .insert(name.clone(), Argument { name, value, description: arg.doc.clone(), place });
         }
-        !seen.is_empty()
+        self.globals.contains_key(name)
     }
 
-    fn stage(
-        &mut self,
-        dockerfile: &Dockerfile,
-        plan: &Plan,
-        stage: &Stage,
-        scope: &mut Scope,
-    ) -> Result<(), BuildError> {
-        let escape = dockerfile.directives.escape;
-        let word = |scope: &Scope, word: &Word| {
-            scope.expand(&word.value, Expander::new(escape)).map(|expanded| expanded.text).map_err(|error| {
-                let hint = error.hint();
-                BuildError::user(error.to_string()).with_hint(hint).at(&dockerfile.source, word.span)
-            })
-        };
+    fn stage(&mut self, plan: &Plan, stage: &Stage, scope: &mut Scope) -> Result<(), BuildError> {
+        let dockerfile = &*plan.dockerfile;
+        let mut reader = Words { dockerfile, scope };
         for instruction in &stage.instructions {
             let place = instruction.span;
             match &instruction.kind {
-                Kind::Env(pairs) => {
-                    let mut set = Vec::new();
-                    for (name, value) in pairs {
-                        set.push((word(scope, name)?, word(scope, value)?));
-                    }
-                    for (name, value) in set {
-                        scope.set(&name, &value);
-                    }
-                }
+                Kind::Env(pairs) => reader.env(pairs)?,
                 Kind::Arg(args) => {
                     for arg in args {
-                        let name = word(scope, &arg.name)?;
-                        let given = plan.globals.build_arg(&name).is_some();
-                        let default = arg.default.as_ref().filter(|_| !given);
-                        let default = default.map(|default| word(scope, default)).transpose()?;
-                        let value = scope.declare(&plan.globals, &name, default);
+                        let (name, value) = reader.arg(&plan.globals, arg)?;
                         // One that only takes the global one's value is that.
                         if arg.default.is_none() && self.global(dockerfile, plan, &name) {
                             continue;
@@ -231,15 +219,7 @@ impl Gathered {
                 }
                 Kind::Run(run) => {
                     for mount in &run.mounts {
-                        let expand = |text: &str| {
-                            scope.expand(text, Expander::new(escape)).map(|expanded| expanded.text)
-                        };
-                        let mount = mount.resolve(expand).map_err(|error| {
-                            let hint = error.hint();
-                            BuildError::user(error.to_string())
-                                .with_hint(hint)
-                                .at(&dockerfile.source, mount.span)
-                        })?;
+                        let mount = reader.mount(mount)?;
                         let into = match mount.kind {
                             MountKind::Secret => &mut self.secrets,
                             MountKind::Ssh => &mut self.agents,
@@ -262,11 +242,28 @@ impl Gathered {
     }
 }
 
-/// The ARG instruction of a global argument.
-fn place_of(dockerfile: &Dockerfile, arg: &ArgDecl) -> Span {
-    let holds = |span: Span| span.start <= arg.name.span.start && arg.name.span.end <= span.end;
-    let found = dockerfile.preamble.iter().find(|instruction| holds(instruction.span));
-    found.map_or(arg.name.span, |instruction| instruction.span)
+/// The words of a stage.
+struct Words<'w> {
+    dockerfile: &'w Dockerfile,
+    scope: &'w mut Scope,
+}
+
+impl Reader for Words<'_> {
+    fn scope(&mut self) -> &mut Scope {
+        self.scope
+    }
+
+    fn escape(&self) -> char {
+        self.dockerfile.directives.escape
+    }
+
+    fn expand(&mut self, text: &str, _: Span, expander: Expander) -> Result<String, ExpandError> {
+        self.scope.expand(text, expander).map(|expanded| expanded.text)
+    }
+
+    fn at(&self, error: BuildError, span: Span) -> BuildError {
+        error.at(&self.dockerfile.source, span)
+    }
 }
 
 /// The names of the variables in a word outside of stages.

@@ -361,7 +361,7 @@ pub fn global_scope(
     let stage = asked.unwrap_or_else(|| last.map_or("default", |name| name.value.as_str()));
     let host = Platform { os: platform_os().to_owned(), ..Platform::host() };
     let mut globals = GlobalScope::new(build_args, &host, platform, stage);
-    for arg in &dockerfile.global_args {
+    for arg in dockerfile.global_args() {
         let name = expand_global(file, dockerfile, &globals, &arg.name)?;
         // A default that nobody needs may ask for what is not there: `ARG V=${X:?needed}`.
         let given = globals.build_arg(&name).is_some();

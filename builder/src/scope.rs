@@ -5,7 +5,7 @@
 //! one name the later counts, as in BuildKit; the reference says that ENV always does, but `ARG
 //! VERSION` over a base that has `ENV VERSION` takes `--build-arg VERSION=2` all the same.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use orlop_store::Platform;
 
@@ -33,7 +33,6 @@ pub struct GlobalScope {
     build_args: BTreeMap<String, String>,
     platform: BTreeMap<&'static str, String>,
     declared: BTreeMap<String, Option<String>>,
-    used: BTreeSet<String>,
 }
 
 impl GlobalScope {
@@ -58,12 +57,7 @@ impl GlobalScope {
             platform.insert(variant, p.variant.clone().unwrap_or_default());
         }
         platform.insert("TARGETSTAGE", target_stage.to_owned());
-        Self {
-            build_args: build_args.iter().cloned().collect(),
-            platform,
-            declared: BTreeMap::new(),
-            used: BTreeSet::new(),
-        }
+        Self { build_args: build_args.iter().cloned().collect(), platform, declared: BTreeMap::new() }
     }
 
     /// Whether the variable tells the platform or the target of the build.
@@ -71,7 +65,7 @@ impl GlobalScope {
         self.platform.contains_key(name)
     }
 
-    /// The value of a variable in a FROM or in the default of a global ARG.
+    /// The value of a variable in a FROM or in the default of a global ARG, and of an ARG of a stage without one.
     pub fn lookup(&self, name: &str) -> Option<String> {
         match self.declared.get(name) {
             Some(value) => value.clone(),
@@ -86,17 +80,8 @@ impl GlobalScope {
 
     /// Declares a global ARG with its expanded default. Without any value it leaves an earlier one of its name.
     pub fn declare(&mut self, name: &str, default: Option<String>) {
-        self.used.insert(name.to_owned());
         let value = self.build_args.get(name).cloned().or(default).or_else(|| self.lookup(name));
         self.declared.insert(name.to_owned(), value);
-    }
-
-    /// The value that an ARG without a default takes in a stage.
-    fn inherited(&self, name: &str) -> Option<String> {
-        match self.declared.get(name) {
-            Some(value) => value.clone(),
-            None => self.predefined(name),
-        }
     }
 
     /// `--build-arg` of that name.
@@ -138,7 +123,7 @@ impl GlobalScope {
 
     /// Whether an ARG before the first FROM has that name.
     pub fn declares(&self, name: &str) -> bool {
-        self.used.contains(name)
+        self.declared.contains_key(name)
     }
 }
 
@@ -166,7 +151,7 @@ impl StageScope {
         name: &str,
         default: Option<String>,
     ) -> Option<String> {
-        let given = global.build_arg(name).map(str::to_owned).or(default).or_else(|| global.inherited(name));
+        let given = global.build_arg(name).map(str::to_owned).or(default).or_else(|| global.lookup(name));
         let new = Arg { name: name.to_owned(), wins: given.is_some(), value: given.clone() };
         match self.position(dialect, name).and_then(|at| self.args.get_mut(at)) {
             Some(earlier) if new.value.is_none() => earlier.name = new.name,
@@ -214,11 +199,6 @@ impl StageScope {
     /// Every ARG of the stage, in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.args.iter().map(|arg| arg.name.as_str())
-    }
-
-    /// Whether the stage declared that ARG.
-    pub fn declares(&self, name: &str) -> bool {
-        self.names().any(|declared| declared == name)
     }
 }
 

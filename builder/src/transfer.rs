@@ -7,6 +7,7 @@
 mod look;
 mod push;
 mod several;
+mod watched;
 
 use std::io::Read;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -20,9 +21,10 @@ use orlop_store::{
     BlobSink, Descriptor, Digest, ErrorKind, Image, Index, Manifest, Named, Platform, Reference, media_type,
 };
 
-pub use look::look;
+pub use look::{look, look_into_layout};
 pub use push::{Pushed, push, push_index};
 pub use several::Several;
+pub(crate) use watched::Watched;
 
 use crate::error::{BuildError, ErrorKind as Fault};
 use crate::event::{Action, Task};
@@ -449,7 +451,7 @@ fn take(
     task: &Task<'_>,
 ) -> Result<Result<(), orlop_store::Error>, BuildError> {
     task.transfer(blob.digest, Action::Pull, 0, Some(blob.size));
-    let reader = Watched { inner, engine, task, digest: blob.digest, size: blob.size, current: 0, told: 0 };
+    let reader = Watched::new(engine, task, inner, blob.digest, Some(blob.size));
     let result = engine.store.import_layer(os, blob, diff_id, below, reader);
     check_cancelled(engine)?;
     if result.is_ok() {
@@ -471,38 +473,6 @@ fn layer_error(place: &str, blob: &Descriptor, error: orlop_store::Error) -> Bui
             };
             BuildError { kind, ..BuildError::user(message).because(other).with_hint(hint) }
         }
-    }
-}
-
-/// Reads from a registry, reports what passed, and stops when the user says so.
-struct Watched<'a, R> {
-    inner: R,
-    engine: &'a Engine<'a>,
-    task: &'a Task<'a>,
-    digest: Digest,
-    size: u64,
-    current: u64,
-    told: u64,
-}
-
-impl<R: Read> Read for Watched<'_, R> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        if self.engine.cancel.is_cancelled() {
-            return Err(std::io::Error::other("interrupted"));
-        }
-        let count = self.inner.read(buffer)?;
-        self.current += count as u64;
-        if self.current - self.told >= REPORT {
-            self.told = self.current;
-            // The end is told by whoever knows that the layer is in its place.
-            self.task.transfer(
-                self.digest,
-                Action::Pull,
-                self.current.min(self.size.saturating_sub(1)),
-                Some(self.size),
-            );
-        }
-        Ok(count)
     }
 }
 

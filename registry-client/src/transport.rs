@@ -21,7 +21,7 @@ use crate::hosts::{HostsConfig, is_loopback};
 use crate::pipe::{Monitor, Reader};
 use crate::retry::retry_after;
 
-pub(crate) use self::failure::redact;
+pub use self::failure::redact;
 
 /// Redirects that are followed for one request.
 const REDIRECTS: usize = 10;

@@ -267,6 +267,19 @@ impl BlobWriter {
         }
     }
 
+    /// Compares what was written so far with `expected`: it must not be longer, and where it `ends` here it must be
+    /// that.
+    pub(crate) fn verify(&self, expected: &Descriptor, ends: bool) -> std::result::Result<(), VerifyError> {
+        let size = self.digester.size();
+        match ends {
+            true => verify(expected, self.digester.clone().finish(), size),
+            false if size > expected.size => {
+                Err(VerifyError::TooLong { digest: expected.digest, size: expected.size })
+            }
+            false => Ok(()),
+        }
+    }
+
     /// Verifies the whole against `expected` and puts the blob in its place. Returns what it is, with the media
     /// type `media_type`.
     ///

@@ -5,12 +5,14 @@
 
 mod docker;
 mod oci;
+mod peek;
 mod sink;
 mod source;
 
 use std::io::{Read, Write};
 use std::path::Path;
 
+pub use peek::peek;
 use sink::{DirectorySink, TarSink};
 use source::{ArchiveSource, DirectorySource, Source};
 

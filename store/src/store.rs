@@ -12,6 +12,7 @@
 //! ```
 //! FORMAT.md beside the sources is the whole of it.
 
+mod ahead;
 mod export;
 mod format;
 mod import;

@@ -2,6 +2,8 @@
 
 use std::io::Write;
 
+use unicode_width::UnicodeWidthStr as _;
+
 use crate::diagnostics::Failure;
 use crate::progress::clean;
 
@@ -12,25 +14,36 @@ pub(crate) fn write(heads: &[&str], rows: &[Vec<String>]) -> Result<(), Failure>
 }
 
 fn text(heads: &[&str], rows: &[Vec<String>]) -> String {
+    let heads = heads.iter().map(|&head| head.to_owned()).collect();
+    columns(&[&[heads][..], rows].concat(), 2, true)
+}
+
+/// A cell that is wider than this moves what follows in its own row and in no other: blanks for a long one in each of many
+/// rows would be more than there is memory for.
+const WIDEST: usize = 1000;
+
+/// Rows in columns as wide as they must be, `gap` between them. What is blank at a row's end is left out by `trim`.
+pub(crate) fn columns(rows: &[Vec<String>], gap: usize, trim: bool) -> String {
     let rows: Vec<Vec<String>> =
         rows.iter().map(|row| row.iter().map(|cell| clean(cell)).collect()).collect();
-    let width = |column: usize, head: &str| {
-        let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
-        cells.chain([head.len()]).max().unwrap_or(0)
+    let count = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let widest = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        cells.map(|cell| cell.width()).filter(|width| *width <= WIDEST).max()
     };
-    let widths: Vec<usize> = heads.iter().enumerate().map(|(column, head)| width(column, head)).collect();
+    let widths: Vec<usize> = (0..count).map(|column| widest(column).unwrap_or(0) + gap).collect();
     let mut out = String::new();
-    let mut line = |cells: &mut dyn Iterator<Item = &str>| {
-        let padded: Vec<String> = cells
-            .zip(&widths)
-            .map(|(cell, width)| format!("{cell}{}", " ".repeat(width.saturating_sub(cell.chars().count()))))
-            .collect();
-        out.push_str(padded.join("  ").trim_end());
-        out.push('\n');
-    };
-    line(&mut heads.iter().copied());
     for row in &rows {
-        line(&mut row.iter().map(String::as_str));
+        let mut line = String::new();
+        for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
+            line.push_str(cell);
+            // The last one is as wide as it is.
+            if column + 1 < row.len() {
+                line.push_str(&" ".repeat(width.saturating_sub(cell.width()).max(gap)));
+            }
+        }
+        out.push_str(if trim { line.trim_end() } else { &line });
+        out.push('\n');
     }
     out
 }
@@ -52,5 +65,19 @@ mod tests {
     fn columns_are_as_wide_as_they_must_be() {
         let rows = [vec!["é".to_owned(), "x".to_owned()], vec!["longer".to_owned(), "y\n".to_owned()]];
         assert_eq!(text(&["A", "B"], &rows), "A       B\né       x\nlonger  y\n");
+        let rows =
+            [vec!["木\nx".to_owned(), "B".to_owned()], vec!["long\u{1b}[2J".to_owned(), String::new()]];
+        let shown = columns(&rows, 3, false);
+        assert!(
+            shown.starts_with("木 x") && shown.lines().count() == 2 && !shown.contains('\u{1b}'),
+            "{shown}"
+        );
+        assert_eq!(text(&["A"], &[vec!["木".to_owned(), "y".to_owned()]]), "A\n木  y\n");
+        let rows = [vec!["A".to_owned(), "B".to_owned()], vec!["long".to_owned(), String::new()]];
+        assert_eq!(columns(&rows, 3, false), "A      B\nlong   \n");
+        assert_eq!(columns(&rows, 3, true), "A      B\nlong\n");
+        let long = "x".repeat(WIDEST + 1);
+        let rows = [vec!["A".to_owned(), "B".to_owned()], vec![long.clone(), "C".to_owned()]];
+        assert_eq!(columns(&rows, 1, false), format!("A B\n{long} C\n"));
     }
 }

@@ -2,6 +2,7 @@
 
 use super::options::Options;
 use super::rule::Rule;
+use crate::redact::redact;
 use crate::source::Span;
 
 /// Something that a rule warns of.
@@ -72,7 +73,9 @@ impl Findings {
         let asked =
             self.options.runs(rule) || self.own.iter().any(|own| rule.is_experimental() && own.runs(rule));
         if asked && !self.own.iter().any(|own| own.skips(rule)) {
-            self.warnings.push(Warning { rule, span, place, message, hint: hint.into() });
+            // Rules say words of the file again, and a URL in one may have a password.
+            let (message, hint) = (redact(&message), hint.into().map(|hint| redact(&hint)));
+            self.warnings.push(Warning { rule, span, place, message, hint });
         }
     }
 

@@ -1,6 +1,6 @@
 //! `# check=skip=A,B;error=true;experimental=C`, and the build argument that takes its place.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::rule::Rule;
 use crate::boolean;
@@ -136,20 +136,45 @@ impl Options {
 
     /// Names that no rule has, each with its place in the directive, if they are from there, and with the rule that is
     /// most likely meant.
-    pub fn unknown_in(&self, dockerfile: &Dockerfile) -> Vec<(&str, Option<Span>, Option<String>)> {
+    pub fn unknown_in<'s>(&'s self, dockerfile: &Dockerfile) -> Vec<(&'s str, Option<Span>, Option<String>)> {
         let word = dockerfile.directives.check.as_ref().filter(|_| !self.given);
-        let names = self.skip.some.iter().chain(&self.experimental.some).map(String::as_str);
-        names
-            .filter(|name| Rule::named(name).is_none())
-            .map(|name| {
-                let span = word.map(|word| {
-                    let at = word.span.start + dockerfile.source.slice(word.span).find(name).unwrap_or(0);
-                    Span::new(at, at + name.len())
-                });
+        let places = word.map(|word| {
+            let places = places(dockerfile.source.slice(word.span));
+            let place = |at: usize, name: &str| Span::new(at, at + name.len());
+            let places =
+                places.into_iter().map(|(key, name, at)| ((key, name), place(word.span.start + at, name)));
+            // The last of a key counts.
+            places.collect::<BTreeMap<_, _>>()
+        });
+        let of =
+            |key: &'static str, names: &'s Names| names.some.iter().map(move |name| (key, name.as_str()));
+        of("skip", &self.skip)
+            .chain(of("experimental", &self.experimental))
+            .filter(|(_, name)| Rule::named(name).is_none())
+            .map(|(key, name)| {
+                let span = places.as_ref().and_then(|places| places.get(&(key, name)).copied());
                 (name, span, did_you_mean(name, Rule::ALL.map(Rule::name)))
             })
             .collect()
     }
+}
+
+/// Each name of a directive with its key, and where it stands.
+fn places(text: &str) -> Vec<(&str, &str, usize)> {
+    let text = text.split_once("//").map_or(text, |(before, _)| before);
+    let (mut places, mut at) = (Vec::new(), 0);
+    for part in text.splitn(3, ';') {
+        if let Some((key, names)) = part.split_once('=') {
+            let mut at = at + key.len() + 1;
+            for name in names.split(',') {
+                let blanks = name.len() - name.trim_start().len();
+                places.push((key.trim(), name.trim(), at + blanks));
+                at += name.len() + 1;
+            }
+        }
+        at += part.len() + 1;
+    }
+    places
 }
 
 #[cfg(test)]
@@ -232,6 +257,21 @@ mod tests {
         assert_eq!(unknown, expect.map(|(name, hint)| (name.to_owned(), hint.to_owned())));
         let given = [(Options::BUILD_ARG.to_owned(), "skip=Xyz".to_owned())];
         assert_eq!(Options::of(&file, &given).unwrap().unknown_in(&file)[0].1, None);
+        for (text, starts) in [
+            ("# check=skip=ip\nFROM scratch\n", vec![13]),
+            ("# check=skip=Casing, FromAsCasing,  As // Casing\nFROM scratch\n", vec![36, 13]),
+            ("# check=experimental=x;error=true; skip = x,e // e\nFROM scratch\n", vec![44, 42, 21]),
+            ("# check=skip=x;skip=x\nFROM scratch\n", vec![20]),
+        ] {
+            let file = dockerfile::parse(Arc::new(SourceFile::new("Dockerfile", text))).unwrap();
+            let options = Options::of(&file, &[]).unwrap();
+            let found = options.unknown_in(&file).into_iter().map(|(name, span, _)| {
+                let span = span.unwrap();
+                assert_eq!(file.source.slice(span), name);
+                span.start
+            });
+            assert_eq!(found.collect::<Vec<_>>(), starts, "{text}");
+        }
     }
 
     #[test]

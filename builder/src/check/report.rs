@@ -1,11 +1,11 @@
 //! Checks without a build: `orlop build --check`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::findings::Warning;
 use super::options::Options;
-use super::walk::{Bases, Checker};
+use super::walk::{Bases, Checker, Unseen};
 use super::windows;
 use crate::dockerfile::{self, Dockerfile, WarningKind};
 use crate::error::BuildError;
@@ -120,20 +120,19 @@ fn continued_paths(dockerfile: &Dockerfile) -> Vec<Note> {
 
 /// Variables of which only the base image could tell, one note for each base.
 fn unsure(checker: &Checker<'_>) -> Vec<Note> {
-    let bases: BTreeSet<&str> = checker.unsure().iter().map(|unsure| unsure.base.as_str()).collect();
-    let mut notes = Vec::new();
-    for base in bases {
-        let of_base: Vec<_> = checker.unsure().iter().filter(|unsure| unsure.base == base).collect();
-        let names: BTreeSet<String> = of_base.iter().map(|unsure| format!("`${}`", unsure.name)).collect();
-        let names: Vec<String> = names.into_iter().collect();
-        notes.push(Note {
-            span: of_base.first().map(|unsure| unsure.span),
-            text: format!(
-                "the image `{base}` cannot be looked at, so it is not known whether it sets {}",
-                names.join(", ")
-            ),
-            hint: Some(format!("with `orlop pull {base}` it can")),
-        });
+    let mut bases: BTreeMap<&Unseen, (Span, BTreeSet<&str>)> = BTreeMap::new();
+    for unsure in checker.unsure() {
+        let (_, names) = bases.entry(&unsure.base).or_insert_with(|| (unsure.span, BTreeSet::new()));
+        names.insert(&unsure.name);
     }
-    notes
+    let notes = bases.into_iter().map(|(base, (span, names))| {
+        let names: Vec<_> = names.into_iter().map(|name| format!("`${name}`")).collect();
+        let text = format!(
+            "the image `{}` cannot be looked at, so it is not known whether it sets {}",
+            base.name,
+            names.join(", ")
+        );
+        Note { span: Some(span), text, hint: base.remedy.clone() }
+    });
+    notes.collect()
 }

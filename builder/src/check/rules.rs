@@ -45,42 +45,37 @@ pub(super) use undefined_var::undefined_var;
 pub(super) use workdir_relative_path::workdir_relative_path;
 
 use crate::dockerfile::Dockerfile;
+use crate::dockerfile::suggest::distance;
 use crate::source::Span;
 
+/// Findings beyond which nobody reads on: each is told, but for what it means is not searched.
+const MANY: usize = 200;
+
 /// The name that BuildKit suggests for one that it does not know: the first of those that are fewest letters away,
-/// one or two, and case counts.
+/// one or two, and case counts. A long name gets none, and of very many names only the first are looked at: each is
+/// compared with each.
 fn suggestion<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    // A long name is compared with names of its length alone.
-    let mut best = None;
-    let mut least = 3;
-    for other in known {
+    const LONGEST: usize = 32;
+    const NAMES: usize = 1000;
+    let letters: Vec<char> = name.chars().take(LONGEST + 1).collect();
+    if letters.len() > LONGEST {
+        return None;
+    }
+    let (mut best, mut least) = (None, 3);
+    for other in known.into_iter().take(NAMES) {
         if other == name {
             return None;
         }
-        if other.len().abs_diff(name.len()) >= least * 4 || name.len() > 256 || other.len() > 256 {
+        let others: Vec<char> = other.chars().take(LONGEST + 3).collect();
+        if others.len().abs_diff(letters.len()) >= least {
             continue;
         }
-        let distance = distance(name, other);
+        let distance = distance(&letters, &others, false);
         if distance < least {
             (best, least) = (Some(other), distance);
         }
     }
     best
-}
-
-/// Letters to put in, leave out or replace.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, &y) in b.iter().enumerate() {
-            let above = row[j + 1];
-            row[j + 1] = (diagonal + usize::from(x != y)).min(above + 1).min(row[j] + 1);
-            diagonal = above;
-        }
-    }
-    row[b.len()]
 }
 
 /// Where in `span` the variable is used: `$NAME` or `${NAME…}`; all of it where it cannot be told.
@@ -131,6 +126,14 @@ mod tests {
             ("path", &["PATH"], None),
             ("ab", &["ax", "ay"], Some("ax")),
             ("ab", &["xab", "ab"], None),
+            ("ab", &["ba"], Some("ba")),
+            ("abc", &["bac", "abd"], Some("abd")),
+            (
+                "A23456789_123456789_123456789_12",
+                &["A23456789_123456789_123456789_12x"],
+                Some("A23456789_123456789_123456789_12x"),
+            ),
+            ("A23456789_123456789_123456789_123", &["A23456789_123456789_123456789_12x"], None),
         ] {
             assert_eq!(suggestion(name, known.iter().copied()), expect, "{name}");
         }

@@ -201,3 +201,47 @@ fn any_text_is_looked_through() {
         let _ = case.found();
     }
 }
+
+/// What a stage has set is not copied for each that stands on it; and where each sets more, there is an end.
+#[test]
+fn many_stages_on_a_large_one_are_few_bytes() {
+    let mut text = "FROM scratch AS s\n".to_owned();
+    text.extend((0..5000).map(|at| format!("ENV d{at}=1\n")));
+    text.extend((0..300).map(|_| "FROM s\nCOPY --from=s a b\n"));
+    let found = |text: &str| Case { dockerfile: text.to_owned(), ..Case::default() }.found();
+    assert_eq!(found(&text), []);
+    let found = found(&text.replace("COPY --from=s a b", "ENV d0=2"));
+    assert!(found.last().is_some_and(|(line, _)| line.contains("too much work")), "{found:?}");
+}
+
+/// Each unknown name is compared with each known one: of long names and of very many that would take minutes.
+#[test]
+fn names_that_are_unlike_all_others_take_no_time() {
+    let long = |at: usize| format!("{at}{}", "x".repeat(240));
+    let mut text: String = (0..1000).map(|at| format!("ARG A{}=1\nARG B{at}=1\n", long(at))).collect();
+    text.extend((0..500).map(|at| format!("FROM scratch$C{} AS s{at}\nLABEL $d{at} $D{at}\n", long(at))));
+    let found = Case { dockerfile: text, ..Case::default() }.found();
+    assert!(found.len() > 1500, "{}", found.len());
+}
+
+#[test]
+fn no_finding_says_a_password_again() {
+    for text in [
+        "FROM scratch\nENV URL https://user:hunter2@host/x\n",
+        "FROM scratch\nENV URL https://user:hunter2@host/x y\n",
+        "FROM scratch\nLABEL url https://user:hunter2@host/x\n",
+        "FROM scratch\nWORKDIR https://user:hunter2@host/x\n",
+        "ARG A\nFROM ${A}https://user:hunter2@host/x\n",
+    ] {
+        let dockerfile = crate::dockerfile::parse(Arc::new(SourceFile::new("Dockerfile", text))).unwrap();
+        let mut checker = Checker::new(&dockerfile, Options::default());
+        checker.text(true);
+        checker.froms(&plan::global_scope(&dockerfile, &[], None, &Platform::host()).unwrap());
+        if let Ok(plan) = Plan::new(Arc::new(dockerfile.clone()), &[], None, &Platform::host(), &[]) {
+            let _ = checker.stages(&plan, true, &Case::default(), None);
+        }
+        let found = checker.warnings();
+        assert!(!found.is_empty(), "{text}");
+        assert!(!format!("{found:?}").contains("hunter2"), "{found:?}");
+    }
+}

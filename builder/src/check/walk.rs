@@ -1,17 +1,18 @@
 //! The order in which the rules see a Dockerfile: its text, its FROMs, then stage by stage what each instruction
 //! says with its variables expanded.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use orlop_store::Image;
+use orlop_store::{Image, Platform};
 
 use super::findings::{Findings, Warning};
 use super::options::Options;
+use super::reader::Reader;
 use super::rules;
-use super::scope::Scope;
+use super::scope::{Scope, Scopes};
 use crate::context::Ignore;
-use crate::dockerfile::variables::Expander;
+use crate::dockerfile::variables::{ExpandError, Expander};
 use crate::dockerfile::{Dockerfile, Instruction, Kind, parse_onbuild};
 use crate::error::BuildError;
 use crate::plan::{Base, Plan, PlannedStage};
@@ -32,8 +33,35 @@ pub struct Unsure {
     pub span: Span,
     /// Its name.
     pub name: String,
-    /// The base that could not be looked at, as FROM names it.
-    pub base: String,
+    /// The base that could not be looked at.
+    pub base: Arc<Unseen>,
+}
+
+/// A base image that could not be looked at.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Unseen {
+    /// How people call it.
+    pub name: String,
+    /// What brings it, where anything does.
+    pub remedy: Option<String>,
+}
+
+impl Unseen {
+    /// What the stage `planned` stands on, whose FROM names it with `word`.
+    fn of(planned: &PlannedStage, word: &str) -> Self {
+        let platform = &planned.platform;
+        let name = match &planned.base {
+            // With variables in it, or a named context in its place, it is another one.
+            Base::Image(name) if word.parse().ok().as_ref() != Some(name) => name.familiar(),
+            Base::Image(_) => word.to_owned(),
+            _ => return Self { name: word.to_owned(), remedy: None },
+        };
+        let platform = match Platform::host().matches(platform) {
+            true => String::new(),
+            false => format!(" --platform {platform}"),
+        };
+        Self { remedy: Some(format!("with `orlop pull {name}{platform}` it can")), name }
+    }
 }
 
 /// Runs the rules over a Dockerfile.
@@ -130,52 +158,33 @@ impl<'a> Checker<'a> {
         bases: &dyn Bases,
         ignore: Option<&Ignore>,
     ) -> Result<(), BuildError> {
-        // Only what a later stage stands on is kept, as long as one does.
-        let mut done: BTreeMap<usize, (Scope, usize)> = BTreeMap::new();
-        let mut children: BTreeMap<usize, usize> = BTreeMap::new();
-        for planned in plan.stages.iter().filter(|planned| all || plan.needed.contains(&planned.index)) {
-            if let Base::Stage(parent) = planned.base {
-                *children.entry(parent).or_default() += 1;
-            }
-        }
+        let walked = || plan.stages.iter().filter(|planned| all || plan.needed.contains(&planned.index));
+        let mut scopes = Scopes::of(walked());
         let declared = declared_names(self.dockerfile);
-        for planned in &plan.stages {
-            if !all && !plan.needed.contains(&planned.index) {
-                continue;
-            }
+        for planned in walked() {
             let stage = &self.dockerfile.stages[planned.index];
             self.findings.at(stage.from.span, &stage.from.comments);
-            let mut scope = match &planned.base {
-                Base::Stage(parent) => match done.remove(parent) {
-                    Some((scope, 1)) => scope,
-                    Some((scope, left)) => {
-                        done.insert(*parent, (scope.clone(), left - 1));
-                        scope
-                    }
-                    None => Scope::on(None, &planned.platform),
-                },
-                Base::Scratch | Base::Context(_) => {
-                    Scope::on(Some(&Image::scratch(&planned.platform)), &planned.platform)
-                }
+            let platform = &planned.platform;
+            let scope = match &planned.base {
+                Base::Stage(parent) => scopes.take(*parent).map_or_else(|| scopes.on(None, platform), Ok),
+                Base::Scratch | Base::Context(_) => scopes.on(Some(&Image::scratch(platform)), platform),
                 Base::Image(_) | Base::Layout(_) | Base::Unknown(_) => {
                     let image = bases.image(planned);
                     if let Some(image) = &image {
-                        rules::invalid_base_image_platform(
-                            &stage.from,
-                            image,
-                            &planned.platform,
-                            &mut self.findings,
-                        );
+                        rules::invalid_base_image_platform(&stage.from, image, platform, &mut self.findings);
                     }
-                    Scope::on(image.as_ref(), &planned.platform)
+                    scopes.on(image.as_ref(), platform)
                 }
             };
-            let base = stage.from.image.value.clone();
+            let mut scope = scope
+                .map_err(|error| BuildError::from(error).at(&self.dockerfile.source, stage.from.span))?;
+            if !scope.base_known && scope.unseen.is_none() {
+                scope.unseen = Some(Arc::new(Unseen::of(planned, &stage.from.image.value)));
+            }
             let mut walk = Walk {
                 dockerfile: self.dockerfile,
                 plan,
                 ignore,
-                base,
                 escape: self.dockerfile.directives.escape,
                 declared: &declared,
                 scope: &mut scope,
@@ -192,9 +201,7 @@ impl<'a> Checker<'a> {
                 walk.instruction(instruction)
                     .map_err(|error| error.at(&self.dockerfile.source, instruction.span))?;
             }
-            if let Some(&left) = children.get(&planned.index) {
-                done.insert(planned.index, (scope, left));
-            }
+            scopes.keep(planned.index, scope);
         }
         Ok(())
     }
@@ -218,15 +225,13 @@ pub(super) struct Walk<'w> {
     pub(super) dockerfile: &'w Dockerfile,
     pub(super) plan: &'w Plan,
     pub(super) ignore: Option<&'w Ignore>,
-    /// The base as FROM names it.
-    base: String,
     escape: char,
     /// The names that an ARG or ENV in any stage declares.
     pub(super) declared: &'w BTreeSet<&'w str>,
     pub(super) scope: &'w mut Scope,
     pub(super) once: rules::Once,
     pub(super) findings: &'w mut Findings,
-    unsure: &'w mut Vec<Unsure>,
+    pub(super) unsure: &'w mut Vec<Unsure>,
 }
 
 impl Walk<'_> {
@@ -247,20 +252,11 @@ impl Walk<'_> {
     }
 
     fn instruction(&mut self, instruction: &Instruction) -> Result<(), BuildError> {
-        let keyword = &instruction.keyword;
+        let (keyword, plan) = (&instruction.keyword, self.plan);
         match &instruction.kind {
             Kind::Env(pairs) => {
                 rules::legacy_key_value_format(self.dockerfile, keyword, pairs, self.findings);
-                let mut set = Vec::new();
-                for (name, value) in pairs {
-                    let (name, span) = (self.word(name)?, name.span);
-                    let value = self.word(value)?;
-                    rules::secrets_used_in_arg_or_env("ENV", &name, span, self.findings);
-                    set.push((name, value));
-                }
-                for (name, value) in set {
-                    self.scope.set(&name, &value);
-                }
+                self.env(pairs)?;
             }
             Kind::Label(pairs) => {
                 rules::legacy_key_value_format(self.dockerfile, keyword, pairs, self.findings);
@@ -271,13 +267,7 @@ impl Walk<'_> {
             }
             Kind::Arg(args) => {
                 for arg in args {
-                    let name = self.word(&arg.name)?;
-                    rules::secrets_used_in_arg_or_env("ARG", &name, arg.name.span, self.findings);
-                    // A default that is not needed is not looked at.
-                    let given = self.plan.globals.build_arg(&name).is_some();
-                    let default = arg.default.as_ref().filter(|_| !given);
-                    let default = default.map(|word| self.word(word)).transpose()?;
-                    self.scope.declare(&self.plan.globals, &name, default);
+                    self.arg(&plan.globals, arg)?;
                 }
             }
             Kind::Copy(copy) => {
@@ -296,7 +286,11 @@ impl Walk<'_> {
                 self.heredocs(&add.heredocs)?;
                 rules::copy_ignored_file("Add", &add.sources, &sources, self);
             }
-            Kind::Run(run) => self.mounts(run)?,
+            Kind::Run(run) => {
+                for mount in &run.mounts {
+                    self.mount(mount)?;
+                }
+            }
             Kind::Workdir(word) => {
                 let path = self.word(word)?;
                 rules::workdir_relative_path(&path, word.span, self);
@@ -327,44 +321,40 @@ impl Walk<'_> {
         words.into_iter().map(|word| self.word(word)).collect()
     }
 
-    /// Expands a word, and warns of variables in it that nothing declares.
-    fn word(&mut self, word: &crate::dockerfile::Word) -> Result<String, BuildError> {
-        self.text(&word.value, word.span, Expander::new(self.escape))
-    }
-
-    fn text(&mut self, text: &str, span: Span, expander: Expander) -> Result<String, BuildError> {
-        let expanded = self.scope.expand(text, expander).map_err(|error| {
-            let hint = error.hint();
-            BuildError::user(error.to_string())
-                .with_hint(hint)
-                .at(&self.dockerfile.source, self.findings.home(span))
-        })?;
-        for name in &expanded.unset {
-            if let Some(unsure) = rules::undefined_var(name, span, self) {
-                self.unsure.push(Unsure { span: unsure, name: name.clone(), base: self.base.clone() });
-            }
-        }
-        Ok(expanded.text)
-    }
-
     fn heredocs(&mut self, heredocs: &[crate::dockerfile::Heredoc]) -> Result<(), BuildError> {
         for heredoc in heredocs.iter().filter(|heredoc| heredoc.expand) {
             self.text(&heredoc.text(), heredoc.content_span, Expander::heredoc())?;
         }
         Ok(())
     }
+}
 
-    /// The fields of `RUN --mount`, the only part of a RUN that expands.
-    fn mounts(&mut self, run: &crate::dockerfile::Run) -> Result<(), BuildError> {
-        for mount in &run.mounts {
-            let wrong = mount.resolve(|value| self.text(value, mount.span, Expander::new(self.escape))).err();
-            if let Some(error) = wrong {
-                let hint = error.hint();
-                return Err(BuildError::user(error.to_string())
-                    .with_hint(hint)
-                    .at(&self.dockerfile.source, self.findings.home(mount.span)));
+impl Reader for Walk<'_> {
+    fn scope(&mut self) -> &mut Scope {
+        self.scope
+    }
+
+    fn escape(&self) -> char {
+        self.escape
+    }
+
+    /// Warns of variables that nothing declares.
+    fn expand(&mut self, text: &str, span: Span, expander: Expander) -> Result<String, ExpandError> {
+        let expanded = self.scope.expand(text, expander)?;
+        for name in &expanded.unset {
+            let unsure = rules::undefined_var(name, span, self);
+            if let (Some(span), Some(base)) = (unsure, &self.scope.unseen) {
+                self.unsure.push(Unsure { span, name: name.clone(), base: Arc::clone(base) });
             }
         }
-        Ok(())
+        Ok(expanded.text)
+    }
+
+    fn at(&self, error: BuildError, span: Span) -> BuildError {
+        error.at(&self.dockerfile.source, self.findings.home(span))
+    }
+
+    fn named(&mut self, instruction: &str, name: &str, span: Span) {
+        rules::secrets_used_in_arg_or_env(instruction, name, span, self.findings);
     }
 }

@@ -14,13 +14,14 @@ use crate::dialect::Dialect;
 pub const HEAD: usize = 512;
 
 /// The most entries that a context's archive may have.
-pub const MAX_ENTRIES: u64 = 1_000_000;
+pub(crate) const MAX_ENTRIES: u64 = 1_000_000;
 /// The most bytes that a context's archive may unpack to.
-pub const MAX_BYTES: u64 = 64 << 30;
+pub(crate) const MAX_BYTES: u64 = 64 << 30;
 /// Headers and padding: what an archive within the limits may have besides its content.
 const OVERHEAD: u64 = 16 << 30;
 
-const CONTEXT: Limits = Limits { entries: MAX_ENTRIES, bytes: MAX_BYTES };
+/// How much a context may hold that is no directory of this machine.
+pub(super) const CONTEXT: Limits = Limits { entries: MAX_ENTRIES, bytes: MAX_BYTES };
 
 /// Whether a stream that begins with these bytes, [`HEAD`] of them where it has so many, is an archive of any
 /// compression and not a text. Docker tells by the same signs, and knows no zstd.
@@ -53,7 +54,7 @@ fn is_header(head: &[u8]) -> bool {
 /// # Errors
 /// When the stream is no archive, is damaged or hostile, holds more than [`MAX_ENTRIES`] or [`MAX_BYTES`], or
 /// the directory cannot be written.
-pub fn unpack_context(stream: impl Read + Send, into: &Path) -> Result<Unpacked, ArchiveError> {
+pub(crate) fn unpack_context(stream: impl Read + Send, into: &Path) -> Result<Unpacked, ArchiveError> {
     unpack_within(stream, into, CONTEXT)
 }
 

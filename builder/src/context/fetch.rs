@@ -2,28 +2,27 @@
 //! build, and is swept with the rest of the store's unfinished things where the build did not live to remove it.
 
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io::{self, Cursor, Read, Write};
 use std::path::{Path, PathBuf};
 
-use orlop_registry_client::TransportKind;
-use orlop_store::Digest;
+use orlop_registry_client::{Download, TransportKind, redact};
 use orlop_store::work::WorkDir;
+use orlop_store::{Digest, Digester};
 
 use super::archive::{self, unpack_context};
 use super::handle::{Dir, Time};
+use super::pieces::Interruptible;
 use super::tar::ArchiveError;
 use crate::dialect::Dialect;
 use crate::error::BuildError;
 use crate::event::{Action, Outcome, Progress, Task};
 use crate::request::Engine;
 use crate::source::SourceFile;
-use crate::transfer::{check_cancelled, registry_error, stream_error};
+use crate::transfer::{Watched, check_cancelled, registry_error, stream_error};
 
 /// What BuildKit calls the one file of a context that came from a URL and is no archive.
 const FILE: &str = "context";
-
-/// Bytes that pass between two reports.
-const REPORT: u64 = 256 << 10;
 
 /// A directory of files that were fetched, gone with this value.
 #[derive(Debug)]
@@ -40,7 +39,12 @@ impl Fetched {
         let made = Dir::open(work.path())
             .and_then(|dir| dir.make_dir(name).and_then(|()| dir.set_mode(name, 0o755)));
         made.map_err(|e| BuildError::internal("cannot make a directory in the store").because(e))?;
-        Ok(Self { dir: work.path().join(FILE), _work: work })
+        Ok(Self::of(work.path().join(FILE), work))
+    }
+
+    /// What is in `dir`, in a directory of the store.
+    pub(crate) fn of(dir: PathBuf, work: WorkDir) -> Self {
+        Self { dir, _work: work }
     }
 
     /// Where the files are.
@@ -68,12 +72,11 @@ impl Fetched {
         Ok(Some(bytes))
     }
 
-    /// The names in the directory.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    pub fn names(&self) -> io::Result<Vec<OsString>> {
-        Dir::open(&self.dir)?.list()
+    /// The directory that all else is in, where there is one such.
+    pub fn only_directory(&self) -> Option<OsString> {
+        let dir = Dir::open(&self.dir).ok()?;
+        let [only] = <[OsString; 1]>::try_from(dir.list().ok()?).ok()?;
+        dir.stat(&only).ok()?.is_dir().then_some(only)
     }
 }
 
@@ -90,33 +93,31 @@ pub enum Arrived {
     Dockerfile(Vec<u8>),
 }
 
-/// A URL as it may be shown: without user and password, and without its query, which may hold a signature.
-pub fn shown(url: &str) -> String {
-    match url::Url::parse(url) {
-        Ok(mut url) => {
-            // Both only fail for URLs that can have no user anyway.
-            let _ = url.set_username("");
-            let _ = url.set_password(None);
-            url.set_query(None);
-            url.set_fragment(None);
-            url.into()
-        }
-        Err(_) => "the URL".to_owned(),
-    }
+/// Whether a text is the URL of something to download, `http` or `https` in any case.
+pub fn is_url(text: &str) -> bool {
+    let scheme = text.split_once("://").map_or("", |(scheme, _)| scheme);
+    scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https")
 }
 
-/// Unpacks an archive of any compression; `name` says in messages whose it is.
+/// A URL as it may be shown: without user and password, and without its query, which may hold a signature.
+pub fn shown(url: &str) -> String {
+    url::Url::parse(url).map_or_else(|_| "the URL".to_owned(), |url| redact(&url))
+}
+
+/// Unpacks an archive of any compression; `name` says in messages whose it is. The stream is read by a thread of its
+/// own, so that nobody waits for it when the build is to stop.
 ///
 /// # Errors
 /// When it is damaged, hostile or too large, or the store cannot be written.
 pub fn unpack(
     engine: &Engine<'_>,
     progress: &Progress<'_>,
-    stream: impl Read + Send,
+    stream: impl Read + Send + 'static,
     name: &str,
 ) -> Result<Fetched, BuildError> {
     let task = progress.start(format!("[context] unpack {name}"));
-    let stream = Watched::new(engine, &task, stream, name, None);
+    let stream = Interruptible::of(stream, engine.cancel);
+    let stream = Watched::new(engine, &task, stream, Digest::of(name.as_bytes()), None);
     let fetched = unpack_stream(engine, stream, name, &task)?;
     task.finish(Outcome::Done, None, None);
     Ok(fetched)
@@ -130,7 +131,7 @@ pub fn download(engine: &Engine<'_>, progress: &Progress<'_>, url: &str) -> Resu
     let name = shown(url);
     let task = progress.start(format!("[context] load {name}"));
     let failed = |error| stream_error(format!("cannot download `{name}`"), error);
-    let mut stream = open(engine, &task, url)?;
+    let (mut stream, _) = open(engine, &task, url, LOGIN)?;
     let mut head = Vec::new();
     let began = stream.by_ref().take(archive::HEAD as u64).read_to_end(&mut head);
     check_cancelled(engine)?;
@@ -164,7 +165,8 @@ pub fn download_text(engine: &Engine<'_>, progress: &Progress<'_>, url: &str) ->
     let name = shown(url);
     let task = progress.start(format!("[internal] load {name}"));
     let mut text = Vec::new();
-    let read = open(engine, &task, url)?.take(SourceFile::MAX_BYTES as u64 + 1).read_to_end(&mut text);
+    let (stream, _) = open(engine, &task, url, LOGIN)?;
+    let read = stream.take(SourceFile::MAX_BYTES as u64 + 1).read_to_end(&mut text);
     check_cancelled(engine)?;
     read.map_err(|error| stream_error(format!("cannot download `{name}`"), error))?;
     task.finish(Outcome::Done, None, None);
@@ -184,34 +186,57 @@ pub(crate) fn download_file(
     let unwritten = |e: io::Error| BuildError::internal("cannot write to the store").because(e);
     let dir = Dir::open(fetched.path()).map_err(unwritten)?;
     let mut file = dir.make_file(OsStr::new(FILE)).map_err(unwritten)?;
-    let mut stream = open(engine, &task, url)?;
-    let mut buffer = vec![0; 64 << 10];
-    loop {
-        let read = stream.read(&mut buffer);
-        check_cancelled(engine)?;
-        match read.map_err(|error| stream_error(format!("cannot download `{name}`"), error))? {
-            0 => break,
-            n => file.write_all(buffer.get(..n).unwrap_or_default()).map_err(unwritten)?,
-        }
-    }
-    let seconds = stream.modified.and_then(|seconds| i64::try_from(seconds).ok()).unwrap_or(0);
+    let (_, modified) = download_into(engine, &task, url, LOGIN, &mut file)?;
+    let seconds = modified.and_then(|seconds| i64::try_from(seconds).ok()).unwrap_or(0);
     dir.set_mtime(OsStr::new(FILE), Time { seconds, nanoseconds: 0 }).map_err(unwritten)?;
     task.finish(Outcome::Done, None, None);
     Ok(fetched)
 }
 
+/// Downloads what is behind a URL into a file of the store. Gives its digest, and when the server says that it was last
+/// modified, in seconds since 1970. `login` is what to do where it lets nobody in without one.
+pub(crate) fn download_into(
+    engine: &Engine<'_>,
+    task: &Task<'_>,
+    url: &str,
+    login: &str,
+    file: &mut File,
+) -> Result<(Digest, Option<u64>), BuildError> {
+    let (mut stream, modified) = open(engine, task, url, login)?;
+    let mut digester = Digester::new();
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        let read = stream.read(&mut buffer);
+        check_cancelled(engine)?;
+        let failed = |error| stream_error(format!("cannot download `{}`", shown(url)), error);
+        let read = read.map_err(failed)?;
+        if read == 0 {
+            break;
+        }
+        let bytes = buffer.get(..read).unwrap_or_default();
+        digester.update(bytes);
+        file.write_all(bytes).map_err(|e| BuildError::internal("cannot write to the store").because(e))?;
+    }
+    task.transfer(label(url), Action::Pull, digester.size(), Some(digester.size()));
+    Ok((digester.finish(), modified))
+}
+
+/// The name of a download in progress.
+fn label(url: &str) -> Digest {
+    Digest::of(shown(url).as_bytes())
+}
+
+/// What a server gives for a URL, and when that was last modified.
 fn open<'a>(
     engine: &'a Engine<'a>,
     task: &'a Task<'a>,
     url: &str,
-) -> Result<Watched<'a, orlop_registry_client::Download>, BuildError> {
-    let name = shown(url);
-    let download = engine
-        .registry
-        .download(url, Some(archive::MAX_BYTES))
-        .map_err(|error| refused_download(&name, error))?;
+    login: &str,
+) -> Result<(Watched<'a, Download>, Option<u64>), BuildError> {
+    let download = engine.registry.download(url, Some(archive::MAX_BYTES));
+    let download = download.map_err(|error| refused_download(&shown(url), error, login))?;
     let (size, modified) = (download.head().size, download.head().last_modified);
-    Ok(Watched { modified, ..Watched::new(engine, task, download, &name, size) })
+    Ok((Watched::new(engine, task, download, label(url), size), modified))
 }
 
 fn unpack_stream(
@@ -224,18 +249,15 @@ fn unpack_stream(
     let unpacked = unpack_context(stream, fetched.path());
     check_cancelled(engine)?;
     unpacked.map_err(|error| refused(error, name))?;
-    if is_file(fetched.path(), ".dockerignore") {
-        // Of a context that is no directory of this machine BuildKit has it so, and so has Docker ever had it.
-        task.note(
-            "the `.dockerignore` in the archive leaves nothing out: that is for whoever makes it, or `--ignorefile`",
-        );
-    }
+    note_rules(task, fetched.path(), "archive");
     Ok(fetched)
 }
 
+/// Of a server that lets nobody in without a login.
+const LOGIN: &str = "a user and a password may be in the URL: `https://USER:PASSWORD@HOST/…`";
+
 /// What a server that is no registry said instead of giving the file.
-fn refused_download(name: &str, error: orlop_registry_client::Error) -> BuildError {
-    let login = "a user and a password may be in the URL: `https://USER:PASSWORD@HOST/…`";
+fn refused_download(name: &str, error: orlop_registry_client::Error, login: &str) -> BuildError {
     let hint = download_hint(&error, login);
     let failed = registry_error(format!("cannot download `{name}`"), error);
     BuildError { hint, ..failed }
@@ -243,7 +265,7 @@ fn refused_download(name: &str, error: orlop_registry_client::Error) -> BuildErr
 
 /// What to do about a file that does not come from a server that is no registry, whose errors' own hints are for
 /// registries. `login` is for one that lets nobody in without.
-pub(crate) fn download_hint(error: &orlop_registry_client::Error, login: &str) -> Option<String> {
+fn download_hint(error: &orlop_registry_client::Error, login: &str) -> Option<String> {
     match (error.status(), error.transport_kind()) {
         (Some(401 | 403), _) => Some(login.to_owned()),
         (Some(404 | 410), _) => Some("look at the URL: the server has nothing there".to_owned()),
@@ -265,49 +287,30 @@ fn refused(error: ArchiveError, name: &str) -> BuildError {
     BuildError::user(format!("cannot unpack the context from {name}")).because(error).with_hint(hint)
 }
 
-fn is_file(dir: &Path, name: &str) -> bool {
-    let meta = Dir::open(dir).and_then(|dir| dir.stat(OsStr::new(name)));
-    meta.is_ok_and(|meta| !meta.is_dir())
-}
-
-/// Reads, reports what passed, and stops when the user says so.
-struct Watched<'a, R> {
-    inner: R,
-    engine: &'a Engine<'a>,
-    task: &'a Task<'a>,
-    label: Digest,
-    size: Option<u64>,
-    current: u64,
-    told: u64,
-    /// When the server says that it was last modified, in seconds since 1970.
-    modified: Option<u64>,
-}
-
-impl<'a, R> Watched<'a, R> {
-    fn new(engine: &'a Engine<'a>, task: &'a Task<'a>, inner: R, name: &str, size: Option<u64>) -> Self {
-        let label = Digest::of(name.as_bytes());
-        Self { inner, engine, task, label, size, current: 0, told: 0, modified: None }
-    }
-}
-
-impl<R: Read> Read for Watched<'_, R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.engine.cancel.is_cancelled() {
-            return Err(io::Error::other("interrupted"));
-        }
-        let count = self.inner.read(buffer)?;
-        self.current += count as u64;
-        if self.current - self.told >= REPORT {
-            self.told = self.current;
-            self.task.transfer(self.label, Action::Pull, self.current, self.size);
-        }
-        Ok(count)
+/// Says that what `dir` has of rules, from an archive or a repository, is not followed: of a context that is no directory
+/// of this machine BuildKit has it so, and so has Docker ever had it.
+pub(super) fn note_rules(task: &Task<'_>, dir: &Path, what: &str) {
+    let meta = Dir::open(dir).and_then(|dir| dir.stat(OsStr::new(".dockerignore")));
+    if meta.is_ok_and(|meta| !meta.is_dir()) {
+        task.note(format!(
+            "the `.dockerignore` in the {what} leaves nothing out: `--ignorefile` names one that does"
+        ));
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn urls_are_told_from_paths() {
+        for url in ["http://h", "HTTPS://h/x", "Http://"] {
+            assert!(is_url(url), "{url}");
+        }
+        for path in ["", "://h", "http:/h", "httpx://h", "ftp://h", "a/http://h", " http://h"] {
+            assert!(!is_url(path), "{path}");
+        }
+    }
 
     #[test]
     fn what_a_url_keeps_to_itself_is_not_shown() {

@@ -1,9 +1,8 @@
 //! Git repositories as build contexts and as sources of ADD: fetched by the program `git`, which has to be there
 //! for this and for nothing else.
 //!
-//! [`GitReference::parse`] tells whether a text names a repository; [`GitRepository`] asks the server what commit is
-//! meant ([`resolve`](GitRepository::resolve)) and fetches it ([`fetch`](GitRepository::fetch)); [`fetch`] does all
-//! of it, and [`load`] does it for a build, in the store, with progress.
+//! [`GitReference::parse`] tells whether a text names a repository, and [`load`] fetches it for a build, into the store
+//! and with progress. Within, `GitRepository` asks the server what commit is meant, and fetches that one.
 //!
 //! What comes from a repository is hostile. git runs with an environment of its own (see `environment.rs`), fetches
 //! no more history than it must, and what is checked out is made the same on every machine and day: modes of git
@@ -12,9 +11,9 @@
 mod checkout;
 mod environment;
 mod failure;
+mod limits;
 mod load;
 mod program;
-pub(crate) mod redact;
 mod reference;
 mod refs;
 
@@ -23,13 +22,11 @@ use std::path::{Path, PathBuf};
 
 use orlop_runner::CancelToken;
 
-pub use checkout::Checkout;
-pub(crate) use load::Phases;
-pub use load::{GitContext, load};
+pub use load::load;
+pub(crate) use load::{Phases, load_found};
 use program::{Git, SILENCE};
-pub use redact::masked;
 pub use reference::{GitReference, GitReferenceError};
-pub use refs::Resolved;
+pub(crate) use refs::Resolved;
 
 use crate::error::BuildError;
 use crate::request::{Secret, SshAgent};
@@ -58,7 +55,7 @@ pub struct GitAccess<'a> {
 }
 
 /// One repository, and a directory to work in.
-pub struct GitRepository<'a> {
+pub(crate) struct GitRepository<'a> {
     reference: &'a GitReference,
     git: Git<'a>,
     dir: PathBuf,
@@ -76,7 +73,7 @@ impl<'a> GitRepository<'a> {
     ///
     /// # Errors
     /// When there is no git, or one that is too old; the directory cannot be used; a credential is none.
-    pub fn new(
+    pub(crate) fn new(
         reference: &'a GitReference,
         dir: &Path,
         access: GitAccess<'_>,
@@ -88,23 +85,6 @@ impl<'a> GitRepository<'a> {
         git.check(dir)?;
         Ok(Self { reference, git, dir: dir.to_owned() })
     }
-}
-
-/// Fetches what `reference` names into `dir`, a directory of the caller's own that is empty. The files are in
-/// [`Checkout::dir`], which is below `dir` and gone when the caller removes that.
-///
-/// # Errors
-/// When there is no git, the server does not let us in, there is no such commit or directory, or the build is to
-/// stop.
-pub fn fetch(
-    reference: &GitReference,
-    dir: &Path,
-    access: GitAccess<'_>,
-    cancel: &CancelToken,
-    progress: &(dyn Fn(&str) + Sync),
-) -> Result<Checkout, BuildError> {
-    let repository = GitRepository::new(reference, dir, access, cancel, progress)?;
-    repository.fetch(&repository.resolve()?)
 }
 
 impl From<GitReferenceError> for BuildError {

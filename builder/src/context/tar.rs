@@ -220,7 +220,7 @@ fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Archiv
 }
 
 /// A number of bytes for people: in GiB where it is a whole one.
-fn bytes(count: &u64) -> String {
+pub(super) fn bytes(count: &u64) -> String {
     match count % (1 << 30) {
         0 => format!("{} GiB", count >> 30),
         _ => format!("{count} bytes"),

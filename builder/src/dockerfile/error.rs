@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use super::mount::MountError;
+use super::variables::ExpandError;
 use crate::error::BuildError;
 use crate::source::{Location, SourceFile, Span};
 
@@ -44,6 +46,25 @@ impl ParseError {
 impl From<ParseError> for BuildError {
     fn from(error: ParseError) -> Self {
         Self::user(error.message).with_hint(error.hint).at(&error.source_file, error.span)
+    }
+}
+
+impl From<ExpandError> for BuildError {
+    fn from(error: ExpandError) -> Self {
+        Self::user(error.to_string()).with_hint(error.hint())
+    }
+}
+
+impl From<MountError<ExpandError>> for BuildError {
+    fn from(error: MountError<ExpandError>) -> Self {
+        let (message, hint) = (error.to_string(), error.hint());
+        match error {
+            MountError::Expand { source, .. } => {
+                let hint = source.hint();
+                Self::user(message).because(source).with_hint(hint)
+            }
+            MountError::Field { .. } => Self::user(message).with_hint(hint),
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! From a statement to an instruction: one function for each keyword.
 
+mod commands;
 mod copy;
 mod healthcheck;
 mod pairs;
@@ -136,7 +137,7 @@ impl Reader<'_, '_> {
         let typed = self.line.slice(&self.statement.keyword);
         let span = self.line.locate(&self.statement.keyword);
         let error = self.error(span, format!("unknown instruction `{}`", clip(typed)));
-        error.maybe_hint(match suggest::is_command(typed) {
+        error.maybe_hint(match commands::is_command(typed) {
             true => Some(self.continued_or_run(typed)),
             false => self.continued_pairs(typed).or_else(|| suggest::did_you_mean(typed, KEYWORDS)),
         })

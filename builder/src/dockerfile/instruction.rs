@@ -19,14 +19,19 @@ pub struct Dockerfile {
     pub source: Arc<SourceFile>,
     /// The parser directives at its head.
     pub directives: Directives,
-    /// The `ARG`s before the first `FROM`, in order.
-    pub global_args: Vec<ArgDecl>,
-    /// The instructions that they stand in.
+    /// The instructions before the first `FROM`: all are `ARG`s.
     pub preamble: Vec<Instruction>,
     /// The stages, in order; at least one.
     pub stages: Vec<Stage>,
     /// What is accepted but not good.
     pub warnings: Vec<Warning>,
+}
+
+impl Dockerfile {
+    /// The `ARG`s before the first `FROM`, in order.
+    pub fn global_args(&self) -> impl Iterator<Item = &ArgDecl> {
+        self.preamble.iter().flat_map(Instruction::arguments)
+    }
 }
 
 /// The parser directives, `# name=value` at the very top.
@@ -117,6 +122,16 @@ pub struct Instruction {
     pub comments: Vec<String>,
     /// What it does.
     pub kind: Kind,
+}
+
+impl Instruction {
+    /// What it declares, where it is `ARG`.
+    pub fn arguments(&self) -> &[ArgDecl] {
+        match &self.kind {
+            Kind::Arg(args) => args,
+            _ => &[],
+        }
+    }
 }
 
 /// What an instruction does.

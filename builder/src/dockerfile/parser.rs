@@ -32,13 +32,8 @@ pub fn parse_part(source: Arc<SourceFile>) -> (Dockerfile, Option<ParseError>) {
     let mut lines = Lines::new(&source);
     let (mut preamble, mut stages) = (Vec::new(), Vec::new());
     let error = read(&mut lines, &mut preamble, &mut stages).err();
-    let args = preamble.iter().filter_map(|instruction| match &instruction.kind {
-        Kind::Arg(declarations) => Some(declarations.clone()),
-        _ => None,
-    });
-    let global_args = args.flatten().collect();
     let Lines { directives, warnings, .. } = lines;
-    (Dockerfile { directives, warnings, global_args, preamble, stages, source }, error)
+    (Dockerfile { directives, warnings, preamble, stages, source }, error)
 }
 
 fn read(
@@ -115,7 +110,8 @@ fn statement(lines: &mut Lines<'_>, mut line: Line) -> Result<Parsed, ParseError
     let keyword = line.word(&outer.keyword);
     if outer.name == "FROM" {
         let FromParts { image, platform, name, alias } =
-            Reader { lines, line: &line, statement: &outer }.from()?;
+            Reader { lines: &mut *lines, line: &line, statement: &outer }.from()?;
+        lines.read("FROM", line.span);
         return Ok(Parsed::From(From {
             span: line.span,
             keyword,

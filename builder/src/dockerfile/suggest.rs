@@ -16,97 +16,10 @@ pub fn nearest<'a>(typed: &str, names: impl IntoIterator<Item = &'a str>) -> Opt
     };
     names
         .into_iter()
-        .map(|name| (distance(&typed, &name.to_lowercase().chars().collect::<Vec<_>>()), name))
+        .map(|name| (distance(&typed, &name.to_lowercase().chars().collect::<Vec<_>>(), true), name))
         .filter(|&(distance, _)| distance <= allowed)
         .min_by_key(|&(distance, _)| distance)
         .map(|(_, name)| name)
-}
-
-/// Programs and words of the shell that stand at the beginning of a line when its RUN was forgotten.
-const COMMANDS: &[&str] = &[
-    "apk",
-    "apt",
-    "apt-get",
-    "awk",
-    "bash",
-    "bundle",
-    "bun",
-    "cargo",
-    "cat",
-    "cd",
-    "chmod",
-    "chown",
-    "cmake",
-    "composer",
-    "conda",
-    "cp",
-    "curl",
-    "dnf",
-    "dotnet",
-    "dpkg",
-    "echo",
-    "export",
-    "find",
-    "gem",
-    "git",
-    "go",
-    "gpg",
-    "grep",
-    "gradle",
-    "groupadd",
-    "if",
-    "fi",
-    "for",
-    "done",
-    "install",
-    "java",
-    "ln",
-    "ls",
-    "make",
-    "microdnf",
-    "mkdir",
-    "mv",
-    "mvn",
-    "node",
-    "npm",
-    "npx",
-    "php",
-    "pip",
-    "pip3",
-    "pnpm",
-    "poetry",
-    "printf",
-    "python",
-    "python3",
-    "rm",
-    "ruby",
-    "rustup",
-    "sed",
-    "set",
-    "sh",
-    "source",
-    "sudo",
-    "tar",
-    "test",
-    "then",
-    "touch",
-    "true",
-    "unzip",
-    "update-ca-certificates",
-    "useradd",
-    "uv",
-    "wget",
-    "yarn",
-    "yum",
-    "zypper",
-];
-
-/// Whether a word is the beginning of a shell's line, and no instruction that was mistyped.
-pub(crate) fn is_command(word: &str) -> bool {
-    COMMANDS.contains(&word)
-        || word.starts_with(['&', '|', ';', '(', '-'])
-        || word.starts_with("./")
-        || (word.starts_with('/') && !word.starts_with("//"))
 }
 
 /// "did you mean `x`?", if any of `names` is near.
@@ -114,15 +27,15 @@ pub(crate) fn did_you_mean<'a>(typed: &str, names: impl IntoIterator<Item = &'a 
     nearest(typed, names).map(|name| format!("did you mean `{name}`?"))
 }
 
-/// The number of characters inserted, left out, replaced or swapped with their neighbour.
-fn distance(a: &[char], b: &[char]) -> usize {
+/// The number of characters inserted, left out, replaced or, where that counts as one slip, swapped with their neighbour.
+pub(crate) fn distance(a: &[char], b: &[char], swaps: bool) -> usize {
     let mut before: Vec<usize> = Vec::new();
     let mut above: Vec<usize> = (0..=b.len()).collect();
     for (i, &x) in a.iter().enumerate() {
         let mut row = vec![i + 1];
         for (j, &y) in b.iter().enumerate() {
             let mut least = (above[j] + usize::from(x != y)).min(above[j + 1] + 1).min(row[j] + 1);
-            if i > 0 && j > 0 && x == b[j - 1] && a[i - 1] == y {
+            if swaps && i > 0 && j > 0 && x == b[j - 1] && a[i - 1] == y {
                 least = least.min(before[j - 1] + 1);
             }
             row.push(least);

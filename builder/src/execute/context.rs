@@ -1,8 +1,6 @@
 //! The build context and the named ones: opened when the first step asks for them.
 
-use std::any::Any;
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::sync::PoisonError;
 
 use super::Execution;
@@ -21,7 +19,7 @@ use crate::source::SourceFile;
 pub(crate) struct Opened {
     tree: SourceTree,
     /// What it was fetched into, where it is no directory of the user's.
-    _held: Option<Box<dyn Any + Send + Sync>>,
+    _held: Option<Fetched>,
 }
 
 impl Execution<'_> {
@@ -33,10 +31,7 @@ impl Execution<'_> {
                 ContextSource::Directory(path) => opened(SourceTree::context(path, ignore), None),
                 ContextSource::Fetched(path) => opened(SourceTree::fetched(path, ignore), None),
                 // As with BuildKit: there is a context, and nothing in it.
-                ContextSource::Empty => {
-                    let nothing = Fetched::empty(&self.engine)?;
-                    fetched(nothing.path().to_owned(), nothing)
-                }
+                ContextSource::Empty => fetched(Fetched::empty(&self.engine)?),
             }
         });
         opened.as_ref().map(|opened| &opened.tree)
@@ -54,16 +49,23 @@ impl Execution<'_> {
                 }
                 NamedSource::Url(url) => {
                     let name = context.name.as_str();
-                    let files = fetch::download_file(&self.engine, self.progress, name, url)?;
-                    fetched(files.path().to_owned(), files)
+                    fetched(fetch::download_file(&self.engine, self.progress, name, url)?)
                 }
                 NamedSource::Git(reference) => {
                     let request = self.request;
                     let access =
                         GitAccess { settings: &request.git, secrets: &request.secrets, ssh: &request.ssh };
                     let name = format!("context {}", context.name);
-                    let loaded = git::load(&self.engine, self.progress, reference, access, &name)?;
-                    fetched(loaded.path().to_owned(), loaded)
+                    let commits = &self.common.commits;
+                    let loaded = git::load_found(
+                        &self.engine,
+                        self.progress,
+                        reference,
+                        access,
+                        &name,
+                        |repository| commits.get(&reference.question(), || repository.resolve()),
+                    )?;
+                    fetched(loaded)
                 }
                 NamedSource::Image(_) | NamedSource::Layout(_) | NamedSource::Scratch => {
                     Err(BuildError::internal("a context that is an image has no directory"))
@@ -148,14 +150,14 @@ pub(crate) fn ignore_rules(file: Option<&(String, String)>) -> Result<Ignore, Bu
     })
 }
 
-/// A context without rules, in a directory that is there as long as `held` is.
-fn fetched(path: PathBuf, held: impl Any + Send + Sync) -> Result<Opened, BuildError> {
-    opened(SourceTree::fetched(&path, Ignore::nothing()), Some(Box::new(held)))
+/// A context without rules.
+fn fetched(files: Fetched) -> Result<Opened, BuildError> {
+    opened(SourceTree::fetched(files.path(), Ignore::nothing()), Some(files))
 }
 
 fn opened(
     tree: Result<SourceTree, crate::context::ContextError>,
-    held: Option<Box<dyn Any + Send + Sync>>,
+    held: Option<Fetched>,
 ) -> Result<Opened, BuildError> {
     let tree = tree.map_err(|e| {
         let hint = e.hint();

@@ -1,6 +1,7 @@
 //! COPY, ADD and WORKDIR: from the instruction to files in a snapshot.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use orlop_runner::{Account, User};
@@ -12,12 +13,13 @@ use super::copy::{AddOptions, Chmod, CopyError, CopyErrorKind, CopyRequest, Sour
 use super::repository::Repository;
 use super::stage::{Files, StageRun};
 use super::step::StepSpec;
-use crate::context::git::redact::redact;
 use crate::context::{DigestCache, FileStat, SourceTree, Time};
 use crate::dialect::{Dialect, account};
 use crate::dockerfile::{Add, Copy, Heredoc, Instruction, Word};
 use crate::error::BuildError;
+use crate::redact::redact;
 use crate::request::ContextSource;
+use crate::source::SourceFile;
 
 /// What an owner of files in a Windows image may be.
 const CHOWN_HINT: &str =
@@ -36,6 +38,16 @@ pub(crate) struct Words<'i> {
     exclude: &'i [Word],
     /// They are paths of the build context.
     of_context: bool,
+}
+
+impl Words<'_> {
+    /// The error at the source of that number.
+    pub(crate) fn at(&self, index: usize, file: &Arc<SourceFile>, error: BuildError) -> BuildError {
+        match self.sources.get(index) {
+            Some(word) => error.at(file, word.span),
+            None => error,
+        }
+    }
 }
 
 /// Of a path in a context that there is not.

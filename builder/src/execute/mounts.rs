@@ -117,7 +117,7 @@ impl StageRun<'_, '_> {
             let escape = self.exec.dockerfile().directives.escape;
             let mount = flag
                 .resolve(|text| expand(text, escape, &|name| self.variable(name)))
-                .map_err(|e| BuildError::user(e.to_string()).with_hint(e.hint()).at(file, flag.span))?;
+                .map_err(|e| BuildError::from(e).at(file, flag.span))?;
             let mut mount = mount;
             if self.dialect().is_windows() {
                 if let Some(source) = mount.source.as_mut().filter(|_| mount.kind != MountKind::Secret) {

@@ -1,44 +1,38 @@
 //! ADD of URLs: downloaded first, because their content is what the step's key is made of.
 
-use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
+use orlop_store::Digest;
 use orlop_store::work::WorkDir;
-use orlop_store::{Digest, Digester};
 
 use super::copy::{CopyRequest, RemoteFile, Source};
 use super::files::Words;
+use super::once::Once;
 use super::repository::is_git;
 use super::stage::StageRun;
-use crate::context::fetch::download_hint;
-use crate::context::git::redact::redact;
+use crate::context::fetch::{download_into, is_url, shown};
 use crate::dockerfile::Add;
 use crate::error::BuildError;
-use crate::event::{Action, Outcome};
+use crate::event::Outcome;
 
-/// The files that a build has fetched, by URL. Whoever fetches one keeps its place locked.
-pub(super) type Downloads = Mutex<HashMap<String, Arc<Mutex<Option<Downloaded>>>>>;
+/// The files that a build has fetched, by URL.
+pub(super) type Downloads = Once<Downloaded>;
 
 /// A file that was fetched.
+#[derive(Clone)]
 pub(super) struct Downloaded {
     file: RemoteFile,
     digest: Digest,
     /// Removes the file at the end.
-    _dir: WorkDir,
+    _dir: Arc<WorkDir>,
 }
 
 /// Of a server that lets nobody in without a login.
-const LOGIN: &str =
-    "the server wants a login, and ADD has none: download it in a RUN with `--mount=type=secret`";
-
-/// Whether a source of ADD is fetched rather than read from the context.
-fn is_url(source: &str) -> bool {
-    source.starts_with("http://") || source.starts_with("https://")
-}
+const LOGIN: &str = "the server wants a login, and one in the URL would stand in the Dockerfile: download it in a RUN with `--mount=type=secret`";
 
 /// Whether a source is no path at all.
 pub(crate) fn is_remote(source: &str) -> bool {
@@ -95,33 +89,25 @@ impl StageRun<'_, '_> {
             .transpose()?;
         for (index, source) in request.sources.iter_mut().enumerate() {
             let Source::Path(url) = source else { continue };
-            let place = |error: BuildError| match words.sources.get(index) {
-                Some(word) => error.at(file, word.span),
-                None => error,
-            };
             if !is_url(url) {
                 continue;
             }
-            *source = Source::Remote(self.downloaded(url, expected).map_err(place)?);
+            let got = self.downloaded(url, expected).map_err(|error| words.at(index, file, error))?;
+            *source = Source::Remote(got);
         }
         Ok(())
     }
 
     /// The file of a URL, fetched once in a build: whoever else asks, perhaps for another platform, gets the same.
     fn downloaded(&self, url: &str, expected: Option<Digest>) -> Result<RemoteFile, BuildError> {
-        let slot = {
-            let mut table = self.exec.common.downloads.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(table.entry(url.to_owned()).or_default())
-        };
-        let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
-        self.exec.check_canceled()?;
-        if let Some(known) = &*slot {
-            is_expected(url, known.digest, expected)?;
-            return Ok(known.file.clone());
-        }
-        let dir = self.exec.engine.store.work().create("download").map_err(orlop_store::Error::from)?;
-        let (file, digest) = self.fetch(url, &dir.path().join("content"), expected)?;
-        Ok(slot.insert(Downloaded { file, digest, _dir: dir }).file.clone())
+        let known = self.exec.common.downloads.get(url, || {
+            self.exec.check_canceled()?;
+            let dir = self.exec.engine.store.work().create("download").map_err(orlop_store::Error::from)?;
+            let (file, digest) = self.fetch(url, &dir.path().join("content"), expected)?;
+            Ok(Downloaded { file, digest, _dir: Arc::new(dir) })
+        })?;
+        is_expected(url, known.digest, expected)?;
+        Ok(known.file)
     }
 
     fn fetch(
@@ -130,33 +116,15 @@ impl StageRun<'_, '_> {
         path: &Path,
         expected: Option<Digest>,
     ) -> Result<(RemoteFile, Digest), BuildError> {
-        let shown = redact(url);
-        let task = self.exec.progress.start(format!("[{}] ADD {shown}", self.name()));
-        let mut download = self.exec.engine.registry.download(url, None).map_err(|e| {
-            let hint = download_hint(&e, LOGIN);
-            BuildError::user(format!("cannot download `{shown}`")).with_hint(hint).because(e)
-        })?;
-        let failed = |e: io::Error| BuildError::user(format!("cannot download `{shown}`")).because(e);
-        let mut out = File::create(path).map_err(failed)?;
-        let mut digester = Digester::new();
-        let label = Digest::of(url.as_bytes());
-        let mut buffer = vec![0; 64 << 10];
-        loop {
-            self.exec.check_canceled()?;
-            let n = download.read(&mut buffer).map_err(failed)?;
-            if n == 0 {
-                break;
-            }
-            digester.update(&buffer[..n]);
-            out.write_all(&buffer[..n]).map_err(failed)?;
-            task.transfer(label, Action::Pull, digester.size(), download.head().size);
-        }
-        let found = digester.finish();
+        let task = self.exec.progress.start(format!("[{}] ADD {}", self.name(), shown(url)));
+        let unwritten = |e: io::Error| BuildError::internal("cannot write to the store").because(e);
+        let mut out = File::create(path).map_err(unwritten)?;
+        let (found, modified) = download_into(&self.exec.engine, &task, url, LOGIN, &mut out)?;
         is_expected(url, found, expected)?;
         task.finish(Outcome::Done, None, None);
         let asked = url::Url::parse(url).map(|u| u.path().to_owned()).unwrap_or_default();
         let asked = percent_encoding::percent_decode_str(&asked).decode_utf8_lossy().into_owned();
-        let mtime = download.head().last_modified.map(|s| UNIX_EPOCH + Duration::from_secs(s));
+        let mtime = modified.map(|s| UNIX_EPOCH + Duration::from_secs(s));
         Ok((RemoteFile { name: RemoteFile::name_of(&asked), path: path.to_owned(), mtime }, found))
     }
 }
@@ -166,7 +134,7 @@ fn is_expected(url: &str, found: Digest, expected: Option<Digest>) -> Result<(),
     match expected.filter(|expected| *expected != found) {
         None => Ok(()),
         Some(expected) => {
-            Err(BuildError::user(format!("`{}` has digest {found}, not {expected}", redact(url)))
+            Err(BuildError::user(format!("`{}` has digest {found}, not {expected}", shown(url)))
                 .with_hint("if the file may have changed, look at it and correct `--checksum`".to_owned()))
         }
     }

@@ -1,22 +1,20 @@
 //! ADD of git repositories. The step's key is the commit, so it is found out first; the files are fetched when the
 //! step has to be made, and not before.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
-
 use orlop_store::work::WorkDir;
 
 use super::copy::{CopyRequest, RemoteTree, Source};
 use super::files::Words;
+use super::once::Once;
 use super::stage::StageRun;
 use crate::context::git::{GitAccess, GitReference, GitRepository, Phases, Resolved};
 use crate::dockerfile::Add;
 use crate::error::BuildError;
 use crate::event::{Outcome, Task};
 
-/// What names of repositories meant when they were first met: one build sees one commit, whatever is pushed
-/// meanwhile.
-pub(crate) type Commits = Mutex<HashMap<String, Resolved>>;
+/// What names of repositories meant when they were first met, in ADD or as a context's: one build sees one commit,
+/// whatever is pushed meanwhile.
+pub(crate) type Commits = Once<Resolved>;
 
 /// A repository among the sources of an ADD.
 pub(crate) struct Repository {
@@ -28,16 +26,7 @@ pub(crate) struct Repository {
 
 /// Whether a source of ADD is a git repository.
 pub(crate) fn is_git(source: &str) -> bool {
-    git(source).is_some()
-}
-
-/// The repository that a source of ADD names. The short form, without a scheme, is a path here.
-fn git(source: &str) -> Option<Result<GitReference, BuildError>> {
-    match GitReference::parse(source)? {
-        Ok(reference) if reference.is_short() => None,
-        Err(_) if source.starts_with("github.com/") => None,
-        other => Some(other.map_err(Into::into)),
-    }
+    GitReference::parse_url(source).is_some()
 }
 
 impl StageRun<'_, '_> {
@@ -53,12 +42,9 @@ impl StageRun<'_, '_> {
         let mut out = Vec::new();
         for (word, source) in request.sources.iter_mut().enumerate() {
             let Source::Path(text) = source else { continue };
-            let Some(reference) = git(text) else { continue };
-            let place = |error: BuildError| match words.sources.get(word) {
-                Some(word) => error.at(file, word.span),
-                None => error,
-            };
-            let mut reference = reference.map_err(place)?;
+            let Some(reference) = GitReference::parse_url(text) else { continue };
+            let place = |error| words.at(word, file, error);
+            let mut reference = reference.map_err(|e| place(e.into()))?;
             if let (Some(flag), Some(query)) = (add.keep_git_dir, reference.keep_git_dir())
                 && flag != query
             {
@@ -86,29 +72,20 @@ impl StageRun<'_, '_> {
 
     /// The commit that a repository's name means in this build.
     fn commit_of(&self, reference: &GitReference) -> Result<Resolved, BuildError> {
-        let known = |commits: &Commits| {
-            commits.lock().unwrap_or_else(PoisonError::into_inner).get(&reference.question()).cloned()
-        };
-        if let Some(resolved) = known(&self.exec.common.commits) {
-            return Ok(resolved);
-        }
-        let resolved = match reference.pinned() {
-            Some(resolved) => resolved,
-            None => {
-                let dir = self.place("git-refs")?;
-                let cancel = self.exec.engine.cancel;
-                let repository = GitRepository::new(reference, dir.path(), self.access(), cancel, &|_| ())?;
-                let task = self.exec.progress.start(format!("[{}] git {reference}", self.name()));
-                let resolved = repository.resolve()?;
-                let name = resolved.name().map(|name| format!("{name} is ")).unwrap_or_default();
-                task.note(format!("{name}commit {}", resolved.commit()));
-                task.finish(Outcome::Done, None, None);
-                resolved
+        self.exec.common.commits.get(&reference.question(), || {
+            if let Some(resolved) = reference.pinned() {
+                return Ok(resolved);
             }
-        };
-        let mut commits = self.exec.common.commits.lock().unwrap_or_else(PoisonError::into_inner);
-        // Another stage may have asked at the same time; what was heard first counts.
-        Ok(commits.entry(reference.question()).or_insert(resolved).clone())
+            let dir = self.place("git-refs")?;
+            let cancel = self.exec.engine.cancel;
+            let repository = GitRepository::new(reference, dir.path(), self.access(), cancel, &|_| ())?;
+            let task = self.exec.progress.start(format!("[{}] git {reference}", self.name()));
+            let resolved = repository.resolve()?;
+            let name = resolved.name().map(|name| format!("{name} is ")).unwrap_or_default();
+            task.note(format!("{name}commit {}", resolved.commit()));
+            task.finish(Outcome::Done, None, None);
+            Ok(resolved)
+        })
     }
 
     /// Fetches the repositories. The files are gone when what is returned is.
@@ -121,17 +98,13 @@ impl StageRun<'_, '_> {
     ) -> Result<Vec<WorkDir>, BuildError> {
         let mut held = Vec::new();
         for Repository { word, reference, resolved } in repositories {
-            let place = |error: BuildError| match words.sources.get(*word) {
-                Some(word) => error.at(&self.exec.dockerfile().source, word.span),
-                None => error,
-            };
             let dir = self.place("git")?;
             let told = Phases::of(task);
             let progress = |line: &str| told.tell(line);
             let cancel = self.exec.engine.cancel;
             let checkout = GitRepository::new(reference, dir.path(), self.access(), cancel, &progress)
                 .and_then(|repository| repository.fetch(resolved))
-                .map_err(place)?;
+                .map_err(|error| words.at(*word, &self.exec.dockerfile().source, error))?;
             if let Some(Source::Tree(tree)) = request.sources.get_mut(*word) {
                 tree.path = Some(checkout.dir);
             }

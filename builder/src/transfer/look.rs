@@ -2,34 +2,57 @@
 
 use std::io::Read;
 
-use orlop_registry_client::{Client, TagOrDigest, select_platform};
+use orlop_registry_client::{Client, Error, TagOrDigest, select_platform};
 use orlop_store::image::MAX_CONFIG;
-use orlop_store::{Image, Manifest, Platform, Reference, media_type};
+use orlop_store::{Image, Manifest, Platform, Reference, layout, media_type};
 
-use super::{MAX_DEPTH, repository};
+use super::{MAX_DEPTH, repository, split_layout};
 
-/// The config of `reference` for `platform`, from its registry into memory. None where it cannot be had, for whatever
-/// reason: this is for who can do without it.
-pub fn look(registry: &Client, reference: &Reference, platform: &Platform) -> Option<Image> {
-    let repository = repository(reference).ok()?;
+/// The config of `reference` for `platform`, from its registry into memory. None where there is none that can be had:
+/// this is for who can do without it.
+///
+/// # Errors
+/// When the registry gives no answer. There is no use in asking it for another image.
+pub fn look(registry: &Client, reference: &Reference, platform: &Platform) -> Result<Option<Image>, Error> {
+    match config(registry, reference, platform) {
+        Err(error) if error.transport_kind().is_none() => Ok(None),
+        answer => answer,
+    }
+}
+
+fn config(registry: &Client, reference: &Reference, platform: &Platform) -> Result<Option<Image>, Error> {
+    let Ok(repository) = repository(reference) else { return Ok(None) };
     let which = match (reference.digest(), reference.tag()) {
         (Some(digest), _) => TagOrDigest::Digest(*digest),
         (None, tag) => TagOrDigest::Tag(tag.unwrap_or("latest").to_owned()),
     };
-    let mut answer = registry.manifest(&repository, &which).ok()?;
+    let mut answer = registry.manifest(&repository, &which)?;
     for _ in 0..MAX_DEPTH {
         if !media_type::is_index(&answer.media_type) {
             break;
         }
-        let chosen = select_platform(&answer.bytes, platform).ok()?;
-        answer = registry.manifest(&repository, &TagOrDigest::Digest(chosen.digest)).ok()?;
+        let chosen = select_platform(&answer.bytes, platform)?;
+        answer = registry.manifest(&repository, &TagOrDigest::Digest(chosen.digest))?;
     }
-    let manifest = Manifest::parse(&answer.bytes, &answer.media_type).ok()?;
+    let Ok(manifest) = Manifest::parse(&answer.bytes, &answer.media_type) else { return Ok(None) };
     if manifest.config.size > MAX_CONFIG {
-        return None;
+        return Ok(None);
     }
     let mut bytes = Vec::new();
-    registry.blob(&repository, &manifest.config).ok()?.take(MAX_CONFIG).read_to_end(&mut bytes).ok()?;
+    if let Err(error) = registry.blob(&repository, &manifest.config)?.take(MAX_CONFIG).read_to_end(&mut bytes)
+    {
+        return match error.into_inner().and_then(|error| error.downcast::<Error>().ok()) {
+            Some(error) => Err(*error),
+            None => Ok(None),
+        };
+    }
     // A config that is not what the manifest names is refused here.
-    Image::from_parts(&bytes, Some(manifest)).ok()
+    Ok(Image::from_parts(&bytes, Some(manifest)).ok())
+}
+
+/// The config of the image that FROM means by `oci-layout://` and `layout`, which is not brought into the store. None
+/// where it cannot be had: a build tells why.
+pub fn look_into_layout(layout: &str, platform: &Platform) -> Option<Image> {
+    let (path, name) = split_layout(layout);
+    layout::peek(std::path::Path::new(path), name, platform)
 }

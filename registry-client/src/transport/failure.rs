@@ -13,7 +13,7 @@ const PLAIN_PARAMETERS: [&str; 7] = ["digest", "mount", "from", "n", "last", "sc
 
 /// A URL fit to print: no user, no password, and of the query only what the protocol itself puts
 /// there, because signed URLs carry their signature in it.
-pub(crate) fn redact(url: &Url) -> String {
+pub fn redact(url: &Url) -> String {
     let mut shown = url.clone();
     // Both only fail for URLs that can have no user anyway.
     let _ = shown.set_username("");

@@ -141,8 +141,16 @@ fn read_blob(source: &dyn Source, blob: &Descriptor, limit: u64) -> Result<Vec<u
     read_limited(open(source, blob)?, &what, limit)
 }
 
-/// Reads the images that `options` choose.
-pub(super) fn read(store: &Store, source: &dyn Source, options: &LoadOptions) -> Result<Vec<Loaded>> {
+/// An image of a layout.
+struct Found {
+    manifest: Descriptor,
+    /// The entry of the layout's index that leads to it.
+    top: Descriptor,
+    names: Vec<Reference>,
+}
+
+/// Finds the images that `options` choose.
+fn find(source: &dyn Source, options: &LoadOptions) -> Result<Vec<Found>> {
     let index = read_index(source)?;
     let platform = options.platform.clone().unwrap_or_else(Platform::host);
     let entries: Vec<&Descriptor> = match &options.name {
@@ -155,7 +163,7 @@ pub(super) fn read(store: &Store, source: &dyn Source, options: &LoadOptions) ->
     // Several entries for several platforms under one name are a choice, not several images.
     let group =
         |d: &Descriptor| (d.annotations.get(IMAGE_NAME).cloned(), d.annotations.get(REF_NAME).cloned());
-    let mut found: Vec<(Descriptor, Descriptor, Vec<Reference>)> = Vec::new();
+    let mut found: Vec<Found> = Vec::new();
     let mut groups = Vec::new();
     for entry in &entries {
         if groups.contains(&group(entry)) {
@@ -174,15 +182,25 @@ pub(super) fn read(store: &Store, source: &dyn Source, options: &LoadOptions) ->
             let (manifest, top) =
                 (descend(source, &member, &platform, options.platform.is_none(), 0)?, member);
             let names: Vec<Reference> = names_of(&top).into_iter().collect();
-            match found.iter_mut().find(|f| f.0.digest == manifest.digest) {
-                Some(same) => same.2.extend(names),
-                None => found.push((manifest, top, names)),
+            match found.iter_mut().find(|f| f.manifest.digest == manifest.digest) {
+                Some(same) => same.names.extend(names),
+                None => found.push(Found { manifest, top, names }),
             }
         }
     }
-    found
+    Ok(found)
+}
+
+/// What the images that `options` choose say of themselves; nothing else of them is read.
+pub(super) fn configs(source: &dyn Source, options: &LoadOptions) -> Result<Vec<Image>> {
+    find(source, options)?.into_iter().map(|found| config(source, &found.manifest, options)).collect()
+}
+
+/// Reads the images that `options` choose.
+pub(super) fn read(store: &Store, source: &dyn Source, options: &LoadOptions) -> Result<Vec<Loaded>> {
+    find(source, options)?
         .into_iter()
-        .map(|(manifest, top, mut names)| {
+        .map(|Found { manifest, top, mut names }| {
             names.sort();
             names.dedup();
             let image = import(store, source, &manifest, options)?;
@@ -299,15 +317,11 @@ fn descend(
     descend(source, chosen, platform, any, depth + 1)
 }
 
-fn import(
-    store: &Store,
-    source: &dyn Source,
-    descriptor: &Descriptor,
-    options: &LoadOptions,
-) -> Result<Image> {
+/// Manifest and config of an image, which has to be for the platform that is asked for.
+fn config(source: &dyn Source, descriptor: &Descriptor, options: &LoadOptions) -> Result<Image> {
     let manifest = Manifest::parse(&read_blob(source, descriptor, MAX_MANIFEST)?, &descriptor.media_type)?;
     let config = read_blob(source, &manifest.config, MAX_CONFIG)?;
-    let image = Image::from_parts(&config, Some(manifest.clone()))?;
+    let image = Image::from_parts(&config, Some(manifest))?;
     if let Some(platform) = &options.platform
         && !image.platform().os.is_empty()
         && !platform.same_machine(&image.platform())
@@ -315,8 +329,18 @@ fn import(
         let why = format!("its image is for {}, not for {platform}", image.platform());
         return Err(Error::invalid(source.name(), why));
     }
-    let diff_ids = image.diff_ids();
-    for (index, blob) in manifest.layers.iter().enumerate() {
+    Ok(image)
+}
+
+fn import(
+    store: &Store,
+    source: &dyn Source,
+    descriptor: &Descriptor,
+    options: &LoadOptions,
+) -> Result<Image> {
+    let image = config(source, descriptor, options)?;
+    let (diff_ids, layers) = (image.diff_ids(), image.manifest().map(|manifest| &manifest.layers));
+    for (index, blob) in layers.into_iter().flatten().enumerate() {
         let (Some(diff_id), Some(below)) = (diff_ids.get(index), diff_ids.get(..index)) else { continue };
         let (reader, _) = source.need(&path(&blob.digest))?;
         store.import_layer(image.layer_os(), blob, diff_id, below, reader)?;

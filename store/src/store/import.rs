@@ -3,9 +3,10 @@
 use std::io::{self, Read};
 
 use super::Store;
+use super::ahead::read_ahead;
 use crate::blob::BlobWriter;
 use crate::descriptor::{Descriptor, media_type};
-use crate::digest::{Digest, Digester, VerifiedReader};
+use crate::digest::{Digest, Digester};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::{Image, ImageLayer};
 use crate::layer::compress::decompress;
@@ -40,12 +41,10 @@ impl Store {
         {
             return Ok(done(Some(facts.size)));
         }
-        let verified = VerifiedReader::new(reader, descriptor.digest, descriptor.size);
-        let mut tee = Tee { reader: verified, writer: Some(self.blobs.writer()?), error: None };
-        let unpacked = self.unpack(os, &mut tee, diff_id, below, &format!("layer {}", descriptor.digest))?;
-        if let Some(writer) = tee.writer {
-            writer.finish(&descriptor.media_type, Some(descriptor))?;
-        }
+        let kept = Kept { reader, writer: self.blobs.writer()?, expected: Some(descriptor.clone()) };
+        let what = format!("layer {}", descriptor.digest);
+        let (unpacked, kept) = self.unpack(os, kept, diff_id, below, &what)?;
+        kept.writer.finish(&descriptor.media_type, Some(descriptor))?;
         if unpacked.verified {
             self.note_layer_blob(descriptor, diff_id, "came")?;
         }
@@ -69,17 +68,14 @@ impl Store {
         if let Some(facts) = self.layers.for_os(os).facts(below, diff_id)? {
             return Ok(ImageLayer::new(*diff_id, Some(facts.size)));
         }
-        let mut tee = Tee { reader, writer: Some(self.blobs.writer()?), error: None };
-        let Unpacked { size, verified } =
-            self.unpack(os, &mut tee, diff_id, below, &format!("layer {diff_id}"))?;
+        let kept = Kept { reader, writer: self.blobs.writer()?, expected: None };
+        let (Unpacked { size, verified }, kept) =
+            self.unpack(os, kept, diff_id, below, &format!("layer {diff_id}"))?;
         if !verified {
             // Of an archive, the layers below come first.
             return Err(LayerError::NeedsBelow { diff_id: *diff_id }.into());
         }
-        let Some(writer) = tee.writer else {
-            return Ok(ImageLayer::new(*diff_id, Some(size)));
-        };
-        let mut descriptor = writer.finish(media_type::OCI_LAYER, None)?;
+        let mut descriptor = kept.writer.finish(media_type::OCI_LAYER, None)?;
         if descriptor.digest != *diff_id {
             descriptor.media_type = self.sniff(&descriptor)?.to_owned();
         }
@@ -139,41 +135,41 @@ impl Store {
     fn remake(&self, os: LayerOs, blob: &Descriptor, diff_id: &Digest, below: &[Digest]) -> Result<bool> {
         let _lock = self.work.lock(&format!("import-{}", diff_id.hex()))?;
         let reader = self.blobs.open_verified(&blob.digest)?;
-        let mut tee = Tee { reader, writer: None, error: None };
-        let unpacked = self.unpack(os, &mut tee, diff_id, below, &format!("layer {}", blob.digest))?;
+        let (unpacked, _) = self.unpack(os, reader, diff_id, below, &format!("layer {}", blob.digest))?;
         if unpacked.verified {
             self.note_layer_blob(blob, diff_id, "came")?;
         }
         self.has_layer(os, below, diff_id)
     }
 
-    /// Reads all of `tee`, and unpacks it unless the layer is here or needs others first.
+    /// Reads all of `reader`, ahead of what is made of it, and unpacks it unless the layer is here or needs others
+    /// first. Gives `reader` back.
     fn unpack<R: Read + Send>(
         &self,
         os: LayerOs,
-        tee: &mut Tee<R>,
+        reader: R,
         diff_id: &Digest,
         below: &[Digest],
         what: &str,
-    ) -> Result<Unpacked> {
-        let result = self.unpack_stream(os, tee, diff_id, below, what).and_then(|unpacked| {
-            // Whatever comes after the last compressed byte belongs to the blob.
-            io::copy(tee, &mut io::sink()).map_err(Error::stream(what))?;
-            Ok(unpacked)
+    ) -> Result<(Unpacked, R)> {
+        let (result, (reader, error)) = read_ahead(reader, |ahead| {
+            let result = self.unpack_stream(os, ahead, diff_id, below, what).and_then(|unpacked| {
+                // Whatever comes after the last compressed byte belongs to the blob.
+                io::copy(ahead, &mut io::sink()).map_err(Error::stream(what))?;
+                Ok(unpacked)
+            });
+            if result.as_ref().is_err_and(|error| error.kind() == ErrorKind::Content) {
+                // Bytes that cannot be unpacked are most often not the bytes that were asked for, and only the
+                // digest of all of them tells. There are no more than the descriptor says.
+                let _ = io::copy(ahead, &mut io::sink());
+            }
+            result
         });
-        if let Err(error) = &result
-            && tee.error.is_none()
-            && error.kind() == ErrorKind::Content
-        {
-            // Bytes that cannot be unpacked are most often not the bytes that were asked for, and only the
-            // digest of all of them tells. There are no more than the descriptor says.
-            tee.writer = None;
-            let _ = io::copy(tee, &mut io::sink());
-        }
-        // The first error of the stream says more than what the archive's reader made of it.
-        match tee.error.take() {
-            Some(error) if result.is_err() => Err(Error::stream(what)(error)),
-            _ => result,
+        match (result, error) {
+            (Ok(unpacked), _) => Ok((unpacked, reader)),
+            // The error of the stream says more than what the archive's reader made of it.
+            (Err(_), Some(error)) => Err(Error::stream(what)(error)),
+            (Err(error), None) => Err(error),
         }
     }
 
@@ -237,29 +233,24 @@ impl<R: Read> Read for Counting<R> {
     }
 }
 
-/// Reads, and writes what was read to a blob.
-struct Tee<R> {
+/// Writes what is read to a blob, and verifies it there: hashed once.
+struct Kept<R> {
     reader: R,
-    writer: Option<BlobWriter>,
-    error: Option<io::Error>,
+    writer: BlobWriter,
+    /// What the content must be; none where that is only known by what it unpacks to.
+    expected: Option<Descriptor>,
 }
 
-impl<R: Read> Read for Tee<R> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let step = |this: &mut Self, buf: &mut [u8]| -> io::Result<usize> {
-            let n = this.reader.read(buf)?;
-            if let Some(writer) = &mut this.writer {
-                writer.append(&buf[..n])?;
-            }
-            Ok(n)
-        };
-        match step(self, buf) {
-            Err(e) if e.kind() != io::ErrorKind::Interrupted => {
-                let copy = io::Error::new(e.kind(), e.to_string());
-                self.error.get_or_insert(e);
-                Err(copy)
-            }
-            other => other,
+impl<R: Read> Read for Kept<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.reader.read(buffer)?;
+        self.writer.append(&buffer[..count])?;
+        let ends = count == 0 && !buffer.is_empty();
+        if let Some(expected) = &self.expected {
+            self.writer
+                .verify(expected, ends)
+                .map_err(|why| io::Error::new(io::ErrorKind::InvalidData, why))?;
         }
+        Ok(count)
     }
 }

@@ -29,7 +29,7 @@ use crate::session::App;
 use crate::system::machine;
 use crate::{env, file, quantity};
 
-use call::Call;
+use call::{Call, Work};
 use context::Found;
 use refused::RefusedFlags;
 
@@ -49,7 +49,7 @@ pub(crate) struct BuildArgs {
     tags: Vec<Reference>,
 
     /// The Dockerfile, `-` for standard input, or a URL; a path in CONTEXT where that is no directory
-    /// [default: CONTEXT/Dockerfile, CONTEXT/Containerfile]
+    /// [default: CONTEXT/Dockerfile, CONTEXT/dockerfile, CONTEXT/Containerfile]
     #[arg(short, long, value_name = "FILE")]
     file: Option<PathBuf>,
 
@@ -227,10 +227,11 @@ fn with_hint(error: &orlop_runner::SpecError) -> String {
 
 /// Runs the command.
 pub(crate) fn run(app: &App, args: &BuildArgs) -> Result<(), Failure> {
-    let call = Call::of(args.call, args.check)?;
-    if let Some(text) = call.without_context() {
-        return call::print(&text);
-    }
+    let question = match Call::of(args.call, args.check)?.work() {
+        Work::Print(text) => return call::print(&text),
+        Work::Answer(question) => Some(question),
+        Work::Build => None,
+    };
     let Some(context) = &args.context else {
         return Err(Failure::usage("no context is given")
             .with_hint("build from this directory with `orlop build .`".to_owned()));
@@ -241,21 +242,21 @@ pub(crate) fn run(app: &App, args: &BuildArgs) -> Result<(), Failure> {
     let mut pending = None;
     match context::find(Path::new(context), files.0, files.1)? {
         Found::Ready(inputs) => inputs.give(&mut request),
-        other => pending = Some(other),
+        Found::Pending(rest) => pending = Some(rest),
     }
-    if !call.builds() && pending.is_none() {
-        return call.answer(app, &request, mode);
+    if let Some(question) = question {
+        let Some(rest) = pending else { return question.answer(app, &request, mode) };
+        let session = app.session(mode)?;
+        // What was fetched is there until the answer is given.
+        let _held = session.work(|engine, progress| rest.load(engine, progress, &mut request))?;
+        return question.answer(app, &request, mode);
     }
     let session = app.session(mode)?;
     // What was fetched is there as long as the build is.
-    let (held, report) = session.work(|engine, progress| {
-        let load = |found: Found| found.load(engine, progress, files, &mut request);
-        let held = pending.map(load).transpose()?;
-        let report = call.builds().then(|| orlop_builder::build(engine, progress, &request)).transpose()?;
-        Ok::<_, Failure>((held, report))
+    let report = session.work(|engine, progress| {
+        let _held = pending.map(|rest| rest.load(engine, progress, &mut request)).transpose()?;
+        Ok::<_, Failure>(orlop_builder::build(engine, progress, &request)?)
     })?;
-    let Some(report) = report else { return call.answer(app, &request, mode) };
-    drop(held);
     let id = report.image_id.to_string();
     if let Some(path) = &args.iidfile {
         file::replace(path, id.as_bytes())?;

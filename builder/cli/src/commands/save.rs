@@ -79,25 +79,25 @@ pub(crate) fn run(app: &App, args: &SaveArgs) -> Result<(), Failure> {
         match chosen.iter_mut().find(|other| other.id == id) {
             Some(other) => other.names.extend(name),
             None => {
-                let several = match several {
-                    Some(several) => Ok(several),
-                    None => Err(session.store.images().load(&named)?),
+                let what = match several {
+                    Some(several) => What::Several(several),
+                    None => What::One(Box::new(session.store.images().load(&named)?)),
                 };
-                chosen.push(Chosen { id, several, names: name.into_iter().collect() });
+                chosen.push(Chosen { id, what, names: name.into_iter().collect() });
             }
         }
     }
     let options = SaveOptions::default();
     session.work(|engine, progress| {
         let mut images = Vec::new();
-        for Chosen { several, names, .. } in chosen {
+        for Chosen { what, names, .. } in chosen {
             let name = names.first();
-            let content = match several {
-                Err(image) => {
+            let content = match what {
+                What::One(image) => {
                     fetch(engine, progress, &image, name)?;
-                    image.into()
+                    Content::Image(image)
                 }
-                Ok(several) => {
+                What::Several(several) => {
                     for (_, image) in &several.images {
                         fetch(engine, progress, image, name)?;
                     }
@@ -129,8 +129,15 @@ pub(crate) fn run(app: &App, args: &SaveArgs) -> Result<(), Failure> {
 struct Chosen {
     /// Of the image, or of the index of several.
     id: Digest,
-    several: Result<Several, Image>,
+    what: What,
     names: Vec<Reference>,
+}
+
+/// What is written.
+enum What {
+    One(Box<Image>),
+    /// The images of an index, and it.
+    Several(Several),
 }
 
 /// Brings the layers that are elsewhere.

@@ -3,9 +3,8 @@
 
 use std::fmt::Write;
 
-use orlop_builder::Place;
-use orlop_builder::context::git::masked;
 use orlop_builder::source::Span;
+use orlop_builder::{Place, masked};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use crate::progress::clean;

@@ -7,9 +7,10 @@
 //! | `output` | `task`, `stream` (`stdout`, `stderr`), `text`: what a step wrote, not cut at lines; bytes that are not UTF-8 are replaced by U+FFFD |
 //! | `transfer` | `task`, `digest`, `action` (`pull`, `push`, `exists`, `export`), `current` and `total` in bytes (`total` is null where it is not known); `digest` is the blob's, or the diff ID of a layer whose blob is being made |
 //! | `note` | `task`, `text` |
+//! | `job` | `task`, `report`: all that is known of the processes of a RUN step that have ended |
 //! | `finished` | `task`, `outcome` (`done`, `cached`, `failed`, `canceled`), `duration` in seconds, `usage` (null, or `wall`, `user`, `system` in seconds, `peak_memory`, `io_read`, `io_written` in bytes, `peak_processes`, `processes_total`, `processes_left`), `layer` (null, or `diff_id` and `size` in bytes) |
 //! | `warning` | `text`, `span` (null, or `start` and `end`: bytes of the Dockerfile), `hint` (null or text), `rule` (null, or the name of the check, `StageNameCasing`) |
-//! | `summary` | `steps_cached`, `steps_run`, `duration`, `layers` (`diff_id`, `size`, `created_by`), `image_id`, `manifest_digest`, `names` |
+//! | `summary` | `steps_cached`, `steps_run`, `duration`, `layers` (list of `diff_id`, `size`, `created_by`), `platforms` (where several were built, in place of `layers`: list of `platform`, `image_id`, `layers`), `image_id`, `manifest_digest`, `names` |
 //! | `error` | the last line of a command that failed: `message`, `causes` (list), `hint` (null or text), `file` and `line` (null, or a place in a Dockerfile), `output` (null, or the last output of the step that failed), `exit_code` |
 //!
 //! Each object but the one of `error` also has `time`: seconds since the command began.

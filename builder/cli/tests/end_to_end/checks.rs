@@ -3,7 +3,7 @@
 
 use orlop_fixtures::test_env::{Invocation, TestEnv};
 
-use crate::{FROM, build, env};
+use crate::{FROM, base_name, build, env};
 
 /// A finding on line 2 and one on line 3.
 const TWO: &str = "FROM scratch\nMAINTAINER me\nWORKDIR app\nENV A=1\n";
@@ -135,13 +135,40 @@ fn check_runs_no_step_and_needs_no_registry() {
     let run = call(&env, text, &["--check"]).run().code(1);
     assert!(run.stdout.contains("Usage of undefined variable '$typo'"), "{}", run.stdout);
     assert!(!run.stdout.contains("FROM_BASE'"), "{}", run.stdout);
-    run.says("the image `registry.invalid/nobody` cannot be looked at").says("`$FROM_BASE`");
+    run.says("the image `registry.invalid/nobody` cannot be looked at")
+        .says("`$FROM_BASE`")
+        .says("hint: with `orlop pull registry.invalid/nobody` it can");
     // A base that is in the store is known.
     let base = "FROM scratch\nENV FROM_BASE=1\n";
     call(&env, base, &["-t", "registry.invalid/nobody"]).run().success();
     let run = call(&env, text, &["--check"]).run().code(1);
     assert!(run.stdout.starts_with("Check complete, 1 warning has been found!"), "{}", run.stdout);
     assert_eq!(run.stderr, "");
+}
+
+#[test]
+fn check_says_what_brings_a_base_that_it_cannot_look_at() {
+    let env = env();
+    let text =
+        "ARG V=1\nFROM --platform=linux/s390x registry.invalid/x:$V AS one\nFROM one\nLABEL a=$NOTHING\n";
+    call(&env, text, &["--check"])
+        .run()
+        .code(1)
+        .says("the image `registry.invalid/x:1` cannot be looked at")
+        .says("hint: with `orlop pull registry.invalid/x:1 --platform linux/s390x` it can");
+    let run = call(&env, "FROM oci-layout:///nowhere\nLABEL a=$NOTHING\n", &["--check"]).run().success();
+    let run = run.says("the image `oci-layout:///nowhere` cannot be looked at");
+    assert!(!run.stderr.contains("hint:"), "{}", run.stderr);
+}
+
+#[test]
+fn check_looks_into_layouts() {
+    let env = env();
+    let text = format!("FROM {}\nLABEL a=$PATH$NOTHING\n", base_name());
+    let run = call(&env, &text, &["--check"]).run().code(1);
+    assert!(run.stdout.contains("Usage of undefined variable '$NOTHING'"), "{}", run.stdout);
+    assert_eq!(run.stderr, "");
+    assert!(!env.store().exists(), "a store was made");
 }
 
 #[test]
@@ -240,6 +267,22 @@ default   \u{20}
     let run = call(&env, MANY, &["--call=outline", "--target=nd"]).run().code(1).says("did you mean `end`?");
     assert_eq!(run.stdout, "");
     assert!(!env.store().exists(), "a store was made");
+}
+
+#[test]
+fn a_dockerfile_that_has_to_be_fetched_is_asked_as_well() {
+    let env = env();
+    let input = |text: &str| env.file("input", text);
+    let ask = |what: &str, text: &str| env.orlop(["build", what, "-"]).input(input(text)).run();
+    let run = ask("--call=targets", MANY).success();
+    assert_eq!(
+        run.stdout,
+        "TARGET        DESCRIPTION\nbase          what all stand on\nend (default) what you get\n"
+    );
+    let run = ask("--check", TWO).code(1);
+    assert!(run.stdout.starts_with("Check complete, 2 warnings have been found!"), "{}", run.stdout);
+    assert!(ask("--call=outline", MANY).success().stdout.contains("NAME        world"));
+    assert_eq!(env.orlop(["images", "-q"]).run().success().stdout, "");
 }
 
 #[test]

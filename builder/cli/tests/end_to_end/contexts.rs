@@ -5,9 +5,10 @@ use std::io::Write;
 use std::path::Path;
 
 use orlop_fixtures::tarball::{Entry, Kind, archive};
-use orlop_fixtures::test_env::{Invocation, Run, TestEnv};
+use orlop_fixtures::test_env::{Invocation, Run, Running, TestEnv};
 use orlop_fixtures::tool::{run, tool};
 use orlop_fixtures::web::{self, Page};
+use rustix::process::Signal;
 
 use crate::{Opened, env, image_of, snapshot};
 
@@ -121,6 +122,13 @@ fn an_archive_without_its_dockerfile() {
     let env = crate::env();
     let deeper = archive(&[Entry::dir("app-1.0"), Entry::file("app-1.0/Dockerfile", COPY_ALL)]);
     refused(&env, "archive-one-directory", piped(&env, &deeper).run().code(1), &["app-1.0"]);
+    for only in [Entry::file("app", "a"), Entry::symlink("app", "/")] {
+        piped(&env, &archive(&[only]))
+            .run()
+            .code(1)
+            .says("name the file with `-f FILE`")
+            .never_says("tar -C");
+    }
     let env = crate::env();
     let run = piped(&env, &none).args(["-f", "sub/Dockerfile"]).run().code(1);
     refused(&env, "archive-no-such-dockerfile", run, &["sub/Dockerfile"]);
@@ -301,13 +309,13 @@ fn a_git_repository_is_a_context() {
     nothing_left(&env);
 }
 
-#[test]
-fn killed_while_a_context_is_unpacked() {
-    let env = env();
+/// A build whose context comes from a pipe that never ends: whoever writes holds it open until `end` is called.
+fn endless(env: &TestEnv) -> (Running, impl FnOnce()) {
     let pipe = env.path("pipe");
-    run(tool("mkfifo").arg(&pipe));
+    if !pipe.exists() {
+        run(tool("mkfifo").arg(&pipe));
+    }
     let (writer, half) = (pipe.clone(), archive(&[Entry::file("big", vec![b'x'; 4 << 20])]));
-    // It never comes to its end: whoever writes holds the pipe open.
     let (done, wait) = std::sync::mpsc::channel::<()>();
     let feeder = std::thread::spawn(move || {
         let mut pipe = fs::File::options().write(true).open(writer).expect("the pipe");
@@ -317,9 +325,32 @@ fn killed_while_a_context_is_unpacked() {
     let mut running = env.orlop(["build", "--progress=plain", "-"]).input(&pipe).start();
     let work = env.store().join("work");
     assert!(running.until(|_| work_has_context(&work)));
+    let end = move || {
+        drop(done);
+        feeder.join().expect("the feeder");
+    };
+    (running, end)
+}
+
+#[test]
+fn a_build_that_waits_for_its_context_stops_when_it_is_told_to() {
+    let env = env();
+    for signal in [Signal::INT, Signal::TERM] {
+        let (running, end) = endless(&env);
+        running.signal(signal);
+        running.wait().code(130).says("interrupted");
+        nothing_left(&env);
+        end();
+    }
+}
+
+#[test]
+fn killed_while_a_context_is_unpacked() {
+    let env = env();
+    let (running, end) = endless(&env);
     let _ = running.kill();
-    drop(done);
-    feeder.join().expect("the feeder");
+    end();
+    let work = env.store().join("work");
     assert!(work_has_context(&work), "what it had unpacked is still there");
     env.orlop(["images"]).run().success();
     nothing_left(&env);

@@ -309,6 +309,54 @@ fn a_private_repository_wants_a_token() {
 }
 
 #[test]
+fn a_token_reaches_a_repository_whatever_its_name_is_made_of() {
+    // `x-access-token:hunter2`
+    let basic = "Basic eC1hY2Nlc3MtdG9rZW46aHVudGVyMg==";
+    let server = git::start_with(&Options { authorization: Some(basic.to_owned()), ..Options::default() });
+    for name in ["my app", "été", "a+b"] {
+        server.repository(name).commit(&[("README", Node::File("read me\n"))]);
+    }
+    let env = env();
+    let token = env.file("token", "hunter2");
+    for path in ["my%20app", "my app", "m%79%20app", "%c3%a9t%C3%A9", "été", "a+b", "/a+b"] {
+        let built = build(&env, &format!("{FROM}ADD [\"{}\", \"/src\"]\n", server.url(path)));
+        let secret = format!("id=GIT_AUTH_TOKEN,src={}", token.display());
+        let built = image_of(&env, built.arg("--no-cache").arg("--secret").arg(secret));
+        assert_eq!(built.text("/src/README"), "read me\n", "{path}");
+    }
+}
+
+#[test]
+fn a_password_that_is_not_encoded_is_shown_nowhere() {
+    let env = env();
+    let server = orlop_fixtures::web::start([]);
+    let file = server.url("/file").replace("http://", "");
+    for password in ["my hunter2", "12 hunter2", "a/hunter2 b", "a'hunter2", "a://hunter2"] {
+        for (at, said) in [("h.invalid/x.git", ""), (&file, "127.0.0.1")] {
+            let url = format!("http://u:{password}@{at}");
+            for dockerfile in [
+                format!("{FROM}ADD [\"{url}\", \"/d\"]\n"),
+                format!("{FROM}COPY [\"{url}\", \"/d\"]\n"),
+                // Outside quotes a blank ends the word, and what follows it is another source.
+                format!("{FROM}ADD {} /d\n", url.replace(' ', "+")),
+                format!("{FROM}RUN [\"true\", \"{url}\"]\nNONE\n"),
+            ] {
+                build(&env, &dockerfile).run().code(1).never_says("hunter2").says(said);
+            }
+        }
+    }
+    build(&env, &format!("{FROM}ADD [\"https://u:my hunter2@h.invalid/x.git\", \"/d\"]\n"))
+        .run()
+        .code(1)
+        .says("`https://xxxxx:xxxxx@h.invalid/x.git` has a blank in its user or password")
+        .says("hint: write `%20` for it");
+    let url = "https://u:my hunter2@h.invalid/x.git";
+    for args in [&["build", url][..], &["build", "--build-context", &format!("n={url}"), "."]] {
+        env.orlop(args).run().code(2).says("write `%20`").never_says("hunter2");
+    }
+}
+
+#[test]
 fn a_password_is_for_the_server_that_it_was_given_for() {
     let there = git::start();
     fill(&there);
@@ -460,6 +508,29 @@ fn an_old_git_is_refused() {
         .code(1)
         .says("this git is too old: `git version 2.25.1`")
         .says("install git 2.31 or later");
+}
+
+#[test]
+fn a_few_trees_that_are_millions_of_files_are_not_checked_out() {
+    let server = git::start();
+    let app = server.repository("app");
+    let env = env();
+    let mut object = app.git(["hash-object", "-w", "--stdin"]);
+    for level in 0..8 {
+        let kind = if level == 0 { "100644 blob" } else { "040000 tree" };
+        let list: String = (0..10).map(|n| format!("{kind} {object}\t{n}\n")).collect();
+        let list = std::fs::File::open(env.file("list", list)).unwrap();
+        let made = run(tool("git").arg("mktree").current_dir(app.dir()).stdin(list));
+        object = String::from_utf8(made.stdout).unwrap().trim().to_owned();
+    }
+    let commit = app.git(["commit-tree", &object, "-m", "a bomb"]);
+    app.git(["update-ref", "refs/heads/main", &commit]);
+    build(&env, &format!("{FROM}ADD {} /src\n", server.url("app")))
+        .run()
+        .code(1)
+        .says("app.git` has more than 1000000 files and directories")
+        .says("hint: a repository is fetched whole");
+    assert_eq!(std::fs::read_dir(env.store().join("work")).unwrap().count(), 0, "nothing is left of it");
 }
 
 #[test]

@@ -167,11 +167,9 @@ fn ssh_is_asked_with_the_agent_that_is_named() {
     run(tool("kill").arg(pid));
 }
 
-#[test]
-fn a_repository_comes_over_ssh() {
-    let server = app();
-    let env = env();
-    // Says what it was asked for and with what agent, and does what a server would do.
+/// A `PATH` with an `ssh` that says in `asked` with what agent and what words it was called, and does what a server
+/// with these repositories would do.
+fn fake_ssh(env: &TestEnv, server: &Server) -> String {
     let fake = env.file(
         "bin/ssh",
         format!(
@@ -182,7 +180,46 @@ fn a_repository_comes_over_ssh() {
         ),
     );
     run(tool("chmod").arg("+x").arg(&fake));
-    let path = format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", env.path("bin").display());
+    format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", env.path("bin").display())
+}
+
+#[test]
+fn a_submodule_over_ssh_gets_nothing_of_the_user() {
+    let server = git::start();
+    let lib = server.repository("lib");
+    lib.commit(&[("lib", Node::File("lib\n"))]);
+    let app = fill(&server);
+    app.commit(&[("Dockerfile", Node::File(&format!("{FROM}COPY lib/lib /out\n")))]);
+    app.git(["submodule", "--quiet", "add", lib.dir().to_str().unwrap(), "lib"]);
+    let env = env();
+    let path = fake_ssh(&env, &server);
+    let socket = env.path("agent");
+    let pid = agent(&socket);
+    env.file("home/.ssh/config", "Host *\n  ProxyCommand touch mark\n");
+    for url in [format!("ssh://git@git.example{}", lib.dir().display()), "git@git.example:lib.git".to_owned()]
+    {
+        app.git(["config", "--file=.gitmodules", "submodule.lib.url", &url]);
+        app.commit(&[]);
+        // The agent is for the repository that the user named, and that is none of ssh's.
+        let build = build(&env, &server.url("app")).args(["--ssh", "default"]);
+        let build = build.env("PATH", &path).env("SSH_AUTH_SOCK", &socket);
+        assert_eq!(image_of(&env, build.arg("--no-cache")).text("/out"), "lib\n");
+        let asked = std::fs::read_to_string(env.path("asked")).unwrap();
+        for line in asked.lines() {
+            assert!(line.starts_with("|-F|none|") && !line.contains("agent"), "{line}");
+            assert!(line.contains("|BatchMode=yes|") && line.contains("|IdentityFile=none|"), "{line}");
+        }
+        assert!(!asked.is_empty());
+        run(tool("rm").arg(env.path("asked")));
+    }
+    run(tool("kill").arg(pid));
+}
+
+#[test]
+fn a_repository_comes_over_ssh() {
+    let server = app();
+    let env = env();
+    let path = fake_ssh(&env, &server);
     let socket = env.path("agent");
     let pid = agent(&socket);
     env.file("home/.ssh/known_hosts", "known.example ssh-ed25519 AAAA\n");

@@ -1,11 +1,9 @@
 //! What single instructions and their flags do when they run, where buildah has no say: BuildKit is the measure.
 
-use std::io::{Read, Write};
-use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
-use std::thread;
 
 use orlop_fixtures::test_env::TestEnv;
+use orlop_fixtures::web::{self, Page};
 use serde_json::Value;
 
 use crate::{FROM, build, env, image, image_of};
@@ -405,37 +403,27 @@ fn the_host_name_of_steps_is_a_build_argument() {
         .says("`a b`");
 }
 
-/// A server that gives the same few bytes for every path but `/none`.
-fn server() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = listener.local_addr().expect("its address");
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            let Ok(mut stream) = stream else { return };
-            let mut request = vec![0; 4096];
-            let n = stream.read(&mut request).unwrap_or(0);
-            let none = request[..n].starts_with(b"GET /none");
-            let head = match none {
-                true => "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
-                false => {
-                    "HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\
-                     Last-Modified: Sun, 09 Sep 2001 01:46:40 GMT\r\nContent-Disposition: attachment; filename=x\r\n\r\nhello\n"
-                }
-            };
-            drop(stream.write_all(head.as_bytes()));
-        }
-    });
-    format!("http://{address}")
+/// A server that gives the same few bytes for all of these paths.
+fn server() -> web::Server {
+    const HEADERS: [(&str, &str); 2] = [
+        ("Last-Modified", "Sun, 09 Sep 2001 01:46:40 GMT"),
+        ("Content-Disposition", "attachment; filename=x"),
+    ];
+    let page = Page::With(&HEADERS, b"hello\n".to_vec());
+    web::start(["/d/f.txt", "/a%20b%2Fc%5B.txt", "/", "/d/", "/f"].map(|path| (path, page.clone())))
 }
 
 #[test]
 fn downloads_have_the_urls_name_and_the_servers_time() {
     let env = env();
-    let at = server();
+    let server = server();
+    let at = server.url("");
     let sum = "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03";
     let dockerfile = format!(
-        "{FROM}ADD {at}/d/f.txt?x=y#z /1/\nADD {at}/a%20b%2Fc%5B.txt /2/\nADD {at}/ /3/\nADD {at}/d/ /4\n\
-         ADD --checksum=sha256:{sum} --chown=1:2 --chmod=4711 {at}/f /5/\n"
+        "{FROM}ADD {at}/d/f.txt?x=y#z /1/\nADD {at}/a%20b%2Fc%5B.txt /2/\nADD {at}/ /3/\nADD {} /4\n\
+         ADD --checksum=sha256:{sum} --chown=1:2 --chmod=4711 {at}/f /5/\n",
+        // A scheme has no case.
+        server.url("/d/").replace("http", "HTTP")
     );
     let built = image(&env, &dockerfile);
     for name in ["/1/f.txt", "/2/c[.txt", "/3/__unnamed__", "/4", "/5/f"] {
@@ -450,10 +438,45 @@ fn downloads_have_the_urls_name_and_the_servers_time() {
         .says("look at the URL")
         .never_says("registry");
     let wrong = sum.replace('5', "6");
+    // What signs a URL is its query.
+    let user = at.replace("http://", "http://user:hunter2@");
+    for (path, said) in [("none", "cannot download `"), ("f", "` has digest")] {
+        let run = build(&env, &format!("{FROM}ADD --checksum=sha256:{wrong} {user}/{path}?signature=x /\n"));
+        let run = run.run().code(1).says(&format!("{at}/{path}`")).says(said).never_says("hunter2");
+        let titles = run.stderr.lines().filter(|line| line.contains("] ADD http"));
+        assert!(
+            titles.clone().count() > 0 && titles.clone().all(|line| !line.contains("signature")),
+            "{run}"
+        );
+    }
     build(&env, &format!("{FROM}ADD --checksum=sha256:{wrong} {at}/f /\n"))
         .run()
         .code(1)
         .says("has digest sha256:5891");
+}
+
+#[test]
+fn a_download_that_wants_a_login_is_for_a_run() {
+    let closed =
+        orlop_fixtures::git::Options { authorization: Some("nobody's".to_owned()), ..Default::default() };
+    let server = orlop_fixtures::git::start_with(&closed);
+    build(&env(), &format!("{FROM}ADD http://{}/f /\n", server.host()))
+        .run()
+        .code(1)
+        .says("hint: the server wants a login")
+        .says("`--mount=type=secret`");
+}
+
+#[test]
+fn a_download_without_end_is_refused() {
+    let env = env();
+    let server =
+        web::start([("/f", Page::With(&[("Content-Length", "68719476737")], b"and so on".to_vec()))]);
+    build(&env, &format!("{FROM}ADD {} /\n", server.url("/f")))
+        .run()
+        .code(1)
+        .says("/f`")
+        .says("longer than 68719476736 bytes");
 }
 
 #[test]

@@ -192,6 +192,23 @@ fn a_repository_and_a_file_from_afar() {
 }
 
 #[test]
+fn a_build_asks_once_what_a_repository_is_today() {
+    let server = orlop_fixtures::git::start();
+    let _app = crate::git::fill(&server);
+    let env = env();
+    let url = server.url("app");
+    let dockerfile = format!(
+        "FROM scratch AS one\nADD {url}#main /one\nFROM scratch AS two\nADD {url}#main /two\n\
+         FROM scratch\nCOPY --from=one / /\nCOPY --from=two / /\nCOPY --from=src later /three\n"
+    );
+    let built = image_of(&env, with(build(&env, &dockerfile), "src", format!("{url}#main")));
+    assert_eq!((built.text("/one/later"), built.text("/three")), ("later\n", "later\n"));
+    let asked: Vec<_> = server.requests().into_iter().filter(|line| line.starts_with("POST ")).collect();
+    // The list of names once, and the commit for each of three.
+    assert_eq!(asked.len(), 4, "{asked:?}");
+}
+
+#[test]
 fn names_that_mean_nothing() {
     let env = env();
     env.file("lib/f", "lib");

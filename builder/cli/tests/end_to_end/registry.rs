@@ -42,6 +42,19 @@ fn build_on_an_image_of_a_registry_push_pull_and_run() {
 }
 
 #[test]
+fn a_check_asks_a_registry_again_that_has_one_image_not() {
+    let env = env();
+    let registry = filled(&Options::default());
+    let (gone, base) = (registry.name("gone:1"), registry.name("base:1"));
+    let text = format!("FROM {gone} AS gone\nLABEL a=$NOTHING\nFROM {base}\nLABEL a=$NOTHING\n");
+    let run = build(&env, &text).arg("--check").run().code(1);
+    assert!(run.stdout.starts_with("Check complete, 1 warning has been found!"), "{}", run.stdout);
+    assert!(run.stdout.contains("Dockerfile:4"), "{}", run.stdout);
+    let run = run.says(&format!("the image `{gone}` cannot be looked at"));
+    assert!(!run.stderr.contains(&base), "{}", run.stderr);
+}
+
+#[test]
 fn a_second_push_sends_no_blob_again() {
     let env = env();
     let registry = filled(&Options::default());

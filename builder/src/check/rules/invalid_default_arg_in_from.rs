@@ -16,7 +16,7 @@ pub(in crate::check) fn invalid_default_arg_in_from(
 ) {
     let escape = file.directives.escape;
     let mut globals = globals.without_build_args();
-    for arg in &file.global_args {
+    for arg in file.global_args() {
         // What fails here fails the build, or is never needed because the argument is given.
         let Ok(name) = expand(&arg.name.value, escape, &|name| globals.lookup(name)) else { return };
         let default =

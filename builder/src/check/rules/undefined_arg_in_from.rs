@@ -1,4 +1,4 @@
-use super::{suggestion, variable_in};
+use super::{MANY, suggestion, variable_in};
 use crate::check::Rule;
 use crate::check::findings::Findings;
 use crate::dockerfile::variables::Expander;
@@ -16,7 +16,10 @@ pub(in crate::check) fn undefined_arg_in_from(
     for word in std::iter::once(&from.image).chain(&from.platform) {
         let Ok(expanded) = expander.expand(&word.value, &|name| globals.lookup(name)) else { return };
         for name in expanded.unset.iter().filter(|name| !globals.declares(name)) {
-            let near = suggestion(name, globals.names());
+            let (span, near) = match out.count() > MANY {
+                true => (word.span, None),
+                false => (variable_in(file, word.span, name), suggestion(name, globals.names())),
+            };
             let meant = near.map(|near| format!(" (did you mean {near}?)")).unwrap_or_default();
             let message = format!("FROM argument '{name}' is not declared{meant}");
             let hint = match near {
@@ -25,7 +28,7 @@ pub(in crate::check) fn undefined_arg_in_from(
                 }
                 None => format!("declare it before the first FROM: `ARG {name}=…`"),
             };
-            out.add(Rule::UndefinedArgInFrom, variable_in(file, word.span, name), message, hint);
+            out.add(Rule::UndefinedArgInFrom, span, message, hint);
         }
     }
 }

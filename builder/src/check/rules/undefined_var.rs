@@ -1,13 +1,10 @@
-use super::{suggestion, variable_in};
+use super::{MANY, suggestion, variable_in};
 use crate::check::Rule;
 use crate::check::walk::Walk;
 use crate::source::Span;
 
 /// Variables that are no variables of the build.
 const OTHERS: [&str; 2] = ["BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"];
-
-/// Findings, and known names, beyond which no suggestion is looked for.
-const MANY: usize = 1000;
 
 /// `UndefinedVar`: an instruction that expands variables uses one that neither an ARG or ENV before it, nor a stage or
 /// image below sets. A command is not looked through: its variables are the shell's.
@@ -19,10 +16,11 @@ pub(in crate::check) fn undefined_var(name: &str, span: Span, walk: &mut Walk<'_
     if walk.scope.knows(name) || OTHERS.contains(&name) {
         return None;
     }
-    let span = variable_in(walk.dockerfile, span, name);
-    // Nobody reads that many; the rest is only counted.
-    let many = walk.findings.count() > MANY;
-    let near = if many { None } else { suggestion(name, walk.scope.names().take(MANY)) };
+    let many = walk.findings.count() + walk.unsure.len() > MANY;
+    let (span, near) = match many {
+        true => (span, None),
+        false => (variable_in(walk.dockerfile, span, name), suggestion(name, walk.scope.names())),
+    };
     let elsewhere = walk.plan.globals.declares(name) || walk.declared.contains(name);
     let upper = name.chars().all(|ch| ch.is_ascii_uppercase() || ch.is_ascii_digit() || ch == '_');
     let own = elsewhere || near.is_some() || !upper;

@@ -11,17 +11,17 @@ use super::program::Ended;
 use super::reference::Mtime;
 use super::refs::Resolved;
 use super::{GitRepository, failure};
-use crate::context::{Dir, Kind, Time};
+use crate::context::{Dir, Kind, Time, archive};
 use crate::dialect::Dialect;
 use crate::error::BuildError;
 
 /// What was fetched.
 #[derive(Clone, Debug)]
-pub struct Checkout {
+pub(crate) struct Checkout {
     /// The directory that was asked for.
-    pub dir: PathBuf,
+    pub(crate) dir: PathBuf,
     /// The commit's whole id.
-    pub commit: String,
+    pub(crate) commit: String,
 }
 
 /// Deeper trees are refused, as by COPY.
@@ -32,7 +32,7 @@ impl GitRepository<'_> {
     ///
     /// # Errors
     /// When the server does not give it, it has no such directory, or the build is to stop.
-    pub fn fetch(&self, resolved: &Resolved) -> Result<Checkout, BuildError> {
+    pub(crate) fn fetch(&self, resolved: &Resolved) -> Result<Checkout, BuildError> {
         let tree = self.dir.join("tree");
         let dir = Dir::open(&self.dir).map_err(cannot("open", &self.dir))?;
         let name = OsStr::new("tree");
@@ -50,6 +50,7 @@ impl GitRepository<'_> {
         {
             return Err(BuildError::user(format!("`{}` is commit {commit}, not {checksum}", self.reference)));
         }
+        self.bounded(&tree, &commit, archive::CONTEXT)?;
         let when =
             self.ask(&tree, &["show", "--no-patch", "--no-show-signature", "--format=%ct", &commit])?;
         self.must(&tree, &["checkout", "--progress", "--force", "--detach", &commit])?;
@@ -90,15 +91,14 @@ impl GitRepository<'_> {
         };
         let Some(mut said) = run(&["--depth=1", "--", "origin", &wanted])? else { return Ok(()) };
         // Old servers, and such as serve files alone, know no half of a history.
-        if said.contains("shallow") || said.contains("--depth") {
+        if failure::says(self.reference, &said, &["shallow", "--depth"]) {
             let Some(again) = run(&["--", "origin", &wanted])? else { return Ok(()) };
             said = again;
         }
         // Some give nothing but what a name of theirs points to: then all names, and it may be among it.
-        if ["not our ref", "unadvertised object", "no such remote ref", "couldn't find remote ref"]
-            .iter()
-            .any(|part| said.contains(part))
-        {
+        let refused =
+            ["not our ref", "unadvertised object", "no such remote ref", "couldn't find remote ref"];
+        if failure::says(self.reference, &said, &refused) {
             let all = ["--", "origin", "+refs/heads/*:refs/orlop/heads/*", "+refs/tags/*:refs/orlop/tags/*"];
             if let Some(said) = run(&all)? {
                 return Err(failure::fetching(self.reference, &said));

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use percent_encoding::percent_decode_str;
 
 use super::reference::{GitReference, Transport};
 use super::{GitAccess, GitSettings};
@@ -51,13 +52,14 @@ pub(super) fn of(
     let mut out = access.settings.variables.clone();
     let mut set = |name: &str, value: OsString| out.push((name.into(), value));
     let null = if cfg!(windows) { "NUL" } else { "/dev/null" };
+    let ssh = ssh(&home, access.settings)?;
     for (name, value) in [
         ("GIT_TERMINAL_PROMPT", "0"),
         ("GIT_CONFIG_NOSYSTEM", "1"),
         ("GIT_CONFIG_GLOBAL", null),
         ("GIT_ATTR_NOSYSTEM", "1"),
         // Of all transports these; `ext::` would run commands, and `file://` read the machine's repositories.
-        ("GIT_ALLOW_PROTOCOL", "http:https:git:ssh"),
+        ("GIT_ALLOW_PROTOCOL", if ssh.is_some() { "http:https:git:ssh" } else { "http:https:git" }),
         // Sample hooks and the like, which differ from machine to machine.
         ("GIT_TEMPLATE_DIR", ""),
         ("LC_ALL", "C"),
@@ -81,9 +83,17 @@ pub(super) fn of(
                 "start one (`eval $(ssh-agent)`, `ssh-add`), and build with `--ssh default`".to_owned(),
             )
         })?;
+        if ssh.is_none() {
+            return Err(BuildError::user("the store's path is no text, which ssh cannot be told")
+                .with_hint("choose another store with `--root`".to_owned()));
+        }
         set("SSH_AUTH_SOCK", agent.socket.clone().into());
+    }
+    // Whatever the repository is reached by: its submodules may be reached over ssh, with no key then, as the agent
+    // is for the one that the user named.
+    if let Some(command) = ssh {
         set("GIT_SSH_VARIANT", "ssh".into());
-        set("GIT_SSH_COMMAND", ssh(&home, access.settings)?.into());
+        set("GIT_SSH_COMMAND", command.into());
     }
     let mut config: Vec<(String, String)> =
         CONFIG.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
@@ -92,7 +102,7 @@ pub(super) fn of(
         Some(Login { scope, how: How::Password(user, password) }) => {
             config.push(("credential.useHttpPath".to_owned(), "true".to_owned()));
             config.push(("credential.helper".to_owned(), HELPER.to_owned()));
-            set("ORLOP_GIT_SCOPE", scope.into());
+            set("ORLOP_GIT_SCOPE", as_git_asks(&scope).into());
             set("ORLOP_GIT_USER", user.into());
             set("ORLOP_GIT_PASSWORD", password.into());
         }
@@ -132,8 +142,8 @@ fn authorities(home: &Path, settings: &GitSettings) -> Result<Option<PathBuf>, B
 }
 
 /// ssh without its configuration: it asks nothing, uses the agent's keys alone, and keeps what it learns of
-/// servers in `home`.
-fn ssh(home: &Path, settings: &GitSettings) -> Result<String, BuildError> {
+/// servers in `home`. None where that is no text, which ssh cannot be told.
+fn ssh(home: &Path, settings: &GitSettings) -> Result<Option<String>, BuildError> {
     let failed = |e| BuildError::internal("cannot write the keys of ssh servers").because(e);
     let known = home.join("known_hosts");
     let mut file = fs::File::create(&known).map_err(failed)?;
@@ -143,17 +153,14 @@ fn ssh(home: &Path, settings: &GitSettings) -> Result<String, BuildError> {
             file.write_all(&keys).and_then(|()| file.write_all(b"\n")).map_err(failed)?;
         }
     }
-    let known = known.to_str().ok_or_else(|| {
-        BuildError::user("the store's path is no text, which ssh cannot be told")
-            .with_hint("choose another store with `--root`".to_owned())
-    })?;
+    let Some(known) = known.to_str() else { return Ok(None) };
     // ssh splits at blanks outside `"` and replaces `%`; the shell before it takes all but `'` as it is.
     let known = known.replace('%', "%%").replace('\'', "'\\''");
-    Ok(format!(
+    Ok(Some(format!(
         "ssh -F none -o BatchMode=yes -o IdentityFile=none -o StrictHostKeyChecking=accept-new \
          -o ConnectTimeout=30 -o ServerAliveInterval=30 -o ControlMaster=no -o ForwardAgent=no \
          -o ClearAllForwardings=yes -o PermitLocalCommand=no -o 'UserKnownHostsFile=\"{known}\"'"
-    ))
+    )))
 }
 
 /// Answers git's question for a password, where it is asked for a URL that the password is for. git asks again for
@@ -217,6 +224,21 @@ fn login(reference: &GitReference, secrets: &[Secret]) -> Result<Option<Login>, 
     }))
 }
 
+/// The URL as git says it to whom it asks for a password: host and path percent-decoded, with one `/` before the path
+/// and none behind it. What is no text then stays as it is written: git asks for something else, and is told nothing.
+fn as_git_asks(url: &str) -> String {
+    let decoded = |text| match percent_decode_str(text).decode_utf8() {
+        Ok(text) if !text.contains('\0') => text.into_owned(),
+        _ => text.to_owned(),
+    };
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let path = decoded(path.trim_start_matches('/'));
+    let path = path.trim_end_matches('/');
+    let slash = if path.is_empty() { "" } else { "/" };
+    format!("{scheme}://{}{slash}{path}", decoded(host))
+}
+
 /// User and password of a header of the scheme `basic`.
 fn password_of(header: &str) -> Option<How> {
     let (scheme, encoded) = header.split_once(' ')?;
@@ -272,6 +294,60 @@ mod tests {
         assert_eq!(sent(url, &basic), password(scope, "u", "p:q"));
         for odd in ["basic", "basic ???", "basic dQ==", "basic /w=="] {
             assert_eq!(sent(url, &[("GIT_AUTH_HEADER", odd)]), header(scope, odd));
+        }
+    }
+
+    /// What git gets for this URL in a directory of that name, without an agent; one of ssh's has one.
+    fn variables(url: &str, dir: &std::ffi::OsStr) -> Result<Vec<(OsString, OsString)>, BuildError> {
+        let work = tempfile::tempdir().unwrap();
+        let dir = work.path().join(dir);
+        fs::create_dir(&dir).unwrap();
+        let reference = GitReference::parse(url).unwrap().unwrap();
+        let agent = [crate::request::SshAgent { id: "default".into(), socket: "/agent".into() }];
+        let ssh = if reference.is_ssh() { &agent[..] } else { &[] };
+        of(&reference, &dir, GitAccess { settings: &GitSettings::default(), secrets: &[], ssh })
+    }
+
+    fn value<'v>(variables: &'v [(OsString, OsString)], name: &str) -> Option<&'v str> {
+        variables.iter().find(|(n, _)| n == name).and_then(|(_, value)| value.to_str())
+    }
+
+    #[test]
+    fn ssh_is_ours_whatever_the_repository_is_reached_by() {
+        for url in ["http://h/x.git", "https://u:p@h/x.git", "git://h/x", "ssh://git@h/x", "git@h:x"] {
+            let all = variables(url, "work".as_ref()).unwrap();
+            let command = value(&all, "GIT_SSH_COMMAND").unwrap();
+            assert!(command.starts_with("ssh -F none ") && command.contains("BatchMode=yes"), "{url}");
+            assert!(command.contains("IdentityFile=none"), "{url}: {command}");
+            assert_eq!(value(&all, "GIT_SSH_VARIANT"), Some("ssh"), "{url}");
+            assert_eq!(value(&all, "SSH_AUTH_SOCK").is_some(), url.contains("git@"), "{url}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_store_that_ssh_cannot_be_told_of_does_without() {
+        use std::os::unix::ffi::OsStrExt;
+        let strange = std::ffi::OsStr::from_bytes(b"a\xffb");
+        let all = variables("https://h/x.git", strange).unwrap();
+        assert_eq!(value(&all, "GIT_ALLOW_PROTOCOL"), Some("http:https:git"));
+        assert_eq!(value(&all, "GIT_SSH_COMMAND"), None);
+        let error = variables("git@h:x", strange).unwrap_err();
+        assert!(error.to_string().contains("the store's path is no text"), "{error}");
+    }
+
+    #[test]
+    fn the_place_of_a_password_is_said_as_git_says_it() {
+        for (url, place) in [
+            ("https://h:8/a/b.git", "https://h:8/a/b.git"),
+            ("https://h/my%20app.git", "https://h/my app.git"),
+            ("https://h//a//b%2Fc.git/", "https://h/a//b/c.git"),
+            ("http://[fe80::1%25eth0]/%c3%a9.git", "http://[fe80::1%eth0]/é.git"),
+            ("https://github.com", "https://github.com"),
+            ("https://h/%e9%00.git", "https://h/%e9%00.git"),
+            ("https://h/100%.git", "https://h/100%.git"),
+        ] {
+            assert_eq!(as_git_asks(url), place);
         }
     }
 

@@ -1,93 +1,53 @@
-//! A repository as a context: fetched into a directory that lives as long as the value, with a task that says how
-//! far it is.
+//! A repository as a context, fetched with a task that says how far it is.
 
-use std::ffi::OsStr;
-use std::io::Read;
-use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use orlop_runner::Stream;
-use orlop_store::work::WorkDir;
 
-use super::{Checkout, GitAccess, GitReference, GitRepository};
-use crate::context::Dir;
-use crate::dialect::Dialect;
+use super::{GitAccess, GitReference, GitRepository, Resolved};
+use crate::context::fetch::{Fetched, note_rules};
 use crate::error::BuildError;
 use crate::event::{Outcome, Progress, Task};
 use crate::request::Engine;
 
-/// A repository's files, gone with this value.
-#[derive(Debug)]
-pub struct GitContext {
-    checkout: Checkout,
-    _work: WorkDir,
-}
-
 /// Fetches a repository as the context that messages call `name`.
 ///
 /// # Errors
-/// As of [`fetch`](super::fetch).
+/// When there is no git, the server does not let us in, there is no such commit or directory, or the build is to
+/// stop.
 pub fn load(
     engine: &Engine<'_>,
     progress: &Progress<'_>,
     reference: &GitReference,
     access: GitAccess<'_>,
     name: &str,
-) -> Result<GitContext, BuildError> {
+) -> Result<Fetched, BuildError> {
+    load_found(engine, progress, reference, access, name, |repository| repository.resolve())
+}
+
+/// The same of the commit that `find` finds.
+///
+/// # Errors
+/// As of [`load`], and those of `find`.
+pub(crate) fn load_found(
+    engine: &Engine<'_>,
+    progress: &Progress<'_>,
+    reference: &GitReference,
+    access: GitAccess<'_>,
+    name: &str,
+    find: impl FnOnce(&GitRepository<'_>) -> Result<Resolved, BuildError>,
+) -> Result<Fetched, BuildError> {
     let work = engine.store.work().create("git").map_err(orlop_store::Error::from)?;
     let task = progress.start(format!("[{name}] load {reference}"));
     let phases = Phases::of(&task);
     let said = |line: &str| phases.tell(line);
     let repository = GitRepository::new(reference, work.path(), access, engine.cancel, &said)?;
-    let checkout = repository.resolve().and_then(|resolved| repository.fetch(&resolved))?;
+    let checkout = find(&repository).and_then(|resolved| repository.fetch(&resolved))?;
     task.note(format!("commit {}", checkout.commit));
-    let context = GitContext { checkout, _work: work };
-    if context.is_file(".dockerignore")? {
-        // Of a context that is no directory of this machine BuildKit has it so.
-        task.note(
-            "the `.dockerignore` in the repository leaves nothing out: `--ignorefile` names one that does",
-        );
-    }
+    let context = Fetched::of(checkout.dir, work);
+    note_rules(&task, context.path(), "repository");
     task.finish(Outcome::Done, None, None);
     Ok(context)
-}
-
-impl GitContext {
-    /// Where the files are.
-    pub fn path(&self) -> &Path {
-        &self.checkout.dir
-    }
-
-    /// The commit's whole id.
-    pub fn commit(&self) -> &str {
-        &self.checkout.commit
-    }
-
-    /// The content of a file, at most one byte more than `limit`, links followed as far as they stay in the
-    /// repository. `None` where there is no such file.
-    ///
-    /// # Errors
-    /// When it is something else than a file, or cannot be read.
-    pub fn read(&self, name: &str, limit: u64) -> Result<Option<Vec<u8>>, BuildError> {
-        let failed = |e| BuildError::user(format!("cannot read `{name}` in the repository")).because(e);
-        let found = Dir::open(self.path())
-            .and_then(|root| root.resolve(Path::new(name), true, Dialect::host(), &mut |_, _| true))
-            .map_err(failed)?;
-        let (Some(meta), [file]) = (found.meta, found.rest.as_slice()) else { return Ok(None) };
-        if meta.is_dir() {
-            return Ok(None);
-        }
-        let mut out = Vec::new();
-        let file = found.dir.file(file).map_err(failed)?;
-        file.take(limit.saturating_add(1)).read_to_end(&mut out).map_err(failed)?;
-        Ok(Some(out))
-    }
-
-    fn is_file(&self, name: &str) -> Result<bool, BuildError> {
-        let meta = Dir::open(self.path()).and_then(|root| root.find(OsStr::new(name)));
-        let meta = meta.map_err(|e| BuildError::internal("cannot look into the repository").because(e))?;
-        Ok(meta.is_some_and(|meta| !meta.is_dir()))
-    }
 }
 
 /// Passes on what git is about, once for each thing: it counts every percent.

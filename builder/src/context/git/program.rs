@@ -10,7 +10,7 @@ mod unix;
 mod windows;
 
 use std::ffi::{OsStr, OsString};
-use std::io::{self, Read};
+use std::io;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -22,8 +22,9 @@ use unix as system;
 #[cfg(windows)]
 use windows as system;
 
-use super::redact::redact;
+use crate::context::pieces::{self, LOOK, WAITING};
 use crate::error::BuildError;
+use crate::redact::redact;
 
 /// The most that is read of an answer: the references of very large repositories take some 20 MiB.
 const ANSWER: usize = 64 << 20;
@@ -33,8 +34,6 @@ const SAID: usize = 16 << 10;
 pub(super) const SILENCE: Duration = Duration::from_secs(300);
 /// The first version that takes its configuration from the environment, which all our protection is built on.
 const OLDEST: (u32, u32) = (2, 31);
-/// How often is looked whether the build is to stop.
-const LOOK: Duration = Duration::from_millis(100);
 
 /// What is the same for every run of git for one repository.
 pub(super) struct Git<'a> {
@@ -85,8 +84,37 @@ impl Git<'_> {
     /// Runs `git` with `args` in `dir`.
     ///
     /// # Errors
-    /// When there is no git, when it cannot be started, said nothing for long, or the build is to stop.
+    /// As [`stream`](Self::stream), and when it answers too much.
     pub(super) fn run<I, S>(&self, dir: &Path, args: I) -> Result<Ended, BuildError>
+    where
+        I: IntoIterator<Item = S>,
+        S: AsRef<OsStr>,
+    {
+        let mut answer = Vec::new();
+        let failed = self.stream(dir, args, &mut |bytes| {
+            answer.extend_from_slice(bytes);
+            match answer.len() > ANSWER {
+                true => Err(BuildError::user(format!(
+                    "the repository's server sent a list of more than {} MiB",
+                    ANSWER >> 20
+                ))),
+                false => Ok(()),
+            }
+        })?;
+        Ok(failed.map_or(Ended::Well(answer), Ended::Badly))
+    }
+
+    /// Runs `git` with `args` in `dir`, and hands on its answer as it comes. Gives what it said where it failed.
+    ///
+    /// # Errors
+    /// When there is no git, when it cannot be started, said nothing for long, or the build is to stop; and what
+    /// `answer` says, which ends it.
+    pub(super) fn stream<I, S>(
+        &self,
+        dir: &Path,
+        args: I,
+        answer: &mut dyn FnMut(&[u8]) -> Result<(), BuildError>,
+    ) -> Result<Option<String>, BuildError>
     where
         I: IntoIterator<Item = S>,
         S: AsRef<OsStr>,
@@ -110,30 +138,29 @@ impl Git<'_> {
             }
             _ => BuildError::internal("cannot run `git`").because(e),
         })?;
-        self.watch(Running(child))
+        self.watch(Running(child), answer)
     }
 
-    fn watch(&self, mut child: Running) -> Result<Ended, BuildError> {
-        let (send, receive) = mpsc::channel();
+    fn watch(
+        &self,
+        mut child: Running,
+        answer: &mut dyn FnMut(&[u8]) -> Result<(), BuildError>,
+    ) -> Result<Option<String>, BuildError> {
+        let (send, receive) = mpsc::sync_channel(WAITING);
+        // A pipe that breaks has come to its end.
         if let Some(out) = child.0.stdout.take() {
-            read(out, send.clone(), Piece::Answer);
+            pieces::send(out, send.clone(), |bytes| Piece::Answer(bytes.unwrap_or_default()));
         }
         if let Some(err) = child.0.stderr.take() {
-            read(err, send, Piece::Said);
+            pieces::send(err, send, |bytes| Piece::Said(bytes.unwrap_or_default()));
         }
-        let (mut answer, mut said) = (Vec::new(), Vec::new());
+        let mut said = Vec::new();
         let mut heard = Instant::now();
         loop {
             match receive.recv_timeout(LOOK) {
                 Ok(Piece::Answer(bytes)) => {
                     heard = Instant::now();
-                    answer.extend_from_slice(&bytes);
-                    if answer.len() > ANSWER {
-                        return Err(BuildError::user(format!(
-                            "the repository's server sent a list of more than {} MiB",
-                            ANSWER >> 20
-                        )));
-                    }
+                    answer(&bytes)?;
                 }
                 Ok(Piece::Said(bytes)) => {
                     heard = Instant::now();
@@ -159,11 +186,8 @@ impl Git<'_> {
                 )));
             }
         }
-        let status = child.wait(self.cancel)?;
-        if status {
-            return Ok(Ended::Well(answer));
-        }
-        Ok(Ended::Badly(redact(&String::from_utf8_lossy(&said))))
+        let done = child.wait(self.cancel)?;
+        Ok((!done).then(|| redact(&String::from_utf8_lossy(&said))))
     }
 }
 
@@ -195,17 +219,6 @@ impl Drop for Running {
         // It was killed; nothing that it could say matters any more.
         drop(self.0.wait());
     }
-}
-
-fn read(mut from: impl Read + Send + 'static, to: mpsc::Sender<Piece>, piece: fn(Vec<u8>) -> Piece) {
-    std::thread::spawn(move || {
-        let mut buffer = vec![0; 32 << 10];
-        while let Ok(n @ 1..) = from.read(&mut buffer) {
-            if to.send(piece(buffer[..n].to_vec())).is_err() {
-                break;
-            }
-        }
-    });
 }
 
 /// Of `git version 2.39.5 (Apple Git-154)`, major and minor.

@@ -5,10 +5,10 @@ mod query;
 
 use std::fmt;
 
-use form::{Form, Parts, decoded, host_is_sane, split, url};
+use form::{Form, Parts, decoded, host_is_sane, split, split_short, url};
 
-use super::redact::redact;
 use super::refs::Resolved;
+use crate::redact::redact_url;
 
 /// A name of a repository, and of what is wanted of it.
 ///
@@ -36,7 +36,6 @@ pub struct GitReference {
     pub(super) submodules: bool,
     pub(super) mtime: Mtime,
     pub(super) by_commit: bool,
-    short: bool,
 }
 
 /// How the repository is reached.
@@ -95,17 +94,20 @@ impl fmt::Display for GitReference {
 impl GitReference {
     /// Reads a name. `None` where the text names no git repository: a path, another URL.
     pub fn parse(text: &str) -> Option<Result<Self, GitReferenceError>> {
-        let parts = split(text)?;
-        Some(Self::read(&parts).map_err(|complaint| GitReferenceError {
-            shown: redact(text).escape_debug().to_string(),
-            why: complaint.why,
-            hint: complaint.hint,
-        }))
+        split_short(text).map_or_else(|| Self::parse_url(text), |parts| Some(Self::of(&parts)))
     }
 
-    /// Whether it is `github.com/…` without a scheme, which only a build context may be.
-    pub fn is_short(&self) -> bool {
-        self.short
+    /// The same without the short form, which is a path to ADD.
+    pub fn parse_url(text: &str) -> Option<Result<Self, GitReferenceError>> {
+        split(text).map(|parts| Self::of(&parts))
+    }
+
+    fn of(parts: &Parts<'_>) -> Result<Self, GitReferenceError> {
+        Self::read(parts).map_err(|complaint| GitReferenceError {
+            shown: redact_url(parts.text).escape_debug().to_string(),
+            why: complaint.why,
+            hint: complaint.hint,
+        })
     }
 
     /// Whether it is reached over ssh, so that an agent may be needed.
@@ -148,12 +150,11 @@ impl GitReference {
         let fail = |why: String| GitReferenceError {
             shown: checksum.escape_debug().to_string(),
             why,
-            hint: Some("a commit's id has 40 digits (0-9, a-f): `git rev-parse HEAD` prints it".to_owned()),
+            hint: Some(COMMIT.to_owned()),
         };
-        if !is_hex(checksum) || checksum.len() > 64 {
+        let Some(checksum) = beginning(checksum) else {
             return Err(fail("is no commit of git".to_owned()));
-        }
-        let checksum = checksum.to_ascii_lowercase();
+        };
         if let Some(other) = self.checksum.as_ref().filter(|other| **other != checksum) {
             return Err(fail(format!("is asked for, and the URL's query asks for `{other}`")));
         }
@@ -250,7 +251,6 @@ impl GitReference {
             submodules: true,
             mtime: Mtime::default(),
             by_commit: false,
-            short: parts.short,
         };
         if let Some(fragment) = parts.fragment {
             // A URL's fragment is percent-encoded, what follows a path of ssh is not.
@@ -319,6 +319,14 @@ pub(super) fn is_hex(text: &str) -> bool {
 /// Whether it is the whole id of an object: SHA-1, or SHA-256 in a repository of that kind.
 pub(super) fn is_commit(text: &str) -> bool {
     matches!(text.len(), 40 | 64) && is_hex(text)
+}
+
+/// What a commit's id looks like.
+const COMMIT: &str = "a commit's id has 40 digits (0-9, a-f): `git rev-parse HEAD` prints it";
+
+/// The id of a commit or its beginning, as git writes it; `None` where it can be none.
+fn beginning(text: &str) -> Option<String> {
+    (is_hex(text) && text.len() <= 64).then(|| text.to_ascii_lowercase())
 }
 
 /// What is wrong, and what to do about it.

@@ -9,7 +9,7 @@ use crate::error::BuildError;
 
 /// What a reference means today.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Resolved {
+pub(crate) struct Resolved {
     /// The object that is fetched: a commit, or a tag with a message.
     pub(super) object: String,
     /// The commit that it leads to, where that is known already.
@@ -25,12 +25,12 @@ impl Resolved {
     }
 
     /// What the content is decided by: the commit's id; of a whole id that the user wrote, that one.
-    pub fn commit(&self) -> &str {
+    pub(crate) fn commit(&self) -> &str {
         self.commit.as_ref().unwrap_or(&self.object)
     }
 
     /// The whole name of the branch or tag (`refs/heads/main`), where it was one.
-    pub fn name(&self) -> Option<&str> {
+    pub(crate) fn name(&self) -> Option<&str> {
         self.name.as_deref()
     }
 }
@@ -44,7 +44,7 @@ impl GitRepository<'_> {
     /// # Errors
     /// When the server cannot be asked, has no such branch or tag, or another commit is there than the one that
     /// it has to be.
-    pub fn resolve(&self) -> Result<Resolved, BuildError> {
+    pub(crate) fn resolve(&self) -> Result<Resolved, BuildError> {
         let reference = self.reference;
         if let Some(resolved) = reference.pinned() {
             return Ok(resolved);

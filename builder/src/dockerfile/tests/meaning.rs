@@ -14,8 +14,7 @@ fn stages_arguments_and_names() {
          FROM scratch\nFROM 0\nRUN b\nRUN c\n",
     );
     let args: Vec<_> = file
-        .global_args
-        .iter()
+        .global_args()
         .map(|arg| (arg.name.value.as_str(), arg.default.as_ref().map(|d| d.value.as_str())))
         .collect();
     assert_eq!(args, [("BASE", Some("debian:12")), ("A", None), ("B", Some("b"))]);

@@ -17,6 +17,8 @@ const CASES: &[Case] = &[
         "unknown instruction `apt-get`",
         "line 2 ends with `&& \\`",
     ),
+    ("FROM a\nRUN a\nFROM b\napt-get c\n", "4:1", "unknown instruction `apt-get`", "write `RUN apt-get …`"),
+    ("FROM a\nENV a=b\nFROM b\nc=d\n", "4:1", "unknown instruction `c=d`", ""),
     ("FROM a\nRUN a \\\n b\n&& c\n", "4:1", "unknown instruction `&&`", "line 3 ends with"),
     ("FROM a\ncd /x\n", "2:1", "unknown instruction `cd`", "write `RUN cd …`"),
     (

@@ -59,7 +59,7 @@ fn other_instruction(instruction: &other::Instruction) -> Told {
 fn told_by_us(text: &str) -> Vec<Told> {
     let file = file(text);
     let mut all = Vec::new();
-    for arg in &file.global_args {
+    for arg in file.global_args() {
         all.push(arg_told(arg));
     }
     for stage in &file.stages {

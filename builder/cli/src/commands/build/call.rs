@@ -1,5 +1,6 @@
 //! `--call`: what else can be asked of a Dockerfile than to build it. The answers are on standard output, in the words
-//! and the JSON of `docker buildx build --call`. They need no store and change nothing.
+//! and the JSON of `docker buildx build --call`. They change nothing, and need a store only for a
+//! context that has to be fetched.
 
 mod check;
 mod json;
@@ -8,6 +9,8 @@ mod targets;
 
 use std::io::Write;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use orlop_builder::request::BuildRequest;
 use orlop_builder::source::SourceFile;
 
@@ -93,22 +96,42 @@ impl Call {
         }
     }
 
-    pub(super) fn builds(self) -> bool {
-        self.method == Method::Build
+    /// What is to be done.
+    pub(super) fn work(self) -> Work {
+        let Self { json, ignore_status, .. } = self;
+        match self.method {
+            Method::Build => Work::Build,
+            Method::Describe => Work::Print(targets::describe(json)),
+            Method::Check => Work::Answer(Question::Check { json, ignore_status }),
+            Method::Outline => Work::Answer(Question::Outline { json }),
+            Method::Targets => Work::Answer(Question::Targets { json }),
+        }
     }
+}
 
-    /// The answer, where it is the same for every Dockerfile.
-    pub(super) fn without_context(self) -> Option<String> {
-        (self.method == Method::Describe).then(|| targets::describe(self.json))
-    }
+/// What a call of `orlop build` is to do.
+pub(super) enum Work {
+    Build,
+    /// Print what is the same for every Dockerfile.
+    Print(String),
+    Answer(Question),
+}
 
+/// Something asked of a Dockerfile.
+#[derive(Clone, Copy)]
+pub(super) enum Question {
+    Check { json: bool, ignore_status: bool },
+    Outline { json: bool },
+    Targets { json: bool },
+}
+
+impl Question {
     /// Prints the answer.
     pub(super) fn answer(self, app: &App, request: &BuildRequest, mode: Mode) -> Result<(), Failure> {
-        match self.method {
-            Method::Build | Method::Describe => Ok(()),
-            Method::Check => check::run(app, request, mode, (self.json, self.ignore_status)),
-            Method::Outline => print(&outline::text(request, self.json)?),
-            Method::Targets => print(&targets::text(request, self.json)?),
+        match self {
+            Self::Check { json, ignore_status } => check::run(app, request, mode, (json, ignore_status)),
+            Self::Outline { json } => print(&outline::text(request, json)?),
+            Self::Targets { json } => print(&targets::text(request, json)?),
         }
     }
 }
@@ -119,34 +142,9 @@ pub(super) fn print(text: &str) -> Result<(), Failure> {
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| Failure::stdout(&error))
 }
 
-/// Rows in columns that are `gap` apart; the last one is as wide as it is, also where it is empty.
-fn columns(rows: &[Vec<String>], gap: usize) -> String {
-    let width = |text: &str| unicode_width::UnicodeWidthStr::width(text);
-    let count = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let widest = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| width(cell)).max();
-    let widths: Vec<usize> = (0..count).map(|column| widest(column).unwrap_or(0) + gap).collect();
-    let mut out = String::new();
-    for row in rows {
-        for (column, cell) in row.iter().enumerate() {
-            out.push_str(cell);
-            if column + 1 < row.len() {
-                let width = widths.get(column).copied().unwrap_or(0).saturating_sub(width(cell));
-                out.push_str(&" ".repeat(width));
-            }
-        }
-        out.push('\n');
-    }
-    out
-}
-
-/// A cell of a table: one line, and nothing in it that a terminal obeys.
-fn cell(text: &str) -> String {
-    crate::progress::clean(text).replace(['\n', '\t'], " ")
-}
-
 /// The whole text of a Dockerfile, as the answers in JSON have it.
 fn sources(file: &SourceFile) -> serde_json::Value {
-    serde_json::json!([json::base64(file.text().as_bytes())])
+    serde_json::json!([STANDARD.encode(file.text())])
 }
 
 #[cfg(test)]
@@ -190,11 +188,5 @@ mod tests {
         assert_eq!(Call::of(parsed("build"), true).unwrap().method, Method::Check);
         assert!(Call::of(parsed("check,format=json"), true).unwrap().json);
         assert!(Call::of(parsed("outline"), true).is_err());
-    }
-
-    #[test]
-    fn columns_are_apart() {
-        let rows = [vec!["A".to_owned(), "B".to_owned()], vec!["long".to_owned(), String::new()]];
-        assert_eq!(columns(&rows, 3), "A      B\nlong   \n");
     }
 }

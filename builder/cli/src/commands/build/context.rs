@@ -2,8 +2,6 @@
 //!
 //! What is on this machine is read at once; what has to be fetched or unpacked waits for the store.
 
-use std::any::Any;
-use std::ffi::OsString;
 use std::io::{Cursor, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -48,8 +46,6 @@ pub(super) enum Found {
     Ready(Inputs),
     /// The rest has to be fetched.
     Pending(Pending),
-    /// All of it is in a repository.
-    Git(Box<GitReference>),
 }
 
 /// A build that reads something that is not here yet.
@@ -65,6 +61,7 @@ enum Place {
     /// An archive on standard input.
     Archive(Box<dyn Read + Send>),
     Url(String),
+    Git(Box<GitReference>),
 }
 
 /// Where a Dockerfile is.
@@ -81,20 +78,13 @@ pub(super) fn find(context: &Path, file: Option<&Path>, ignorefile: Option<&Path
     if text == "-" {
         return from_stdin(file, ignorefile);
     }
-    if let Some(reference) = git::repository(context)? {
-        return Ok(Found::Git(Box::new(reference)));
-    }
-    if is_url(context) && !context.is_dir() {
-        let place = Place::Url(text.into_owned());
-        let dockerfile = match file {
-            Some(path) if path == Path::new("-") => Wanted::Text(parse("-", stdin()?)?),
-            Some(path) if is_url(path) => Wanted::Url(path.to_string_lossy().into_owned()),
-            // As with Docker: a path from the root is one of this machine.
-            Some(path) if path.is_absolute() => {
-                Wanted::Text(parse(&path.to_string_lossy(), file::read(path, MAX_TEXT)?)?)
-            }
-            path => Wanted::Inside(path.map(Path::to_owned)),
-        };
+    let place = match git::repository(context)? {
+        Some(reference) => Some(Place::Git(Box::new(reference))),
+        None if is_url(context) && !context.is_dir() => Some(Place::Url(text.to_string())),
+        None => None,
+    };
+    if let Some(place) = place {
+        let dockerfile = place.wanted(file)?;
         return Ok(Found::Pending(Pending { place, dockerfile, ignore: own_rules(ignorefile)? }));
     }
     let metadata =
@@ -114,10 +104,10 @@ pub(super) fn find(context: &Path, file: Option<&Path>, ignorefile: Option<&Path
             },
         ));
     }
-    if let Some(path) = file.filter(|path| is_url(path)) {
-        let dockerfile = Wanted::Url(path.to_string_lossy().into_owned());
-        let ignore = rules(context, None, ignorefile)?;
+    if file.is_some_and(is_url) {
         let place = Place::Directory(context.to_owned());
+        let dockerfile = place.wanted(file)?;
+        let ignore = rules(context, None, ignorefile)?;
         return Ok(Found::Pending(Pending { place, dockerfile, ignore }));
     }
     let (dockerfile, place) = match file {
@@ -189,10 +179,7 @@ fn from_stdin(file: Option<&Path>, ignorefile: Option<&Path>) -> Result<Found, F
     input.by_ref().take(archive::HEAD as u64).read_to_end(&mut head).map_err(|error| failed(&error))?;
     if archive::begins(&head) {
         let place = Place::Archive(Box::new(Cursor::new(head).chain(input)));
-        let dockerfile = match file {
-            Some(path) if is_url(path) => Wanted::Url(path.to_string_lossy().into_owned()),
-            path => Wanted::Inside(path.map(Path::to_owned)),
-        };
+        let dockerfile = place.wanted(file)?;
         return Ok(Found::Pending(Pending { place, dockerfile, ignore: own_rules(ignorefile)? }));
     }
     if let Some(file) = file {
@@ -224,43 +211,33 @@ fn is_archive(path: &Path) -> bool {
     read.is_ok() && archive::begins(&head)
 }
 
+/// Whether it is the URL of something to download.
 pub(super) fn is_url(path: &Path) -> bool {
-    let text = path.to_string_lossy();
-    text.starts_with("http://") || text.starts_with("https://")
+    path.to_str().is_some_and(fetch::is_url)
 }
 
-impl Found {
-    /// Fetches what is not here and makes it the build's. The files are gone when what is returned is.
+impl Pending {
+    /// Fetches it and completes `request` with it. What is given back keeps it here.
     pub(super) fn load(
         self,
         engine: &Engine<'_>,
         progress: &Progress<'_>,
-        files: (Option<&Path>, Option<&Path>),
         request: &mut BuildRequest,
-    ) -> Result<Option<Box<dyn Any>>, Failure> {
-        let (inputs, held): (_, Option<Box<dyn Any>>) = match self {
-            Self::Ready(inputs) => (inputs, None),
-            Self::Git(reference) => {
-                return Ok(Some(Box::new(git::load(engine, progress, *reference, files, request)?)));
-            }
-            Self::Pending(pending) => {
-                let (inputs, held) = pending.fetch(engine, progress)?;
-                (inputs, held.map(|held| Box::new(held) as Box<dyn Any>))
-            }
-        };
+    ) -> Result<Option<Fetched>, Failure> {
+        let (inputs, held) = self.fetch(engine, progress, request)?;
         inputs.give(request);
         Ok(held)
     }
-}
 
-impl Pending {
     /// Fetches what is not here. The files are gone when what is returned beside the inputs is.
     fn fetch(
         self,
         engine: &Engine<'_>,
         progress: &Progress<'_>,
+        request: &BuildRequest,
     ) -> Result<(Inputs, Option<Fetched>), Failure> {
-        let (mut context, mut held, mut text, name) = (ContextSource::Empty, None, None, self.place.name());
+        let (name, missing) = (self.place.name(), self.place.missing());
+        let (mut context, mut held, mut text) = (ContextSource::Empty, None, None);
         match self.place {
             Place::Directory(path) => context = ContextSource::Directory(path),
             Place::Archive(stream) => held = Some(fetch::unpack(engine, progress, stream, &name)?),
@@ -268,6 +245,7 @@ impl Pending {
                 Arrived::Files(files) => held = Some(files),
                 Arrived::Dockerfile(bytes) => text = Some(parse(&name, bytes)?),
             },
+            Place::Git(reference) => held = Some(git::load(engine, progress, *reference, request)?),
         }
         if let Some(held) = &held {
             context = ContextSource::Fetched(held.path().to_owned());
@@ -282,9 +260,7 @@ impl Pending {
             (Wanted::Url(url), ..) => {
                 parse(&fetch::shown(&url), fetch::download_text(engine, progress, &url)?)?
             }
-            (Wanted::Inside(path), None, Some(held)) => {
-                inside(held, path.as_deref(), &format!("from {name}"))?
-            }
+            (Wanted::Inside(path), None, Some(held)) => inside(held, path.as_deref(), &name, missing)?,
             (Wanted::Inside(_), None, None) => return Err(no_dockerfile(&format!("`{name}`"))),
         };
         Ok((Inputs { dockerfile, ignore: self.ignore, context }, held))
@@ -298,12 +274,48 @@ impl Place {
             Self::Directory(path) => path.display().to_string(),
             Self::Archive(_) => "standard input".to_owned(),
             Self::Url(url) => fetch::shown(url),
+            Self::Git(reference) => format!("`{reference}`"),
+        }
+    }
+
+    /// Where its Dockerfile is. As with Docker a path from the root is one of this machine, and of the archive where
+    /// there is one on standard input.
+    fn wanted(&self, file: Option<&Path>) -> Result<Wanted, Failure> {
+        Ok(match file {
+            Some(path) if path == Path::new("-") => Wanted::Text(parse("-", stdin()?)?),
+            Some(path) if is_url(path) => Wanted::Url(path.to_string_lossy().into_owned()),
+            Some(path) if path.is_absolute() && !matches!(self, Self::Archive(_)) => {
+                Wanted::Text(parse(&path.to_string_lossy(), file::read(path, MAX_TEXT)?)?)
+            }
+            path => Wanted::Inside(path.map(Path::to_owned)),
+        })
+    }
+
+    /// What to do where the Dockerfile is not in it.
+    fn missing(&self) -> Missing {
+        match self {
+            Self::Git(_) => Missing::InRepository,
+            Self::Archive(_) => Missing::InInput,
+            Self::Directory(_) | Self::Url(_) => Missing::InArchive,
         }
     }
 }
 
+/// Where there is no Dockerfile.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Missing {
+    InRepository,
+    InInput,
+    InArchive,
+}
+
 /// The Dockerfile in a context that was fetched.
-fn inside(held: &Fetched, path: Option<&Path>, context: &str) -> Result<Arc<SourceFile>, Failure> {
+fn inside(
+    held: &Fetched,
+    path: Option<&Path>,
+    context: &str,
+    missing: Missing,
+) -> Result<Arc<SourceFile>, Failure> {
     let names: Vec<&Path> = path.map_or_else(|| NAMES.map(Path::new).to_vec(), |path| vec![path]);
     for name in names {
         let read = held.read(name, MAX_TEXT);
@@ -311,22 +323,29 @@ fn inside(held: &Fetched, path: Option<&Path>, context: &str) -> Result<Arc<Sour
             return parse(&name.to_string_lossy(), bytes);
         }
     }
-    let missing = match path {
-        None => no_dockerfile(context),
-        Some(path) => Failure::user(format!("there is no `{}` in the context {context}", path.display()))
-            .with_hint("`-f` is a path in the context, which was not on this machine".to_owned()),
+    let hint = match path {
+        Some(path) => {
+            // What is on standard input has paths of its own, from the root too.
+            let own =
+                std::path::absolute(path).ok().filter(|own| own.is_file() && missing != Missing::InInput);
+            own.map_or("`-f` is a path in the context, which was not on this machine".to_owned(), |own| {
+                format!("the file of this machine is `-f {}`", own.display())
+            })
+        }
+        None if missing == Missing::InRepository => {
+            "name the file with `-f FILE`, or the directory that it is in: `#REF:DIRECTORY`".to_owned()
+        }
+        // What archives of whole directories and those of hosts of repositories look like.
+        None => held.only_directory().map_or("name the file with `-f FILE`".to_owned(), |only| {
+            format!(
+                "all of the context is in its directory `{0}`: pack what is in it, as `tar -C {0} -c .` does",
+                only.display()
+            )
+        }),
     };
-    // What archives of whole directories and those of hosts of repositories look like.
-    let only = match held.names().unwrap_or_default().as_slice() {
-        [only] if path.is_none() => Some(only.clone()),
-        _ => None,
-    };
-    Err(missing.with_hint(only.map(|only: OsString| {
-        format!(
-            "all of the context is in its directory `{0}`: pack what is in it, as `tar -C {0} -c .` does",
-            only.display()
-        )
-    })))
+    let file = path.unwrap_or(Path::new(NAMES[0]));
+    Err(Failure::user(format!("there is no `{}` in the context from {context}", file.display()))
+        .with_hint(hint))
 }
 
 /// The first of these files that is there.
@@ -354,7 +373,7 @@ mod tests {
     fn read(context: &Path, file: Option<&Path>, ignorefile: Option<&Path>) -> Result<Inputs, Failure> {
         match find(context, file, ignorefile)? {
             Found::Ready(inputs) => Ok(inputs),
-            Found::Pending(_) | Found::Git(_) => panic!("`{}` should be here", context.display()),
+            Found::Pending(_) => panic!("`{}` should be here", context.display()),
         }
     }
 
@@ -412,9 +431,11 @@ mod tests {
     #[test]
     fn what_is_not_on_this_machine_waits() {
         let found = |context: &str| find(Path::new(context), None, None).unwrap();
-        assert!(matches!(found("https://example.com/x.tar.gz"), Found::Pending(_)));
+        let url = found("https://example.com/x.tar.gz");
+        assert!(matches!(url, Found::Pending(Pending { place: Place::Url(_), .. })));
         for git in ["https://example.com/x.git#main", "git@example.com:x", "github.com/a/b"] {
-            assert!(matches!(found(git), Found::Git(_)), "{git}");
+            let found = found(git);
+            assert!(matches!(found, Found::Pending(Pending { place: Place::Git(_), .. })), "{git}");
         }
         // A directory of that name is nearer.
         let dir = tempfile::tempdir().unwrap();

@@ -3,15 +3,14 @@
 use std::path::Path;
 
 use orlop_builder::Engine;
-use orlop_builder::context::fetch;
-use orlop_builder::context::git::{self, GitAccess, GitContext, GitReference, GitSettings};
+use orlop_builder::context::fetch::Fetched;
+use orlop_builder::context::git::{self, GitAccess, GitReference, GitSettings};
 use orlop_builder::event::Progress;
-use orlop_builder::request::{BuildRequest, ContextSource, SshAgent};
+use orlop_builder::request::{BuildRequest, SshAgent};
 
-use super::context::{self, MAX_TEXT};
 use crate::diagnostics::Failure;
 use crate::system::places;
-use crate::{config, env, file};
+use crate::{config, env};
 
 /// The build argument that keeps `.git` in the context, as BuildKit has it.
 const KEEP: &str = "BUILDKIT_CONTEXT_KEEP_GIT_DIR";
@@ -35,14 +34,13 @@ pub(super) fn repository(context: &Path) -> Result<Option<GitReference>, Failure
     reference.map(Some).map_err(wrong)
 }
 
-/// Fetches the repository and makes it the context of `request`, with the Dockerfile in it that `file` says.
+/// Fetches the repository that is the context.
 pub(super) fn load(
     engine: &Engine<'_>,
     progress: &Progress<'_>,
     reference: GitReference,
-    (file, ignorefile): (Option<&Path>, Option<&Path>),
-    request: &mut BuildRequest,
-) -> Result<GitContext, Failure> {
+    request: &BuildRequest,
+) -> Result<Fetched, Failure> {
     let reference = match request.build_args.iter().rev().find(|(name, _)| name == KEEP) {
         Some((_, value)) if !value.is_empty() => {
             let keep = orlop_builder::boolean(value).ok_or_else(|| {
@@ -62,50 +60,5 @@ pub(super) fn load(
         ssh.push(SshAgent { id: "default".to_owned(), socket: socket.into() });
     }
     let access = GitAccess { settings: &request.git, secrets: &request.secrets, ssh: &ssh };
-    let loaded = git::load(engine, progress, &reference, access, "context")?;
-    request.dockerfile = match file {
-        Some(path) if path == Path::new("-") => context::parse("-", context::stdin()?)?,
-        Some(path) if context::is_url(path) => {
-            let url = path.to_string_lossy();
-            context::parse(&fetch::shown(&url), fetch::download_text(engine, progress, &url)?)?
-        }
-        // Of this machine, as with Docker.
-        Some(path) if path.is_absolute() => {
-            context::parse(&path.to_string_lossy(), file::read(path, MAX_TEXT)?)?
-        }
-        Some(path) => {
-            let name = path.to_string_lossy();
-            let bytes = loaded.read(&name, MAX_TEXT)?.ok_or_else(|| {
-                let own = std::path::absolute(path).ok().filter(|own| own.is_file());
-                Failure::user(format!("there is no `{name}` in `{reference}`"))
-                    .with_hint(own.map(|own| format!("the file of this machine is `-f {}`", own.display())))
-            })?;
-            context::parse(&name, bytes)?
-        }
-        None => {
-            let names = ["Dockerfile", "dockerfile", "Containerfile"];
-            let found = names.iter().find_map(|name| match loaded.read(name, MAX_TEXT) {
-                Ok(None) => None,
-                Ok(Some(bytes)) => Some(Ok((*name, bytes))),
-                Err(error) => Some(Err(error)),
-            });
-            let (name, bytes) = found.transpose()?.ok_or_else(|| {
-                Failure::user(format!("there is no `Dockerfile` in `{reference}`")).with_hint(
-                    "name the file with `-f FILE`, or the directory that it is in: `#REF:DIRECTORY`"
-                        .to_owned(),
-                )
-            })?;
-            context::parse(name, bytes)?
-        }
-    };
-    request.ignore = match ignorefile {
-        None => None,
-        Some(path) => {
-            let name = path.display().to_string();
-            let text = context::parse(&name, file::read(path, MAX_TEXT)?)?.text().to_owned();
-            Some((text, name))
-        }
-    };
-    request.context = ContextSource::Fetched(loaded.path().to_owned());
-    Ok(loaded)
+    Ok(git::load(engine, progress, &reference, access, "context")?)
 }

@@ -8,7 +8,6 @@ pub(super) struct Parts<'t> {
     pub(super) form: Form<'t>,
     pub(super) query: Option<&'t str>,
     pub(super) fragment: Option<&'t str>,
-    pub(super) short: bool,
 }
 
 pub(super) enum Form<'t> {
@@ -18,23 +17,32 @@ pub(super) enum Form<'t> {
     Scp { user: &'t str, host: &'t str, path: &'t str },
 }
 
-/// Takes a text apart, if it is of a form that names a repository.
-pub(super) fn split(text: &str) -> Option<Parts<'_>> {
-    if text.starts_with("./") || text.starts_with("../") {
-        return None;
-    }
+/// What stands before `?` and `#`, and what behind each.
+fn ends(text: &str) -> (&str, Option<&str>, Option<&str>) {
     let (before, fragment) = match text.split_once('#') {
         Some((before, fragment)) => (before, Some(fragment)),
         None => (text, None),
     };
-    let (address, query) = match before.split_once('?') {
-        Some((address, query)) => (address, Some(query)),
-        None => (before, None),
-    };
-    let short = address.starts_with("github.com/");
-    let form = if short {
-        Form::Url { scheme: "https", rest: address }
-    } else if let Some((scheme, rest)) = address.split_once("://") {
+    match before.split_once('?') {
+        Some((address, query)) => (address, Some(query), fragment),
+        None => (before, None, fragment),
+    }
+}
+
+/// Takes apart `github.com/…`.
+pub(super) fn split_short(text: &str) -> Option<Parts<'_>> {
+    let (rest, query, fragment) = ends(text);
+    let form = Form::Url { scheme: "https", rest };
+    rest.starts_with("github.com/").then_some(Parts { text, form, query, fragment })
+}
+
+/// Takes a text apart, if it is of another form that names a repository.
+pub(super) fn split(text: &str) -> Option<Parts<'_>> {
+    if text.starts_with("./") || text.starts_with("../") {
+        return None;
+    }
+    let (address, query, fragment) = ends(text);
+    let form = if let Some((scheme, rest)) = address.split_once("://") {
         let known = ["http", "https", "ssh", "git"];
         let scheme = known.into_iter().find(|known| scheme.eq_ignore_ascii_case(known))?;
         // Any file can be fetched over http; what ends in `.git` is meant as a repository.
@@ -53,7 +61,7 @@ pub(super) fn split(text: &str) -> Option<Parts<'_>> {
         }
         Form::Scp { user, host, path }
     };
-    Some(Parts { text, form, query, fragment, short })
+    Some(Parts { text, form, query, fragment })
 }
 
 fn path_of(rest: &str) -> &str {
@@ -70,6 +78,9 @@ pub(super) fn url(scheme: &'static str, rest: &str) -> Result<Address, Complaint
         Some((user, host)) => (Some(user), host),
         None => (None, authority),
     };
+    if user.is_some_and(|user| user.contains(char::is_whitespace)) {
+        return Err(plain("has a blank in its user or password").hint("write `%20` for it"));
+    }
     host_is_sane(host)?;
     if path.trim_matches('/').is_empty() {
         return Err(plain("names a host and no repository"));

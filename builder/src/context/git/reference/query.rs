@@ -2,7 +2,7 @@
 
 use url::form_urlencoded;
 
-use super::{Complaint, GitReference, Mtime, is_hex, plain};
+use super::{COMMIT, Complaint, GitReference, Mtime, beginning, plain};
 use crate::dockerfile::suggest::did_you_mean;
 
 /// The keys of a query.
@@ -59,14 +59,13 @@ impl GitReference {
                 }
                 // `checksum` and `commit` are two words for one thing.
                 _ => {
-                    if !is_hex(&value) || value.len() > 64 {
-                        return Err(plain(format!(
-                            "has `{key}={}`, which is no commit of git",
-                            value.escape_debug()
-                        ))
-                        .hint("a commit's id has 40 digits (0-9, a-f): `git rev-parse HEAD` prints it"));
-                    }
-                    agree(&mut self.checksum, &key, value.to_ascii_lowercase())?;
+                    let Some(id) = beginning(&value) else {
+                        let value = value.escape_debug();
+                        return Err(
+                            plain(format!("has `{key}={value}`, which is no commit of git")).hint(COMMIT)
+                        );
+                    };
+                    agree(&mut self.checksum, &key, id)?;
                 }
             }
             seen.push(key);

@@ -27,7 +27,7 @@ fn read(text: &str) -> String {
     if reference.by_commit {
         out += " by-commit";
     }
-    if reference.short {
+    if GitReference::parse_url(text).is_none() {
         out += " short";
     }
     out
@@ -160,6 +160,7 @@ fn what_is_meant_as_one_and_is_none() {
         ("https://h:x/y.git", "is no URL: invalid port number"),
         ("ssh://git@h", "names a host and no repository"),
         ("ssh://git@h/", "names a host and no repository"),
+        ("ssh://a b@h/x", "has a blank in its user or password"),
         ("git://u@h/x", "has a user in it, whom git's own protocol does not know"),
     ] {
         let shown = text.escape_debug();
@@ -182,6 +183,12 @@ fn no_message_shows_a_password() {
         "https://user:sec/secret@h/x.git",
         "ssh://user:secret@h/x",
         "https://user:secret@/x.git",
+        "https://user:my secret@h/x.git",
+        "https://user:12 secret@h/x.git",
+        "https://my secret@h/x.git",
+        "https://user:my 's\"ecret secret@h/x.git#a@b",
+        "ssh://user:my secret@h/x",
+        "https://user:\nsecret@h/x.git",
         "git://user:secret@h/x",
     ] {
         let parsed = GitReference::parse(text).unwrap();

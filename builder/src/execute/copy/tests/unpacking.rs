@@ -282,11 +282,11 @@ fn a_context_may_be_an_archive() {
     (owned.0.uid, owned.0.mode) = (4_000_000_000, 0o750);
     for (name, bytes) in compressed(&archive(&[(entry("./", Kind::Directory), vec![]), owned])) {
         let dir = tempfile::tempdir().unwrap();
-        let done = crate::context::unpack_context(&bytes[..], dir.path()).unwrap();
+        let done = crate::context::archive::unpack_context(&bytes[..], dir.path()).unwrap();
         assert_eq!((done.files, done.bytes), (1, 7), "{name}");
         let tree = SourceTree::context(dir.path(), Ignore::nothing()).unwrap();
         let selection = select(&copy(&["d/f", "/"]), &tree, &NoCache).unwrap();
         assert!(selection.key_parts()[1].1.ends_with(" 0750 0:0"));
     }
-    assert!(crate::context::unpack_context(&b"no archive"[..], bench.dir.path()).is_err());
+    assert!(crate::context::archive::unpack_context(&b"no archive"[..], bench.dir.path()).is_err());
 }

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use orlop_builder::check::{self, Bases, Report, Warning};
 use orlop_builder::event::Progress;
 use orlop_builder::plan::{Base, PlannedStage};
@@ -16,7 +18,7 @@ use orlop_registry_client::{Client, RetryObserver};
 use orlop_store::{Image, Platform, Reference};
 use serde_json::{Value, json};
 
-use super::json::{base64, location, object};
+use super::json::{location, object};
 use super::print;
 use crate::config;
 use crate::diagnostics::{Failure, excerpt};
@@ -102,7 +104,7 @@ fn to_json(report: &Report) -> Value {
         ])
     });
     let source =
-        json!({ "filename": file.name(), "language": "Dockerfile", "data": base64(file.text().as_bytes()) });
+        json!({ "filename": file.name(), "language": "Dockerfile", "data": STANDARD.encode(file.text()) });
     let mut out = json!({ "warnings": warnings.collect::<Vec<_>>(), "sources": [source] });
     if let (Some(error), Some(members)) = (&report.error, out.as_object_mut()) {
         members.insert("buildError".to_owned(), error_to_json(error));
@@ -115,7 +117,7 @@ fn error_to_json(error: &BuildError) -> Value {
     object([("message", json!(error.to_string())), ("location", json!(place))])
 }
 
-/// The images that stages stand on, as far as they are here or a registry answers soon.
+/// The images that stages stand on, as far as they are here, in a layout, or a registry answers soon.
 struct Found<'a> {
     app: &'a App,
     store: Option<PathBuf>,
@@ -149,18 +151,21 @@ impl<'a> Found<'a> {
             config.timeouts.first_byte = PATIENCE;
             Client::new(config).ok()
         });
-        let image = transfer::look(registry.as_ref()?, name, platform);
-        if image.is_none() {
+        transfer::look(registry.as_ref()?, name, platform).unwrap_or_else(|_| {
             self.silent.borrow_mut().insert(name.domain().to_owned());
-        }
-        image
+            None
+        })
     }
 }
 
 impl Bases for Found<'_> {
     fn image(&self, stage: &PlannedStage) -> Option<Image> {
-        let Base::Image(name) = &stage.base else { return None };
         let platform = &stage.platform;
+        let name = match &stage.base {
+            Base::Image(name) => name,
+            Base::Layout(layout) => return transfer::look_into_layout(layout, platform),
+            Base::Scratch | Base::Stage(_) | Base::Unknown(_) | Base::Context(_) => return None,
+        };
         let key = (name.clone(), platform.clone());
         if let Some(known) = self.known.borrow().get(&key) {
             return known.clone();

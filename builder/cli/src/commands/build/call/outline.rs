@@ -5,8 +5,9 @@ use orlop_builder::request::BuildRequest;
 use orlop_builder::source::SourceFile;
 use serde_json::{Value, json};
 
-use super::{cell, columns, json::location, json::object, sources};
+use super::{json::location, json::object, sources};
 use crate::diagnostics::Failure;
+use crate::table::columns;
 
 /// What the target takes from outside.
 pub(super) fn text(request: &BuildRequest, as_json: bool) -> Result<String, Failure> {
@@ -38,17 +39,21 @@ pub(super) fn text(request: &BuildRequest, as_json: bool) -> Result<String, Fail
     let mut parts = Vec::new();
     if found.name.is_some() || found.description.is_some() {
         let name = found.name.as_deref().unwrap_or("(default)");
-        let mut rows = vec![vec!["TARGET:".to_owned(), cell(name)]];
-        rows.extend(found.description.map(|text| vec!["DESCRIPTION:".to_owned(), cell(&text)]));
-        parts.push(columns(&rows, 1));
+        let mut rows = vec![vec!["TARGET:".to_owned(), name.to_owned()]];
+        rows.extend(found.description.map(|text| vec!["DESCRIPTION:".to_owned(), text]));
+        parts.push(columns(&rows, 1, false));
     }
     if !found.arguments.is_empty() {
         let mut rows = vec![["BUILD ARG", "VALUE", "DESCRIPTION"].map(str::to_owned).to_vec()];
         rows.extend(found.arguments.iter().map(|argument| {
             let (value, text) = (argument.value.as_deref(), argument.description.as_deref());
-            vec![cell(&argument.name), cell(value.unwrap_or_default()), cell(text.unwrap_or_default())]
+            vec![
+                argument.name.clone(),
+                value.unwrap_or_default().to_owned(),
+                text.unwrap_or_default().to_owned(),
+            ]
         }));
-        parts.push(columns(&rows, 3));
+        parts.push(columns(&rows, 3, false));
     }
     for (head, demands) in [("SECRET", &found.secrets), ("SSH", &found.agents)] {
         if demands.is_empty() {
@@ -56,9 +61,9 @@ pub(super) fn text(request: &BuildRequest, as_json: bool) -> Result<String, Fail
         }
         let mut rows = vec![vec![head.to_owned(), "REQUIRED".to_owned()]];
         rows.extend(demands.iter().map(|demand| {
-            vec![cell(&demand.id), if demand.required { "true".to_owned() } else { String::new() }]
+            vec![demand.id.clone(), if demand.required { "true".to_owned() } else { String::new() }]
         }));
-        parts.push(columns(&rows, 3));
+        parts.push(columns(&rows, 3, false));
     }
     Ok(parts.iter().map(|part| format!("{part}\n")).collect())
 }

@@ -7,8 +7,9 @@ use orlop_builder::outline::targets;
 use orlop_builder::request::BuildRequest;
 use serde_json::{Value, json};
 
-use super::{cell, columns, json::location, json::object, sources};
+use super::{json::location, json::object, sources};
 use crate::diagnostics::Failure;
+use crate::table::columns;
 
 /// The stages of the Dockerfile.
 pub(super) fn text(request: &BuildRequest, as_json: bool) -> Result<String, Failure> {
@@ -37,9 +38,9 @@ pub(super) fn text(request: &BuildRequest, as_json: bool) -> Result<String, Fail
             (None, true) => "(default)".to_owned(),
             (None, false) => continue,
         };
-        rows.push(vec![cell(&name), cell(target.description.as_deref().unwrap_or_default())]);
+        rows.push(vec![name, target.description.unwrap_or_default()]);
     }
-    Ok(columns(&rows, 1))
+    Ok(columns(&rows, 1, false))
 }
 
 /// What can be asked for. `frontend.lint` is not in BuildKit's own list, though it is there.
@@ -78,5 +79,5 @@ pub(super) fn describe(as_json: bool) -> String {
     let head = ["NAME", "VERSION", "DESCRIPTION"].map(str::to_owned).to_vec();
     let rows =
         REQUESTS.map(|(name, description)| vec![name.to_owned(), VERSION.to_owned(), description.to_owned()]);
-    columns(&[&[head][..], &rows[..]].concat(), 1)
+    columns(&[&[head][..], &rows[..]].concat(), 1, false)
 }
