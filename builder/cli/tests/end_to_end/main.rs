@@ -15,7 +15,7 @@
 //! | `instructions.rs` | what single instructions and flags do, where buildah has no say |
 //! | `slips.rs` | what is told by what was meant, and the limits of what variables may grow to |
 //! | `faults.rs` | registries and networks that do harm, behind a proxy of the tests |
-//! | `killed.rs` | the end of the program in the middle of its work |
+//! | `killed.rs`, `killed_transfers.rs` | the end of the program in the middle of its work |
 //! | `windows_images.rs` | images for Windows, built here from stages without RUN |
 //! | `windows_language.rs` | what is written in a Dockerfile for Windows, understood, warned of or refused |
 //! | `rootless.rs` | all of it without privileges |
@@ -36,6 +36,7 @@ mod git_contexts;
 mod hostile;
 mod instructions;
 mod killed;
+mod killed_transfers;
 mod limits;
 mod manage;
 mod named_contexts;
