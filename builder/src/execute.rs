@@ -4,7 +4,7 @@
 //! needs) → `execute/step.rs` (key, lookup, snapshot, layer) → the runner and the snapshot driver.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
@@ -134,6 +134,8 @@ pub(crate) struct Common<'a> {
     in_triggers: Mutex<BTreeSet<String>>,
     cached: AtomicUsize,
     ran: AtomicUsize,
+    /// About how many bytes the configs of all stages' images have together.
+    configs: AtomicU64,
 }
 
 impl<'a> Common<'a> {
@@ -154,6 +156,7 @@ impl<'a> Common<'a> {
             in_triggers: Mutex::default(),
             cached: AtomicUsize::new(0),
             ran: AtomicUsize::new(0),
+            configs: AtomicU64::new(0),
         }
     }
 }

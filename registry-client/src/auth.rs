@@ -1,14 +1,16 @@
 //! Who we are to a registry: credentials, and the header that proves them.
 
+mod authenticator;
 mod docker_config;
+mod entries;
 mod helper;
 mod login;
+mod secrets;
+mod target;
 mod token;
 
-use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -16,10 +18,13 @@ use base64::engine::general_purpose::STANDARD;
 use reqwest::header::HeaderValue;
 
 use self::docker_config::{ConfigFile, Found};
-use self::token::{Ask, Challenge, Token};
+use self::helper::Helper;
 use crate::error::Error;
-use crate::hosts::{Endpoint, is_loopback};
-use crate::transport::{Response, Route, Transport, redact};
+
+pub(crate) use self::authenticator::Authenticator;
+pub use self::login::{Checked, knows, with_login, without_all, without_login};
+pub(crate) use self::secrets::Secrets;
+pub use self::target::LoginTarget;
 
 /// What proves who we are. Never shown by `Debug`.
 #[derive(Clone, PartialEq, Eq)]
@@ -32,16 +37,36 @@ pub enum Credential {
         password: String,
     },
     /// A token to get tokens with (OAuth2 refresh token).
-    IdentityToken(String),
+    IdentityToken {
+        /// Name of the user, where one is known.
+        user: String,
+        /// The token.
+        token: String,
+    },
     /// A bearer token for the registry itself.
     RegistryToken(String),
 }
+
+impl Credential {
+    /// The user whom this is the login of; tokens alone do not say.
+    pub fn user(&self) -> Option<&str> {
+        match self {
+            Self::Basic { user, .. } | Self::IdentityToken { user, .. } => {
+                Some(user.as_str()).filter(|user| !user.is_empty() && *user != TOKEN_USER)
+            }
+            Self::RegistryToken(_) => None,
+        }
+    }
+}
+
+/// What helpers and token servers are told for a user where there is only a token.
+const TOKEN_USER: &str = "<token>";
 
 impl fmt::Debug for Credential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Basic { .. } => "Basic",
-            Self::IdentityToken(_) => "IdentityToken",
+            Self::IdentityToken { .. } => "IdentityToken",
             Self::RegistryToken(_) => "RegistryToken",
         })
     }
@@ -90,6 +115,15 @@ impl Credentials {
         Ok(())
     }
 
+    /// The same for `.dockercfg`, which Docker wrote before `config.json`: registries at the top level.
+    ///
+    /// # Errors
+    /// When it is no such file.
+    pub fn add_legacy_file(&mut self, name: &str, bytes: &[u8]) -> Result<(), Error> {
+        self.files.push((name.to_owned(), ConfigFile::parse_legacy(name, bytes)?));
+        Ok(())
+    }
+
     /// Uses `credential` for `registry`, whatever the files say.
     pub fn add(&mut self, registry: &str, credential: Credential) {
         self.explicit.push((registry.to_owned(), credential));
@@ -110,16 +144,15 @@ impl Credentials {
     /// # Errors
     /// When an entry is damaged or a helper fails.
     pub fn find(&self, registry: &str, name: &str) -> Result<Option<Credential>, Error> {
-        if let Some((_, credential)) = self.explicit.iter().find(|(r, _)| r == registry) {
+        let same = |other: &str| docker_config::canonical(other) == docker_config::canonical(registry);
+        if let Some((_, credential)) = self.explicit.iter().find(|(other, _)| same(other)) {
             return Ok(Some(credential.clone()));
         }
         for (file, config) in &self.files {
             for found in config.find(registry, name, file)? {
                 let credential = match found {
                     Found::Credential(credential) => Some(credential),
-                    Found::Helper { name, server } => {
-                        helper::get(name, &server, &self.helper_path, self.helper_limit)?
-                    }
+                    Found::Helper { name, server } => self.ask(name, &server, registry)?,
                 };
                 if credential.is_some() {
                     return Ok(credential);
@@ -127,6 +160,21 @@ impl Credentials {
             }
         }
         Ok(None)
+    }
+
+    /// Asks a helper for a server by its name of old, and by the registry's own where that is another: the one
+    /// is Docker's for the Hub, the other podman's.
+    fn ask(&self, name: &str, server: &str, registry: &str) -> Result<Option<Credential>, Error> {
+        let helper = self.helper(name);
+        let found = helper.get(server)?;
+        if found.is_some() || server == registry {
+            return Ok(found);
+        }
+        helper.get(docker_config::canonical(registry))
+    }
+
+    fn helper<'a>(&'a self, name: &'a str) -> Helper<'a> {
+        Helper { name, path: &self.helper_path, limit: self.helper_limit }
     }
 }
 
@@ -167,176 +215,5 @@ impl Scopes {
 
     pub(crate) fn none() -> Self {
         Self(Vec::new())
-    }
-}
-
-type TokenKey = (String, String, Scopes);
-
-/// Remembers what each registry asks for, and the tokens that we have.
-#[derive(Default)]
-pub(crate) struct Authenticator {
-    credentials: Credentials,
-    /// By registry: the last challenge.
-    challenges: Mutex<HashMap<String, Challenge>>,
-    /// By registry and wanted scopes: what else the registry turned out to want, in its own words.
-    extra: Mutex<HashMap<(String, Scopes), Vec<String>>>,
-    /// By registry and repository, so that helpers run once.
-    known: tokio::sync::Mutex<HashMap<(String, String), Option<Credential>>>,
-    /// One lock for each token, so that forty blobs fetch one token.
-    tokens: Mutex<HashMap<TokenKey, Arc<tokio::sync::Mutex<Option<Token>>>>>,
-}
-
-impl Authenticator {
-    pub(crate) fn new(credentials: Credentials) -> Self {
-        Self { credentials, ..Self::default() }
-    }
-
-    /// The header for a request, or nothing while the registry has asked for nothing.
-    pub(crate) async fn header(
-        &self,
-        transport: &Transport,
-        place: &Endpoint,
-        scopes: &Scopes,
-    ) -> Result<Option<HeaderValue>, Error> {
-        let challenge =
-            self.challenges.lock().unwrap_or_else(PoisonError::into_inner).get(&place.registry).cloned();
-        match challenge {
-            None => Ok(None),
-            Some(Challenge::Basic) => match self.credential(place).await? {
-                Some(Credential::Basic { user, password }) => basic(&user, &password).map(Some),
-                _ => Ok(None),
-            },
-            Some(Challenge::Bearer { realm, service, scopes: asked }) => {
-                let credential = self.credential(place).await?;
-                if let Some(Credential::RegistryToken(token)) = &credential {
-                    return secret_header(&format!("Bearer {token}")).map(Some);
-                }
-                let scopes = self.wanted(place, scopes, asked);
-                let key = (place.registry.clone(), place.name.clone(), scopes.clone());
-                let slot = Arc::clone(
-                    self.tokens.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default(),
-                );
-                let mut slot = slot.lock().await;
-                if let Some(token) = slot.as_ref().filter(|t| t.is_fresh()) {
-                    return secret_header(&format!("Bearer {}", token.value)).map(Some);
-                }
-                let loopback = realm.host_str().is_some_and(is_loopback);
-                if realm.scheme() == "http" && !loopback && !place.insecure && credential.is_some() {
-                    return Err(Error::Auth {
-                        registry: place.registry.clone(),
-                        what: format!(
-                            "its token server `{}` would be sent a password in the clear",
-                            redact(&realm)
-                        ),
-                        source: None,
-                    });
-                }
-                let route = Route { insecure: place.insecure, bulk: false };
-                let ask = Ask { realm: &realm, service: service.as_deref(), scopes: &scopes.0 };
-                let token =
-                    token::fetch(transport, &route, &ask, credential.as_ref()).await.map_err(|e| {
-                        Error::Auth {
-                            registry: place.registry.clone(),
-                            what: "no token to be had".into(),
-                            source: Some(Box::new(e)),
-                        }
-                    })?;
-                let header = secret_header(&format!("Bearer {}", token.value))?;
-                *slot = Some(token);
-                Ok(Some(header))
-            }
-        }
-    }
-
-    /// Takes in a 401. True when the request is worth sending again, with another header.
-    pub(crate) async fn challenged(
-        &self,
-        place: &Endpoint,
-        scopes: &Scopes,
-        sent: Option<&HeaderValue>,
-        answer: &Response,
-    ) -> Result<bool, Error> {
-        let offered = token::challenges(answer.headers(), answer.url());
-        let credential = self.credential(place).await?;
-        let usable = offered.into_iter().find(|c| match c {
-            Challenge::Bearer { .. } => true,
-            Challenge::Basic => matches!(credential, Some(Credential::Basic { .. })),
-        });
-        let Some(challenge) = usable else { return Ok(false) };
-        match &challenge {
-            Challenge::Basic => {
-                let Some(Credential::Basic { user, password }) = &credential else { return Ok(false) };
-                let header = basic(user, password)?;
-                if sent == Some(&header) {
-                    return Ok(false);
-                }
-            }
-            Challenge::Bearer { scopes: asked, .. } => {
-                self.forget(place, sent).await;
-                if sent.is_some() && asked.iter().any(|s| !scopes.0.contains(s)) {
-                    let key = (place.registry.clone(), scopes.clone());
-                    self.extra.lock().unwrap_or_else(PoisonError::into_inner).insert(key, asked.clone());
-                }
-            }
-        }
-        self.challenges
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(place.registry.clone(), challenge);
-        Ok(true)
-    }
-
-    /// The scopes to ask a token for: ours, and what the registry named when ours did not do.
-    fn wanted(&self, place: &Endpoint, ours: &Scopes, asked: Vec<String>) -> Scopes {
-        if ours.0.is_empty() {
-            return Scopes(asked);
-        }
-        let mut scopes = ours.clone();
-        let key = (place.registry.clone(), ours.clone());
-        if let Some(more) = self.extra.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
-            for scope in more.iter().filter(|s| !ours.0.contains(s)) {
-                scopes.0.push(scope.clone());
-            }
-        }
-        scopes
-    }
-
-    /// Drops the token that was refused, unless another request has already fetched a newer one.
-    async fn forget(&self, place: &Endpoint, sent: Option<&HeaderValue>) {
-        let Some(sent) = sent else { return };
-        let slots: Vec<_> = {
-            let tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
-            let same = |k: &TokenKey| k.0 == place.registry && k.1 == place.name;
-            tokens.iter().filter(|(k, _)| same(k)).map(|(_, slot)| Arc::clone(slot)).collect()
-        };
-        for slot in slots {
-            let mut slot = slot.lock().await;
-            let refused = |t: &Token| sent.as_bytes().strip_prefix(b"Bearer ") == Some(t.value.as_bytes());
-            if slot.as_ref().is_some_and(refused) {
-                *slot = None;
-            }
-        }
-    }
-
-    async fn credential(&self, place: &Endpoint) -> Result<Option<Credential>, Error> {
-        let key = (place.registry.clone(), place.name.clone());
-        let mut known = self.known.lock().await;
-        if let Some(credential) = known.get(&key) {
-            return Ok(credential.clone());
-        }
-        let credentials = self.credentials.clone();
-        let (registry, name) = key.clone();
-        // A helper is a program that may ask a person: not on a thread that serves connections.
-        let found = tokio::task::spawn_blocking(move || credentials.find(&registry, &name))
-            .await
-            .map_err(|_| Error::Cancelled)??;
-        known.insert(key, found.clone());
-        Ok(found)
-    }
-}
-
-impl fmt::Debug for Authenticator {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Authenticator").field("credentials", &self.credentials).finish_non_exhaustive()
     }
 }

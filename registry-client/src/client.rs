@@ -128,9 +128,14 @@ impl Client {
     /// When it does not.
     pub fn ping(&self, registry: &str) -> Result<(), Error> {
         let place = self.core.config.hosts.registry_endpoint(registry)?;
-        let core = Arc::clone(&self.core);
+        self.ping_as(&place, Scopes::none())
+    }
+
+    /// The same with rights to be asked for.
+    pub(crate) fn ping_as(&self, place: &Endpoint, scopes: Scopes) -> Result<(), Error> {
+        let (core, place) = (Arc::clone(&self.core), place.clone());
         self.run(async move {
-            let send = || core.ask(&place, Scopes::none(), Method::GET, "");
+            let send = || core.ask(&place, scopes.clone(), Method::GET, "");
             core.retrying(u32::MAX, send).await?.drain().await;
             Ok(())
         })
@@ -157,7 +162,12 @@ impl Client {
         });
         let end = self.wait(&receive);
         running.abort();
-        end
+        end.map_err(|e| self.masked(e))
+    }
+
+    /// An error fit to leave the client: without what servers were told in confidence.
+    pub(crate) fn masked(&self, error: Error) -> Error {
+        error.masked(self.core.transport.secrets())
     }
 
     /// Waits for what a task sends, as long as nobody says stop.
@@ -210,7 +220,7 @@ impl Core {
     pub(crate) fn announce(&self, attempts: &mut Attempts, error: &Error) -> Option<Duration> {
         let wait = self.config.retries.wait(attempts, error)?;
         self.config.on_retry.notify(&Retry {
-            error: error.to_string(),
+            error: self.transport.secrets().mask(&error.to_string()),
             attempt: attempts.failures,
             of: repetitions(&self.config.retries, error).max(attempts.failures),
             wait,
@@ -284,11 +294,17 @@ impl Core {
             if !own {
                 request.asked = Some(uploads(&base, place)?);
             }
-            let response = self.transport.send(request, &route).await?;
+            let mut response = self.transport.send(request, &route).await?;
             attempt += 1;
+            if sent.is_some() && matches!(response.status().as_u16(), 401 | 403) {
+                response.set_login(self.auth.login(place).await);
+            }
             let asks = response.status() == 401 && response.url().origin() == base.origin();
             // Twice: an expired token, then one for what else the registry wants.
-            if !asks || attempt > 2 || !self.auth.challenged(place, scopes, sent.as_ref(), &response).await? {
+            if !asks
+                || attempt > 2
+                || !self.auth.challenged(&self.transport, place, scopes, sent.as_ref(), &response).await?
+            {
                 return Ok(response);
             }
             response.drain().await;
@@ -374,7 +390,7 @@ impl Core {
             }
             401 => {
                 // Saves the first request from being refused.
-                self.auth.challenged(place, &Scopes::none(), None, &response).await?;
+                self.auth.challenged(&self.transport, place, &Scopes::none(), None, &response).await?;
                 response.drain().await;
                 Ok(false)
             }

@@ -1,4 +1,4 @@
-//! Plain downloads, for `ADD https://…`: no registry, no credentials.
+//! Plain downloads, for `ADD https://…` and for contexts: no registry, and no credentials but those that the URL itself has.
 
 use std::io::{self, Read};
 

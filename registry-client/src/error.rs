@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use orlop_store::Digest;
 
+use crate::auth::Secrets;
 use crate::transport::ON;
 
 /// Bytes of an error body that are read; the rest is not looked at.
@@ -205,13 +206,17 @@ pub struct StatusError {
     pub message: Option<String>,
     /// How long the registry asked us to wait.
     pub retry_after: Option<Duration>,
+    /// Of a refusal: the user whom we had logged in as, empty where the login names none.
+    pub login: Option<String>,
 }
 
 impl StatusError {
     /// Reads the error body of a registry (distribution specification, "Error codes") or of a token
     /// server, or takes the first line of any other text.
-    pub(crate) fn read_body(&mut self, body: &[u8]) {
+    pub(crate) fn read_body(&mut self, body: &[u8], secrets: &Secrets) {
         let body = body.get(..body.len().min(ERROR_BODY_CAP)).unwrap_or_default();
+        // Masked before it is cut: half a secret would not be known again.
+        let clean = |text: &str| clean(&secrets.mask(text));
         let text = |v: &serde_json::Value| v.as_str().map(clean).filter(|s| !s.is_empty());
         if let Ok(json) = serde_json::from_slice::<serde_json::Value>(body) {
             let first = json.get("errors").and_then(|e| e.get(0)).unwrap_or(&json);
@@ -220,7 +225,7 @@ impl StatusError {
             self.message = get("message").or_else(|| get("error_description")).or_else(|| get("details"));
             return;
         }
-        let line = String::from_utf8_lossy(body.get(..body.len().min(400)).unwrap_or_default());
+        let line = String::from_utf8_lossy(body);
         let line = line.lines().find(|l| !l.trim().is_empty()).unwrap_or_default().trim();
         if !line.is_empty() && !line.starts_with('<') {
             self.message = Some(clean(line));
@@ -347,17 +352,54 @@ impl Error {
                 Some("choose one of them with `--platform`, for one stage with `FROM --platform=…`".into())
             }
             Self::Auth { registry, source, .. } => match source {
+                None => Some(format!(
+                    "if the way there may be trusted all the same, say so with `--insecure-registry {registry}`"
+                )),
                 // The token server's name is not the one to log in to.
-                Some(source) if !matches!(source.status(), Some(401 | 403)) => source.hint(),
-                _ => Some(login_hint(registry)),
+                Some(source) if !matches!(source.status(), Some(400 | 401 | 403)) => source.hint(),
+                Some(_) => Some(login_hint(registry)),
             },
-            Self::Config { name, .. } if name.starts_with("docker-credential-") => Some(format!(
-                "install `{name}`, or take it out of `credsStore` and `credHelpers` in `config.json`"
-            )),
+            Self::Config { name, what } if name.starts_with("docker-credential-") => helper_hint(name, what),
             Self::Blocked { .. } => Some("see `blocked` in registries.conf".into()),
             Self::Mirrors { last, .. } => last.hint(),
             _ => None,
         }
+    }
+
+    /// Without our own secrets, whoever sent them back to us.
+    pub(crate) fn masked(mut self, secrets: &Secrets) -> Self {
+        let mask = |text: &mut String| *text = secrets.mask(text);
+        match &mut self {
+            Self::Status(e) => {
+                mask(&mut e.url);
+                e.code.iter_mut().chain(&mut e.message).for_each(mask);
+            }
+            Self::Transport { url, source, .. } => {
+                mask(url);
+                let shown = source.as_ref().map(|source| secrets.mask(&source.to_string()));
+                if source.as_ref().map(ToString::to_string) != shown {
+                    *source = shown.map(Into::into);
+                }
+            }
+            Self::Protocol { url, what, .. } => [url, what].into_iter().for_each(mask),
+            Self::Digest { url, .. } | Self::Size { url, .. } => mask(url),
+            Self::Manifest { name, what } | Self::Config { name, what } => {
+                [name, what].into_iter().for_each(mask);
+            }
+            Self::NoPlatform { available, .. } => mask(available),
+            Self::ForeignHost { host, .. } => mask(host),
+            Self::Auth { what, source, .. } => {
+                mask(what);
+                *source = source.take().map(|source| Box::new(source.masked(secrets)));
+            }
+            Self::Mirrors { last, before } => {
+                mask(before);
+                let inner = std::mem::replace(&mut **last, Self::Cancelled);
+                **last = inner.masked(secrets);
+            }
+            Self::Blocked { .. } | Self::Source { .. } | Self::Cancelled => {}
+        }
+        self
     }
 
     /// As an [`io::Error`] that carries this error inside.
@@ -377,10 +419,28 @@ impl Error {
 
 fn login_hint(registry: &str) -> String {
     let registry = if registry == "registry-1.docker.io" { "docker.io" } else { registry };
-    format!(
-        "Docker's `config.json` needs right credentials for it: `docker login {registry}` or \
-         `skopeo login {registry}` writes them"
-    )
+    format!("log in with `orlop login {registry}`")
+}
+
+/// What to do about a credential helper.
+fn helper_hint(name: &str, what: &str) -> Option<String> {
+    let files = "`credsStore` and `credHelpers` in the file of credentials";
+    if what.starts_with("not found") || what.starts_with("not the name") {
+        return Some(format!("install `{name}`, or take it out of {files}"));
+    }
+    Some(format!("try it by itself: `{name} list`; or take it out of {files}"))
+}
+
+/// What to do about a refusal, by whom it refused.
+fn refusal_hint(host: &str, login: Option<&str>) -> String {
+    match login {
+        None => format!("nobody is logged in to it: {}", login_hint(host)),
+        Some("") => format!("this login does not do for that: {}", login_hint(host)),
+        Some(user) => format!(
+            "`{user}` may not do that, or the password is not right (any more); {} as somebody who may",
+            login_hint(host)
+        ),
+    }
 }
 
 /// The host that answered, or should have.
@@ -407,8 +467,7 @@ fn status_hint(e: &StatusError) -> Option<String> {
         (401 | 403, _) if e.url.contains(ON) => Some(format!(
             "the registry sent us on to `{host}`, which refuses; its links do not last long: try again"
         )),
-        (401, _) => Some(login_hint(&host)),
-        (403, _) => Some(format!("this login may not do that; {}", login_hint(&host))),
+        (401 | 403, _) => Some(refusal_hint(&host, e.login.as_deref())),
         (404, Some("NAME_UNKNOWN")) => {
             Some("check the repository's name; private ones may need a login".into())
         }
@@ -460,9 +519,16 @@ mod tests {
 
     fn status(method: &str, status: u16, body: &[u8]) -> StatusError {
         let url = "https://r.example/v2/x/manifests/1".to_owned();
-        let mut e =
-            StatusError { method: method.into(), url, status, code: None, message: None, retry_after: None };
-        e.read_body(body);
+        let mut e = StatusError {
+            method: method.into(),
+            url,
+            status,
+            code: None,
+            message: None,
+            retry_after: None,
+            login: None,
+        };
+        e.read_body(body, &Secrets::default());
         e
     }
 
@@ -502,7 +568,7 @@ mod tests {
     #[test]
     fn hints_name_the_host() {
         let hint = Error::Status(Box::new(status("GET", 401, b""))).hint().unwrap();
-        assert!(hint.contains("docker login r.example"), "{hint}");
+        assert!(hint.contains("nobody is logged in") && hint.contains("orlop login r.example"), "{hint}");
         let refused = Error::Transport {
             method: "GET".into(),
             url: "http://127.0.0.1:5/v2/".into(),

@@ -73,7 +73,8 @@ pub enum FakeAuth {
     Bearer {
         /// User and password that tokens are given for; nothing lets everybody pull.
         login: Option<(String, String)>,
-        /// An identity token that is taken by POST.
+        /// An identity token that is taken by POST, or by GET as the password of `u`, and given to whoever asks
+        /// for one with the password.
         identity: Option<String>,
         /// The answer's field: `token` or `access_token`.
         field: &'static str,

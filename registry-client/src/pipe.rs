@@ -244,7 +244,7 @@ pub(crate) struct ChunkReader {
     chunk: Bytes,
     failed: bool,
     task: JoinHandle<()>,
-    /// Keeps the runtime alive.
+    /// Keeps the runtime alive, and knows what is not to be shown.
     client: Client,
 }
 
@@ -270,7 +270,7 @@ impl BufRead for ChunkReader {
                 Some(Ok(chunk)) => self.chunk = chunk,
                 Some(Err(e)) => {
                     self.failed = true;
-                    return Err(e.into_io());
+                    return Err(self.client.masked(e).into_io());
                 }
                 None => break,
             }

@@ -188,11 +188,38 @@ pub(crate) fn http_date(text: &str) -> Option<u64> {
     let year: i64 = words.next()?.parse().ok()?;
     let mut clock = words.next()?.split(':').map(|p| p.parse::<u64>().ok());
     let (h, m, s) = (clock.next()??, clock.next()??, clock.next()??);
-    if !(1970..=9999).contains(&year) || !(1..=31).contains(&day) || h > 23 || m > 59 || s > 60 {
+    since_1970(year, month as i64 + 1, day, [h, m, s])
+}
+
+/// The same of a time such as `1994-11-06T08:49:37.5Z` or `…+01:00` (RFC 3339); parts of a second are dropped.
+pub(crate) fn rfc3339(text: &str) -> Option<u64> {
+    let (date, time) = text.trim().split_once(['T', 't', ' '])?;
+    let numbers =
+        |text: &str, sign: char| text.split(sign).map(|p| p.parse::<i64>().ok()).collect::<Option<Vec<_>>>();
+    let [year, month, day] = numbers(date, '-')?[..] else { return None };
+    let end = time.find(['Z', 'z', '+', '-'])?;
+    let (clock, zone) = time.split_at(end);
+    let clock = clock.split('.').next().unwrap_or_default();
+    let [h, m, s] = numbers(clock, ':')?[..] else { return None };
+    let shift = match zone.split_at_checked(1)? {
+        ("Z" | "z", "") => 0,
+        (sign @ ("+" | "-"), zone) => {
+            let [h @ 0..=23, m @ 0..=59] = numbers(zone, ':')?[..] else { return None };
+            (h * 3600 + m * 60) * if sign == "+" { 1 } else { -1 }
+        }
+        _ => return None,
+    };
+    let clock = [u64::try_from(h).ok()?, u64::try_from(m).ok()?, u64::try_from(s).ok()?];
+    since_1970(year, month, day, clock)?.checked_add_signed(-shift)
+}
+
+/// Seconds since 1970 of a date and hours, minutes and seconds.
+fn since_1970(year: i64, month: i64, day: i64, [h, m, s]: [u64; 3]) -> Option<u64> {
+    let date = (1970..=9999).contains(&year) && (1..=12).contains(&month) && (1..=31).contains(&day);
+    if !date || h > 23 || m > 59 || s > 60 {
         return None;
     }
     // Days from civil: years counted from March, so that the leap day comes last.
-    let month = month as i64 + 1;
     let (y, m0) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     let days = 365 * y + y / 4 - y / 100 + y / 400 + (153 * m0 + 2) / 5 + day - 1 - 719_468;
     Some(u64::try_from(days).ok()? * 86_400 + h * 3600 + m * 60 + s)
@@ -205,7 +232,15 @@ mod tests {
 
     fn status(status: u16, retry_after: Option<Duration>) -> Error {
         let (method, url) = ("GET".to_owned(), "https://r/".to_owned());
-        Error::Status(Box::new(StatusError { method, url, status, code: None, message: None, retry_after }))
+        Error::Status(Box::new(StatusError {
+            method,
+            url,
+            status,
+            code: None,
+            message: None,
+            retry_after,
+            login: None,
+        }))
     }
 
     #[test]
@@ -246,6 +281,24 @@ mod tests {
         assert_eq!(http_date("Thu, 29 Feb 2024 00:00:00 GMT"), Some(1_709_164_800));
         for bad in ["", "soon", "-1", "Sun, 99 Nov 1994 08:49:37 GMT", "Sun, 06 anF 1994 08:49:37 GMT"] {
             assert_eq!(retry_after(bad, 0), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn times_with_their_zones() {
+        for (text, want) in [
+            ("1994-11-06T08:49:37Z", Some(784_111_777)),
+            ("1994-11-06t09:49:37.999+01:00", Some(784_111_777)),
+            ("1994-11-06 07:49:37-01:00", Some(784_111_777)),
+            ("1994-11-06T08:49:37", None),
+            ("1994-13-06T08:49:37Z", None),
+            ("1994-11-06T-8:49:37Z", None),
+            ("1994-11-06T08:49:37+", None),
+            ("1994-11-06T08:49:37+99999999999999999999:00", None),
+            ("\u{e9}T\u{e9}Z", None),
+            ("", None),
+        ] {
+            assert_eq!(rfc3339(text), want, "{text}");
         }
     }
 }

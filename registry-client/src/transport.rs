@@ -16,6 +16,7 @@ use reqwest::header::{
 use reqwest::{Method, StatusCode};
 use url::Url;
 
+use crate::auth::Secrets;
 use crate::error::{ERROR_BODY_CAP, Error, StatusError, TransportKind};
 use crate::hosts::{HostsConfig, is_loopback};
 use crate::pipe::{Monitor, Reader};
@@ -120,6 +121,8 @@ pub(crate) struct Request {
     pub(crate) keep_redirect: bool,
     /// From HTTPS, follow a redirect to plain HTTP: for what has nothing to do with a registry.
     pub(crate) downgrade: bool,
+    /// The body holds a login, and goes to no other origin.
+    pub(crate) secret: bool,
 }
 
 impl Request {
@@ -132,6 +135,7 @@ impl Request {
             asked: None,
             keep_redirect: false,
             downgrade: false,
+            secret: false,
         }
     }
 
@@ -159,6 +163,7 @@ pub(crate) struct Transport {
     http2: bool,
     clients: Mutex<HashMap<ClientKey, reqwest::Client>>,
     roots: std::sync::OnceLock<Result<rustls::RootCertStore, String>>,
+    secrets: Secrets,
 }
 
 impl Transport {
@@ -169,8 +174,16 @@ impl Transport {
         user_agent: String,
         http2: bool,
     ) -> Self {
-        let (clients, roots) = (Mutex::default(), std::sync::OnceLock::new());
-        Self { hosts, proxies, timeouts, user_agent, http2, clients, roots }
+        let (clients, roots, secrets) = (Mutex::default(), std::sync::OnceLock::new(), Secrets::default());
+        for proxy in [&proxies.http, &proxies.https].into_iter().flatten() {
+            secrets.add_url(proxy);
+        }
+        Self { hosts, proxies, timeouts, user_agent, http2, clients, roots, secrets }
+    }
+
+    /// What is masked in all that servers say.
+    pub(crate) fn secrets(&self) -> &Secrets {
+        &self.secrets
     }
 
     /// Sends and follows redirects. `Authorization` goes to the first URL's origin only; once a
@@ -186,30 +199,28 @@ impl Transport {
                 Body::Stream { .. } => None,
             };
             let headers = request.headers.clone();
-            let (keep, downgrade) = (request.keep_redirect, request.downgrade);
+            let (keep, downgrade, secret) = (request.keep_redirect, request.downgrade, request.secret);
             let inner = self.once(request, &first, route).await?;
-            let plain = downgrade || route.insecure;
             let response = Response {
                 inner,
                 method: method.clone(),
                 shown: shown(&first, &url),
                 url,
-                plain,
+                plain: downgrade || route.insecure,
                 limits: self.timeouts,
                 pace: Pace::default(),
+                secrets: self.secrets.clone(),
+                login: None,
             };
             let Some(body) = again.filter(|_| !keep) else { return Ok(response) };
             let Some((next, next_method)) = response.redirect(&method)? else { return Ok(response) };
-            if matches!(body, Body::Bytes(_)) && next_method == method && next.origin() != begin.origin() {
-                // The body of a token's request is a secret, and nobody else's is of use elsewhere.
-                let to = redact(&next);
-                return Err(
-                    response.protocol(format!("redirects to `{to}`, which has no right to what is sent"))
-                );
+            if secret && next_method == method && next.origin() != begin.origin() {
+                return Err(response.protocol("redirects a login to another server, which does not get it"));
             }
             request = Request::new(next_method, next);
             request.downgrade = downgrade;
             request.headers = headers;
+            request.secret = secret;
             if request.method == method {
                 request.body = body;
             } else {
@@ -349,6 +360,8 @@ pub(crate) struct Response {
     plain: bool,
     limits: Timeouts,
     pace: Pace,
+    secrets: Secrets,
+    login: Option<String>,
 }
 
 /// A URL fit to print, and before it the one that led there, where that is another host's: it names the registry
@@ -466,6 +479,11 @@ impl Response {
         Error::Transport { method: self.method.to_string(), url: self.shown.clone(), kind, source: None }
     }
 
+    /// Notes whom the server took us for, for what is said of a refusal; an empty name is a login without one.
+    pub(crate) fn set_login(&mut self, login: Option<String>) {
+        self.login = login;
+    }
+
     /// The whole body, unless it is longer than `cap` bytes.
     pub(crate) async fn bytes(mut self, cap: usize) -> Result<Vec<u8>, Error> {
         let too_long = |r: &Self| r.protocol(format!("the answer is longer than {cap} bytes"));
@@ -512,6 +530,7 @@ impl Response {
             code: None,
             message: None,
             retry_after: self.text(RETRY_AFTER.as_str()).and_then(|v| retry_after(v, now)),
+            login: self.login.take(),
         };
         let mut body = Vec::new();
         let all = async {
@@ -523,7 +542,7 @@ impl Response {
         };
         // What has come by then has to do.
         let _rest = tokio::time::timeout(EXPLANATION, all).await;
-        error.read_body(&body);
+        error.read_body(&body, &self.secrets);
         Error::Status(Box::new(error))
     }
 }

@@ -77,6 +77,10 @@ fn ping(kind: &str, path: Vec<PathBuf>) -> Result<(), orlop_registry_client::Err
 fn a_login(dir: &Path) {
     install(dir, "good");
     ping("good", vec!["relative".into(), dir.to_owned()]).expect("the helper knows the login");
+    if cfg!(windows) {
+        // As people write it who saw the file.
+        ping("good.exe", vec![dir.to_owned()]).expect("the ending is there once");
+    }
 }
 
 fn nothing_known(dir: &Path) {

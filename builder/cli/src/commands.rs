@@ -7,6 +7,8 @@ mod images;
 pub(crate) mod info;
 mod inspect;
 mod load;
+mod login;
+mod logout;
 mod pull;
 mod push;
 mod rmi;
@@ -62,6 +64,8 @@ pub(crate) enum Command {
     Save(save::SaveArgs),
     Run(Box<run::RunArgs>),
     Store(store::StoreArgs),
+    Login(login::LoginArgs),
+    Logout(logout::LogoutArgs),
     Info(info::InfoArgs),
     Version(version::VersionArgs),
     #[command(hide = true)]
@@ -72,10 +76,6 @@ pub(crate) enum Command {
 pub(crate) fn instead(error: &clap::Error) -> Option<&'static str> {
     let Some(ContextValue::String(name)) = error.get(ContextKind::InvalidSubcommand) else { return None };
     match name.as_str() {
-        "login" | "logout" => Some(
-            "logins are those of `docker login` and `podman login`, or of a file that `--authfile` or the variable \
-             `REGISTRY_AUTH_FILE` names: `{\"auths\": {\"HOST\": {\"auth\": \"BASE64 OF USER:PASSWORD\"}}}`",
-        ),
         "buildx" | "builder" => Some("write `orlop build`: its flags are those of `docker buildx build`"),
         "ps" | "exec" | "stop" | "kill" | "logs" | "start" => {
             Some("there is no daemon, and no container that outlives its command")
@@ -106,6 +106,8 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Failure> {
         // These need nothing of the machine.
         Command::Version(args) => return version::run(args),
         Command::Completions(args) => return completions::run(args),
+        Command::Login(args) => return login::run(&cli.global, args),
+        Command::Logout(args) => return logout::run(&cli.global, args),
         _ => {}
     }
     let app = App { host: startup::enter()?, global: cli.global.clone() };
@@ -125,6 +127,8 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Info(args) => info::run(&app, args),
         Command::Version(args) => version::run(args),
         Command::Completions(args) => completions::run(args),
+        Command::Login(args) => login::run(&cli.global, args),
+        Command::Logout(args) => logout::run(&cli.global, args),
     }
 }
 

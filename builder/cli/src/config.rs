@@ -1,20 +1,23 @@
 //! What files of the machine and of the user say about registries, as values for the client.
 
+pub(crate) mod logins;
 pub(crate) mod settings;
 
 use std::path::{Path, PathBuf};
 
 use orlop_registry_client::{
-    ClientConfig, Credentials, FOREIGN_LAYER_HOSTS, HostsConfig, Proxies, RegistriesConf, RetryObserver,
+    ClientConfig, FOREIGN_LAYER_HOSTS, HostsConfig, Proxies, RegistriesConf, RetryObserver,
 };
 
+use self::logins::LoginFiles;
 use crate::diagnostics::Failure;
 use crate::global::Global;
 use crate::system::places;
 use crate::{env, file};
 
 /// The most that is read of a configuration file.
-const MAX_FILE: u64 = 4 << 20;
+pub(crate) const MAX_FILE: u64 = 4 << 20;
+
 /// The store's directory: `--root`, the variable, else where such things belong.
 pub(crate) fn store_root(global: &Global, root: bool) -> Result<PathBuf, Failure> {
     if let Some(path) = global.root.clone().or_else(|| env::ORLOP_ROOT.get().map(PathBuf::from)) {
@@ -29,38 +32,12 @@ pub(crate) fn store_root(global: &Global, root: bool) -> Result<PathBuf, Failure
 /// Everything that the client is told.
 pub(crate) fn client(global: &Global, on_retry: RetryObserver) -> Result<ClientConfig, Failure> {
     Ok(ClientConfig {
-        credentials: credentials(global)?,
+        credentials: LoginFiles::new(global).credentials()?,
         hosts: hosts(global)?,
         proxies: proxies(),
         on_retry,
         ..ClientConfig::default()
     })
-}
-
-fn credentials(global: &Global) -> Result<Credentials, Failure> {
-    let mut out = Credentials::none();
-    let path = env::PATH.get().unwrap_or_default();
-    out.set_helper_path(std::env::split_paths(&path).filter(|dir| dir.is_absolute()).collect());
-    let only = global.authfile.clone().or_else(|| env::REGISTRY_AUTH_FILE.get().map(PathBuf::from));
-    if let Some(path) = only {
-        out.add_file(&path.display().to_string(), &file::read(&path, MAX_FILE)?)?;
-        return Ok(out);
-    }
-    let docker = env::DOCKER_CONFIG
-        .get()
-        .map(PathBuf::from)
-        .or_else(|| places::home().map(|home| home.join(".docker")));
-    let containers = places::podman_logins().into_iter().chain(places::user_config());
-    let files = docker
-        .map(|dir| dir.join("config.json"))
-        .into_iter()
-        .chain(containers.map(|dir| dir.join("containers").join("auth.json")));
-    for path in files {
-        if let Some(bytes) = file::read_optional(&path, MAX_FILE)? {
-            out.add_file(&path.display().to_string(), &bytes)?;
-        }
-    }
-    Ok(out)
 }
 
 fn hosts(global: &Global) -> Result<HostsConfig, Failure> {
@@ -173,9 +150,9 @@ mod tests {
         let path = dir.path().join("auth.json");
         std::fs::write(&path, "{").unwrap();
         let global = Global { authfile: Some(path.clone()), ..Global::default() };
-        let error = credentials(&global).unwrap_err();
+        let error = LoginFiles::new(&global).credentials().unwrap_err();
         assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
         let global = Global { authfile: Some(dir.path().join("none")), ..Global::default() };
-        assert!(credentials(&global).is_err());
+        assert!(LoginFiles::new(&global).credentials().is_err());
     }
 }

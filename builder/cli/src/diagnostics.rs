@@ -140,6 +140,12 @@ impl Failure {
         self
     }
 
+    /// Adds `error` itself as a cause.
+    pub(crate) fn because_of(mut self, error: &dyn Error) -> Self {
+        self.0.causes.push(error.to_string());
+        self.because(error)
+    }
+
     /// The code that the process ends with.
     pub(crate) fn code(&self) -> i32 {
         match self.0.kind {

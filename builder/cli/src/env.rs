@@ -44,10 +44,10 @@ variables! {
     ORLOP_ISOLATION "ORLOP_ISOLATION": "How RUN steps are confined, where `--isolation` is not given.";
     XDG_DATA_HOME "XDG_DATA_HOME": "The store of users other than root is `orlop` in here (otherwise in `~/.local/share`).";
     XDG_CONFIG_HOME "XDG_CONFIG_HOME": "`orlop/config.toml` and `containers/registries.conf` are read from here (otherwise from `~/.config`, on Windows from `APPDATA`).";
-    XDG_RUNTIME_DIR "XDG_RUNTIME_DIR": "Credentials of `podman login` are read from `containers/auth.json` in here.";
+    XDG_RUNTIME_DIR "XDG_RUNTIME_DIR": "Credentials of `podman login` are in `containers/auth.json` in here (otherwise in `/run/containers/UID/auth.json`).";
     HOME "HOME": "Where `~` is.";
-    DOCKER_CONFIG "DOCKER_CONFIG": "The directory of Docker's `config.json` with credentials (otherwise `~/.docker`).";
-    REGISTRY_AUTH_FILE "REGISTRY_AUTH_FILE": "A file of credentials that is read instead of all others, as podman and buildah do.";
+    DOCKER_CONFIG "DOCKER_CONFIG": "The directory of Docker's `config.json` with credentials (otherwise `~/.docker`); `orlop login` writes them there.";
+    REGISTRY_AUTH_FILE "REGISTRY_AUTH_FILE": "A file of credentials that is read and written instead of all others, as podman and buildah do; `--authfile` comes before it.";
     CONTAINERS_REGISTRIES_CONF "CONTAINERS_REGISTRIES_CONF": "The `registries.conf` that is read instead of the user's and the system's.";
     SSL_CERT_FILE "SSL_CERT_FILE": "A file of certificates of authorities that are trusted as well as the system's.";
     SSL_CERT_DIR "SSL_CERT_DIR": "Directories of such files (`*.crt`, `*.pem`), with `:` between them.";

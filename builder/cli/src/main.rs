@@ -15,6 +15,7 @@ mod file;
 mod global;
 mod layers;
 mod limits;
+mod locked;
 mod progress;
 mod quantity;
 mod session;

@@ -70,7 +70,8 @@ impl App {
     }
 }
 
-fn waiting(retry: &Retry) -> String {
+/// What is told of a request that is tried again.
+pub(crate) fn waiting(retry: &Retry) -> String {
     let asked = if retry.asked { ", as the registry asks" } else { "" };
     format!(
         "{}; trying again in {}{asked} ({} of {})",

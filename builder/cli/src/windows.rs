@@ -5,6 +5,7 @@ pub(crate) mod container;
 pub(crate) mod interrupt;
 pub(crate) mod machine;
 pub(crate) mod places;
+pub(crate) mod private;
 pub(crate) mod roots;
 pub(crate) mod startup;
 

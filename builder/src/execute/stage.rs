@@ -1,5 +1,6 @@
 //! One stage: its instructions in order.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use orlop_store::image::MAX_CONFIG;
@@ -21,6 +22,9 @@ use crate::source::{SourceFile, Span};
 
 /// How many variables an image, and how many ARGs a stage, can have.
 const MOST_VARIABLES: usize = 10_000;
+
+/// Bytes that the configs of all stages of a build may have together.
+const MOST_CONFIGS: u64 = 64 << 20;
 
 /// The longest path, as Linux's `PATH_MAX`.
 const LONGEST_PATH: usize = 4096;
@@ -96,6 +100,7 @@ pub(crate) fn build(exec: &Execution<'_>, index: usize) -> Result<StageResult, B
         position: 1,
         total: steps(exec, index),
     };
+    run.count_config(run.config_size).map_err(|e| e.at(file, stage.from.span))?;
     if let Base::Context(context) = exec.plan.stages[index].base {
         // It is a step where an image is none, and counts as the first.
         run.position = 0;
@@ -270,12 +275,26 @@ impl StageRun<'_, '_> {
         const ENTRY: u64 = 100;
         let said = self.image.config().last_created_by().map_or(0, str::len) as u64;
         // What ENV and LABEL say is in the config and in its history.
-        self.config_size += 2 * said + ENTRY;
+        let more = 2 * said + ENTRY;
+        self.config_size += more;
         if self.config_size <= MAX_CONFIG {
-            return Ok(());
+            return self.count_config(more);
         }
         Err(BuildError::user(format!(
             "the image's config would be larger than the {MAX_CONFIG} bytes that are read of one"
+        ))
+        .with_hint("long text belongs into a file: COPY it".to_owned()))
+    }
+
+    /// Fails where the configs of all stages together are more than a machine should hold: each stage begins with a
+    /// copy of its base's.
+    fn count_config(&self, more: u64) -> Result<(), BuildError> {
+        let before = self.exec.common.configs.fetch_add(more, Ordering::Relaxed);
+        if before.saturating_add(more) <= MOST_CONFIGS {
+            return Ok(());
+        }
+        Err(BuildError::user(format!(
+            "the images of all stages would have configs of more than {MOST_CONFIGS} bytes together"
         ))
         .with_hint("long text belongs into a file: COPY it".to_owned()))
     }

@@ -3,11 +3,20 @@
 use std::collections::BTreeMap;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+use base64::engine::general_purpose::GeneralPurpose;
+use base64::engine::{DecodePaddingMode, GeneralPurposeConfig};
 use serde::Deserialize;
 
 use super::Credential;
 use crate::error::Error;
+
+/// Base64 with or without its padding.
+const EITHER_PADDING: GeneralPurpose = GeneralPurpose::new(
+    &base64::alphabet::STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_allow_trailing_bits(true)
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 /// One file's content.
 #[derive(Clone, Default, Deserialize)]
@@ -54,86 +63,116 @@ impl ConfigFile {
         if bytes.iter().all(u8::is_ascii_whitespace) {
             return Ok(Self::default());
         }
-        // serde_json's messages can quote what they found, and here that may be a password.
-        serde_json::from_slice(bytes).map_err(|e| Error::Config {
-            name: name.to_owned(),
-            what: format!("not a credentials file: line {}, column {}", e.line(), e.column()),
-        })
+        serde_json::from_slice(bytes).map_err(|e| damaged(name, &e))
+    }
+
+    /// `.dockercfg`: what is `auths` elsewhere is the whole file.
+    pub(crate) fn parse_legacy(name: &str, bytes: &[u8]) -> Result<Self, Error> {
+        if bytes.iter().all(u8::is_ascii_whitespace) {
+            return Ok(Self::default());
+        }
+        let auths = serde_json::from_slice(bytes).map_err(|e| damaged(name, &e))?;
+        Ok(Self { auths, ..Self::default() })
     }
 
     /// Looks for `registry`, or the repository `registry/name`, most particular first: a helper for
     /// the registry, an entry of `auths` for the repository or a part of its path, the store.
     pub(crate) fn find(&self, registry: &str, name: &str, file: &str) -> Result<Vec<Found<'_>>, Error> {
         let mut out = Vec::new();
-        let aliases = aliases(registry);
-        for alias in &aliases {
-            if let Some(helper) = self.cred_helpers.get(*alias) {
-                out.push(Found::Helper { name: helper, server: server_name(registry) });
-                break;
-            }
+        let own = self.own_helper(registry);
+        if let Some(name) = own.filter(|name| !name.is_empty()) {
+            out.push(Found::Helper { name, server: server_name(registry) });
         }
         let mut path = name;
         loop {
-            for alias in &aliases {
-                let key = if path.is_empty() { (*alias).to_owned() } else { format!("{alias}/{path}") };
-                if let Some(found) = self.entry(&key, file)? {
-                    out.push(Found::Credential(found));
-                    return Ok(out);
-                }
+            if let Some(found) = self.entry(registry, path, file)? {
+                out.push(Found::Credential(found));
+                return Ok(out);
             }
             if path.is_empty() {
                 break;
             }
             path = path.rsplit_once('/').map_or("", |(parent, _)| parent);
         }
-        if let Some(store) = self.creds_store.as_deref().filter(|s| !s.is_empty()) {
-            out.push(Found::Helper { name: store, server: server_name(registry) });
+        if let Some(name) = self.creds_store.as_deref().filter(|name| own.is_none() && !name.is_empty()) {
+            out.push(Found::Helper { name, server: server_name(registry) });
         }
         Ok(out)
     }
 
-    /// The helper that keeps the registry's login, if one does.
+    /// The helper that keeps the registry's login, if one does. An empty name in `credHelpers` says that none does.
     pub(crate) fn helper(&self, registry: &str) -> Option<&str> {
-        let own = aliases(registry).into_iter().find_map(|alias| self.cred_helpers.get(alias));
-        own.or(self.creds_store.as_ref()).map(String::as_str).filter(|name| !name.is_empty())
+        let name = self.own_helper(registry).or(self.creds_store.as_deref());
+        name.filter(|name| !name.is_empty())
     }
 
-    fn entry(&self, key: &str, file: &str) -> Result<Option<Credential>, Error> {
-        let exact = self.auths.get(key);
-        // Old keys are URLs: `https://index.docker.io/v1/`, `http://host:5000/v2`.
-        let found =
-            exact.or_else(|| self.auths.iter().find(|(k, _)| host_of_key(k) == Some(key)).map(|(_, v)| v));
-        match found {
-            None => Ok(None),
-            Some(entry) => entry.credential().map_err(|what| Error::Config {
+    fn own_helper(&self, registry: &str) -> Option<&str> {
+        let same = |key: &str| names(key, registry, "");
+        self.cred_helpers.iter().find(|(key, _)| same(key)).map(|(_, name)| name.as_str())
+    }
+
+    /// The helper for all registries, and those for some, with the registries.
+    pub(crate) fn helpers(&self) -> (Option<&str>, Vec<(&str, &str)>) {
+        let some = self.cred_helpers.iter().filter(|(_, name)| !name.is_empty());
+        let some = some.map(|(key, name)| (key.as_str(), name.as_str())).collect();
+        (self.creds_store.as_deref().filter(|name| !name.is_empty()), some)
+    }
+
+    /// Whether there is an entry for just this, whatever is in it.
+    pub(crate) fn has(&self, registry: &str, path: &str) -> bool {
+        self.auths.keys().any(|key| names(key, registry, path))
+    }
+
+    /// Whether there are entries at all.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.auths.is_empty()
+    }
+
+    fn entry(&self, registry: &str, path: &str, file: &str) -> Result<Option<Credential>, Error> {
+        let exact = if path.is_empty() { registry.to_owned() } else { format!("{registry}/{path}") };
+        let others = self.auths.iter().filter(|(key, _)| **key != exact && names(key, registry, path));
+        for (key, entry) in self.auths.get_key_value(&exact).into_iter().chain(others) {
+            let found = entry.credential().map_err(|what| Error::Config {
                 name: file.to_owned(),
                 what: format!("the entry for `{key}` {what}"),
-            }),
+            })?;
+            if found.is_some() {
+                return Ok(found);
+            }
         }
+        Ok(None)
     }
 }
 
-/// The host of a key that is written as a URL with at most an API version behind it.
-fn host_of_key(key: &str) -> Option<&str> {
-    let rest = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://"))?;
-    let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
-    matches!(path.trim_end_matches('/'), "" | "v1" | "v2").then_some(host)
+/// serde_json's messages can quote what they found, and here that may be a password.
+fn damaged(name: &str, e: &serde_json::Error) -> Error {
+    Error::Config {
+        name: name.to_owned(),
+        what: format!("not a credentials file: line {}, column {}", e.line(), e.column()),
+    }
 }
 
-/// Docker Hub goes by several names.
-fn aliases(registry: &str) -> Vec<&str> {
+/// Whether a key of a file stands for the registry, or for the repository `path` on it. Keys of old are URLs,
+/// `https://index.docker.io/v1/` or `http://host:5000/v2`, whose path means nothing.
+pub(crate) fn names(key: &str, registry: &str, path: &str) -> bool {
+    let url = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://"));
+    let (host, rest) = url.unwrap_or(key).split_once('/').unwrap_or((url.unwrap_or(key), ""));
+    let rest = if url.is_some() || matches!(rest, "v1/" | "v2/") { "" } else { rest };
+    canonical(host) == canonical(registry) && rest == path
+}
+
+/// The one name of a registry: Docker Hub goes by several.
+pub(crate) fn canonical(registry: &str) -> &str {
     match registry {
-        "docker.io" | "index.docker.io" | "registry-1.docker.io" => {
-            vec!["docker.io", "index.docker.io", "registry-1.docker.io"]
-        }
-        other => vec![other],
+        "docker.io" | "index.docker.io" | "registry-1.docker.io" => "docker.io",
+        other => other,
     }
 }
 
-/// The name under which helpers keep a registry's credentials.
+/// The name under which helpers keep a registry's credentials, and Docker's own files as well.
 pub(crate) fn server_name(registry: &str) -> String {
-    match registry {
-        "docker.io" | "index.docker.io" | "registry-1.docker.io" => "https://index.docker.io/v1/".to_owned(),
+    match canonical(registry) {
+        "docker.io" => "https://index.docker.io/v1/".to_owned(),
         other => other.to_owned(),
     }
 }
@@ -147,18 +186,15 @@ impl AuthEntry {
         let mut user = some(&self.username);
         let mut password = some(&self.password);
         if let Some(auth) = some(&self.auth) {
-            let bytes = STANDARD
-                .decode(auth.trim())
-                .or_else(|_| STANDARD_NO_PAD.decode(auth.trim()))
-                .map_err(|_| "has an `auth` that is not base64")?;
+            let bytes = EITHER_PADDING.decode(auth.trim()).map_err(|_| "has an `auth` that is not base64")?;
             let text = String::from_utf8(bytes).map_err(|_| "has an `auth` that is not UTF-8")?;
             let (u, p) = text.split_once(':').ok_or("has an `auth` without a colon")?;
             user = Some(u.to_owned());
             // Docker's own files may end in NUL bytes.
-            password = Some(p.trim_end_matches('\0').to_owned());
+            password = Some(p.trim_matches('\0').to_owned());
         }
         if let Some(token) = some(&self.identitytoken) {
-            return Ok(Some(Credential::IdentityToken(token)));
+            return Ok(Some(Credential::IdentityToken { user: user.unwrap_or_default(), token }));
         }
         Ok(match (user, password) {
             (Some(user), Some(password)) if !user.is_empty() => Some(Credential::Basic { user, password }),
@@ -175,7 +211,7 @@ mod tests {
         let file = ConfigFile::parse("config.json", json.as_bytes()).unwrap();
         let show = |f: Found<'_>| match f {
             Found::Credential(Credential::Basic { user, password }) => format!("{user}:{password}"),
-            Found::Credential(Credential::IdentityToken(t)) => format!("id {t}"),
+            Found::Credential(Credential::IdentityToken { user, token }) => format!("id {user} {token}"),
             Found::Credential(Credential::RegistryToken(t)) => format!("token {t}"),
             Found::Helper { name, server } => format!("helper {name} {server}"),
         };
@@ -200,13 +236,76 @@ mod tests {
             ("quay.example", "team/x/y", "t:tp"),
             ("quay.example", "teams", "q:qp"),
             ("old.example", "x", "o:p"),
-            ("id.example", "x", "id idt"),
+            ("id.example", "x", "id <token> idt"),
             ("tok.example", "x", "token rt"),
             ("empty.example", "x", "helper desktop empty.example"),
             ("gcr.example", "x", "helper gcloud gcr.example"),
         ] {
             assert_eq!(find(json, registry, name).first().map(String::as_str), Some(want), "{registry}");
         }
+        // The Hub has one login, whatever it is called.
+        for hub in ["docker.io", "index.docker.io", "registry-1.docker.io"] {
+            for key in [
+                "docker.io",
+                "https://index.docker.io/v1/",
+                "index.docker.io/v1/",
+                "https://registry-1.docker.io",
+            ] {
+                let json = format!(r#"{{"auths":{{"{key}":{{"auth":"dTpw"}},"other":{{}}}}}}"#);
+                assert_eq!(find(&json, hub, "library/x"), ["u:p"], "{key} {hub}");
+                let json = format!(r#"{{"credHelpers":{{"{key}":"hub"}},"credsStore":"all"}}"#);
+                assert_eq!(find(&json, hub, "x"), ["helper hub https://index.docker.io/v1/"], "{key} {hub}");
+            }
+        }
+        // An empty name keeps one registry's login out of the store.
+        let json = r#"{"credHelpers":{"plain.example":""},"credsStore":"all"}"#;
+        assert!(find(json, "plain.example", "x").is_empty());
+        assert_eq!(find(json, "r.example", "x"), ["helper all r.example"]);
+    }
+
+    #[test]
+    fn passwords_are_what_they_were_encoded_from() {
+        for (auth, want) in [
+            ("dTpwOnE6cg==", "u:p:q:r"),
+            ("dTpwOnE6cg", "u:p:q:r"),
+            ("dTpwAAA=", "u:p"),
+            ("w7w6cMOkw58=", "\u{fc}:p\u{e4}\u{df}"),
+            (" dTpw ", "u:p"),
+        ] {
+            let json = format!(r#"{{"auths":{{"r":{{"auth":"{auth}"}}}}}}"#);
+            assert_eq!(find(&json, "r", "x"), [want], "{auth}");
+        }
+        for (auth, why) in [("dTpw!", "not base64"), ("dQ==", "without a colon"), ("dTr//w==", "not UTF-8")] {
+            let json = format!(r#"{{"auths":{{"r":{{"auth":"{auth}"}}}}}}"#);
+            let file = ConfigFile::parse("c", json.as_bytes()).unwrap();
+            let e = file.find("r", "x", "c").err().unwrap().to_string();
+            assert!(e.contains(why) && !e.contains(auth), "{e}");
+        }
+    }
+
+    #[test]
+    fn the_most_particular_entry_counts() {
+        let json = r#"{"auths":{
+            "r.example":{"auth":"aDpw"},"r.example/a":{"auth":"YTpw"},"r.example/a/b/c":{"auth":"YzpwAA=="},
+            "r.example/a/b":{}}}"#;
+        for (name, want) in
+            [("x", "h:p"), ("ab", "h:p"), ("a", "a:p"), ("a/b", "a:p"), ("a/b/c", "c:p"), ("a/b/c/d", "c:p")]
+        {
+            assert_eq!(find(json, "r.example", name), [want], "{name}");
+        }
+    }
+
+    #[test]
+    fn the_file_before_config_json() {
+        let old =
+            br#"{"https://index.docker.io/v1/":{"auth":"dTpw","email":"e"},"r.example":{"auth":"cjpw"}}"#;
+        let file = ConfigFile::parse_legacy(".dockercfg", old).unwrap();
+        for (registry, user) in [("docker.io", "u"), ("r.example", "r")] {
+            let found = file.find(registry, "x", "c").unwrap();
+            let is = |f: &Found<'_>| matches!(f, Found::Credential(c) if c.user() == Some(user));
+            assert!(found.first().is_some_and(is), "{registry}");
+        }
+        assert!(ConfigFile::parse_legacy("c", b"[]").is_err());
     }
 
     #[test]

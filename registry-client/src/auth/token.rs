@@ -8,8 +8,9 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, WWW_A
 use serde::Deserialize;
 use url::Url;
 
-use super::{Credential, basic};
+use super::{Credential, TOKEN_USER, basic};
 use crate::error::Error;
+use crate::retry::{http_date, rfc3339};
 use crate::transport::{Body, Request, Route, Transport};
 
 /// Bytes of a token server's answer that are read.
@@ -101,6 +102,8 @@ fn value_of(text: &str) -> (String, &str) {
 pub(crate) struct Token {
     pub(crate) value: String,
     good_until: Instant,
+    /// What was given with it to get further ones.
+    pub(crate) identity: Option<String>,
 }
 
 impl Token {
@@ -113,7 +116,28 @@ impl Token {
 struct Answer {
     token: Option<String>,
     access_token: Option<String>,
-    expires_in: Option<f64>,
+    refresh_token: Option<String>,
+    /// A number; some servers write it as text.
+    expires_in: Option<serde_json::Value>,
+    /// As RFC 3339 has it.
+    issued_at: Option<serde_json::Value>,
+}
+
+impl Answer {
+    /// Seconds that the token may still be used, seen from the answer. No lifetime means 60 s (the specification's
+    /// words). A token that the server had at hand has lived already: by the server's own clock, as ours may be
+    /// another.
+    fn life(&self, date: Option<u64>) -> f64 {
+        let seconds = match &self.expires_in {
+            Some(serde_json::Value::Number(n)) => n.as_f64(),
+            Some(serde_json::Value::String(text)) => text.trim().parse().ok(),
+            _ => None,
+        };
+        let life = seconds.filter(|s| s.is_finite() && *s > 0.0).unwrap_or(60.0).min(86_400.0);
+        let issued = self.issued_at.as_ref().and_then(serde_json::Value::as_str).and_then(rfc3339);
+        let age = issued.zip(date).map_or(0, |(issued, date)| date.saturating_sub(issued));
+        (life - age as f64).max(0.0)
+    }
 }
 
 /// What a token is asked for.
@@ -121,6 +145,8 @@ pub(crate) struct Ask<'a> {
     pub(crate) realm: &'a Url,
     pub(crate) service: Option<&'a str>,
     pub(crate) scopes: &'a [String],
+    /// An identity token as well.
+    pub(crate) offline: bool,
 }
 
 impl Ask<'_> {
@@ -136,6 +162,9 @@ impl Ask<'_> {
             }
             for scope in self.scopes {
                 pairs.append_pair("scope", scope);
+            }
+            if self.offline {
+                pairs.append_pair("offline_token", "true").append_pair("client_id", CLIENT_ID);
             }
         }
         url
@@ -154,7 +183,8 @@ impl Ask<'_> {
     }
 }
 
-/// Fetches a token: with a password by GET, with an identity token by POST, else anonymously.
+/// Fetches a token: with a password by GET, with an identity token by POST, else anonymously. A server that has not
+/// the one method is asked by the other.
 pub(crate) async fn fetch(
     transport: &Transport,
     route: &Route,
@@ -162,43 +192,63 @@ pub(crate) async fn fetch(
     credential: Option<&Credential>,
 ) -> Result<Token, Error> {
     let asked = Instant::now();
-    let request = match credential {
+    let (request, other) = match credential {
         Some(Credential::Basic { user, password }) => {
-            let mut request = Request::new(Method::GET, ask.query(Some(user)));
-            request.headers.insert(AUTHORIZATION, basic(user, password)?);
-            request
+            let mut grant = vec![("grant_type", "password"), ("username", user), ("password", password)];
+            if ask.offline {
+                grant.push(("access_type", "offline"));
+            }
+            (by_get(ask, user, password)?, Some(by_post(ask, &grant)))
         }
-        Some(Credential::IdentityToken(token)) => {
-            let mut request = Request::new(Method::POST, ask.realm.clone());
-            request
-                .headers
-                .insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
-            let form = ask.form(&[("grant_type", "refresh_token"), ("refresh_token", token)]);
-            request.body = Body::Bytes(form.into());
-            request
+        Some(Credential::IdentityToken { user, token }) => {
+            let user = if user.is_empty() { TOKEN_USER } else { user };
+            let grant = [("grant_type", "refresh_token"), ("refresh_token", token.as_str())];
+            (by_post(ask, &grant), Some(by_get(ask, user, token)?))
         }
-        Some(Credential::RegistryToken(_)) | None => Request::new(Method::GET, ask.query(None)),
+        Some(Credential::RegistryToken(_)) | None => (Request::new(Method::GET, ask.query(None)), None),
     };
-    let response = transport.send(request, route).await?;
+    let mut response = transport.send(request, route).await?;
+    if let (404 | 405, Some(other)) = (response.status().as_u16(), other) {
+        let refused = response.into_error().await;
+        response = transport.send(other, route).await?;
+        if matches!(response.status().as_u16(), 404 | 405) {
+            return Err(refused);
+        }
+    }
     if !response.status().is_success() {
         return Err(response.into_error().await);
     }
-    let shown = response.shown().to_owned();
+    let date = response.text("date").and_then(http_date);
+    let bad = response.protocol("the token server did not answer in JSON");
+    let none = response.protocol("the token server's answer holds no token");
     let bytes = response.bytes(TOKEN_CAP).await?;
-    let bad =
-        |what: &str| Error::Protocol { method: "GET".into(), url: shown.clone(), what: what.to_owned() };
     // The message of serde_json may quote the answer, which holds the token.
-    let answer: Answer =
-        serde_json::from_slice(&bytes).map_err(|_| bad("the token server did not answer in JSON"))?;
-    let value = answer
-        .token
-        .filter(|t| !t.is_empty())
-        .or(answer.access_token.filter(|t| !t.is_empty()))
-        .ok_or_else(|| bad("the token server's answer holds no token"))?;
-    // No lifetime means 60 s (the specification's words). A tenth is kept back for the way there.
-    let life = answer.expires_in.filter(|s| s.is_finite() && *s > 0.0).unwrap_or(60.0).min(86_400.0);
-    let good_until = asked + Duration::from_secs_f64(life * 0.9);
-    Ok(Token { value, good_until })
+    let answer: Answer = serde_json::from_slice(&bytes).map_err(|_| bad)?;
+    let life = answer.life(date);
+    let some = |text: Option<String>| text.filter(|t| !t.is_empty());
+    let value = some(answer.token).or(some(answer.access_token)).ok_or(none)?;
+    let identity = some(answer.refresh_token);
+    for secret in std::iter::once(&value).chain(&identity) {
+        transport.secrets().add(secret);
+    }
+    // A tenth is kept back for the way there.
+    Ok(Token { value, good_until: asked + Duration::from_secs_f64(life * 0.9), identity })
+}
+
+/// The token specification's own way.
+fn by_get(ask: &Ask<'_>, user: &str, password: &str) -> Result<Request, Error> {
+    let mut request = Request::new(Method::GET, ask.query(Some(user)));
+    request.headers.insert(AUTHORIZATION, basic(user, password)?);
+    Ok(request)
+}
+
+/// OAuth2's way.
+fn by_post(ask: &Ask<'_>, grant: &[(&str, &str)]) -> Request {
+    let mut request = Request::new(Method::POST, ask.realm.clone());
+    request.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+    request.body = Body::Bytes(ask.form(grant).into());
+    request.secret = true;
+    request
 }
 
 #[cfg(test)]
@@ -256,7 +306,7 @@ mod tests {
     fn scopes_are_asked_one_by_one_or_as_a_list() {
         let realm = Url::parse("https://a.example/t?keep=1").unwrap();
         let scopes = ["repository:a:pull,push".to_owned(), "repository:b:pull".to_owned()];
-        let ask = Ask { realm: &realm, service: Some("s"), scopes: &scopes };
+        let ask = Ask { realm: &realm, service: Some("s"), scopes: &scopes, offline: false };
         assert_eq!(
             ask.query(Some("u")).as_str(),
             "https://a.example/t?keep=1&account=u&service=s&scope=repository%3Aa%3Apull%2Cpush&scope=repository%3Ab%3Apull"
@@ -266,5 +316,27 @@ mod tests {
                 "client_id=orlop&service=s&scope=repository%3Aa%3Apull%2Cpush+repository%3Ab%3Apull"
             )
         );
+    }
+
+    #[test]
+    fn a_token_lives_as_long_as_its_server_says() {
+        let date = http_date("Sun, 06 Nov 1994 08:49:37 GMT");
+        for (json, life) in [
+            (r#"{}"#, 60.0),
+            (r#"{"expires_in":300}"#, 300.0),
+            (r#"{"expires_in":"300"}"#, 300.0),
+            (r#"{"expires_in":null,"issued_at":null}"#, 60.0),
+            (r#"{"expires_in":-1}"#, 60.0),
+            (r#"{"expires_in":1e99}"#, 86_400.0),
+            // Issued 40 s ago, or a little ahead of the server's own clock, or in a form that nobody knows.
+            (r#"{"expires_in":300,"issued_at":"1994-11-06T08:48:57Z"}"#, 260.0),
+            (r#"{"expires_in":300,"issued_at":"1994-11-06T09:49:38.123456789+01:00"}"#, 300.0),
+            (r#"{"expires_in":30,"issued_at":"1994-11-06T08:00:00Z"}"#, 0.0),
+            (r#"{"expires_in":300,"issued_at":"yesterday"}"#, 300.0),
+        ] {
+            let answer: Answer = serde_json::from_str(json).unwrap();
+            assert_eq!(answer.life(date), life, "{json}");
+            assert!(answer.life(None) >= life, "{json}");
+        }
     }
 }

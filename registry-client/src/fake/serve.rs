@@ -181,15 +181,27 @@ fn token(state: &State, content: &mut Content, request: &Request, body: &[u8]) -
         return Answer::error(404, "NOT_FOUND");
     };
     let mut asked = request.queries("scope");
-    let right = if request.method == "POST" {
-        asked = form(body, "scope").iter().flat_map(|s| s.split(' ')).map(str::to_owned).collect();
-        identity.is_some() && form(body, "refresh_token").first() == identity.as_ref()
-    } else {
-        login.as_ref().is_none_or(|(user, password)| {
-            let right = format!("Basic {}", STANDARD.encode(format!("{user}:{password}")));
+    let post = request.method == "POST";
+    let first = |name: &str| form(body, name).first().cloned();
+    let password = login.as_ref().is_none_or(|(user, password)| {
+        let right = format!("Basic {}", STANDARD.encode(format!("{user}:{password}")));
+        let posted = first("grant_type").is_some_and(|grant| grant == "password")
+            && first("username").as_ref() == Some(user)
+            && first("password").as_ref() == Some(password);
+        if post { posted } else { request.header("authorization") == Some(&right) }
+    });
+    let token = match identity {
+        Some(identity) if post => first("refresh_token").as_ref() == Some(identity),
+        Some(identity) => {
+            let right = format!("Basic {}", STANDARD.encode(format!("u:{identity}")));
             request.header("authorization") == Some(&right)
-        })
+        }
+        None => false,
     };
+    if post {
+        asked = form(body, "scope").iter().flat_map(|s| s.split(' ')).map(str::to_owned).collect();
+    }
+    let right = password || token;
     if !right {
         return Answer::new(401).body(br#"{"details":"incorrect username or password"}"#.to_vec());
     }
@@ -201,7 +213,12 @@ fn token(state: &State, content: &mut Content, request: &Request, body: &[u8]) -
     }
     let token = content.name("token-");
     content.tokens.insert(token.clone(), (scopes, *uses));
-    let body = serde_json::json!({*field: token, "expires_in": promised});
+    let mut body = serde_json::json!({*field: token, "expires_in": promised});
+    let offline = request.query("offline_token").is_some_and(|v| v == "true")
+        || first("access_type").is_some_and(|v| v == "offline");
+    if let Some(identity) = identity.as_ref().filter(|_| offline) {
+        body["refresh_token"] = identity.as_str().into();
+    }
     Answer::new(200).header("Content-Type", "application/json").body(body.to_string().into_bytes())
 }
 

@@ -94,11 +94,18 @@ impl Part<'_> {
                 401 if attempt < REPEATS => {
                     let (core, place) = (Arc::clone(&self.client.core), self.place.clone());
                     let (response, again) = self.client.run(async move {
+                        let mut response = response;
+                        if sent.is_some() {
+                            response.set_login(core.auth.login(&place).await);
+                        }
                         let base = core.base(&place).await?;
                         let own = response.url().origin() == base.origin();
                         let scopes = Scopes::push(&place.name);
-                        let again =
-                            own && core.auth.challenged(&place, &scopes, sent.as_ref(), &response).await?;
+                        let again = own
+                            && core
+                                .auth
+                                .challenged(&core.transport, &place, &scopes, sent.as_ref(), &response)
+                                .await?;
                         Ok((response, again))
                     })?;
                     if !again {

@@ -57,7 +57,12 @@ impl<'a> Upload<'a> {
         Self { client, place, blob, source, progress, way: Way::Whole, lost: 0 }
     }
 
-    pub(super) fn run(mut self, mut session: Option<Session>) -> Result<(), Error> {
+    pub(super) fn run(self, session: Option<Session>) -> Result<(), Error> {
+        let client = self.client;
+        self.attempts(session).map_err(|e| client.masked(e))
+    }
+
+    fn attempts(mut self, mut session: Option<Session>) -> Result<(), Error> {
         let (mut attempts, mut furthest) = (Attempts::default(), 0u64);
         for _ in 0..ATTEMPTS {
             let mut now = match session.take() {

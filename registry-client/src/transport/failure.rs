@@ -123,6 +123,7 @@ fn kind(e: &reqwest::Error, connecting: bool, timeout: bool) -> TransportKind {
         "error reading a body from connection",
         "channel closed",
         "connection error",
+        "connection was not ready",
     ];
     if texts.iter().any(|t| broken.iter().any(|b| t.contains(b))) {
         return TransportKind::Broken;

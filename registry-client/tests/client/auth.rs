@@ -1,6 +1,7 @@
 //! Logins: who is told what, and who is not.
 
 use crate::{client, config, fake, layer, noise, push, read, repo};
+use orlop_registry_client::auth::{Checked, LoginTarget};
 use orlop_registry_client::fake::{FakeAuth, FakeConfig, FakeRegistry, Fault};
 use orlop_registry_client::{Client, Credential, Error, PushOutcome, TagOrDigest};
 use orlop_store::media_type;
@@ -9,6 +10,10 @@ const IMAGE: &[u8] = br#"{"schemaVersion":2,"config":{},"layers":[]}"#;
 
 fn login() -> Credential {
     Credential::Basic { user: "u".into(), password: "hunter2".into() }
+}
+
+fn identity() -> Credential {
+    Credential::IdentityToken { user: "u".into(), token: "identity".into() }
 }
 
 fn logged_in(registry: &FakeRegistry, credential: Credential) -> Client {
@@ -54,7 +59,7 @@ fn refusals_say_how_to_log_in_and_never_show_the_password() {
             let e = client.manifest(&repo(&registry, "x"), &one()).unwrap_err();
             assert_eq!(e.status(), Some(401), "{e}");
             let all = format!("{e} {e:?} {:?} {client:?}", e.hint());
-            assert!(all.contains(&format!("docker login {}", registry.host())), "{all}");
+            assert!(all.contains(&format!("orlop login {}", registry.host())), "{all}");
             assert!(!all.contains("hunter") && !all.contains("aHVudGVy"), "{all}");
             assert!(wrong || matches!(e, Error::Auth { .. }), "{e:?}");
         }
@@ -64,7 +69,7 @@ fn refusals_say_how_to_log_in_and_never_show_the_password() {
 #[test]
 fn tokens_by_password_and_by_identity_token() {
     for field in ["token", "access_token"] {
-        for credential in [login(), Credential::IdentityToken("identity".into())] {
+        for credential in [login(), identity()] {
             let registry = fake(FakeConfig { auth: bearer(1000, field), ..FakeConfig::default() });
             registry.put_manifest("x", Some("1"), media_type::OCI_MANIFEST, IMAGE);
             let client = logged_in(&registry, credential.clone());
@@ -98,6 +103,33 @@ fn tokens_that_end_in_the_middle_are_renewed() {
     client.push_manifest(&repo(&registry, "x"), &one(), media_type::OCI_MANIFEST, IMAGE).unwrap();
     let puts: Vec<u16> = registry.logged("PUT", "/blobs/").iter().map(|l| l.status).collect();
     assert_eq!(puts, [401, 201]);
+}
+
+#[test]
+fn a_token_that_is_refused_without_a_word_is_renewed_once_or_twice() {
+    let registry = fake(FakeConfig { auth: bearer(1000, "token"), ..FakeConfig::default() });
+    registry.put_manifest("x", Some("1"), media_type::OCI_MANIFEST, IMAGE);
+    let client = logged_in(&registry, login());
+    client.manifest(&repo(&registry, "x"), &one()).unwrap();
+    registry.fault("GET", "/manifests/", 0, 1, Fault::Status(401, "UNAUTHORIZED", vec![]));
+    client.manifest(&repo(&registry, "x"), &one()).unwrap();
+    registry.fault("PUT", "/uploads/", 0, 1, Fault::Status(401, "UNAUTHORIZED", vec![]));
+    push(&client, &repo(&registry, "x"), &noise(100_000), &[]).unwrap();
+    registry.fault("GET", "/manifests/", 0, 99, Fault::Status(401, "UNAUTHORIZED", vec![]));
+    let e = client.manifest(&repo(&registry, "x"), &one()).unwrap_err();
+    assert!(e.status() == Some(401) && e.hint().unwrap().contains("`u` may not"), "{e}");
+    assert!(registry.logged("GET", "/manifests/").len() < 8);
+}
+
+#[test]
+fn a_password_goes_to_no_token_server_in_the_clear() {
+    let registry = fake(FakeConfig { auth: bearer(9, "token"), ..FakeConfig::default() });
+    let challenge = "Bearer realm=\"http://tokens.example/token\",service=\"x\"".to_owned();
+    let fault = Fault::Status(401, "UNAUTHORIZED", vec![("WWW-Authenticate", challenge)]);
+    registry.fault("GET", "/v2/", 0, 99, fault);
+    let e = logged_in(&registry, login()).manifest(&repo(&registry, "x"), &one()).unwrap_err();
+    assert!(e.to_string().contains("in the clear"), "{e}");
+    assert!(e.hint().unwrap().contains("--insecure-registry"), "{e}");
 }
 
 #[test]
@@ -162,4 +194,119 @@ fn a_token_server_that_misbehaves_is_named() {
     registry.put_manifest("x", Some("1"), media_type::OCI_MANIFEST, IMAGE);
     registry.fault("GET", "/token", 0, 2, Fault::Status(503, "UNAVAILABLE", vec![]));
     logged_in(&registry, login()).manifest(&repo(&registry, "x"), &one()).unwrap();
+}
+
+#[test]
+fn a_token_server_without_the_one_method_is_asked_by_the_other() {
+    for (credential, without, other) in [(login(), "GET", "POST"), (identity(), "POST", "GET")] {
+        for status in [404, 405] {
+            let registry = fake(FakeConfig { auth: bearer(1000, "token"), ..FakeConfig::default() });
+            registry.put_manifest("x", Some("1"), media_type::OCI_MANIFEST, IMAGE);
+            registry.fault(without, "/token", 0, 99, Fault::Status(status, "UNSUPPORTED", vec![]));
+            logged_in(&registry, credential.clone()).manifest(&repo(&registry, "x"), &one()).unwrap();
+            let answers: Vec<u16> = registry.logged(other, "/token").iter().map(|l| l.status).collect();
+            assert_eq!(answers, [200], "{credential:?} {status}");
+        }
+    }
+}
+
+#[test]
+fn a_login_that_is_tried_asks_for_an_identity_token() {
+    let target = |registry: &FakeRegistry, name: &str| {
+        LoginTarget::parse(&format!("{}{name}", registry.host())).unwrap()
+    };
+    for without in ["none", "GET"] {
+        let registry = fake(FakeConfig { auth: bearer(1000, "token"), ..FakeConfig::default() });
+        registry.fault(without, "/token", 0, 99, Fault::Status(405, "UNSUPPORTED", vec![]));
+        let checked = logged_in(&registry, login()).check_login(&target(&registry, "")).unwrap();
+        assert_eq!(checked, Checked { asked: true, identity: Some(identity()) });
+        let checked = logged_in(&registry, identity()).check_login(&target(&registry, "/x"));
+        assert!(checked.is_ok() || without == "GET", "{checked:?}");
+    }
+    let open = fake(FakeConfig::default());
+    let checked = logged_in(&open, login()).check_login(&target(&open, "")).unwrap();
+    assert_eq!(checked, Checked { asked: false, identity: None });
+    for auth in [
+        FakeAuth::Basic("u".into(), "other".into()),
+        FakeAuth::Bearer {
+            login: Some(("u".into(), "other".into())),
+            identity: None,
+            field: "token",
+            promised: 300,
+            uses: 99,
+        },
+    ] {
+        let registry = fake(FakeConfig { auth, ..FakeConfig::default() });
+        let e = logged_in(&registry, login()).check_login(&target(&registry, "/x")).unwrap_err();
+        assert_eq!(e.status(), Some(401), "{e}");
+    }
+}
+
+#[test]
+fn a_token_server_cannot_send_a_login_elsewhere() {
+    for credential in [login(), identity()] {
+        for status in [301, 302, 303, 307, 308] {
+            let registry = fake(FakeConfig { auth: bearer(9, "token"), ..FakeConfig::default() });
+            let elsewhere = fake(FakeConfig { auth: bearer(9, "token"), ..FakeConfig::default() });
+            registry.put_manifest("x", Some("1"), media_type::OCI_MANIFEST, IMAGE);
+            let to = format!("http://{}/token", elsewhere.storage_host());
+            for method in ["GET", "POST"] {
+                registry.fault(method, "/token", 0, 99, Fault::Redirect(status, to.clone()));
+            }
+            let e = logged_in(&registry, credential.clone()).manifest(&repo(&registry, "x"), &one());
+            let e = e.unwrap_err();
+            assert!(e.to_string().contains(&registry.host()), "{e}");
+            for l in elsewhere.log() {
+                assert!(l.body == 0 && l.header("authorization").is_none(), "{status} {l:?}");
+                assert!(!l.target.contains("hunter2") && !l.target.contains("identity"), "{l:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_a_server_sends_back_of_a_login_is_masked() {
+    let secrets = ["hunter2", "dTpodW50ZXIy", "token-"];
+    for (method, path) in
+        [("GET", "/manifests/"), ("GET", "/token"), ("POST", "/uploads/"), ("PUT", "/uploads/")]
+    {
+        for fault in [
+            Fault::Status(403, "hunter2", vec![]),
+            Fault::Redirect(307, "http://127.0.0.1:1/v2/hunter2/dTpodW50ZXIy/x".into()),
+            Fault::Redirect(307, "ftp://hunter2/".into()),
+            Fault::Header("Content-Type", "text/hunter2".into()),
+            Fault::Header("Docker-Content-Digest", "sha256:hunter2".into()),
+            Fault::Header("Location", "http://127.0.0.1:1/hunter2".into()),
+            Fault::Status(401, "DENIED", vec![(
+                "WWW-Authenticate",
+                "Bearer realm=\"http://127.0.0.1:1/dTpodW50ZXIy?q=hunter2\",scope=\"repository:hunter2:pull\"".into(),
+            )]),
+        ] {
+            let registry = fake(FakeConfig { auth: bearer(99, "token"), ..FakeConfig::default() });
+            registry.put_manifest("x", Some("1"), media_type::OCI_MANIFEST, IMAGE);
+            registry.fault(method, path, 0, 99, fault.clone());
+            let mut config = config();
+            config.retries.count = 1;
+            config.credentials.add(&registry.host(), login());
+            let (client, told) = crate::watched(config);
+            let mut said = Vec::new();
+            let mut note = |e: &dyn std::error::Error| {
+                let mut next = Some(e);
+                while let Some(e) = next {
+                    said.push(format!("{e} {e:?}"));
+                    next = e.source();
+                }
+            };
+            if let Err(e) = client.manifest(&repo(&registry, "x"), &one()) {
+                note(&e);
+            }
+            if let Err(e) = push(&client, &repo(&registry, "x"), &noise(1000), &[]) {
+                note(&e);
+            }
+            let said = said.join("\n") + &told.lock().unwrap().join("\n");
+            for secret in secrets {
+                assert!(!said.contains(secret), "{method} {path} {fault:?}: {said}");
+            }
+        }
+    }
 }

@@ -239,6 +239,8 @@ fn unclear(error: &Error, proxy: &FaultProxy) -> Option<&'static str> {
     }
     let has = |part: &str| text.contains(part);
     let basic = "am86aHVudGVyMg"; // jo:hunter2
+    // The token server is asked for scopes that it takes or leaves.
+    let login = matches!(error, Error::Auth { .. });
     let known = match error {
         Error::Status(_) | Error::Transport { .. } | Error::Protocol { .. } => true,
         Error::Digest { .. } | Error::Size { .. } | Error::Manifest { .. } | Error::Auth { .. } => true,
@@ -248,7 +250,7 @@ fn unclear(error: &Error, proxy: &FaultProxy) -> Option<&'static str> {
         () if has(PASSWORD) || has("secret-token") || has(basic) => Some("it holds a secret"),
         () if !has(&proxy.host()) => Some("it does not name the registry"),
         // Whether a registry is there at all is asked before any repository is spoken of.
-        () if !has("team/") && !has("/v2/: ") => Some("it does not name the repository"),
+        () if !has("team/") && !has("/v2/: ") && !login => Some("it does not name the repository"),
         () if !matches!(error, Error::Manifest { .. })
             && !["GET", "HEAD", "PUT", "POST", "PATCH", "DELETE"].iter().any(|m| has(&format!("{m} "))) =>
         {

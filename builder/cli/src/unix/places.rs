@@ -1,6 +1,7 @@
 //! Where the user and the system keep what we read and write.
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use crate::env;
 
@@ -41,7 +42,16 @@ pub(crate) fn shown(path: &Path) -> String {
 /// What is missing where [`store`] finds no place.
 pub(crate) const NO_STORE: &str = "neither XDG_DATA_HOME nor HOME is set";
 
-/// Directories beside those of the configuration in which podman keeps logins.
-pub(crate) fn podman_logins() -> Vec<PathBuf> {
-    env::XDG_RUNTIME_DIR.get().map(PathBuf::from).into_iter().collect()
+/// Who runs the program. First called before it may become root of a namespace of its own.
+pub(super) fn user() -> u32 {
+    static USER: OnceLock<u32> = OnceLock::new();
+    *USER.get_or_init(|| rustix::process::getuid().as_raw())
+}
+
+/// podman's logins of this session; those that stay are beside its configuration.
+pub(crate) fn podman_logins() -> Option<PathBuf> {
+    Some(match env::XDG_RUNTIME_DIR.get() {
+        Some(dir) => Path::new(&dir).join("containers/auth.json"),
+        None => Path::new("/run/containers").join(user().to_string()).join("auth.json"),
+    })
 }

@@ -10,6 +10,7 @@ use crate::startup::Host;
 
 /// Makes this process able to work with a store. There must be one thread only.
 pub(crate) fn enter() -> Result<Host, Failure> {
+    super::places::user();
     let host = if rustix::process::geteuid().is_root() { as_root() } else { as_user()? };
     orlop_runner::linux::sweep_stale();
     Ok(host)

@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 
 use windows_sys::Win32::Foundation::{FALSE, HANDLE};
 use windows_sys::Win32::System::Console::{
-    CONSOLE_SCREEN_BUFFER_INFO, ENABLE_VIRTUAL_TERMINAL_PROCESSING, GetConsoleMode,
+    CONSOLE_SCREEN_BUFFER_INFO, ENABLE_ECHO_INPUT, ENABLE_VIRTUAL_TERMINAL_PROCESSING, GetConsoleMode,
     GetConsoleScreenBufferInfo, SetConsoleMode,
 };
 
@@ -45,6 +45,26 @@ pub(crate) fn takes_escapes() -> bool {
 /// Standard output as a file of its own.
 pub(crate) fn stdout_file() -> io::Result<File> {
     Ok(File::from(io::stdout().as_handle().try_clone_to_owned()?))
+}
+
+/// Reads a line from the console behind standard input without showing it. Ctrl-C ends the program, whose console
+/// mode goes with it.
+pub(crate) fn read_hidden() -> io::Result<Option<String>> {
+    let stdin = io::stdin().as_raw_handle();
+    let mut mode = 0;
+    // SAFETY: one number is written; what is no console is an error.
+    let hidden = unsafe {
+        GetConsoleMode(stdin, &mut mode) != FALSE && SetConsoleMode(stdin, mode & !ENABLE_ECHO_INPUT) != FALSE
+    };
+    if !hidden {
+        return Err(io::Error::last_os_error());
+    }
+    let mut line = String::new();
+    let read = io::stdin().read_line(&mut line);
+    // SAFETY: the mode is the one that was read above.
+    unsafe { SetConsoleMode(stdin, mode) };
+    read?;
+    Ok(Some(line.trim_end_matches(['\r', '\n']).to_owned()))
 }
 
 fn stderr() -> HANDLE {

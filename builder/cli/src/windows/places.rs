@@ -47,9 +47,9 @@ pub(crate) fn shown(path: &Path) -> String {
 /// What is missing where [`store`] finds no place.
 pub(crate) const NO_STORE: &str = "neither LOCALAPPDATA nor USERPROFILE is set";
 
-/// Directories beside those of the configuration in which podman keeps logins.
-pub(crate) fn podman_logins() -> Vec<PathBuf> {
-    home().map(|home| home.join(".config")).into_iter().collect()
+/// podman's logins, which it has below the home directory here too.
+pub(crate) fn podman_logins() -> Option<PathBuf> {
+    home().map(|home| home.join(".config").join("containers").join("auth.json"))
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 //! | `contexts.rs`, `named_contexts.rs` | where COPY reads from, when it is no directory |
 //! | `limits.rs` | what a step may use, and what is said of what it used |
 //! | `outputs.rs`, `registry.rs` | where images go and come from |
+//! | `logins.rs`, `tokens.rs` | `login` and `logout`, who keeps logins, and what token servers make of them |
 //! | `manage.rs` | `images`, `tag`, `rmi`, `inspect`, `history`, `run` |
 //! | `git.rs`, `git_contexts.rs` | repositories as sources of ADD and as contexts |
 //! | `platforms.rs` | several platforms at once, and steps for processors that this machine has not |
@@ -38,6 +39,7 @@ mod instructions;
 mod killed;
 mod killed_transfers;
 mod limits;
+mod logins;
 mod manage;
 mod named_contexts;
 mod opened;
@@ -48,6 +50,7 @@ mod registry;
 mod rootless;
 mod slips;
 mod snapshot;
+mod tokens;
 mod windows_images;
 mod windows_language;
 

@@ -47,6 +47,12 @@ fn a_variable_that_doubles_itself() {
     let labels: String = (0..16).map(|n| format!("LABEL l{n}=$a$a$a$a$a$a\n")).collect();
     let run = build(&env, &format!("{text}{labels}")).run().code(1);
     run.says("the image's config would be larger than the 8388608 bytes");
+    // Nor do many stages that each take a copy of it.
+    let labels: String = (0..5).map(|n| format!("LABEL l{n}=$a$a$a$a$a$a\n")).collect();
+    let stages: String = (1..15).map(|n| format!("FROM s{} AS s{n}\nENV n={n}\n", n - 1)).collect();
+    let first = format!("{} AS s0\nENV a={}\n{labels}", FROM.trim_end(), "x".repeat(100_000));
+    let run = build(&env, &format!("{first}{stages}")).run().code(1);
+    run.says("would have configs of more than 67108864 bytes together");
     still_works(&env);
 }
 

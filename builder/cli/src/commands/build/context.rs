@@ -236,7 +236,7 @@ impl Pending {
         progress: &Progress<'_>,
         request: &BuildRequest,
     ) -> Result<(Inputs, Option<Fetched>), Failure> {
-        let (name, missing) = (self.place.name(), self.place.missing());
+        let (name, whence) = (self.place.name(), self.place.whence());
         let (mut context, mut held, mut text) = (ContextSource::Empty, None, None);
         match self.place {
             Place::Directory(path) => context = ContextSource::Directory(path),
@@ -260,7 +260,7 @@ impl Pending {
             (Wanted::Url(url), ..) => {
                 parse(&fetch::shown(&url), fetch::download_text(engine, progress, &url)?)?
             }
-            (Wanted::Inside(path), None, Some(held)) => inside(held, path.as_deref(), &name, missing)?,
+            (Wanted::Inside(path), None, Some(held)) => inside(held, path.as_deref(), &name, whence)?,
             (Wanted::Inside(_), None, None) => return Err(no_dockerfile(&format!("`{name}`"))),
         };
         Ok((Inputs { dockerfile, ignore: self.ignore, context }, held))
@@ -291,22 +291,22 @@ impl Place {
         })
     }
 
-    /// What to do where the Dockerfile is not in it.
-    fn missing(&self) -> Missing {
+    /// What it is to whoever looks for a Dockerfile in it.
+    fn whence(&self) -> Whence {
         match self {
-            Self::Git(_) => Missing::InRepository,
-            Self::Archive(_) => Missing::InInput,
-            Self::Directory(_) | Self::Url(_) => Missing::InArchive,
+            Self::Git(_) => Whence::Repository,
+            Self::Archive(_) => Whence::Input,
+            Self::Directory(_) | Self::Url(_) => Whence::Elsewhere,
         }
     }
 }
 
-/// Where there is no Dockerfile.
+/// What a Dockerfile is looked for in, as far as that says what else may be meant.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Missing {
-    InRepository,
-    InInput,
-    InArchive,
+enum Whence {
+    Repository,
+    Input,
+    Elsewhere,
 }
 
 /// The Dockerfile in a context that was fetched.
@@ -314,7 +314,7 @@ fn inside(
     held: &Fetched,
     path: Option<&Path>,
     context: &str,
-    missing: Missing,
+    whence: Whence,
 ) -> Result<Arc<SourceFile>, Failure> {
     let names: Vec<&Path> = path.map_or_else(|| NAMES.map(Path::new).to_vec(), |path| vec![path]);
     for name in names {
@@ -326,13 +326,12 @@ fn inside(
     let hint = match path {
         Some(path) => {
             // What is on standard input has paths of its own, from the root too.
-            let own =
-                std::path::absolute(path).ok().filter(|own| own.is_file() && missing != Missing::InInput);
+            let own = std::path::absolute(path).ok().filter(|own| own.is_file() && whence != Whence::Input);
             own.map_or("`-f` is a path in the context, which was not on this machine".to_owned(), |own| {
                 format!("the file of this machine is `-f {}`", own.display())
             })
         }
-        None if missing == Missing::InRepository => {
+        None if whence == Whence::Repository => {
             "name the file with `-f FILE`, or the directory that it is in: `#REF:DIRECTORY`".to_owned()
         }
         // What archives of whole directories and those of hosts of repositories look like.
