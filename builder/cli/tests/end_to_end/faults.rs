@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use orlop_fixtures::fault_proxy::{self, Fault, FaultProxy, Framing, Hook, Kind, Phase, Reply};
 use orlop_fixtures::registry::{self, Registry};
 use orlop_fixtures::test_env::{Run, TestEnv};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{FROM, Opened, env, snapshot};
 
@@ -54,11 +54,18 @@ impl Place {
         self.env.orlop(["push", name]).patience(PATIENCE).run()
     }
 
-    /// What the registry has under the name of an image of [`Place::image`], as skopeo sees it.
+    /// The image of [`Place::image`] is in the registry, each blob with the bytes of its digest.
     fn is_there(&self, mark: &str) {
-        let name = self.registry.name(&format!("team/{mark}:1"));
-        let opened = Opened::from(&format!("docker://{name}"));
-        assert!(opened.has(&format!("/{mark}")), "{mark}");
+        let answer = self.registry.get(&format!("/v2/team/{mark}/manifests/1"));
+        let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+        let manifest: Value = serde_json::from_str(body).unwrap_or_else(|e| panic!("{mark}: {e}: {answer}"));
+        let layers = manifest["layers"].as_array().unwrap_or_else(|| panic!("{mark}: {answer}"));
+        for blob in layers.iter().chain([&manifest["config"]]) {
+            let digest = blob["digest"].as_str().unwrap_or_default();
+            let bytes =
+                std::fs::read(self.registry.blob(digest)).unwrap_or_else(|e| panic!("{mark}: {digest}: {e}"));
+            assert_eq!(format!("sha256:{}", orlop_fixtures::sha256(&bytes)), digest, "{mark}");
+        }
     }
 }
 
@@ -167,6 +174,7 @@ fn what_a_user_sees_of_a_registry_that_fails() {
     place.proxy.rule(Kind::GetBlob, 1, 1, Fault::Cut(Phase::AnswerBody(400_000)));
     let name = place.proxy.name("team/base:1");
     let run = place.env.orlop(["pull", &name]).run().success();
+    println!("{run}");
     let [first, second] = run.stderr.lines().filter(|l| l.contains("trying again")).collect::<Vec<_>>()[..]
     else {
         panic!("two waits: {run}")
@@ -261,6 +269,8 @@ fn pushes_that_end_well() {
         place.is_there(&mark);
     }
     place.env.orlop(["store", "check"]).run().success();
+    let last = place.registry.name("team/m20:1");
+    assert!(Opened::from(&format!("docker://{last}")).has("/m20"));
 }
 
 #[test]
