@@ -477,6 +477,7 @@ fn status_hint(e: &StatusError) -> Option<String> {
         (404, None) => Some(format!("check that `{host}` is a registry, and the name")),
         (405, _) if e.method == "DELETE" => Some("this registry has deletion switched off".into()),
         (429, _) => Some("the registry limits requests; wait, log in, or use a mirror".into()),
+        (500..=599, _) => Some(format!("`{host}`, or a proxy before it, is in trouble: try again later")),
         (413, _) => Some("the registry, or a proxy before it, limits the size of uploads".into()),
         _ => None,
     }

@@ -80,8 +80,8 @@ struct Class {
 /// something else listens, somebody seldom comes within seconds.
 fn class(error: &Error) -> Option<Class> {
     let (number, patience) = match error.transport_kind()? {
-        TransportKind::FirstByteTimeout | TransportKind::ConnectTimeout => (0, 1),
-        TransportKind::Stalled | TransportKind::Slow => (0, 2),
+        TransportKind::FirstByteTimeout | TransportKind::ConnectTimeout | TransportKind::Slow => (0, 1),
+        TransportKind::Stalled => (0, 2),
         TransportKind::Refused | TransportKind::Resolve | TransportKind::Connect => (1, 2),
         TransportKind::NotHttp => (2, 1),
         _ => return None,

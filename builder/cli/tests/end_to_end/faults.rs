@@ -174,7 +174,6 @@ fn what_a_user_sees_of_a_registry_that_fails() {
     place.proxy.rule(Kind::GetBlob, 1, 1, Fault::Cut(Phase::AnswerBody(400_000)));
     let name = place.proxy.name("team/base:1");
     let run = place.env.orlop(["pull", &name]).run().success();
-    println!("{run}");
     let [first, second] = run.stderr.lines().filter(|l| l.contains("trying again")).collect::<Vec<_>>()[..]
     else {
         panic!("two waits: {run}")
