@@ -439,6 +439,7 @@ fn no_command_shows_or_keeps_a_password() {
         ("copy", &["copy docker://NAME oci:out", "copy oci:LAYOUT:latest docker://NAME"]),
         ("tags", &["tags NAME", "tags REPOSITORY"]),
         ("digest", &["digest NAME"]),
+        ("referrers", &["referrers NAME", "referrers --format=json NAME"]),
         ("images", &["images"]),
         ("info", &["info"]),
     ];
