@@ -25,6 +25,7 @@ use orlop_store::{
 pub use look::{look, look_into_layout};
 pub use names::{here, resolve};
 pub use push::{Pushed, push, push_index};
+pub(crate) use push::{mountable, push_blob};
 pub use several::Several;
 pub(crate) use watched::Watched;
 
@@ -276,12 +277,32 @@ pub fn fetch_layers(
     origin: Option<&Reference>,
     task: &Task<'_>,
 ) -> Result<(), BuildError> {
+    fetch_layers_of(engine, image, |_| origin, task)
+}
+
+/// The same of an image whose layers from `base.1` on are not known to be where the ones below it are.
+pub(crate) fn fetch_layers_over(
+    engine: &Engine<'_>,
+    image: &Image,
+    base: (&Reference, usize),
+    task: &Task<'_>,
+) -> Result<(), BuildError> {
+    fetch_layers_of(engine, image, |index| (index < base.1).then_some(base.0), task)
+}
+
+fn fetch_layers_of<'r>(
+    engine: &Engine<'_>,
+    image: &Image,
+    origin: impl Fn(usize) -> Option<&'r Reference> + Sync,
+    task: &Task<'_>,
+) -> Result<(), BuildError> {
     let wanted: Vec<usize> = (0..image.layers().len()).collect();
     fetch_chosen(engine, image, &wanted, origin, task)?;
     // A layer that takes directories or links from those below it may have come before them.
     for &index in &wanted {
         check_cancelled(engine)?;
-        if !engine.store.ensure_layer(image, index)? {
+        let ensured = engine.store.ensure_layer(image, index);
+        if !ensured.map_err(|error| BuildError::from(error).of_layer(image.layers().get(index)))? {
             return Err(BuildError::internal(format!("layer {index} of the image is gone again"))
                 .with_hint("something removed it meanwhile: try again".to_owned()));
         }
@@ -301,15 +322,15 @@ fn fetch_blobs(
         blob.is_none_or(|blob| blobs.iter().any(|wanted| wanted.digest == blob.digest))
     };
     let wanted: Vec<usize> = (0..image.layers().len()).filter(is_wanted).collect();
-    fetch_chosen(engine, image, &wanted, None, task)
+    fetch_chosen(engine, image, &wanted, |_| None, task)
 }
 
 /// Brings some layers, side by side.
-fn fetch_chosen(
+fn fetch_chosen<'r>(
     engine: &Engine<'_>,
     image: &Image,
     wanted: &[usize],
-    origin: Option<&Reference>,
+    origin: impl Fn(usize) -> Option<&'r Reference> + Sync,
     task: &Task<'_>,
 ) -> Result<(), BuildError> {
     let failed = Mutex::new(None::<BuildError>);
@@ -318,9 +339,10 @@ fn fetch_chosen(
         if stop() {
             return false;
         }
-        match fetch_layer(engine, image, index, origin, task) {
+        match fetch_layer(engine, image, index, origin(index), task) {
             Ok(()) => true,
             Err(error) => {
+                let error = error.of_layer(image.layers().get(index));
                 let mut slot = failed.lock().unwrap_or_else(PoisonError::into_inner);
                 slot.get_or_insert(error);
                 false

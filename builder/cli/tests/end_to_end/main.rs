@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `peers.rs` | what we write against what other builders write and read |
 //! | `build.rs`, `cache.rs` | what `orlop build` does with a good Dockerfile, and what it does not do again |
+//! | `shared_cache.rs` | what stores give each other through registries and directories |
 //! | `checks.rs` | what is said of a Dockerfile: the rules in a build, `--check` and the other `--call`s |
 //! | `contexts.rs`, `named_contexts.rs` | where COPY reads from, when it is no directory |
 //! | `limits.rs` | what a step may use, and what is said of what it used |
@@ -47,6 +48,7 @@ mod peers;
 mod platforms;
 mod registry;
 mod rootless;
+mod shared_cache;
 mod slips;
 mod snapshot;
 mod tokens;
