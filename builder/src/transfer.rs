@@ -30,15 +30,15 @@ pub use several::Several;
 pub(crate) use watched::Watched;
 
 use crate::error::{BuildError, ErrorKind as Fault};
-use crate::event::{Action, Task};
+use crate::event::{Action, Progress, Task};
 use crate::request::{Engine, PullPolicy};
 
 /// Layers that are fetched or sent at one time.
 const SIDE_BY_SIDE: usize = 4;
 /// Indexes that may name indexes before one gives up.
-const MAX_DEPTH: usize = 4;
+pub(crate) const MAX_DEPTH: usize = 4;
 /// Bytes that pass between two reports.
-const REPORT: u64 = 256 << 10;
+pub(crate) const REPORT: u64 = 256 << 10;
 
 /// What one full name means, as [`resolve`].
 fn resolve_one(
@@ -229,13 +229,19 @@ fn fetch_config(
     {
         return Ok(bytes);
     }
+    let read = || -> Result<std::io::Result<Vec<u8>>, BuildError> {
+        let mut bytes = Vec::new();
+        let reader = engine.registry.blob(repository, descriptor)?;
+        Ok(reader.take(MAX_CONFIG).read_to_end(&mut bytes).map(|_| bytes))
+    };
+    let mut again = true;
     let bytes = loop {
-        let (lost, mut bytes) = (engine.registry.mirrors_lost(), Vec::new());
-        match engine.registry.blob(repository, descriptor)?.take(MAX_CONFIG).read_to_end(&mut bytes) {
-            Ok(_) => break bytes,
+        let lost = engine.registry.mirrors_lost();
+        match read()? {
             // A mirror served something else, and is not asked again.
             Err(_) if engine.registry.mirrors_lost() > lost => {}
-            Err(error) => return Err(failed(error)),
+            Err(error) if again && tried_again(engine, &error) => again = false,
+            end => break end.map_err(failed)?,
         }
     };
     // The reader verifies as well; the promise to everything after this does not rest on that alone.
@@ -382,7 +388,8 @@ fn fetch_layer(
     task: &Task<'_>,
 ) -> Result<(), BuildError> {
     check_cancelled(engine)?;
-    if engine.store.ensure_layer(image, index)? {
+    let here = engine.store.ensure_layer(image, index)?;
+    if here && !engine.store.lacks_blob(image, index)? {
         return Ok(());
     }
     let diff_ids = image.diff_ids();
@@ -424,6 +431,10 @@ fn fetch_layer(
             }
         }
     }
+    if here {
+        // Steps can go on with it; it cannot leave the store, which is said where somebody wants that.
+        return Ok(());
+    }
     Err(last.unwrap_or_else(|| {
         BuildError::user(format!(
             "layer {} is not in the store, and no registry is known that has it",
@@ -459,9 +470,12 @@ fn fetch_from(
     (os, below): (LayerOs, &[Digest]),
     task: &Task<'_>,
 ) -> Result<(), BuildError> {
-    let reader = engine.registry.blob(place, blob)?;
-    take(engine, (blob, diff_id), (os, below), reader, task)?
-        .map_err(|error| layer_error(&place.to_string(), blob, error))
+    let fetch = || take(engine, (blob, diff_id), (os, below), engine.registry.blob(place, blob)?, task);
+    let end = match fetch()? {
+        Err(orlop_store::Error::Stream { source, .. }) if tried_again(engine, &source) => fetch()?,
+        end => end,
+    };
+    end.map_err(|error| layer_error(&place.to_string(), blob, error))
 }
 
 /// Fetches a layer that no registry keeps from one of the URLs that its descriptor has.
@@ -497,6 +511,21 @@ fn take(
         task.transfer(blob.digest, Action::Pull, blob.size, Some(blob.size));
     }
     Ok(result.map(drop))
+}
+
+/// Whether what came is not what was asked for.
+fn is_damaged(error: &std::io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+    matches!(inner, Some(orlop_registry_client::Error::Digest { .. }))
+}
+
+/// A byte that fell over on the way will hardly do so twice: says so, and that the content is fetched once more.
+fn tried_again(engine: &Engine<'_>, error: &std::io::Error) -> bool {
+    let damaged = is_damaged(error);
+    if damaged {
+        Progress::new(engine.observer).warn(format!("{error}; trying again (1 of 1)"), None);
+    }
+    damaged
 }
 
 /// Of a stream's error the registry's own words are worth more than that a stream broke.
@@ -572,7 +601,7 @@ pub fn load_layout(engine: &Engine<'_>, layout: &str, platform: &Platform) -> Re
 
 /// A path, and the tag or digest behind it. A colon belongs to the path when what follows has a separator, of
 /// whichever system: `C:\images` is a path.
-fn split_layout(layout: &str) -> (&str, Option<&str>) {
+pub(crate) fn split_layout(layout: &str) -> (&str, Option<&str>) {
     let tagged = |text| {
         let (path, tag) = str::rsplit_once(text, ':')?;
         (!path.is_empty() && !tag.contains(['/', '\\'])).then_some((path, tag))

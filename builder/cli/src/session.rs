@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use orlop_builder::Engine;
 use orlop_builder::event::{Event, Observer, Progress};
 use orlop_builder::transfer;
-use orlop_registry_client::{Client, NoticeObserver, Retry, RetryObserver};
+use orlop_registry_client::{Client, NoticeObserver, Retry, RetryObserver, Stop};
 use orlop_runner::CancelToken;
 use orlop_store::store::Driver;
 use orlop_store::{Reference, Store, StoreOptions};
@@ -77,21 +77,31 @@ impl App {
         for text in self.host.note.iter().chain(store.notes()) {
             display.event(Event::Warning { text: text.clone(), span: None, hint: None, rule: None });
         }
-        let told = Arc::clone(&display);
-        let on_retry = RetryObserver::new(move |retry| {
-            told.event(Event::Warning { text: waiting(retry), span: None, hint: None, rule: None })
-        });
-        let told = Arc::clone(&display);
-        let mut settings = config::client(&self.global, on_retry)?;
-        settings.on_notice = NoticeObserver::new(move |text| {
-            told.event(Event::Warning { text: text.to_owned(), span: None, hint: None, rule: None })
-        });
-        for text in settings.hosts.registries.warnings() {
-            display.event(Event::Warning { text: text.clone(), span: None, hint: None, rule: None });
-        }
-        let client = Client::new(settings)?;
+        let client = client(&self.global, &display, &interrupted)?;
         Ok(Session { store, client, runner: system::runner(), display, cancel, interrupted })
     }
+}
+
+/// A client that tells on `display` what it tries again and what registries have to say.
+pub(crate) fn client(
+    global: &Global,
+    display: &Arc<dyn Display>,
+    interrupted: &Arc<AtomicBool>,
+) -> Result<Client, Failure> {
+    let warn = |display: &Arc<dyn Display>, text: String| {
+        display.event(Event::Warning { text, span: None, hint: None, rule: None });
+    };
+    let told = Arc::clone(display);
+    let on_retry = RetryObserver::new(move |retry| warn(&told, waiting(retry)));
+    let told = Arc::clone(display);
+    let mut settings = config::client(global, on_retry)?;
+    settings.on_notice = NoticeObserver::new(move |text| warn(&told, text.to_owned()));
+    let asked = Arc::clone(interrupted);
+    settings.stop = Stop::new(move || asked.load(Ordering::Acquire));
+    for text in settings.hosts.registries.warnings() {
+        warn(display, text.clone());
+    }
+    Ok(Client::new(settings)?)
 }
 
 /// What is told of a request that is tried again.

@@ -7,8 +7,10 @@ use orlop_builder::event::Outcome;
 use orlop_builder::output::{Compression, Packing};
 use orlop_builder::transfer::{self, Several};
 use orlop_store::{Platform, Reference};
+use serde_json::json;
 
 use super::build::{platform, reference};
+use super::images::ListFormat;
 use crate::diagnostics::Failure;
 use crate::global::ProgressArgs;
 use crate::session::App;
@@ -56,6 +58,10 @@ pub(crate) struct PushArgs {
     #[arg(long, value_name = "BOOL", action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true,
           default_value_t = true, default_missing_value = "true", hide = true)]
     tls_verify: bool,
+
+    /// `table` for the digest alone, or `json`
+    #[arg(long = "format", value_name = "FORMAT", default_value = "table")]
+    shown: ListFormat,
 
     #[command(flatten)]
     pub(super) progress: ProgressArgs,
@@ -135,7 +141,16 @@ pub(crate) fn run(app: &App, args: &PushArgs) -> Result<(), Failure> {
     if let Some(path) = &args.digestfile {
         file::replace(path, pushed.manifest.to_string().as_bytes())?;
     }
-    table::lines([pushed.manifest.to_string()])
+    table::lines([match args.shown {
+        ListFormat::Table => pushed.manifest.to_string(),
+        ListFormat::Json => json!({
+            "Name": name.familiar(),
+            "ID": named.id,
+            "Digest": pushed.manifest,
+            "BytesSent": pushed.sent,
+        })
+        .to_string(),
+    }])
 }
 
 #[cfg(test)]
