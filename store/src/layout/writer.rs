@@ -39,9 +39,7 @@ impl LayoutWriter {
         let layout = root.join(oci::LAYOUT);
         if DirectorySource::open(root)?.has(oci::INDEX)? {
             oci::read_index(&DirectorySource::open(root)?)?;
-        } else if !layout.is_file()
-            && std::fs::read_dir(root).map_err(Error::io("list", root))?.next().is_some()
-        {
+        } else if !layout.is_file() && holds_something_else(root).map_err(Error::io("list", root))? {
             let why = "it is neither an OCI layout nor empty";
             return Err(Error::invalid(format!("directory `{}`", root.display()), why));
         }
@@ -104,6 +102,18 @@ impl LayoutWriter {
         file.persist(&index).map_err(|e| Error::io("write", &index)(e.error))?;
         sync_dir(&self.root)
     }
+}
+
+/// Whether anything is in the directory that no layout has. What another writer has just begun is a layout's.
+fn holds_something_else(root: &Path) -> std::io::Result<bool> {
+    for entry in std::fs::read_dir(root)? {
+        let name = entry?.file_name();
+        let name = name.to_string_lossy();
+        if !matches!(&*name, "blobs" | oci::LAYOUT | oci::INDEX) && !name.starts_with(PREFIX) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Removes what writers left that were killed: nobody has it locked. That some of it cannot be removed harms nobody.
