@@ -119,9 +119,13 @@ fn holds_something_else(root: &Path) -> std::io::Result<bool> {
 /// Removes what writers left that were killed: nobody has it locked. That some of it cannot be removed harms nobody.
 fn sweep(dir: &Path) {
     for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
-        let ours = entry.file_name().to_string_lossy().starts_with(PREFIX);
-        let dead = || File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok());
-        if ours && dead() {
+        if !entry.file_name().to_string_lossy().starts_with(PREFIX) {
+            continue;
+        }
+        // Locked until it is gone: who has just made it, and not locked it yet, then makes another one.
+        if let Ok(file) = File::open(entry.path())
+            && file.try_lock().is_ok()
+        {
             let _ = std::fs::remove_file(entry.path());
         }
     }
