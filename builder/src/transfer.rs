@@ -5,6 +5,7 @@
 //! side, each streamed once from the registry through verification and inflation into the store.
 
 mod look;
+mod names;
 mod push;
 mod several;
 mod watched;
@@ -22,6 +23,7 @@ use orlop_store::{
 };
 
 pub use look::{look, look_into_layout};
+pub use names::{here, resolve};
 pub use push::{Pushed, push, push_index};
 pub use several::Several;
 pub(crate) use watched::Watched;
@@ -37,12 +39,8 @@ pub(crate) const MAX_DEPTH: usize = 4;
 /// Bytes that pass between two reports.
 pub(crate) const REPORT: u64 = 256 << 10;
 
-/// What `reference` means for `platform`: manifest and config, in the store afterwards and under that
-/// name. Its layers may be still at the registry.
-///
-/// # Errors
-/// When neither the store nor, as far as `policy` lets it be asked, the registry has it.
-pub fn resolve(
+/// What one full name means, as [`resolve`].
+fn resolve_one(
     engine: &Engine<'_>,
     reference: &Reference,
     platform: &Platform,
@@ -76,6 +74,11 @@ pub fn resolve(
         return Err(error.with_hint("fetch it with `orlop pull`, or leave out `--pull=never`".to_owned()));
     }
     let fetched = fetch_metadata(engine, reference, platform);
+    if fetched.is_ok()
+        && let Some(mirror) = engine.registry.served_by(&repository(reference)?)
+    {
+        task.note(format!("from the mirror `{mirror}`"));
+    }
     if let Ok(image) = &fetched
         && platform.same_machine(&image.platform())
     {
@@ -225,9 +228,15 @@ fn fetch_config(
     {
         return Ok(bytes);
     }
-    let reader = engine.registry.blob(repository, descriptor)?;
-    let mut bytes = Vec::new();
-    reader.take(MAX_CONFIG).read_to_end(&mut bytes).map_err(failed)?;
+    let bytes = loop {
+        let (lost, mut bytes) = (engine.registry.mirrors_lost(), Vec::new());
+        match engine.registry.blob(repository, descriptor)?.take(MAX_CONFIG).read_to_end(&mut bytes) {
+            Ok(_) => break bytes,
+            // A mirror served something else, and is not asked again.
+            Err(_) if engine.registry.mirrors_lost() > lost => {}
+            Err(error) => return Err(failed(error)),
+        }
+    };
     // The reader verifies as well; the promise to everything after this does not rest on that alone.
     if Digest::of(&bytes) != descriptor.digest {
         return Err(BuildError::user(format!("the config of `{name}` is not what its manifest says")));
@@ -365,13 +374,21 @@ fn fetch_layer(
     let mut last = None;
     let os = image.layer_os();
     for place in places(engine, origin, &blob.digest)? {
-        match fetch_from(engine, &place, blob, &layer.diff_id, (os, below), task) {
-            Ok(()) => {
-                engine.store.note_source(&blob.digest, &place.to_string())?;
-                return Ok(());
+        loop {
+            let lost = engine.registry.mirrors_lost();
+            match fetch_from(engine, &place, blob, &layer.diff_id, (os, below), task) {
+                Ok(()) => {
+                    engine.store.note_source(&blob.digest, &place.to_string())?;
+                    return Ok(());
+                }
+                // A mirror served something else, and is not asked again.
+                Err(error) if error.kind == Fault::User && engine.registry.mirrors_lost() > lost => {}
+                Err(error) if error.kind == Fault::User => {
+                    last = last.or(Some(error));
+                    break;
+                }
+                Err(error) => return Err(error),
             }
-            Err(error) if error.kind == Fault::User => last = last.or(Some(error)),
-            Err(error) => return Err(error),
         }
     }
     // Registries may keep such a layer and most do not: what the others say is worth more.
@@ -487,11 +504,11 @@ pub fn pull(
     policy: PullPolicy,
     task: &Task<'_>,
 ) -> Result<Image, BuildError> {
-    let image = resolve(engine, reference, platform, policy, task)?;
+    let (image, name) = resolve(engine, reference, platform, policy, task)?;
     if !platform.same_machine(&image.platform()) {
-        note_platform(reference, &image, platform, task);
+        note_platform(&name, &image, platform, task);
     }
-    fetch_layers(engine, &image, Some(reference), task)?;
+    fetch_layers(engine, &image, Some(&name), task)?;
     Ok(image)
 }
 

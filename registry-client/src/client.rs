@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use orlop_store::Reference;
 use reqwest::Method;
 use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue};
 use tokio::runtime::{Builder, Runtime};
@@ -14,8 +16,9 @@ use url::Url;
 
 use crate::auth::{Authenticator, Credentials, Scopes};
 use crate::error::{Error, TransportKind};
-use crate::hosts::{Endpoint, HostsConfig, is_loopback};
-use crate::registry::Repository;
+use crate::hosts::{Endpoint, HostsConfig, Places, ShortName, is_loopback};
+use crate::notice::{NoticeObserver, Told};
+use crate::places::{Learned, no_place};
 use crate::retry::{Retry, RetryObserver, RetryPolicy};
 use crate::transport::{Proxies, Request, Response, Route, Timeouts, Transport};
 
@@ -36,6 +39,8 @@ pub struct ClientConfig {
     pub retries: RetryPolicy,
     /// Told before each repetition.
     pub on_retry: RetryObserver,
+    /// Told what a person should know of mirrors and registries.
+    pub on_notice: NoticeObserver,
     /// HTTP/2 where the registry offers it; blobs go over HTTP/1.1 all the same.
     pub http2: bool,
 }
@@ -50,6 +55,7 @@ impl Default for ClientConfig {
             timeouts: Timeouts::default(),
             retries: RetryPolicy::default(),
             on_retry: RetryObserver::default(),
+            on_notice: NoticeObserver::default(),
             http2: true,
         }
     }
@@ -64,6 +70,9 @@ pub struct Client {
     runtime: Arc<OwnRuntime>,
 }
 
+/// How long a mirror may make us wait.
+const PATIENCE_WITH_MIRRORS: Duration = Duration::from_secs(2);
+
 /// Host, and whether it is an insecure one.
 type BaseKey = (String, bool);
 
@@ -72,6 +81,10 @@ pub(crate) struct Core {
     pub(crate) config: ClientConfig,
     pub(crate) transport: Transport,
     pub(crate) auth: Authenticator,
+    pub(crate) learned: Learned,
+    pub(crate) told: Told,
+    /// One list of referrers is changed at a time: most registries do not notice two that write.
+    pub(crate) referrers: tokio::sync::Mutex<()>,
     /// By host: the URL that it is reached by, once it is known.
     bases: Mutex<HashMap<BaseKey, Arc<OnceCell<Url>>>>,
 }
@@ -113,8 +126,17 @@ impl Client {
             config.http2,
         );
         let auth = Authenticator::new(config.credentials.clone());
-        let core = Core { config, transport, auth, bases: Mutex::default() };
+        let (learned, told, referrers, bases) = Default::default();
+        let core = Core { config, transport, auth, learned, told, referrers, bases };
         Ok(Self { core: Arc::new(core), runtime: Arc::new(OwnRuntime(Some(runtime))) })
+    }
+
+    /// What a name that was written without a registry stands for, where configuration says other than Docker.
+    ///
+    /// # Errors
+    /// As [`RegistriesConf::short_name`](crate::RegistriesConf::short_name).
+    pub fn short_name(&self, reference: &Reference) -> Result<Option<ShortName>, Error> {
+        self.core.config.hosts.registries.short_name(reference)
     }
 
     /// Asks whether the registry speaks the protocol and takes our login.
@@ -178,6 +200,9 @@ impl Core {
                 Err(error) => error,
             };
             attempt += 1;
+            if !is_worth_it(limit, &error) {
+                return Err(error);
+            }
             match (attempt <= limit).then(|| self.announce(attempt, &error)).flatten() {
                 Some(wait) => tokio::time::sleep(wait).await,
                 None => return Err(error),
@@ -198,31 +223,26 @@ impl Core {
         Some(wait)
     }
 
-    /// Tries the places where a repository may be pulled from, one after the other.
-    pub(crate) async fn on_places<T, F, Fut>(
-        &self,
-        repo: &Repository,
-        by_digest: bool,
-        f: F,
-    ) -> Result<T, Error>
+    /// Tries the places one after the other, and gives the number of that which did not fail.
+    pub(crate) async fn on_places<T, F, Fut>(&self, places: &Places, f: F) -> Result<(T, usize), Error>
     where
         F: Fn(Endpoint) -> Fut,
         Fut: Future<Output = Result<T, Error>>,
     {
-        let places = self.config.hosts.pull_endpoints(repo, by_digest)?;
-        let last = places.len().saturating_sub(1);
-        let mut before: Vec<String> = Vec::new();
-        for (i, place) in places.into_iter().enumerate() {
+        let end = places.list.len();
+        let mut before = places.before.clone();
+        for (i, place) in places.list.iter().enumerate() {
+            let last = i + 1 == end && places.blocked.is_none();
             // A mirror that is down is no reason to wait: the registry itself comes next.
-            let limit = if i == last { u32::MAX } else { 1 };
+            let limit = if last { u32::MAX } else { 1 };
             match self.retrying(limit, || f(place.clone())).await {
-                Ok(value) => return Ok(value),
-                Err(e) if i < last => before.push(e.to_string()),
-                Err(e) if before.is_empty() => return Err(e),
-                Err(e) => return Err(Error::Mirrors { last: Box::new(e), before: before.join("; ") }),
+                Ok(value) => return Ok((value, i)),
+                Err(e @ Error::Cancelled) => return Err(e),
+                Err(e) if last => return Err(no_place(Some(e), before, None)),
+                Err(e) => before.push(self.mirror_failed(place, &e)),
             }
         }
-        Err(Error::Cancelled)
+        Err(no_place(None, before, places.blocked.clone()))
     }
 
     /// A request without a body to `/v2/` and `path`; an answer that is no success is an error.
@@ -269,7 +289,7 @@ impl Core {
         make: &(dyn Fn(&Url) -> Result<Request, Error> + Send + Sync),
     ) -> Result<Response, Error> {
         let base = self.base(place).await?;
-        let route = Route { insecure: place.insecure, bulk };
+        let route = Route { registry: Some(place.host()), insecure: place.insecure, bulk };
         let mut attempt = 0;
         loop {
             let mut request = make(&base)?;
@@ -279,6 +299,7 @@ impl Core {
                 request.headers.insert(AUTHORIZATION, value.clone());
             }
             let mut response = self.transport.send(request, &route).await?;
+            self.tell_warnings(&place.registry, response.headers());
             attempt += 1;
             if sent.is_some() && matches!(response.status().as_u16(), 401 | 403) {
                 response.set_login(self.auth.login(place).await);
@@ -354,7 +375,7 @@ impl Core {
     async fn probe(&self, place: &Endpoint, url: &Url) -> Result<bool, Error> {
         let mut request = Request::new(Method::GET, url.clone());
         request.keep_redirect = true;
-        let route = Route { insecure: place.insecure, bulk: false };
+        let route = Route { registry: Some(place.host()), insecure: place.insecure, bulk: false };
         let response = self.transport.send(request, &route).await?;
         match response.status().as_u16() {
             400 if url.scheme() == "http" => {
@@ -382,6 +403,11 @@ impl Core {
             }
         }
     }
+}
+
+/// Whether to wait as long as the registry asks: not where another place comes next.
+pub(crate) fn is_worth_it(limit: u32, error: &Error) -> bool {
+    limit == u32::MAX || error.retry_after().is_none_or(|wait| wait <= PATIENCE_WITH_MIRRORS)
 }
 
 /// The URL of a path below `/v2/`. The path is made of checked names only.

@@ -29,10 +29,9 @@ impl Client {
     pub fn head_document(&self, repo: &Repository, which: &TagOrDigest) -> Result<ManifestHead, Error> {
         let (core, repo, which) = (Arc::clone(&self.core), repo.clone(), which.clone());
         self.run(async move {
-            let by_digest = matches!(which, TagOrDigest::Digest(_));
-            let answer =
-                core.on_places(&repo, by_digest, |place| head(&core, place, &which, |t| t.contains("/vnd.")));
-            if let Ok(Some(head)) = answer.await {
+            let places = core.manifest_places(&repo, &which)?;
+            let answer = core.on_places(&places, |place| head(&core, place, &which, |t| t.contains("/vnd.")));
+            if let Ok((Some(head), _)) = answer.await {
                 return Ok(head);
             }
             // HEAD gives no reasons, and says nothing of schema 1.

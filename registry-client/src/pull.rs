@@ -50,9 +50,9 @@ impl Client {
         let core = Arc::clone(&self.core);
         let (repo, which) = (repo.clone(), which.clone());
         self.run(async move {
-            let by_digest = matches!(which, TagOrDigest::Digest(_));
-            let head = core.on_places(&repo, by_digest, |place| head(&core, place, &which, is_known)).await;
-            if let Ok(Some(head)) = head {
+            let places = core.manifest_places(&repo, &which)?;
+            let head = core.on_places(&places, |place| head(&core, place, &which, is_known)).await;
+            if let Ok((Some(head), _)) = head {
                 return Ok(head);
             }
             // HEAD is refused by some registries and has no reasons in it: GET knows more.
@@ -111,8 +111,10 @@ impl Core {
         which: &TagOrDigest,
         reads: Reads,
     ) -> Result<ManifestResponse, Error> {
-        let by_digest = matches!(which, TagOrDigest::Digest(_));
-        self.on_places(repo, by_digest, |place| self.manifest_at(place, which, reads)).await
+        let places = self.manifest_places(repo, which)?;
+        let (manifest, at) = self.on_places(&places, |place| self.manifest_at(place, which, reads)).await?;
+        self.found(repo, &places, at, &manifest.bytes);
+        Ok(manifest)
     }
 
     async fn manifest_at(
@@ -128,7 +130,7 @@ impl Core {
         }
     }
 
-    async fn manifest_once(
+    pub(crate) async fn manifest_once(
         &self,
         place: &Endpoint,
         which: &TagOrDigest,

@@ -53,7 +53,9 @@ impl RetryPolicy {
 fn patience(error: &Error) -> u32 {
     match error.transport_kind() {
         Some(TransportKind::FirstByteTimeout | TransportKind::ConnectTimeout) => 1,
-        Some(TransportKind::Refused | TransportKind::Resolve | TransportKind::Connect) => 2,
+        Some(
+            TransportKind::Refused | TransportKind::Resolve | TransportKind::Connect | TransportKind::Proxy,
+        ) => 2,
         _ => u32::MAX,
     }
 }
@@ -106,6 +108,18 @@ pub(crate) fn retry_after(value: &str, now: u64) -> Option<Duration> {
         return Some(Duration::from_secs(seconds));
     }
     Some(Duration::from_secs(http_date(value)?.saturating_sub(now)))
+}
+
+/// Reads `RateLimit-Limit: 100;w=21600` for a person: so many requests in so many seconds.
+pub(crate) fn rate_limit(value: &str) -> Option<String> {
+    let (count, window) = value.trim().split_once(";w=")?;
+    let (count, window): (u64, u64) = (count.trim().parse().ok()?, window.trim().parse().ok()?);
+    let window = match window {
+        3600.. if window % 3600 == 0 => format!("{} h", window / 3600),
+        60.. if window % 60 == 0 => format!("{} min", window / 60),
+        _ => format!("{window} s"),
+    };
+    Some(format!("it allows {count} in {window}"))
 }
 
 /// Seconds since 1970 of a date such as `Sun, 06 Nov 1994 08:49:37 GMT`; older forms are not read.
@@ -181,6 +195,20 @@ mod tests {
         assert!(policy.wait(3, &status(503, None)).unwrap() >= policy.base.mul_f64(3.0));
         assert!(policy.wait(4, &status(503, None)).is_none());
         assert!(policy.wait(1, &status(404, None)).is_none());
+    }
+
+    #[test]
+    fn rate_limits_are_readable() {
+        for (value, text) in [
+            ("100;w=21600", Some("it allows 100 in 6 h")),
+            (" 5 ; w=60", None),
+            ("5;w=90", Some("it allows 5 in 90 s")),
+            ("5;w=120", Some("it allows 5 in 2 min")),
+            ("5", None),
+            ("x;w=1", None),
+        ] {
+            assert_eq!(rate_limit(value).as_deref(), text, "{value}");
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::config;
 use crate::diagnostics::Failure;
 use crate::global::Global;
 use crate::progress::{Display, Mode};
-use crate::session::told_of_retries;
+use crate::session;
 use crate::system::{interrupt, startup};
 
 /// The registry client and the display.
@@ -33,7 +33,7 @@ impl Remote {
         let cancel = CancelToken::new();
         let interrupted = interrupt::watch(&cancel)?;
         let display: Arc<dyn Display> = mode.display().into();
-        let client = Client::new(config::client(global, told_of_retries(&display))?)?;
+        let client = session::client(global, &display)?;
         Ok(Self { client, cancel, display, interrupted })
     }
 

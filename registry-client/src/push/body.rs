@@ -146,7 +146,7 @@ impl Part<'_> {
                 }
                 let body = Body::Stream { reader, monitor, length };
                 let request = Request { method, url, headers, body, keep_redirect: true, secret: false };
-                let route = Route { insecure: place.insecure, bulk: true };
+                let route = Route { registry: Some(place.host()), insecure: place.insecure, bulk: true };
                 Ok((core.transport.send(request, &route).await?, sent))
             };
             let _gone = answer.send(result.await);

@@ -7,10 +7,14 @@ mod auth;
 #[cfg(unix)]
 mod chaos;
 mod growing;
+#[cfg(unix)]
+mod proxy;
 mod pull;
 mod push;
 #[cfg(unix)]
 mod real;
+#[cfg(unix)]
+mod tls;
 
 use std::io::{self, Read};
 use std::sync::{Arc, Mutex};

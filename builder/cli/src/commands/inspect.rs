@@ -67,7 +67,9 @@ pub(crate) fn run(app: &App, args: &InspectArgs) -> Result<(), Failure> {
     let mut found = Vec::new();
     let mut failed: Option<Failure> = None;
     for text in &args.images {
-        match document(&store, text, args.platform.as_ref()) {
+        let document =
+            app.here(&store, text).and_then(|text| document(&store, &text, args.platform.as_ref()));
+        match document {
             Ok(value) => found.push(value),
             Err(failure) => {
                 if let Some(earlier) = failed.replace(failure) {

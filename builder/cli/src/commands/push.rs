@@ -112,14 +112,16 @@ pub(crate) fn run(app: &App, args: &PushArgs) -> Result<(), Failure> {
     let packing = args.packing()?;
     let name = match &args.name {
         Some(name) => name.clone(),
-        None => reference(&args.image).map_err(|why| {
+        // What was pulled by a short name goes back to where it came from.
+        None => reference(&app.here(&app.store()?, &args.image)?).map_err(|why| {
             Failure::usage(why)
                 .with_hint("name the target as well: `orlop push IMAGE REGISTRY/NAME`".to_owned())
         })?,
     };
     let app = if args.tls_verify { app } else { &app.trusting(std::slice::from_ref(&name)) };
     let session = app.session(args.progress.mode()?)?;
-    let named = super::for_platform(&session.store, &args.image, args.platform.as_ref())?;
+    let named =
+        super::for_platform(&session.store, &app.here(&session.store, &args.image)?, args.platform.as_ref())?;
     // An index of which only one image was fetched cannot be pushed: that image is.
     let several = match args.platform {
         None => Several::stored(&session.store, &named)?,

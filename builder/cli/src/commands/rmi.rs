@@ -37,7 +37,7 @@ pub(crate) fn run(app: &App, args: &RmiArgs) -> Result<(), Failure> {
     let texts: Vec<String> = if args.all {
         images.list()?.into_iter().map(|record| record.id.to_string()).collect()
     } else {
-        args.images.clone()
+        args.images.iter().map(|text| app.here(&store, text)).collect::<Result<_, _>>()?
     };
     let mut lines = Vec::new();
     let mut failed = None;

@@ -9,6 +9,7 @@
 //! | `limits.rs` | what a step may use, and what is said of what it used |
 //! | `outputs.rs`, `registry.rs` | where images go and come from |
 //! | `copying.rs` | `copy`, `digest`, `tags`, `referrers`, and `inspect` of what is elsewhere |
+//! | `hosts.rs` | where they come from by configuration |
 //! | `logins.rs`, `tokens.rs` | `login` and `logout`, who keeps logins, and what token servers make of them |
 //! | `manage.rs` | `images`, `tag`, `rmi`, `inspect`, `history`, `run` |
 //! | `git.rs`, `git_contexts.rs` | repositories as sources of ADD and as contexts |
@@ -35,6 +36,7 @@ mod copying;
 mod git;
 mod git_contexts;
 mod hostile;
+mod hosts;
 mod instructions;
 mod killed;
 mod limits;
