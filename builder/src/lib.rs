@@ -1,6 +1,7 @@
 //! The build language, the plan, the cache keys and the execution.
 
 mod boolean;
+pub mod cache;
 pub mod check;
 pub mod context;
 pub mod dialect;

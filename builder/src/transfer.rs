@@ -25,11 +25,12 @@ use orlop_store::{
 pub use look::{look, look_into_layout};
 pub use names::{here, resolve};
 pub use push::{Pushed, push, push_index};
+pub(crate) use push::{mountable, push_blob};
 pub use several::Several;
 pub(crate) use watched::Watched;
 
 use crate::error::{BuildError, ErrorKind as Fault};
-use crate::event::{Action, Task};
+use crate::event::{Action, Progress, Task};
 use crate::request::{Engine, PullPolicy};
 
 /// Layers that are fetched or sent at one time.
@@ -228,13 +229,19 @@ fn fetch_config(
     {
         return Ok(bytes);
     }
+    let read = || -> Result<std::io::Result<Vec<u8>>, BuildError> {
+        let mut bytes = Vec::new();
+        let reader = engine.registry.blob(repository, descriptor)?;
+        Ok(reader.take(MAX_CONFIG).read_to_end(&mut bytes).map(|_| bytes))
+    };
+    let mut again = true;
     let bytes = loop {
-        let (lost, mut bytes) = (engine.registry.mirrors_lost(), Vec::new());
-        match engine.registry.blob(repository, descriptor)?.take(MAX_CONFIG).read_to_end(&mut bytes) {
-            Ok(_) => break bytes,
+        let lost = engine.registry.mirrors_lost();
+        match read()? {
             // A mirror served something else, and is not asked again.
             Err(_) if engine.registry.mirrors_lost() > lost => {}
-            Err(error) => return Err(failed(error)),
+            Err(error) if again && tried_again(engine, &error) => again = false,
+            end => break end.map_err(failed)?,
         }
     };
     // The reader verifies as well; the promise to everything after this does not rest on that alone.
@@ -276,12 +283,32 @@ pub fn fetch_layers(
     origin: Option<&Reference>,
     task: &Task<'_>,
 ) -> Result<(), BuildError> {
+    fetch_layers_of(engine, image, |_| origin, task)
+}
+
+/// The same of an image whose layers from `base.1` on are not known to be where the ones below it are.
+pub(crate) fn fetch_layers_over(
+    engine: &Engine<'_>,
+    image: &Image,
+    base: (&Reference, usize),
+    task: &Task<'_>,
+) -> Result<(), BuildError> {
+    fetch_layers_of(engine, image, |index| (index < base.1).then_some(base.0), task)
+}
+
+fn fetch_layers_of<'r>(
+    engine: &Engine<'_>,
+    image: &Image,
+    origin: impl Fn(usize) -> Option<&'r Reference> + Sync,
+    task: &Task<'_>,
+) -> Result<(), BuildError> {
     let wanted: Vec<usize> = (0..image.layers().len()).collect();
     fetch_chosen(engine, image, &wanted, origin, task)?;
     // A layer that takes directories or links from those below it may have come before them.
     for &index in &wanted {
         check_cancelled(engine)?;
-        if !engine.store.ensure_layer(image, index)? {
+        let ensured = engine.store.ensure_layer(image, index);
+        if !ensured.map_err(|error| BuildError::from(error).of_layer(image.layers().get(index)))? {
             return Err(BuildError::internal(format!("layer {index} of the image is gone again"))
                 .with_hint("something removed it meanwhile: try again".to_owned()));
         }
@@ -301,15 +328,15 @@ fn fetch_blobs(
         blob.is_none_or(|blob| blobs.iter().any(|wanted| wanted.digest == blob.digest))
     };
     let wanted: Vec<usize> = (0..image.layers().len()).filter(is_wanted).collect();
-    fetch_chosen(engine, image, &wanted, None, task)
+    fetch_chosen(engine, image, &wanted, |_| None, task)
 }
 
 /// Brings some layers, side by side.
-fn fetch_chosen(
+fn fetch_chosen<'r>(
     engine: &Engine<'_>,
     image: &Image,
     wanted: &[usize],
-    origin: Option<&Reference>,
+    origin: impl Fn(usize) -> Option<&'r Reference> + Sync,
     task: &Task<'_>,
 ) -> Result<(), BuildError> {
     let failed = Mutex::new(None::<BuildError>);
@@ -318,9 +345,10 @@ fn fetch_chosen(
         if stop() {
             return false;
         }
-        match fetch_layer(engine, image, index, origin, task) {
+        match fetch_layer(engine, image, index, origin(index), task) {
             Ok(()) => true,
             Err(error) => {
+                let error = error.of_layer(image.layers().get(index));
                 let mut slot = failed.lock().unwrap_or_else(PoisonError::into_inner);
                 slot.get_or_insert(error);
                 false
@@ -360,7 +388,8 @@ fn fetch_layer(
     task: &Task<'_>,
 ) -> Result<(), BuildError> {
     check_cancelled(engine)?;
-    if engine.store.ensure_layer(image, index)? {
+    let here = engine.store.ensure_layer(image, index)?;
+    if here && !engine.store.lacks_blob(image, index)? {
         return Ok(());
     }
     let diff_ids = image.diff_ids();
@@ -402,6 +431,10 @@ fn fetch_layer(
             }
         }
     }
+    if here {
+        // Steps can go on with it; it cannot leave the store, which is said where somebody wants that.
+        return Ok(());
+    }
     Err(last.unwrap_or_else(|| {
         BuildError::user(format!(
             "layer {} is not in the store, and no registry is known that has it",
@@ -437,9 +470,12 @@ fn fetch_from(
     (os, below): (LayerOs, &[Digest]),
     task: &Task<'_>,
 ) -> Result<(), BuildError> {
-    let reader = engine.registry.blob(place, blob)?;
-    take(engine, (blob, diff_id), (os, below), reader, task)?
-        .map_err(|error| layer_error(&place.to_string(), blob, error))
+    let fetch = || take(engine, (blob, diff_id), (os, below), engine.registry.blob(place, blob)?, task);
+    let end = match fetch()? {
+        Err(orlop_store::Error::Stream { source, .. }) if tried_again(engine, &source) => fetch()?,
+        end => end,
+    };
+    end.map_err(|error| layer_error(&place.to_string(), blob, error))
 }
 
 /// Fetches a layer that no registry keeps from one of the URLs that its descriptor has.
@@ -475,6 +511,21 @@ fn take(
         task.transfer(blob.digest, Action::Pull, blob.size, Some(blob.size));
     }
     Ok(result.map(drop))
+}
+
+/// Whether what came is not what was asked for.
+fn is_damaged(error: &std::io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+    matches!(inner, Some(orlop_registry_client::Error::Digest { .. }))
+}
+
+/// A byte that fell over on the way will hardly do so twice: says so, and that the content is fetched once more.
+fn tried_again(engine: &Engine<'_>, error: &std::io::Error) -> bool {
+    let damaged = is_damaged(error);
+    if damaged {
+        Progress::new(engine.observer).warn(format!("{error}; trying again (1 of 1)"), None);
+    }
+    damaged
 }
 
 /// Of a stream's error the registry's own words are worth more than that a stream broke.

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use orlop_store::Reference;
 use reqwest::Method;
@@ -19,7 +20,7 @@ use crate::error::{Error, TransportKind};
 use crate::hosts::{Endpoint, HostsConfig, Places, ShortName, is_loopback};
 use crate::notice::{NoticeObserver, Told};
 use crate::places::{Learned, no_place};
-use crate::retry::{Retry, RetryObserver, RetryPolicy};
+use crate::retry::{Attempts, Retry, RetryObserver, RetryPolicy, STOP_INTERVAL, Stop, repetitions};
 use crate::transport::{Proxies, Request, Response, Route, Timeouts, Transport};
 
 /// Everything that a client is told. Nothing is read from the environment.
@@ -41,6 +42,8 @@ pub struct ClientConfig {
     pub on_retry: RetryObserver,
     /// Told what a person should know of mirrors and registries.
     pub on_notice: NoticeObserver,
+    /// Asked while something waits.
+    pub stop: Stop,
     /// HTTP/2 where the registry offers it; blobs go over HTTP/1.1 all the same.
     pub http2: bool,
 }
@@ -56,6 +59,7 @@ impl Default for ClientConfig {
             retries: RetryPolicy::default(),
             on_retry: RetryObserver::default(),
             on_notice: NoticeObserver::default(),
+            stop: Stop::default(),
             http2: true,
         }
     }
@@ -173,16 +177,43 @@ impl Client {
         T: Send + 'static,
         F: Future<Output = Result<T, Error>> + Send + 'static,
     {
-        let (send, receive) = std::sync::mpsc::sync_channel(1);
-        let _running = self.spawn(async move {
+        let (send, receive) = sync_channel(1);
+        let running = self.spawn(async move {
             let _gone = send.send(future.await);
         });
-        receive.recv().unwrap_or(Err(Error::Cancelled)).map_err(|e| self.masked(e))
+        let end = self.wait(&receive);
+        running.abort();
+        end.map_err(|e| self.masked(e))
     }
 
     /// An error fit to leave the client: without what servers were told in confidence.
     pub(crate) fn masked(&self, error: Error) -> Error {
         error.masked(self.core.transport.secrets())
+    }
+
+    /// Waits for what a task sends, as long as nobody says stop.
+    pub(crate) fn wait<T>(&self, receive: &Receiver<Result<T, Error>>) -> Result<T, Error> {
+        loop {
+            match receive.recv_timeout(STOP_INTERVAL) {
+                Ok(end) => return end,
+                Err(RecvTimeoutError::Timeout) if !self.core.config.stop.is_asked() => {}
+                Err(_) => return Err(Error::Cancelled),
+            }
+        }
+    }
+
+    /// Waits for some time, as long as nobody says stop.
+    pub(crate) fn pause(&self, time: Duration) -> Result<(), Error> {
+        let end = Instant::now() + time;
+        loop {
+            if self.core.config.stop.is_asked() {
+                return Err(Error::Cancelled);
+            }
+            match end.saturating_duration_since(Instant::now()) {
+                Duration::ZERO => return Ok(()),
+                left => std::thread::sleep(left.min(STOP_INTERVAL)),
+            }
+        }
     }
 }
 
@@ -193,30 +224,29 @@ impl Core {
         F: Fn() -> Fut,
         Fut: Future<Output = Result<T, Error>>,
     {
-        let mut attempt = 0;
+        let mut attempts = Attempts::default();
         loop {
             let error = match f().await {
                 Ok(value) => return Ok(value),
                 Err(error) => error,
             };
-            attempt += 1;
             if !is_worth_it(limit, &error) {
                 return Err(error);
             }
-            match (attempt <= limit).then(|| self.announce(attempt, &error)).flatten() {
+            match (attempts.failures < limit).then(|| self.announce(&mut attempts, &error)).flatten() {
                 Some(wait) => tokio::time::sleep(wait).await,
                 None => return Err(error),
             }
         }
     }
 
-    /// How long to wait before repetition `attempt`; nothing when the error is final. Tells the observer.
-    pub(crate) fn announce(&self, attempt: u32, error: &Error) -> Option<std::time::Duration> {
-        let wait = self.config.retries.wait(attempt, error)?;
+    /// How long to wait after one more failure; nothing when the error is final. Tells the observer.
+    pub(crate) fn announce(&self, attempts: &mut Attempts, error: &Error) -> Option<Duration> {
+        let wait = self.config.retries.wait(attempts, error)?;
         self.config.on_retry.notify(&Retry {
             error: self.transport.secrets().mask(&error.to_string()),
-            attempt,
-            of: self.config.retries.count,
+            attempt: attempts.failures,
+            of: repetitions(&self.config.retries, error).max(attempts.failures),
             wait,
             asked: error.retry_after().is_some(),
         });
@@ -298,6 +328,9 @@ impl Core {
             if let Some(value) = &sent {
                 request.headers.insert(AUTHORIZATION, value.clone());
             }
+            if !own {
+                request.asked = Some(uploads(&base, place)?);
+            }
             let mut response = self.transport.send(request, &route).await?;
             self.tell_warnings(&place.registry, response.headers());
             attempt += 1;
@@ -355,6 +388,8 @@ impl Core {
         let plain = match self.probe(place, &http).await {
             Ok(false) => return Ok(http),
             Ok(true) => None,
+            // Who does not answer at all does not answer in TLS either.
+            Err(e) if e.is_timeout() => return Err(e),
             Err(e @ Error::Transport { kind: TransportKind::Refused | TransportKind::Resolve, .. }) => {
                 return Err(e);
             }
@@ -408,6 +443,11 @@ impl Core {
 /// Whether to wait as long as the registry asks: not where another place comes next.
 pub(crate) fn is_worth_it(limit: u32, error: &Error) -> bool {
     limit == u32::MAX || error.retry_after().is_none_or(|wait| wait <= PATIENCE_WITH_MIRRORS)
+}
+
+/// Where uploads begin: what led to wherever else they go on.
+pub(crate) fn uploads(base: &Url, place: &Endpoint) -> Result<Url, Error> {
+    join(base, &format!("{}/blobs/uploads/", place.name))
 }
 
 /// The URL of a path below `/v2/`. The path is made of checked names only.

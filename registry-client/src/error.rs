@@ -7,6 +7,7 @@ use std::time::Duration;
 use orlop_store::Digest;
 
 use crate::auth::Secrets;
+use crate::transport::ON;
 
 /// Bytes of an error body that are read; the rest is not looked at.
 pub(crate) const ERROR_BODY_CAP: usize = 64 * 1024;
@@ -178,11 +179,15 @@ pub enum TransportKind {
     FirstByteTimeout,
     /// Bytes stopped coming or going.
     Stalled,
+    /// Bytes came, but too few in too much time.
+    Slow,
     /// The connection broke.
     Broken,
     /// Too many redirects, or one that leads nowhere.
     Redirect,
-    /// Anything else, such as an answer that is not HTTP.
+    /// The answer is not HTTP, or has a head that is none.
+    NotHttp,
+    /// Anything else.
     Other,
 }
 
@@ -204,8 +209,10 @@ impl fmt::Display for TransportKind {
             Self::WantsTls => "the server speaks HTTPS, not plain HTTP",
             Self::FirstByteTimeout => "no answer within the time limit",
             Self::Stalled => "the transfer stalled",
+            Self::Slow => "the transfer is too slow to end",
             Self::Broken => "the connection broke",
             Self::Redirect => "redirected too often or nowhere",
+            Self::NotHttp => "the answer is not HTTP",
             Self::Other => "the request failed",
         })
     }
@@ -297,6 +304,8 @@ impl Error {
                     | TransportKind::Proxy
                     | TransportKind::FirstByteTimeout
                     | TransportKind::Stalled
+                    | TransportKind::Slow
+                    | TransportKind::NotHttp
                     | TransportKind::Broken
                     | TransportKind::Tls
             ),
@@ -324,6 +333,12 @@ impl Error {
             Self::Mirrors { last, .. } => last.code(),
             _ => None,
         }
+    }
+
+    /// Whether a time limit was waited out for it.
+    pub(crate) fn is_timeout(&self) -> bool {
+        use TransportKind::{ConnectTimeout, FirstByteTimeout, Slow, Stalled};
+        matches!(self.transport_kind(), Some(ConnectTimeout | FirstByteTimeout | Slow | Stalled))
     }
 
     /// What broke, where there was no answer.
@@ -457,7 +472,9 @@ fn refusal_hint(host: &str, login: Option<&str>) -> String {
     }
 }
 
+/// The host that answered, or should have.
 fn host_of(url: &str) -> String {
+    let url = url.rsplit(ON).next().unwrap_or_default();
     url::Url::parse(url)
         .ok()
         .and_then(|u| {
@@ -469,7 +486,16 @@ fn host_of(url: &str) -> String {
 
 fn status_hint(e: &StatusError) -> Option<String> {
     let host = host_of(&e.url);
+    if let Some(asked) = e.retry_after.filter(|asked| asked.as_secs() > 60) {
+        return Some(format!(
+            "the registry asks to come back in {}; log in, or use a mirror",
+            minutes(asked)
+        ));
+    }
     match (e.status, e.code.as_deref()) {
+        (401 | 403, _) if e.url.contains(ON) => Some(format!(
+            "the registry sent us on to `{host}`, which refuses; its links do not last long: try again"
+        )),
         (401 | 403, _) => Some(refusal_hint(&host, e.login.as_deref())),
         (404, Some("NAME_UNKNOWN")) => {
             Some("check the repository's name; private ones may need a login".into())
@@ -483,8 +509,17 @@ fn status_hint(e: &StatusError) -> Option<String> {
         }
         (405, _) if e.method == "DELETE" => Some("this registry has deletion switched off".into()),
         (429, _) => Some("the registry limits requests; wait, log in, or use a mirror".into()),
+        (500..=599, _) => Some(format!("`{host}`, or a proxy before it, is in trouble: try again later")),
         (413, _) => Some("the registry, or a proxy before it, limits the size of uploads".into()),
         _ => None,
+    }
+}
+
+/// A long time as people say it.
+fn minutes(time: Duration) -> String {
+    match time.as_secs().div_ceil(60) {
+        m @ 0..=119 => format!("{m} minutes"),
+        m => format!("{} hours", m.div_ceil(60)),
     }
 }
 
@@ -515,6 +550,9 @@ fn transport_hint(kind: TransportKind, url: &str) -> Option<String> {
              `[[registry]] location = \"{host}\" insecure = true`"
         ),
         TransportKind::WantsTls => format!("use HTTPS for `{host}`: remove `insecure` for it"),
+        TransportKind::Stalled | TransportKind::Slow | TransportKind::FirstByteTimeout => {
+            format!("`{host}`, or a proxy before it, is overloaded or stuck: try again later")
+        }
         TransportKind::ConnectTimeout | TransportKind::Connect => {
             "check the network, the firewall and the proxy settings".to_owned()
         }

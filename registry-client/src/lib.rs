@@ -44,5 +44,5 @@ pub use notice::NoticeObserver;
 pub use pull::{BlobReader, MANIFEST_CAP, select_platform};
 pub use push::{Progress, Source};
 pub use registry::{ManifestHead, ManifestResponse, PushOutcome, Repository, TagOrDigest};
-pub use retry::{Retry, RetryObserver, RetryPolicy};
+pub use retry::{Retry, RetryObserver, RetryPolicy, Stop};
 pub use transport::{Proxies, Timeouts, redact};

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use orlop_store::{Descriptor, Digest, media_type};
 use reqwest::Method;
@@ -12,7 +13,7 @@ use crate::auth::Scopes;
 use crate::client::{Client, Core, join};
 use crate::error::Error;
 use crate::hosts::Endpoint;
-use crate::pull::{MANIFEST_CAP, any_media_type};
+use crate::pull::MANIFEST_CAP;
 use crate::push::subject::{Change, subject_of};
 use crate::registry::{Repository, TagOrDigest};
 use crate::transport::{Request, Response};
@@ -143,9 +144,22 @@ impl Client {
         let core = Arc::clone(&self.core);
         self.run(async move {
             let path = format!("{}/{path}", place.name);
-            let send = || core.ask(&place, Scopes::delete(&place.name), Method::DELETE, &path);
-            core.retrying(u32::MAX, send).await?.drain().await;
-            Ok(())
+            let before = AtomicBool::new(false);
+            let send = || async {
+                match core.ask(&place, Scopes::delete(&place.name), Method::DELETE, &path).await {
+                    Ok(response) => {
+                        response.drain().await;
+                        Ok(())
+                    }
+                    // An attempt whose answer was lost may have done it.
+                    Err(e) if e.is_not_found() && before.load(Ordering::Relaxed) => Ok(()),
+                    Err(e) => {
+                        before.store(true, Ordering::Relaxed);
+                        Err(e)
+                    }
+                }
+            };
+            core.retrying(u32::MAX, send).await
         })
     }
 }
@@ -153,7 +167,7 @@ impl Client {
 impl Core {
     /// What the manifest refers to.
     async fn subject_at(&self, place: &Endpoint, digest: Digest) -> Result<Option<Digest>, Error> {
-        let manifest = self.manifest_once(place, &digest.into(), any_media_type).await?;
+        let manifest = self.manifest_once(place, &digest.into(), crate::pull::any_media_type).await?;
         Ok(subject_of(&manifest.media_type, &manifest.bytes).map(|(subject, _)| subject))
     }
 
@@ -180,7 +194,7 @@ impl Core {
         path: &str,
         mut read: impl FnMut(&[u8]) -> Result<(), String>,
     ) -> Result<(), Error> {
-        let base = self.base(place).await?;
+        let base = self.retrying(u32::MAX, || self.base(place)).await?;
         let mut url = join(&base, path)?;
         let mut seen = HashSet::new();
         for _ in 0..PAGES {
@@ -194,7 +208,7 @@ impl Core {
                 if !response.status().is_success() {
                     return Err(response.into_error().await);
                 }
-                let shown = crate::transport::redact(response.url());
+                let shown = response.shown().to_owned();
                 let next = next_page(&response);
                 Ok((response.bytes(PAGE_CAP).await?, next, shown))
             };

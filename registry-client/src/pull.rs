@@ -52,10 +52,13 @@ impl Client {
         self.run(async move {
             let places = core.manifest_places(&repo, &which)?;
             let head = core.on_places(&places, |place| head(&core, place, &which, is_known)).await;
-            if let Ok((Some(head), _)) = head {
-                return Ok(head);
+            match head {
+                Ok((Some(head), _)) => return Ok(head),
+                // What did not pass in several attempts hardly does in as many more.
+                Err(e) if e.is_temporary() => return Err(e),
+                // HEAD is refused by some registries and has no reasons in it: GET knows more.
+                _ => {}
             }
-            // HEAD is refused by some registries and has no reasons in it: GET knows more.
             let whole = core.manifest(&repo, &which).await?;
             let size = whole.bytes.len() as u64;
             Ok(ManifestHead { media_type: whole.media_type, digest: whole.digest, size })
@@ -85,7 +88,7 @@ fn which_is(which: &TagOrDigest, digest: Digest) -> bool {
     !matches!(which, TagOrDigest::Digest(asked) if *asked != digest)
 }
 
-async fn request(
+pub(crate) async fn request(
     core: &Core,
     place: &Endpoint,
     which: &TagOrDigest,
@@ -137,7 +140,7 @@ impl Core {
         reads: Reads,
     ) -> Result<ManifestResponse, Error> {
         let response = request(self, place, which, Method::GET).await?;
-        let url = crate::transport::redact(response.url());
+        let url = response.shown().to_owned();
         let announced = response.text("docker-content-digest").and_then(|d| d.parse::<Digest>().ok());
         let content_type = response.text("content-type").map(bare_type);
         let bytes = response.bytes(MANIFEST_CAP).await?;

@@ -20,7 +20,7 @@ use url::Url;
 
 use crate::auth::Secrets;
 use crate::error::{ERROR_BODY_CAP, Error, StatusError, TransportKind};
-use crate::hosts::HostsConfig;
+use crate::hosts::{HostsConfig, is_loopback};
 use crate::pipe::{Monitor, Reader};
 use crate::retry::{rate_limit, retry_after};
 
@@ -29,8 +29,12 @@ use self::proxy::Way;
 
 /// Redirects that are followed for one request.
 const REDIRECTS: usize = 10;
+/// What the rest of a short body is waited for, for the sake of the connection.
+const DRAIN: Duration = Duration::from_secs(2);
+/// What the body of an error is waited for: the status says the most.
+const EXPLANATION: Duration = Duration::from_secs(10);
 
-/// Limits of time. None of them limits a transfer that gets on.
+/// Limits of time. None of them limits the transfer of a blob that gets on.
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {
     /// For a connection, TLS included.
@@ -42,15 +46,25 @@ pub struct Timeouts {
     /// From the last byte of an upload to the answer; registries move the blob to its place meanwhile,
     /// or look for everything that a manifest names.
     pub commit: Duration,
+    /// For a whole manifest, list or token, which are short.
+    pub document: Duration,
+    /// Of an answer, fewer bytes than [`Timeouts::slow_bytes`] in so much time of waiting for them are too
+    /// few: a server that sends a byte now and then would keep us for ever.
+    pub slow_window: Duration,
+    /// See [`Timeouts::slow_window`].
+    pub slow_bytes: u64,
 }
 
 impl Default for Timeouts {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(15),
-            first_byte: Duration::from_secs(45),
+            first_byte: Duration::from_secs(30),
             stall: Duration::from_secs(45),
             commit: Duration::from_secs(300),
+            document: Duration::from_secs(120),
+            slow_window: Duration::from_secs(60),
+            slow_bytes: 6000,
         }
     }
 }
@@ -107,8 +121,12 @@ pub(crate) struct Request {
     pub(crate) url: Url,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Body,
+    /// The URL for messages, where it is the registry that led to `url`.
+    pub(crate) asked: Option<Url>,
     /// Instead of following a redirect, hand it out.
     pub(crate) keep_redirect: bool,
+    /// From HTTPS, follow a redirect to plain HTTP: for what has nothing to do with a registry.
+    pub(crate) downgrade: bool,
     /// The body holds a login, and goes to no other origin.
     pub(crate) secret: bool,
 }
@@ -120,7 +138,9 @@ impl Request {
             url,
             headers: HeaderMap::new(),
             body: Body::Empty,
+            asked: None,
             keep_redirect: false,
+            downgrade: false,
             secret: false,
         }
     }
@@ -175,7 +195,8 @@ impl Transport {
     /// Sends and follows redirects. `Authorization` goes to the first URL's origin only; once a
     /// redirect has left it, it does not come back.
     pub(crate) async fn send(&self, mut request: Request, route: &Route<'_>) -> Result<Response, Error> {
-        let first = request.url.clone();
+        let begin = request.url.clone();
+        let first = request.asked.take().unwrap_or_else(|| begin.clone());
         for _ in 0..=REDIRECTS {
             let (method, url) = (request.method.clone(), request.url.clone());
             let again = match &request.body {
@@ -184,9 +205,9 @@ impl Transport {
                 Body::Stream { .. } => None,
             };
             let headers = request.headers.clone();
-            let (keep, secret) = (request.keep_redirect, request.secret);
+            let (keep, downgrade, secret) = (request.keep_redirect, request.downgrade, request.secret);
             let client = self.client(&url, route)?;
-            let inner = match self.once(client, request).await {
+            let inner = match self.once(client, request, &first).await {
                 Err(e)
                     if url.scheme() == "https"
                         && is_reading(&method)
@@ -194,24 +215,28 @@ impl Transport {
                 {
                     let mut again = Request::new(method.clone(), url.clone());
                     again.headers.clone_from(&headers);
-                    self.once_more(again, route).await?
+                    self.once_more(again, &first, route).await?
                 }
                 other => other?,
             };
             let response = Response {
                 inner,
                 method: method.clone(),
+                shown: shown(&first, &url),
                 url,
-                stall: self.timeouts.stall,
+                plain: downgrade || route.insecure,
+                limits: self.timeouts,
+                pace: Pace::default(),
                 secrets: self.secrets.clone(),
                 login: None,
             };
             let Some(body) = again.filter(|_| !keep) else { return Ok(response) };
             let Some((next, next_method)) = response.redirect(&method)? else { return Ok(response) };
-            if secret && next_method == method && next.origin() != first.origin() {
+            if secret && next_method == method && next.origin() != begin.origin() {
                 return Err(response.protocol("redirects a login to another server, which does not get it"));
             }
             request = Request::new(next_method, next);
+            request.downgrade = downgrade;
             request.headers = headers;
             request.secret = secret;
             if request.method == method {
@@ -219,19 +244,24 @@ impl Transport {
             } else {
                 request.headers.remove(CONTENT_TYPE);
             }
-            if request.url.origin() != first.origin() {
+            if request.url.origin() != begin.origin() {
                 request.headers.remove(AUTHORIZATION);
             }
         }
         Err(Error::Transport {
-            method: "GET".into(),
-            url: redact(&first),
+            method: request.method.to_string(),
+            url: shown(&first, &request.url),
             kind: TransportKind::Redirect,
             source: None,
         })
     }
 
-    async fn once(&self, client: reqwest::Client, request: Request) -> Result<reqwest::Response, Error> {
+    async fn once(
+        &self,
+        client: reqwest::Client,
+        request: Request,
+        first: &Url,
+    ) -> Result<reqwest::Response, Error> {
         let (method, url) = (request.method.clone(), request.url.clone());
         let mut out = client.request(request.method, request.url).headers(request.headers);
         let mut watch = None;
@@ -250,7 +280,7 @@ impl Transport {
             }
         }
         let failed = |kind| {
-            let (method, url) = (method.to_string(), redact(&url));
+            let (method, url) = (method.to_string(), shown(first, &url));
             Error::Transport { method, url, kind, source: None }
         };
         let mut answer = std::pin::pin!(out.send());
@@ -269,7 +299,7 @@ impl Transport {
                 }
                 Ok(Ok(response)) => return Ok(response),
                 Ok(Err(e)) => {
-                    let error = failure::classify(&method, &url, e);
+                    let error = failure::classify(&method, shown(first, &url), e);
                     return Err(match self.proxies.way(&url) {
                         Some(way) => failure::at_proxy(error, &self.proxies.shown(way)),
                         None => error,
@@ -342,11 +372,16 @@ impl Transport {
     /// Once more, over HTTP/1.1 and a connection of its own, after one that ended without a word. A server that wants
     /// a certificate of ours says so after we think that the connection stands, and then it is often lost; and some
     /// have their trouble with HTTP/2.
-    async fn once_more(&self, request: Request, route: &Route<'_>) -> Result<reqwest::Response, Error> {
+    async fn once_more(
+        &self,
+        request: Request,
+        first: &Url,
+        route: &Route<'_>,
+    ) -> Result<reqwest::Response, Error> {
         let asked = Arc::new(AtomicBool::new(false));
         let route = Route { bulk: true, ..*route };
         let client = self.make(&self.key(&request.url, &route)?, Some(Arc::clone(&asked)))?;
-        match self.once(client, request).await {
+        match self.once(client, request, first).await {
             Err(Error::Transport { method, url, kind, .. })
                 if is_lost(kind) && asked.load(Ordering::Relaxed) =>
             {
@@ -378,9 +413,47 @@ pub(crate) struct Response {
     inner: reqwest::Response,
     method: Method,
     url: Url,
-    stall: Duration,
+    /// The URL for messages, with the one that was asked first.
+    shown: String,
+    /// It may lead from HTTPS to plain HTTP.
+    plain: bool,
+    limits: Timeouts,
+    pace: Pace,
     secrets: Secrets,
     login: Option<String>,
+}
+
+/// A URL fit to print, and before it the one that led there, where that is another host's: it names the registry
+/// and the repository, which storage's does not.
+pub(crate) fn shown(first: &Url, url: &Url) -> String {
+    match first.origin() == url.origin() {
+        true => redact(url),
+        false => format!("{}{ON}{}", redact(first), redact(url)),
+    }
+}
+
+/// Between a URL and that which it led to.
+pub(crate) const ON: &str = " → ";
+
+/// How fast bytes came lately.
+#[derive(Default)]
+struct Pace {
+    waited: Duration,
+    bytes: u64,
+}
+
+impl Pace {
+    /// Takes in what came after waiting for it. True when it is too little.
+    fn is_slow(&mut self, waited: Duration, bytes: usize, limits: &Timeouts) -> bool {
+        self.waited += waited;
+        self.bytes += bytes as u64;
+        if self.waited < limits.slow_window {
+            return false;
+        }
+        let slow = self.bytes < limits.slow_bytes;
+        *self = Self::default();
+        slow
+    }
 }
 
 impl Response {
@@ -397,6 +470,18 @@ impl Response {
         self.inner.headers().get(name).and_then(|v| v.to_str().ok())
     }
 
+    /// Where the answer came from, for messages.
+    pub(crate) fn shown(&self) -> &str {
+        &self.shown
+    }
+
+    /// Whether something here may lead to that URL: not from HTTPS to plain HTTP, unless this is a host that
+    /// configuration allows it for, or one's own machine.
+    pub(crate) fn may_lead_to(&self, url: &Url) -> bool {
+        let safe = url.scheme() == "https" || url.host_str().is_some_and(is_loopback);
+        self.url.scheme() != "https" || safe || self.plain
+    }
+
     /// Where the answer came from in the end.
     pub(crate) fn url(&self) -> &Url {
         &self.url
@@ -408,7 +493,7 @@ impl Response {
 
     /// An answer that breaks the rules.
     pub(crate) fn protocol(&self, what: impl Into<String>) -> Error {
-        Error::Protocol { method: self.method.to_string(), url: redact(&self.url), what: what.into() }
+        Error::Protocol { method: self.method.to_string(), url: self.shown.clone(), what: what.into() }
     }
 
     pub(crate) fn redirect(&self, method: &Method) -> Result<Option<(Url, Method)>, Error> {
@@ -420,27 +505,37 @@ impl Response {
             _ => return Ok(None),
         };
         let Some(location) = self.text(LOCATION.as_str()) else { return Ok(None) };
-        let next = self
+        let mut next = self
             .url
             .join(location)
             .ok()
             .filter(|u| matches!(u.scheme(), "http" | "https") && u.has_host())
             .ok_or_else(|| self.protocol("redirects to something that is no HTTP URL"))?;
+        // Neither can fail for a URL with a host; whoever answers has no passwords to give.
+        let _ = next.set_username("");
+        let _ = next.set_password(None);
+        if !self.may_lead_to(&next) {
+            return Err(self.protocol(format!("redirects from HTTPS to plain HTTP, `{}`", redact(&next))));
+        }
         Ok(Some((next, if same { method.clone() } else { Method::GET })))
     }
 
     /// The next piece of the body; nothing at its end.
     pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
-        match tokio::time::timeout(self.stall, self.inner.chunk()).await {
-            Ok(Ok(chunk)) => Ok(chunk),
-            Ok(Err(e)) => Err(failure::classify(&self.method, &self.url, e)),
-            Err(_) => Err(Error::Transport {
-                method: self.method.to_string(),
-                url: redact(&self.url),
-                kind: TransportKind::Stalled,
-                source: None,
-            }),
+        let started = std::time::Instant::now();
+        match tokio::time::timeout(self.limits.stall, self.inner.chunk()).await {
+            Ok(Ok(Some(chunk))) => match self.pace.is_slow(started.elapsed(), chunk.len(), &self.limits) {
+                true => Err(self.transport(TransportKind::Slow)),
+                false => Ok(Some(chunk)),
+            },
+            Ok(Ok(None)) => Ok(None),
+            Ok(Err(e)) => Err(failure::classify(&self.method, self.shown.clone(), e)),
+            Err(_) => Err(self.transport(TransportKind::Stalled)),
         }
+    }
+
+    fn transport(&self, kind: TransportKind) -> Error {
+        Error::Transport { method: self.method.to_string(), url: self.shown.clone(), kind, source: None }
     }
 
     /// Notes whom the server took us for, for what is said of a refusal; an empty name is a login without one.
@@ -454,25 +549,34 @@ impl Response {
         if self.length().is_some_and(|l| l > cap as u64) {
             return Err(too_long(&self));
         }
-        let mut out = Vec::new();
-        while let Some(chunk) = self.chunk().await? {
-            if out.len() + chunk.len() > cap {
-                return Err(too_long(&self));
+        let (mut out, limit) = (Vec::new(), self.limits.document);
+        let all = async {
+            while let Some(chunk) = self.chunk().await? {
+                if out.len() + chunk.len() > cap {
+                    return Err(too_long(&self));
+                }
+                out.extend_from_slice(&chunk);
             }
-            out.extend_from_slice(&chunk);
+            Ok(())
+        };
+        match tokio::time::timeout(limit, all).await {
+            Ok(end) => end.map(|()| out),
+            Err(_) => Err(self.transport(TransportKind::Slow)),
         }
-        Ok(out)
     }
 
-    /// Reads a short body to its end, so that the connection can serve again.
+    /// Reads a short body to its end, so that the connection can serve again; one that takes its time is left.
     pub(crate) async fn drain(mut self) {
         let mut left = ERROR_BODY_CAP;
-        while let Ok(Some(chunk)) = self.chunk().await {
-            match left.checked_sub(chunk.len()) {
-                Some(rest) => left = rest,
-                None => return,
+        let all = async {
+            while let Ok(Some(chunk)) = self.chunk().await {
+                match left.checked_sub(chunk.len()) {
+                    Some(rest) => left = rest,
+                    None => return,
+                }
             }
-        }
+        };
+        let _left = tokio::time::timeout(DRAIN, all).await;
     }
 
     /// The answer as an error, with what its body says.
@@ -480,7 +584,7 @@ impl Response {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs());
         let mut error = StatusError {
             method: self.method.to_string(),
-            url: redact(&self.url),
+            url: self.shown.clone(),
             status: self.status().as_u16(),
             code: None,
             message: None,
@@ -490,12 +594,15 @@ impl Response {
         // Docker Hub says so how much it lets through.
         let limit = self.text("ratelimit-limit").filter(|_| error.status == 429).and_then(rate_limit);
         let mut body = Vec::new();
-        while body.len() < ERROR_BODY_CAP {
-            match self.chunk().await {
-                Ok(Some(chunk)) => body.extend_from_slice(&chunk),
-                Ok(None) | Err(_) => break,
+        let all = async {
+            while body.len() < ERROR_BODY_CAP
+                && let Ok(Some(chunk)) = self.chunk().await
+            {
+                body.extend_from_slice(&chunk);
             }
-        }
+        };
+        // What has come by then has to do.
+        let _rest = tokio::time::timeout(EXPLANATION, all).await;
         error.read_body(&body, &self.secrets);
         if let Some(limit) = limit {
             let message = error.message.take().map(|message| message + "; ").unwrap_or_default();

@@ -33,7 +33,7 @@ impl Remote {
         let cancel = CancelToken::new();
         let interrupted = interrupt::watch(&cancel)?;
         let display: Arc<dyn Display> = mode.display().into();
-        let client = session::client(global, &display)?;
+        let client = session::client(global, &display, &interrupted)?;
         Ok(Self { client, cancel, display, interrupted })
     }
 

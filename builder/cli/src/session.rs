@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use orlop_builder::Engine;
 use orlop_builder::event::{Event, Observer, Progress};
 use orlop_builder::transfer;
-use orlop_registry_client::{Client, NoticeObserver, Retry, RetryObserver};
+use orlop_registry_client::{Client, NoticeObserver, Retry, RetryObserver, Stop};
 use orlop_runner::CancelToken;
 use orlop_store::store::Driver;
 use orlop_store::{Reference, Store, StoreOptions};
@@ -77,13 +77,17 @@ impl App {
         for text in self.host.note.iter().chain(store.notes()) {
             display.event(Event::Warning { text: text.clone(), span: None, hint: None, rule: None });
         }
-        let client = client(&self.global, &display)?;
+        let client = client(&self.global, &display, &interrupted)?;
         Ok(Session { store, client, runner: system::runner(), display, cancel, interrupted })
     }
 }
 
-/// A client that shows on `display` what it has to say.
-pub(crate) fn client(global: &Global, display: &Arc<dyn Display>) -> Result<Client, Failure> {
+/// A client that tells on `display` what it tries again and what registries have to say.
+pub(crate) fn client(
+    global: &Global,
+    display: &Arc<dyn Display>,
+    interrupted: &Arc<AtomicBool>,
+) -> Result<Client, Failure> {
     let warn = |display: &Arc<dyn Display>, text: String| {
         display.event(Event::Warning { text, span: None, hint: None, rule: None });
     };
@@ -92,6 +96,8 @@ pub(crate) fn client(global: &Global, display: &Arc<dyn Display>) -> Result<Clie
     let told = Arc::clone(display);
     let mut settings = config::client(global, on_retry)?;
     settings.on_notice = NoticeObserver::new(move |text| warn(&told, text.to_owned()));
+    let asked = Arc::clone(interrupted);
+    settings.stop = Stop::new(move || asked.load(Ordering::Acquire));
     for text in settings.hosts.registries.warnings() {
         warn(display, text.clone());
     }

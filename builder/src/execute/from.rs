@@ -7,6 +7,7 @@ use orlop_store::snapshot::{Committed, LayerOs, View};
 use orlop_store::{Image, Platform, Reference};
 
 use super::Execution;
+use crate::cache::Carried;
 use crate::dialect::Dialect;
 use crate::dockerfile::suggest::nearest;
 use crate::error::BuildError;
@@ -17,10 +18,12 @@ use crate::scope::StageScope;
 /// Where layers that are not here can be fetched from.
 #[derive(Clone, Debug)]
 pub(crate) struct Origin {
-    /// The name that the image was found under.
-    pub(crate) reference: Reference,
-    /// The image as it was found: its layers know their blobs.
+    /// The name that the image, or the base of the stage, was found under; none where it has none.
+    pub(crate) reference: Option<Reference>,
+    /// The image, or the stage as far as it has come: its layers know their blobs.
     pub(crate) image: Image,
+    /// How many of its layers that name has, counted from the bottom; the others are from caches.
+    pub(crate) base: usize,
 }
 
 /// What a stage starts with.
@@ -29,6 +32,8 @@ pub(crate) struct Start {
     pub(crate) snapshot: Committed,
     pub(crate) scope: StageScope,
     pub(crate) origin: Option<Origin>,
+    /// The steps that the image is made of.
+    pub(crate) steps: Vec<Carried>,
     /// What the programs in it are for, as far as one knows: an image may say something else of itself.
     pub(crate) machine: Platform,
 }
@@ -69,6 +74,7 @@ fn resolve(exec: &Execution<'_>, index: usize, total: usize) -> Result<Start, Bu
                 snapshot: result.snapshot.clone(),
                 scope,
                 origin: result.origin.clone(),
+                steps: result.steps.clone(),
                 machine: result.machine.clone(),
             });
         }
@@ -120,7 +126,7 @@ fn resolve(exec: &Execution<'_>, index: usize, total: usize) -> Result<Start, Bu
         _ if own.architecture.is_empty() => wanted.clone(),
         _ => own,
     };
-    Ok(Start { image, snapshot, scope: StageScope::default(), origin, machine })
+    Ok(Start { image, snapshot, scope: StageScope::default(), origin, steps: Vec::new(), machine })
 }
 
 /// What to do where an image is not found whose name is one of a stage, or nearly.
@@ -211,8 +217,8 @@ fn find(
         }
         Ok((image, Some(name)))
     })?;
-    let reference = reference.ok_or_else(|| BuildError::internal("an image of a registry without a name"))?;
-    Ok((image.clone(), Origin { reference, image }))
+    let base = image.layers().len();
+    Ok((image.clone(), Origin { reference, image, base }))
 }
 
 /// The same for an image of a layout, whose files are here afterwards.
@@ -265,30 +271,37 @@ fn once(
 pub(crate) fn fetch(
     exec: &Execution<'_>,
     snapshot: &Committed,
-    origin: Option<&Origin>,
+    origin: impl FnOnce() -> Option<Origin>,
     task: &Task<'_>,
 ) -> Result<(), BuildError> {
     let missing = exec.engine.store.snapshots()?.missing(snapshot).map_err(orlop_store::Error::from)?;
     if missing.is_empty() {
         return Ok(());
     }
-    let Some(origin) = origin else {
+    let Some(origin) = origin() else {
         return Err(BuildError::internal("layers of this build are no longer in the store")
             .with_hint("something removed them while the build ran: build again".to_owned()));
     };
-    crate::transfer::fetch_layers(&exec.engine, &origin.image, Some(&origin.reference), task)
+    let Some(reference) = &origin.reference else {
+        return crate::transfer::fetch_layers(&exec.engine, &origin.image, None, task);
+    };
+    crate::transfer::fetch_layers_over(&exec.engine, &origin.image, (reference, origin.base), task)
 }
 
 impl Source {
+    /// Whether all files are here.
+    pub(crate) fn is_here(&self, exec: &Execution<'_>) -> Result<bool, BuildError> {
+        let snapshots = exec.engine.store.snapshots()?;
+        Ok(snapshots.missing(&self.snapshot).map_err(orlop_store::Error::from)?.is_empty())
+    }
+
     /// Brings the files, which is a task of its own where there is something to bring.
     pub(crate) fn fetch(&self, exec: &Execution<'_>, name: &str) -> Result<(), BuildError> {
-        let missing =
-            exec.engine.store.snapshots()?.missing(&self.snapshot).map_err(orlop_store::Error::from)?;
-        if missing.is_empty() {
+        if self.is_here(exec)? {
             return Ok(());
         }
         let task = exec.progress.start(format!("[context] files of {name}"));
-        fetch(exec, &self.snapshot, self.origin.as_ref(), &task)?;
+        fetch(exec, &self.snapshot, || self.origin.clone(), &task)?;
         task.finish(Outcome::Done, None, None);
         Ok(())
     }

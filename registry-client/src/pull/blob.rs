@@ -16,7 +16,8 @@ use crate::hosts::{Endpoint, Places};
 use crate::pipe::{ChunkReader, Writer, pipe};
 use crate::places::no_place;
 use crate::registry::Repository;
-use crate::transport::{Request, Response, redact};
+use crate::retry::{Attempts, got_on};
+use crate::transport::{Request, Response};
 
 /// Bytes that are fetched before the reader asks for them.
 const AHEAD: usize = 2 << 20;
@@ -113,20 +114,19 @@ impl<'a> Download<'a> {
     }
 
     async fn fetch(&mut self, place: &Endpoint, limit: u32) -> Result<(), Error> {
-        let (mut failures, mut attempts) = (0, 0);
+        let (mut attempts, mut all) = (Attempts::default(), 0);
         loop {
             let at = self.digester.size();
             let error = match self.once(place).await {
                 Ok(()) => return Ok(()),
                 Err(e) => e,
             };
-            if self.digester.size() > at {
-                failures = 0;
+            if got_on(self.digester.size() - at, self.blob.size, &error) {
+                attempts.got_on();
             }
-            failures += 1;
-            attempts += 1;
-            let may = failures <= limit && attempts < ATTEMPTS && is_worth_it(limit, &error);
-            match may.then(|| self.core.announce(failures, &error)).flatten() {
+            all += 1;
+            let may = attempts.failures < limit && all < ATTEMPTS && is_worth_it(limit, &error);
+            match may.then(|| self.core.announce(&mut attempts, &error)).flatten() {
                 Some(wait) => tokio::time::sleep(wait).await,
                 None => return Err(error),
             }
@@ -151,7 +151,7 @@ impl<'a> Download<'a> {
             Ok(request)
         };
         let mut response = self.core.exchange(place, &Scopes::pull(&place.name), true, &make).await?;
-        self.last_url = redact(response.url());
+        self.last_url = response.shown().to_owned();
         match response.status().as_u16() {
             200 => {
                 from = 0;

@@ -12,7 +12,7 @@ use url::Url;
 use super::pieces::{PIECE, Pieces};
 use super::{Progress, Source};
 use crate::auth::Scopes;
-use crate::client::Client;
+use crate::client::{Client, uploads};
 use crate::error::Error;
 use crate::hosts::Endpoint;
 use crate::pipe::pipe;
@@ -20,7 +20,7 @@ use crate::transport::{Body, Request, Response, Route};
 
 /// Bytes that wait for the network.
 const AHEAD: usize = 1 << 20;
-/// Redirects and new tokens for one body, each of which costs reading the source again.
+/// Attempts with one body, for redirects and new tokens; each costs reading the source again.
 const REPEATS: usize = 4;
 
 /// What is sent of a blob.
@@ -81,15 +81,16 @@ impl Extent<'_> {
 impl Part<'_> {
     /// Sends the part to `url`; any answer but a redirect or a demand for another token is handed back.
     pub(super) fn send(&self, method: &Method, url: Url) -> Result<Response, Error> {
+        let first = url.clone();
         let mut url = url;
-        for _ in 0..REPEATS {
+        for attempt in 1..=REPEATS {
             let (response, sent) = self.once(method, &url)?;
             match response.status().as_u16() {
                 307 | 308 => match response.redirect(method)? {
                     Some((next, _)) => url = next,
                     None => return Ok(response),
                 },
-                401 => {
+                401 if attempt < REPEATS => {
                     let (core, place) = (Arc::clone(&self.client.core), self.place.clone());
                     let (response, again) = self.client.run(async move {
                         let mut response = response;
@@ -115,7 +116,7 @@ impl Part<'_> {
         }
         Err(Error::Transport {
             method: method.to_string(),
-            url: crate::transport::redact(&url),
+            url: crate::transport::shown(&first, &url),
             kind: crate::error::TransportKind::Redirect,
             source: None,
         })
@@ -145,7 +146,10 @@ impl Part<'_> {
                     headers.insert(AUTHORIZATION, value.clone());
                 }
                 let body = Body::Stream { reader, monitor, length };
-                let request = Request { method, url, headers, body, keep_redirect: true, secret: false };
+                let asked =
+                    Some(if url.origin() == base.origin() { url.clone() } else { uploads(&base, &place)? });
+                let request =
+                    Request { headers, body, asked, keep_redirect: true, ..Request::new(method, url) };
                 let route = Route { registry: Some(place.host()), insecure: place.insecure, bulk: true };
                 Ok((core.transport.send(request, &route).await?, sent))
             };
@@ -159,7 +163,7 @@ impl Part<'_> {
                 return Err(self.extent.bad_source(e));
             }
         }
-        receive.recv().unwrap_or(Err(Error::Cancelled))
+        self.client.wait(&receive).inspect_err(|_| task.abort())
     }
 
     /// The source, from the part's first byte.

@@ -68,7 +68,7 @@ pub(super) fn no_certificate() -> Cause {
 }
 
 /// Makes our error of reqwest's.
-pub(crate) fn classify(method: &Method, url: &Url, e: reqwest::Error) -> Error {
+pub(crate) fn classify(method: &Method, url: String, e: reqwest::Error) -> Error {
     let connecting = e.is_connect();
     let timeout = e.is_timeout();
     // reqwest's own message has the URL in it, secrets and all.
@@ -80,7 +80,7 @@ pub(crate) fn classify(method: &Method, url: &Url, e: reqwest::Error) -> Error {
         Some(rustls::Error::AlertReceived(alert)) if wants.contains(alert) => no_certificate(),
         _ => Cause(layers(&e).last().map(ToString::to_string).unwrap_or_default()),
     };
-    Error::Transport { method: method.to_string(), url: redact(url), kind, source: Some(Box::new(cause)) }
+    Error::Transport { method: method.to_string(), url, kind, source: Some(Box::new(cause)) }
 }
 
 /// Names the proxy in an error of the way to it.
@@ -132,6 +132,7 @@ fn kind(e: &reqwest::Error, connecting: bool, timeout: bool) -> TransportKind {
             io::ErrorKind::ConnectionReset
             | io::ErrorKind::BrokenPipe
             | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::NotConnected
             | io::ErrorKind::UnexpectedEof => return TransportKind::Broken,
             io::ErrorKind::TimedOut if connecting => return TransportKind::ConnectTimeout,
             _ => {}
@@ -148,6 +149,12 @@ fn kind(e: &reqwest::Error, connecting: bool, timeout: bool) -> TransportKind {
     if texts.iter().any(|t| t == "dns error") {
         return TransportKind::Resolve;
     }
+    // hyper's own words for an answer that it cannot read.
+    let unread =
+        ["invalid HTTP", "invalid content-length", "invalid transfer-encoding", "message head is too large"];
+    if texts.iter().any(|t| unread.iter().any(|u| t.contains(u))) {
+        return TransportKind::NotHttp;
+    }
     // hyper's own words for a connection that ended in the middle of an answer.
     let broken = [
         "connection closed before message completed",
@@ -155,6 +162,7 @@ fn kind(e: &reqwest::Error, connecting: bool, timeout: bool) -> TransportKind {
         "error reading a body from connection",
         "channel closed",
         "connection error",
+        "connection was not ready",
     ];
     if texts.iter().any(|t| broken.iter().any(|b| t.contains(b))) {
         return TransportKind::Broken;

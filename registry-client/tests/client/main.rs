@@ -6,6 +6,8 @@
 mod auth;
 #[cfg(unix)]
 mod chaos;
+#[cfg(unix)]
+mod faults;
 mod growing;
 #[cfg(unix)]
 mod proxy;
@@ -39,6 +41,7 @@ pub(crate) fn config() -> ClientConfig {
             first_byte: Duration::from_secs(5),
             stall: Duration::from_millis(500),
             commit: Duration::from_secs(5),
+            ..Timeouts::default()
         },
         ..ClientConfig::default()
     }

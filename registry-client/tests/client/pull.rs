@@ -159,7 +159,7 @@ fn blob_arrives_whole_however_it_is_sent() {
         (
             "not HTTP once",
             FakeConfig::default(),
-            vec![cut(7), Fault::Close, Fault::Close, cut(9), cut(3), cut(8)],
+            vec![cut(10_000), Fault::Close, Fault::Close, cut(9_000), cut(7_000), cut(8_000)],
         ),
     ] {
         let redirected = config.redirect_blobs;
