@@ -31,10 +31,13 @@ impl Client {
         self.run(async move {
             let places = core.manifest_places(&repo, &which)?;
             let answer = core.on_places(&places, |place| head(&core, place, &which, |t| t.contains("/vnd.")));
-            if let Ok((Some(head), _)) = answer.await {
-                return Ok(head);
+            match answer.await {
+                Ok((Some(head), _)) => return Ok(head),
+                // What did not pass in several attempts hardly does in as many more.
+                Err(e) if e.is_temporary() => return Err(e),
+                // HEAD gives no reasons, and says nothing of schema 1.
+                _ => {}
             }
-            // HEAD gives no reasons, and says nothing of schema 1.
             let whole = core.manifest_as(&repo, &which, any_media_type).await?;
             let size = whole.bytes.len() as u64;
             Ok(ManifestHead { media_type: whole.media_type, digest: whole.digest, size })

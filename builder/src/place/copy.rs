@@ -332,7 +332,6 @@ impl<'a> Work<'a> {
             Ok((outcome, blob.size))
         })?;
         self.put_documents(registry, &tags, &mut done)?;
-        referrers::list(registry, self.documents.iter().chain([&root]))?;
         self.check()?;
         if !named {
             registry.put(&root, target)?;

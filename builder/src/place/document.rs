@@ -28,8 +28,6 @@ pub struct Document {
     pub(super) subject: Option<Descriptor>,
     /// What kind of artifact it says to be.
     pub(super) artifact_type: Option<String>,
-    /// Its own annotations.
-    pub(super) annotations: std::collections::BTreeMap<String, String>,
 }
 
 /// The fields that name content (OCI image specification, "Image Manifest" and "Image Index").
@@ -52,8 +50,6 @@ struct Fields {
     subject: Option<Descriptor>,
     #[serde(default)]
     artifact_type: Option<String>,
-    #[serde(default)]
-    annotations: Option<std::collections::BTreeMap<String, String>>,
     #[serde(default)]
     fs_layers: Option<serde::de::IgnoredAny>,
 }
@@ -100,17 +96,7 @@ impl Document {
         blobs.retain(|blob| !blob.is_foreign());
         let descriptor = Descriptor { media_type, digest, size: bytes.len() as u64, ..said.clone() };
         let (subject, artifact_type) = (fields.subject, fields.artifact_type);
-        let annotations = fields.annotations.unwrap_or_default();
-        Ok(Self {
-            descriptor,
-            bytes: bytes.into(),
-            manifests,
-            blobs,
-            config,
-            subject,
-            artifact_type,
-            annotations,
-        })
+        Ok(Self { descriptor, bytes: bytes.into(), manifests, blobs, config, subject, artifact_type })
     }
 
     /// Whether it is an index.
@@ -123,18 +109,6 @@ impl Document {
         let config = self.config.as_ref().map(|config| config.media_type.as_str());
         matches!(self.descriptor.media_type.as_str(), media_type::OCI_MANIFEST | media_type::DOCKER_MANIFEST)
             && matches!(config, Some("" | media_type::OCI_CONFIG | media_type::DOCKER_CONFIG))
-    }
-
-    /// Its descriptor in a list of referrers (distribution specification, "Listing Referrers").
-    pub(super) fn as_referrer(&self) -> Descriptor {
-        let Descriptor { media_type, digest, size, .. } = self.descriptor.clone();
-        let kind = self.artifact_type.clone();
-        let kind = kind.or_else(|| self.config.as_ref().map(|config| config.media_type.clone()));
-        Descriptor {
-            annotations: self.annotations.clone(),
-            artifact_type: kind.filter(|kind| !kind.is_empty()),
-            ..Descriptor::new(media_type, digest, size)
-        }
     }
 }
 

@@ -1,12 +1,11 @@
 //! What refers to an image: manifests with a `subject` (distribution specification 1.1, "Listing Referrers"), and the
-//! tags that cosign makes of an image's digest.
+//! tags that cosign makes of an image's digest. A registry that keeps no list of the former has one kept by the client.
 
 use std::collections::BTreeSet;
 
-use orlop_registry_client::TagOrDigest;
-use orlop_store::{Descriptor, Digest, Index, media_type};
+use orlop_store::Digest;
 
-use super::copy::{Registry, Tagged, Work, each};
+use super::copy::{Tagged, Work, each};
 use super::document::Document;
 use crate::error::BuildError;
 
@@ -15,7 +14,7 @@ const ENDINGS: [&str; 3] = ["sig", "att", "sbom"];
 /// How far something refers to something that refers to the image.
 const DEPTH: usize = 4;
 
-/// The tag that stands for a digest: cosign's with an ending behind it, and that of registries without the API.
+/// The tag that cosign makes of a digest, its ending left out.
 fn tag_of(digest: &Digest) -> String {
     format!("sha256-{}", digest.hex())
 }
@@ -63,34 +62,4 @@ pub(super) fn gather(
         }
     }
     Ok(tags)
-}
-
-/// Sees to it that a registry lists those of `documents` that have a subject: one without the API has a tag instead,
-/// which whoever pushes keeps ("Referrers Tag Schema").
-pub(super) fn list<'d>(
-    registry: &Registry<'_>,
-    documents: impl Iterator<Item = &'d Document>,
-) -> Result<(), BuildError> {
-    let referring: Vec<(Digest, &Document)> =
-        documents.filter_map(|document| Some((document.subject.as_ref()?.digest, document))).collect();
-    let subjects: BTreeSet<Digest> = referring.iter().map(|(subject, _)| *subject).collect();
-    for subject in subjects {
-        let listed = registry.client.referrers(registry.repository, subject, None);
-        let mut listed: Vec<Descriptor> = listed.map_err(|error| registry.failed(error))?;
-        let before = listed.len();
-        for (_, document) in referring.iter().filter(|(other, _)| *other == subject) {
-            if !listed.iter().any(|entry| entry.digest == document.descriptor.digest) {
-                listed.push(document.as_referrer());
-            }
-        }
-        if listed.len() == before {
-            continue;
-        }
-        let index = Index::make(listed);
-        let tag = TagOrDigest::Tag(tag_of(&subject));
-        let put =
-            registry.client.push_manifest(registry.repository, &tag, media_type::OCI_INDEX, index.bytes());
-        put.map_err(|error| registry.failed(error))?;
-    }
-    Ok(())
 }
