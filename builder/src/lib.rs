@@ -11,6 +11,7 @@ pub mod event;
 pub mod execute;
 pub mod outline;
 pub mod output;
+pub mod place;
 pub mod plan;
 mod redact;
 pub mod request;

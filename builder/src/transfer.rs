@@ -5,6 +5,7 @@
 //! side, each streamed once from the registry through verification and inflation into the store.
 
 mod look;
+mod names;
 mod push;
 mod several;
 mod watched;
@@ -22,28 +23,25 @@ use orlop_store::{
 };
 
 pub use look::{look, look_into_layout};
+pub use names::{here, resolve};
 pub use push::{Pushed, push, push_index};
 pub(crate) use push::{mountable, push_blob};
 pub use several::Several;
 pub(crate) use watched::Watched;
 
 use crate::error::{BuildError, ErrorKind as Fault};
-use crate::event::{Action, Task};
+use crate::event::{Action, Progress, Task};
 use crate::request::{Engine, PullPolicy};
 
 /// Layers that are fetched or sent at one time.
 const SIDE_BY_SIDE: usize = 4;
 /// Indexes that may name indexes before one gives up.
-const MAX_DEPTH: usize = 4;
+pub(crate) const MAX_DEPTH: usize = 4;
 /// Bytes that pass between two reports.
-const REPORT: u64 = 256 << 10;
+pub(crate) const REPORT: u64 = 256 << 10;
 
-/// What `reference` means for `platform`: manifest and config, in the store afterwards and under that
-/// name. Its layers may be still at the registry.
-///
-/// # Errors
-/// When neither the store nor, as far as `policy` lets it be asked, the registry has it.
-pub fn resolve(
+/// What one full name means, as [`resolve`].
+fn resolve_one(
     engine: &Engine<'_>,
     reference: &Reference,
     platform: &Platform,
@@ -77,6 +75,11 @@ pub fn resolve(
         return Err(error.with_hint("fetch it with `orlop pull`, or leave out `--pull=never`".to_owned()));
     }
     let fetched = fetch_metadata(engine, reference, platform);
+    if fetched.is_ok()
+        && let Some(mirror) = engine.registry.served_by(&repository(reference)?)
+    {
+        task.note(format!("from the mirror `{mirror}`"));
+    }
     if let Ok(image) = &fetched
         && platform.same_machine(&image.platform())
     {
@@ -226,9 +229,21 @@ fn fetch_config(
     {
         return Ok(bytes);
     }
-    let reader = engine.registry.blob(repository, descriptor)?;
-    let mut bytes = Vec::new();
-    reader.take(MAX_CONFIG).read_to_end(&mut bytes).map_err(failed)?;
+    let read = || -> Result<std::io::Result<Vec<u8>>, BuildError> {
+        let mut bytes = Vec::new();
+        let reader = engine.registry.blob(repository, descriptor)?;
+        Ok(reader.take(MAX_CONFIG).read_to_end(&mut bytes).map(|_| bytes))
+    };
+    let mut again = true;
+    let bytes = loop {
+        let lost = engine.registry.mirrors_lost();
+        match read()? {
+            // A mirror served something else, and is not asked again.
+            Err(_) if engine.registry.mirrors_lost() > lost => {}
+            Err(error) if again && tried_again(engine, &error) => again = false,
+            end => break end.map_err(failed)?,
+        }
+    };
     // The reader verifies as well; the promise to everything after this does not rest on that alone.
     if Digest::of(&bytes) != descriptor.digest {
         return Err(BuildError::user(format!("the config of `{name}` is not what its manifest says")));
@@ -373,7 +388,8 @@ fn fetch_layer(
     task: &Task<'_>,
 ) -> Result<(), BuildError> {
     check_cancelled(engine)?;
-    if engine.store.ensure_layer(image, index)? {
+    let here = engine.store.ensure_layer(image, index)?;
+    if here && !engine.store.lacks_blob(image, index)? {
         return Ok(());
     }
     let diff_ids = image.diff_ids();
@@ -387,13 +403,21 @@ fn fetch_layer(
     let mut last = None;
     let os = image.layer_os();
     for place in places(engine, origin, &blob.digest)? {
-        match fetch_from(engine, &place, blob, &layer.diff_id, (os, below), task) {
-            Ok(()) => {
-                engine.store.note_source(&blob.digest, &place.to_string())?;
-                return Ok(());
+        loop {
+            let lost = engine.registry.mirrors_lost();
+            match fetch_from(engine, &place, blob, &layer.diff_id, (os, below), task) {
+                Ok(()) => {
+                    engine.store.note_source(&blob.digest, &place.to_string())?;
+                    return Ok(());
+                }
+                // A mirror served something else, and is not asked again.
+                Err(error) if error.kind == Fault::User && engine.registry.mirrors_lost() > lost => {}
+                Err(error) if error.kind == Fault::User => {
+                    last = last.or(Some(error));
+                    break;
+                }
+                Err(error) => return Err(error),
             }
-            Err(error) if error.kind == Fault::User => last = last.or(Some(error)),
-            Err(error) => return Err(error),
         }
     }
     // Registries may keep such a layer and most do not: what the others say is worth more.
@@ -406,6 +430,10 @@ fn fetch_layer(
                 Err(error) => return Err(error),
             }
         }
+    }
+    if here {
+        // Steps can go on with it; it cannot leave the store, which is said where somebody wants that.
+        return Ok(());
     }
     Err(last.unwrap_or_else(|| {
         BuildError::user(format!(
@@ -442,9 +470,12 @@ fn fetch_from(
     (os, below): (LayerOs, &[Digest]),
     task: &Task<'_>,
 ) -> Result<(), BuildError> {
-    let reader = engine.registry.blob(place, blob)?;
-    take(engine, (blob, diff_id), (os, below), reader, task)?
-        .map_err(|error| layer_error(&place.to_string(), blob, error))
+    let fetch = || take(engine, (blob, diff_id), (os, below), engine.registry.blob(place, blob)?, task);
+    let end = match fetch()? {
+        Err(orlop_store::Error::Stream { source, .. }) if tried_again(engine, &source) => fetch()?,
+        end => end,
+    };
+    end.map_err(|error| layer_error(&place.to_string(), blob, error))
 }
 
 /// Fetches a layer that no registry keeps from one of the URLs that its descriptor has.
@@ -482,6 +513,21 @@ fn take(
     Ok(result.map(drop))
 }
 
+/// Whether what came is not what was asked for.
+fn is_damaged(error: &std::io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+    matches!(inner, Some(orlop_registry_client::Error::Digest { .. }))
+}
+
+/// A byte that fell over on the way will hardly do so twice: says so, and that the content is fetched once more.
+fn tried_again(engine: &Engine<'_>, error: &std::io::Error) -> bool {
+    let damaged = is_damaged(error);
+    if damaged {
+        Progress::new(engine.observer).warn(format!("{error}; trying again (1 of 1)"), None);
+    }
+    damaged
+}
+
 /// Of a stream's error the registry's own words are worth more than that a stream broke.
 fn layer_error(place: &str, blob: &Descriptor, error: orlop_store::Error) -> BuildError {
     let message = format!("cannot pull layer {} from `{place}`", blob.digest.short());
@@ -509,11 +555,11 @@ pub fn pull(
     policy: PullPolicy,
     task: &Task<'_>,
 ) -> Result<Image, BuildError> {
-    let image = resolve(engine, reference, platform, policy, task)?;
+    let (image, name) = resolve(engine, reference, platform, policy, task)?;
     if !platform.same_machine(&image.platform()) {
-        note_platform(reference, &image, platform, task);
+        note_platform(&name, &image, platform, task);
     }
-    fetch_layers(engine, &image, Some(reference), task)?;
+    fetch_layers(engine, &image, Some(&name), task)?;
     Ok(image)
 }
 
@@ -555,7 +601,7 @@ pub fn load_layout(engine: &Engine<'_>, layout: &str, platform: &Platform) -> Re
 
 /// A path, and the tag or digest behind it. A colon belongs to the path when what follows has a separator, of
 /// whichever system: `C:\images` is a path.
-fn split_layout(layout: &str) -> (&str, Option<&str>) {
+pub(crate) fn split_layout(layout: &str) -> (&str, Option<&str>) {
     let tagged = |text| {
         let (path, tag) = str::rsplit_once(text, ':')?;
         (!path.is_empty() && !tag.contains(['/', '\\'])).then_some((path, tag))

@@ -3,10 +3,13 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
+use orlop_store::Reference;
 use reqwest::Method;
-use reqwest::header::AUTHORIZATION;
+use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::OnceCell;
 use tokio::task::JoinHandle;
@@ -14,9 +17,10 @@ use url::Url;
 
 use crate::auth::{Authenticator, Credentials, Scopes};
 use crate::error::{Error, TransportKind};
-use crate::hosts::{Endpoint, HostsConfig, is_loopback};
-use crate::registry::Repository;
-use crate::retry::{Retry, RetryObserver, RetryPolicy};
+use crate::hosts::{Endpoint, HostsConfig, Places, ShortName, is_loopback};
+use crate::notice::{NoticeObserver, Told};
+use crate::places::{Learned, no_place};
+use crate::retry::{Attempts, Retry, RetryObserver, RetryPolicy, STOP_INTERVAL, Stop, repetitions};
 use crate::transport::{Proxies, Request, Response, Route, Timeouts, Transport};
 
 /// Everything that a client is told. Nothing is read from the environment.
@@ -36,6 +40,10 @@ pub struct ClientConfig {
     pub retries: RetryPolicy,
     /// Told before each repetition.
     pub on_retry: RetryObserver,
+    /// Told what a person should know of mirrors and registries.
+    pub on_notice: NoticeObserver,
+    /// Asked while something waits.
+    pub stop: Stop,
     /// HTTP/2 where the registry offers it; blobs go over HTTP/1.1 all the same.
     pub http2: bool,
 }
@@ -50,6 +58,8 @@ impl Default for ClientConfig {
             timeouts: Timeouts::default(),
             retries: RetryPolicy::default(),
             on_retry: RetryObserver::default(),
+            on_notice: NoticeObserver::default(),
+            stop: Stop::default(),
             http2: true,
         }
     }
@@ -64,6 +74,9 @@ pub struct Client {
     runtime: Arc<OwnRuntime>,
 }
 
+/// How long a mirror may make us wait.
+const PATIENCE_WITH_MIRRORS: Duration = Duration::from_secs(2);
+
 /// Host, and whether it is an insecure one.
 type BaseKey = (String, bool);
 
@@ -72,6 +85,10 @@ pub(crate) struct Core {
     pub(crate) config: ClientConfig,
     pub(crate) transport: Transport,
     pub(crate) auth: Authenticator,
+    pub(crate) learned: Learned,
+    pub(crate) told: Told,
+    /// One list of referrers is changed at a time: most registries do not notice two that write.
+    pub(crate) referrers: tokio::sync::Mutex<()>,
     /// By host: the URL that it is reached by, once it is known.
     bases: Mutex<HashMap<BaseKey, Arc<OnceCell<Url>>>>,
 }
@@ -113,8 +130,17 @@ impl Client {
             config.http2,
         );
         let auth = Authenticator::new(config.credentials.clone());
-        let core = Core { config, transport, auth, bases: Mutex::default() };
+        let (learned, told, referrers, bases) = Default::default();
+        let core = Core { config, transport, auth, learned, told, referrers, bases };
         Ok(Self { core: Arc::new(core), runtime: Arc::new(OwnRuntime(Some(runtime))) })
+    }
+
+    /// What a name that was written without a registry stands for, where configuration says other than Docker.
+    ///
+    /// # Errors
+    /// As [`RegistriesConf::short_name`](crate::RegistriesConf::short_name).
+    pub fn short_name(&self, reference: &Reference) -> Result<Option<ShortName>, Error> {
+        self.core.config.hosts.registries.short_name(reference)
     }
 
     /// Asks whether the registry speaks the protocol and takes our login.
@@ -151,16 +177,43 @@ impl Client {
         T: Send + 'static,
         F: Future<Output = Result<T, Error>> + Send + 'static,
     {
-        let (send, receive) = std::sync::mpsc::sync_channel(1);
-        let _running = self.spawn(async move {
+        let (send, receive) = sync_channel(1);
+        let running = self.spawn(async move {
             let _gone = send.send(future.await);
         });
-        receive.recv().unwrap_or(Err(Error::Cancelled)).map_err(|e| self.masked(e))
+        let end = self.wait(&receive);
+        running.abort();
+        end.map_err(|e| self.masked(e))
     }
 
     /// An error fit to leave the client: without what servers were told in confidence.
     pub(crate) fn masked(&self, error: Error) -> Error {
         error.masked(self.core.transport.secrets())
+    }
+
+    /// Waits for what a task sends, as long as nobody says stop.
+    pub(crate) fn wait<T>(&self, receive: &Receiver<Result<T, Error>>) -> Result<T, Error> {
+        loop {
+            match receive.recv_timeout(STOP_INTERVAL) {
+                Ok(end) => return end,
+                Err(RecvTimeoutError::Timeout) if !self.core.config.stop.is_asked() => {}
+                Err(_) => return Err(Error::Cancelled),
+            }
+        }
+    }
+
+    /// Waits for some time, as long as nobody says stop.
+    pub(crate) fn pause(&self, time: Duration) -> Result<(), Error> {
+        let end = Instant::now() + time;
+        loop {
+            if self.core.config.stop.is_asked() {
+                return Err(Error::Cancelled);
+            }
+            match end.saturating_duration_since(Instant::now()) {
+                Duration::ZERO => return Ok(()),
+                left => std::thread::sleep(left.min(STOP_INTERVAL)),
+            }
+        }
     }
 }
 
@@ -171,58 +224,55 @@ impl Core {
         F: Fn() -> Fut,
         Fut: Future<Output = Result<T, Error>>,
     {
-        let mut attempt = 0;
+        let mut attempts = Attempts::default();
         loop {
             let error = match f().await {
                 Ok(value) => return Ok(value),
                 Err(error) => error,
             };
-            attempt += 1;
-            match (attempt <= limit).then(|| self.announce(attempt, &error)).flatten() {
+            if !is_worth_it(limit, &error) {
+                return Err(error);
+            }
+            match (attempts.failures < limit).then(|| self.announce(&mut attempts, &error)).flatten() {
                 Some(wait) => tokio::time::sleep(wait).await,
                 None => return Err(error),
             }
         }
     }
 
-    /// How long to wait before repetition `attempt`; nothing when the error is final. Tells the observer.
-    pub(crate) fn announce(&self, attempt: u32, error: &Error) -> Option<std::time::Duration> {
-        let wait = self.config.retries.wait(attempt, error)?;
+    /// How long to wait after one more failure; nothing when the error is final. Tells the observer.
+    pub(crate) fn announce(&self, attempts: &mut Attempts, error: &Error) -> Option<Duration> {
+        let wait = self.config.retries.wait(attempts, error)?;
         self.config.on_retry.notify(&Retry {
             error: self.transport.secrets().mask(&error.to_string()),
-            attempt,
-            of: self.config.retries.count,
+            attempt: attempts.failures,
+            of: repetitions(&self.config.retries, error).max(attempts.failures),
             wait,
             asked: error.retry_after().is_some(),
         });
         Some(wait)
     }
 
-    /// Tries the places where a repository may be pulled from, one after the other.
-    pub(crate) async fn on_places<T, F, Fut>(
-        &self,
-        repo: &Repository,
-        by_digest: bool,
-        f: F,
-    ) -> Result<T, Error>
+    /// Tries the places one after the other, and gives the number of that which did not fail.
+    pub(crate) async fn on_places<T, F, Fut>(&self, places: &Places, f: F) -> Result<(T, usize), Error>
     where
         F: Fn(Endpoint) -> Fut,
         Fut: Future<Output = Result<T, Error>>,
     {
-        let places = self.config.hosts.pull_endpoints(repo, by_digest)?;
-        let last = places.len().saturating_sub(1);
-        let mut before: Vec<String> = Vec::new();
-        for (i, place) in places.into_iter().enumerate() {
+        let end = places.list.len();
+        let mut before = places.before.clone();
+        for (i, place) in places.list.iter().enumerate() {
+            let last = i + 1 == end && places.blocked.is_none();
             // A mirror that is down is no reason to wait: the registry itself comes next.
-            let limit = if i == last { u32::MAX } else { 1 };
+            let limit = if last { u32::MAX } else { 1 };
             match self.retrying(limit, || f(place.clone())).await {
-                Ok(value) => return Ok(value),
-                Err(e) if i < last => before.push(e.to_string()),
-                Err(e) if before.is_empty() => return Err(e),
-                Err(e) => return Err(Error::Mirrors { last: Box::new(e), before: before.join("; ") }),
+                Ok(value) => return Ok((value, i)),
+                Err(e @ Error::Cancelled) => return Err(e),
+                Err(e) if last => return Err(no_place(Some(e), before, None)),
+                Err(e) => before.push(self.mirror_failed(place, &e)),
             }
         }
-        Err(Error::Cancelled)
+        Err(no_place(None, before, places.blocked.clone()))
     }
 
     /// A request without a body to `/v2/` and `path`; an answer that is no success is an error.
@@ -241,6 +291,24 @@ impl Core {
         }
     }
 
+    /// The same for a manifest of any kind.
+    pub(crate) async fn ask_document(
+        &self,
+        place: &Endpoint,
+        scopes: Scopes,
+        method: Method,
+        path: &str,
+    ) -> Result<Response, Error> {
+        let accepted = HeaderValue::from_static(crate::pull::ACCEPTED);
+        let make =
+            |base: &Url| Ok(Request::new(method.clone(), join(base, path)?).header(ACCEPT, accepted.clone()));
+        let response = self.exchange(place, &scopes, false, &make).await?;
+        match response.status().is_success() {
+            true => Ok(response),
+            false => Err(response.into_error().await),
+        }
+    }
+
     /// Sends what `make` makes of the registry's base URL, with our credentials where the URL is the
     /// registry's own, and once more with better ones where the registry asks for them.
     pub(crate) async fn exchange(
@@ -251,7 +319,7 @@ impl Core {
         make: &(dyn Fn(&Url) -> Result<Request, Error> + Send + Sync),
     ) -> Result<Response, Error> {
         let base = self.base(place).await?;
-        let route = Route { insecure: place.insecure, bulk };
+        let route = Route { registry: Some(place.host()), insecure: place.insecure, bulk };
         let mut attempt = 0;
         loop {
             let mut request = make(&base)?;
@@ -260,7 +328,11 @@ impl Core {
             if let Some(value) = &sent {
                 request.headers.insert(AUTHORIZATION, value.clone());
             }
+            if !own {
+                request.asked = Some(uploads(&base, place)?);
+            }
             let mut response = self.transport.send(request, &route).await?;
+            self.tell_warnings(&place.registry, response.headers());
             attempt += 1;
             if sent.is_some() && matches!(response.status().as_u16(), 401 | 403) {
                 response.set_login(self.auth.login(place).await);
@@ -316,6 +388,8 @@ impl Core {
         let plain = match self.probe(place, &http).await {
             Ok(false) => return Ok(http),
             Ok(true) => None,
+            // Who does not answer at all does not answer in TLS either.
+            Err(e) if e.is_timeout() => return Err(e),
             Err(e @ Error::Transport { kind: TransportKind::Refused | TransportKind::Resolve, .. }) => {
                 return Err(e);
             }
@@ -336,7 +410,7 @@ impl Core {
     async fn probe(&self, place: &Endpoint, url: &Url) -> Result<bool, Error> {
         let mut request = Request::new(Method::GET, url.clone());
         request.keep_redirect = true;
-        let route = Route { insecure: place.insecure, bulk: false };
+        let route = Route { registry: Some(place.host()), insecure: place.insecure, bulk: false };
         let response = self.transport.send(request, &route).await?;
         match response.status().as_u16() {
             400 if url.scheme() == "http" => {
@@ -364,6 +438,16 @@ impl Core {
             }
         }
     }
+}
+
+/// Whether to wait as long as the registry asks: not where another place comes next.
+pub(crate) fn is_worth_it(limit: u32, error: &Error) -> bool {
+    limit == u32::MAX || error.retry_after().is_none_or(|wait| wait <= PATIENCE_WITH_MIRRORS)
+}
+
+/// Where uploads begin: what led to wherever else they go on.
+pub(crate) fn uploads(base: &Url, place: &Endpoint) -> Result<Url, Error> {
+    join(base, &format!("{}/blobs/uploads/", place.name))
 }
 
 /// The URL of a path below `/v2/`. The path is made of checked names only.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use orlop_store::Digest;
 
 use crate::auth::Secrets;
+use crate::transport::ON;
 
 /// Bytes of an error body that are read; the rest is not looked at.
 pub(crate) const ERROR_BODY_CAP: usize = 64 * 1024;
@@ -105,10 +106,22 @@ pub enum Error {
         what: String,
     },
     /// `registries.conf` forbids the registry.
-    #[error("registry `{registry}` is blocked by configuration")]
+    #[error("`{prefix}` is blocked by `{file}`")]
     Blocked {
-        /// The registry or prefix.
-        registry: String,
+        /// The registry, or another prefix of names.
+        prefix: String,
+        /// The file that says so.
+        file: String,
+    },
+    /// A short name that may be meant for several registries, where configuration wants it to be clear.
+    #[error("`{name}` may be {names}, by {because}")]
+    Ambiguous {
+        /// The name as it was written.
+        name: String,
+        /// What it may be.
+        names: String,
+        /// What says so.
+        because: String,
     },
     /// The source of a push could not be read, or is not what its descriptor says.
     #[error("read {} to push it", digest.map_or("a blob".to_owned(), |digest| format!("`{digest}`")))]
@@ -144,8 +157,18 @@ pub enum TransportKind {
     Connect,
     /// No connection within the time.
     ConnectTimeout,
-    /// The certificate is signed by nobody we know, or is for another name or time.
+    /// The certificate is signed by nobody we know.
     Certificate,
+    /// The certificate is for another time.
+    CertificateTime,
+    /// The certificate is for another name.
+    CertificateName,
+    /// The server wants a certificate of ours, another one, or another TLS.
+    TlsRefused,
+    /// The proxy cannot be reached, or opens no way to the host.
+    Proxy,
+    /// The proxy wants a login, or another one.
+    ProxyLogin,
     /// The peer does not speak TLS: most likely plain HTTP.
     NotTls,
     /// TLS failed otherwise.
@@ -156,11 +179,15 @@ pub enum TransportKind {
     FirstByteTimeout,
     /// Bytes stopped coming or going.
     Stalled,
+    /// Bytes came, but too few in too much time.
+    Slow,
     /// The connection broke.
     Broken,
     /// Too many redirects, or one that leads nowhere.
     Redirect,
-    /// Anything else, such as an answer that is not HTTP.
+    /// The answer is not HTTP, or has a head that is none.
+    NotHttp,
+    /// Anything else.
     Other,
 }
 
@@ -172,13 +199,20 @@ impl fmt::Display for TransportKind {
             Self::Connect => "no connection",
             Self::ConnectTimeout => "no connection within the time limit",
             Self::Certificate => "the server's certificate is not trusted",
+            Self::CertificateTime => "the server's certificate is for another time",
+            Self::CertificateName => "the server's certificate is for another name",
+            Self::Proxy => "no way through the proxy",
+            Self::ProxyLogin => "the proxy wants a login",
+            Self::TlsRefused => "the server refuses this TLS connection",
             Self::NotTls => "the server does not speak HTTPS",
             Self::Tls => "TLS failed",
             Self::WantsTls => "the server speaks HTTPS, not plain HTTP",
             Self::FirstByteTimeout => "no answer within the time limit",
             Self::Stalled => "the transfer stalled",
+            Self::Slow => "the transfer is too slow to end",
             Self::Broken => "the connection broke",
             Self::Redirect => "redirected too often or nowhere",
+            Self::NotHttp => "the answer is not HTTP",
             Self::Other => "the request failed",
         })
     }
@@ -227,7 +261,7 @@ impl StatusError {
 }
 
 /// Foreign text made fit to print: one line, no control characters, no more than 300 characters.
-fn clean(text: &str) -> String {
+pub(crate) fn clean(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect::<String>().trim().to_owned()
 }
 
@@ -267,8 +301,11 @@ impl Error {
                     | TransportKind::Refused
                     | TransportKind::Resolve
                     | TransportKind::ConnectTimeout
+                    | TransportKind::Proxy
                     | TransportKind::FirstByteTimeout
                     | TransportKind::Stalled
+                    | TransportKind::Slow
+                    | TransportKind::NotHttp
                     | TransportKind::Broken
                     | TransportKind::Tls
             ),
@@ -296,6 +333,12 @@ impl Error {
             Self::Mirrors { last, .. } => last.code(),
             _ => None,
         }
+    }
+
+    /// Whether a time limit was waited out for it.
+    pub(crate) fn is_timeout(&self) -> bool {
+        use TransportKind::{ConnectTimeout, FirstByteTimeout, Slow, Stalled};
+        matches!(self.transport_kind(), Some(ConnectTimeout | FirstByteTimeout | Slow | Stalled))
     }
 
     /// What broke, where there was no answer.
@@ -345,7 +388,8 @@ impl Error {
                 Some(_) => Some(login_hint(registry)),
             },
             Self::Config { name, what } if name.starts_with("docker-credential-") => helper_hint(name, what),
-            Self::Blocked { .. } => Some("see `blocked` in registries.conf".into()),
+            Self::Blocked { file, .. } => Some(format!("see `blocked` in `{file}`")),
+            Self::Ambiguous { .. } => Some("write one of them in full".into()),
             Self::Mirrors { last, .. } => last.hint(),
             _ => None,
         }
@@ -382,7 +426,7 @@ impl Error {
                 let inner = std::mem::replace(&mut **last, Self::Cancelled);
                 **last = inner.masked(secrets);
             }
-            Self::Blocked { .. } | Self::Source { .. } | Self::Cancelled => {}
+            Self::Blocked { .. } | Self::Ambiguous { .. } | Self::Source { .. } | Self::Cancelled => {}
         }
         self
     }
@@ -428,7 +472,9 @@ fn refusal_hint(host: &str, login: Option<&str>) -> String {
     }
 }
 
+/// The host that answered, or should have.
 fn host_of(url: &str) -> String {
+    let url = url.rsplit(ON).next().unwrap_or_default();
     url::Url::parse(url)
         .ok()
         .and_then(|u| {
@@ -440,7 +486,16 @@ fn host_of(url: &str) -> String {
 
 fn status_hint(e: &StatusError) -> Option<String> {
     let host = host_of(&e.url);
+    if let Some(asked) = e.retry_after.filter(|asked| asked.as_secs() > 60) {
+        return Some(format!(
+            "the registry asks to come back in {}; log in, or use a mirror",
+            minutes(asked)
+        ));
+    }
     match (e.status, e.code.as_deref()) {
+        (401 | 403, _) if e.url.contains(ON) => Some(format!(
+            "the registry sent us on to `{host}`, which refuses; its links do not last long: try again"
+        )),
         (401 | 403, _) => Some(refusal_hint(&host, e.login.as_deref())),
         (404, Some("NAME_UNKNOWN")) => {
             Some("check the repository's name; private ones may need a login".into())
@@ -449,10 +504,22 @@ fn status_hint(e: &StatusError) -> Option<String> {
             Some("check the tag or digest: the repository has no such one".into())
         }
         (404, None) => Some(format!("check that `{host}` is a registry, and the name")),
+        (405, _) if e.method == "DELETE" && !e.url.contains("/sha256:") => {
+            Some("this registry has deletion switched off, or deletes by digest alone".into())
+        }
         (405, _) if e.method == "DELETE" => Some("this registry has deletion switched off".into()),
         (429, _) => Some("the registry limits requests; wait, log in, or use a mirror".into()),
+        (500..=599, _) => Some(format!("`{host}`, or a proxy before it, is in trouble: try again later")),
         (413, _) => Some("the registry, or a proxy before it, limits the size of uploads".into()),
         _ => None,
+    }
+}
+
+/// A long time as people say it.
+fn minutes(time: Duration) -> String {
+    match time.as_secs().div_ceil(60) {
+        m @ 0..=119 => format!("{m} minutes"),
+        m => format!("{} hours", m.div_ceil(60)),
     }
 }
 
@@ -464,11 +531,28 @@ fn transport_hint(kind: TransportKind, url: &str) -> Option<String> {
         TransportKind::Certificate => {
             format!("put the certificate of its authority into `/etc/containers/certs.d/{host}/ca.crt`")
         }
+        TransportKind::CertificateTime => {
+            format!("the certificate of `{host}` has to be renewed, or the clock here is wrong")
+        }
+        TransportKind::CertificateName => "use a name that the certificate is for".to_owned(),
+        TransportKind::Proxy => {
+            format!("check `http_proxy` and `https_proxy`, or reach `{host}` directly with `no_proxy={host}`")
+        }
+        TransportKind::ProxyLogin => {
+            "write it into the proxy's URL: `https_proxy=http://USER:PASSWORD@PROXY:PORT`".to_owned()
+        }
+        TransportKind::TlsRefused => format!(
+            "if it wants a certificate of yours, put it and its key into \
+             `/etc/containers/certs.d/{host}/client.cert` and `client.key`"
+        ),
         TransportKind::NotTls => format!(
             "if `{host}` may be used over plain HTTP, add to registries.conf: \
              `[[registry]] location = \"{host}\" insecure = true`"
         ),
         TransportKind::WantsTls => format!("use HTTPS for `{host}`: remove `insecure` for it"),
+        TransportKind::Stalled | TransportKind::Slow | TransportKind::FirstByteTimeout => {
+            format!("`{host}`, or a proxy before it, is overloaded or stuck: try again later")
+        }
         TransportKind::ConnectTimeout | TransportKind::Connect => {
             "check the network, the firewall and the proxy settings".to_owned()
         }

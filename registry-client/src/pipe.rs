@@ -18,6 +18,7 @@ use tokio::task::JoinHandle;
 
 use crate::client::Client;
 use crate::error::Error;
+use crate::retry::{STOP_INTERVAL, Stop};
 
 /// The writer went away without an end.
 #[derive(Debug)]
@@ -186,8 +187,8 @@ impl<E: From<Abandoned>> Reader<E> {
         None
     }
 
-    /// The next chunk, waiting for it; nothing at the end.
-    pub(crate) fn recv_blocking(&self) -> Option<Result<Bytes, E>> {
+    /// The next chunk, waiting for it as long as nobody says stop; nothing at the end.
+    pub(crate) fn recv_blocking(&self, stop: &Stop) -> Option<Result<Bytes, E>> {
         let mut state = self.0.lock();
         loop {
             if let Some(item) = Self::take(&mut state) {
@@ -196,7 +197,12 @@ impl<E: From<Abandoned>> Reader<E> {
                 self.0.wake(waker);
                 return item;
             }
-            state = self.0.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            let woken = self.0.changed.wait_timeout(state, STOP_INTERVAL);
+            let (again, waited) = woken.unwrap_or_else(PoisonError::into_inner);
+            state = again;
+            if waited.timed_out() && stop.is_asked() {
+                return Some(Err(Abandoned.into()));
+            }
         }
     }
 }
@@ -260,7 +266,7 @@ impl BufRead for ChunkReader {
             if self.failed {
                 return Err(io::Error::new(io::ErrorKind::BrokenPipe, "the download failed before"));
             }
-            match self.reader.recv_blocking() {
+            match self.reader.recv_blocking(&self.client.core.config.stop) {
                 Some(Ok(chunk)) => self.chunk = chunk,
                 Some(Err(e)) => {
                     self.failed = true;
@@ -325,11 +331,11 @@ mod tests {
             writer.finish(Ok(()));
         });
         let mut got = Vec::new();
-        while let Some(chunk) = reader.recv_blocking() {
+        while let Some(chunk) = reader.recv_blocking(&Stop::default()) {
             got.extend_from_slice(&chunk.unwrap());
         }
         assert_eq!(got, b"abcdefgh");
-        assert!(reader.recv_blocking().is_none());
+        assert!(reader.recv_blocking(&Stop::default()).is_none());
         thread.join().unwrap();
     }
 
@@ -338,8 +344,9 @@ mod tests {
         let (writer, reader) = pipe::<io::Error>(4);
         writer.send_blocking(Bytes::from_static(b"x"));
         drop(writer);
-        assert!(reader.recv_blocking().unwrap().is_ok());
-        assert_eq!(reader.recv_blocking().unwrap().unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+        let never = Stop::default();
+        assert!(reader.recv_blocking(&never).unwrap().is_ok());
+        assert_eq!(reader.recv_blocking(&never).unwrap().unwrap_err().kind(), io::ErrorKind::BrokenPipe);
         let (writer, reader) = pipe::<io::Error>(1);
         let thread = std::thread::spawn(move || while writer.send_blocking(Bytes::from_static(b"xy")) {});
         drop(reader);

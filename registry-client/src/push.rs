@@ -2,7 +2,9 @@
 
 mod body;
 mod growing;
+mod pieces;
 mod session;
+pub(crate) mod subject;
 mod upload;
 
 use std::io::{self, Read};
@@ -14,10 +16,12 @@ use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use url::Url;
 
 use self::session::Session;
+use self::subject::Change;
 use crate::auth::Scopes;
 use crate::client::{Client, Core, join};
 use crate::error::Error;
 use crate::hosts::Endpoint;
+use crate::pull::{self, MANIFEST_CAP};
 use crate::registry::{PushOutcome, Repository, TagOrDigest};
 use crate::transport::{Body, Request, Response, redact};
 
@@ -71,7 +75,8 @@ impl Client {
         Ok(PushOutcome::Uploaded)
     }
 
-    /// Uploads a manifest or index under a tag or its digest. What it names must be there.
+    /// Uploads a manifest or index under a tag or its digest. What it names must be there. One that refers to
+    /// another manifest by `subject` is put into the list of its referrers where the registry does not do that.
     ///
     /// # Errors
     /// When the registry refuses it or cannot be reached, or `which` is another digest.
@@ -93,7 +98,9 @@ impl Client {
         let kind = HeaderValue::from_str(media_type)
             .map_err(|_| Error::Config { name: media_type.to_owned(), what: "not a media type".into() })?;
         let path = format!("{}/manifests/{}", place.name, which.path()?);
+        let referrer = subject::subject_of(media_type, bytes);
         let (core, bytes) = (Arc::clone(&self.core), bytes::Bytes::copy_from_slice(bytes));
+        let which = which.clone();
         self.run(async move {
             let make = |base: &Url| {
                 let mut request =
@@ -108,10 +115,26 @@ impl Client {
                     return Err(response.into_error().await);
                 }
                 check_digest(&response, digest)?;
+                // 201 is the registry's word (distribution specification, "Pushing manifests"); something in between
+                // may say yes to anything.
+                if response.status() != 201 && !core.has_manifest(&place, &which, digest).await? {
+                    let what =
+                        format!("{}, and yet the registry does not have the manifest", response.status());
+                    return Err(response.protocol(what));
+                }
+                let listed = response.text("oci-subject").is_some();
                 response.drain().await;
-                Ok(digest)
+                Ok(listed)
             };
-            core.retrying(u32::MAX, send).await
+            let listed = match core.retrying(u32::MAX, send).await {
+                // Damaged on the way, it stands under the tag now: what is sent again takes its place.
+                Err(Error::Protocol { .. }) => core.retrying(u32::MAX, send).await?,
+                end => end?,
+            };
+            if let Some((subject, descriptor)) = referrer.filter(|_| !listed) {
+                core.change_referrers(&place, subject, &Change::Add(descriptor)).await?;
+            }
+            Ok(digest)
         })
     }
 }
@@ -148,9 +171,25 @@ impl Core {
             Ok(response) => {
                 let other_size = response.length().is_some_and(|l| l != blob.size && l != 0);
                 let other_digest = check_digest(&response, blob.digest).is_err();
-                Ok(!other_size && !other_digest)
+                // Any other success is not what registries say (distribution specification, "Checking if content
+                // exists").
+                Ok(response.status() == 200 && !other_size && !other_digest)
             }
             Err(Error::Status(_)) => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Whether this is the manifest that the registry has.
+    async fn has_manifest(
+        &self,
+        place: &Endpoint,
+        which: &TagOrDigest,
+        digest: Digest,
+    ) -> Result<bool, Error> {
+        match pull::request(self, place, which, Method::GET).await {
+            Ok(response) => Ok(Digest::of(&response.bytes(MANIFEST_CAP).await?) == digest),
+            Err(e) if e.is_not_found() => Ok(false),
             Err(e) => Err(e),
         }
     }

@@ -16,7 +16,7 @@ pub struct RetryPolicy {
     pub base: Duration,
     /// The longest wait of our own accord.
     pub max: Duration,
-    /// The longest wait that a registry may ask for with `Retry-After`; beyond it the error is final.
+    /// The longest that a registry may ask us to wait with `Retry-After`, in all; beyond it the error is final.
     pub max_retry_after: Duration,
 }
 
@@ -32,14 +32,20 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// How long to wait before attempt `attempt` (1 is the first repetition), or nothing when the
-    /// error is final.
-    pub(crate) fn wait(&self, attempt: u32, error: &Error) -> Option<Duration> {
-        if attempt > self.count.min(patience(error)) || !error.is_temporary() {
+    /// How long to wait before the next attempt after one more failure, or nothing when that is final.
+    pub(crate) fn wait(&self, attempts: &mut Attempts, error: &Error) -> Option<Duration> {
+        attempts.failures += 1;
+        let attempt = attempts.failures;
+        let limited = class(error).map(|class| {
+            attempts.of_class[class.number] += 1;
+            (attempts.of_class[class.number], class.patience)
+        });
+        if attempt > self.count || limited.is_some_and(|(n, most)| n > most) || !error.is_temporary() {
             return None;
         }
         if let Some(asked) = error.retry_after() {
-            return (asked <= self.max_retry_after).then(|| asked.max(self.base.min(self.max)));
+            attempts.asked = attempts.asked.saturating_add(asked);
+            return (attempts.asked <= self.max_retry_after).then(|| asked.max(self.base.min(self.max)));
         }
         let doubled = self.base.saturating_mul(1u32 << (attempt.saturating_sub(1)).min(16)).min(self.max);
         // Jitter of a quarter either way, so that many builders do not come back at the same moment.
@@ -48,14 +54,46 @@ impl RetryPolicy {
     }
 }
 
-/// Repetitions at most, whatever the policy: waiting out a time limit again and again would look like
-/// a hang, and where nobody listens or no name is known, somebody seldom comes within seconds.
-fn patience(error: &Error) -> u32 {
-    match error.transport_kind() {
-        Some(TransportKind::FirstByteTimeout | TransportKind::ConnectTimeout) => 1,
-        Some(TransportKind::Refused | TransportKind::Resolve | TransportKind::Connect) => 2,
-        _ => u32::MAX,
+/// How something that is tried again and again went up to now.
+#[derive(Debug, Default)]
+pub(crate) struct Attempts {
+    /// Since it last got on.
+    pub(crate) failures: u32,
+    of_class: [u32; 3],
+    asked: Duration,
+}
+
+impl Attempts {
+    /// It got on: counting begins anew. What the registry asked us to wait stays counted.
+    pub(crate) fn got_on(&mut self) {
+        *self = Self { asked: self.asked, ..Self::default() };
     }
+}
+
+/// Failures that are repeated less often than others, whatever the policy.
+struct Class {
+    number: usize,
+    patience: u32,
+}
+
+/// Waiting out a time limit again and again would look like a hang, and where nobody listens, no name is known or
+/// something else listens, somebody seldom comes within seconds.
+fn class(error: &Error) -> Option<Class> {
+    let (number, patience) = match error.transport_kind()? {
+        TransportKind::FirstByteTimeout | TransportKind::ConnectTimeout | TransportKind::Slow => (0, 1),
+        TransportKind::Stalled => (0, 2),
+        TransportKind::Refused | TransportKind::Resolve | TransportKind::Connect | TransportKind::Proxy => {
+            (1, 2)
+        }
+        TransportKind::NotHttp => (2, 1),
+        _ => return None,
+    };
+    Some(Class { number, patience })
+}
+
+/// How many repetitions there will be at most.
+pub(crate) fn repetitions(policy: &RetryPolicy, error: &Error) -> u32 {
+    policy.count.min(class(error).map_or(u32::MAX, |class| class.patience))
 }
 
 /// A repetition that is about to happen, for the person who waits.
@@ -71,6 +109,40 @@ pub struct Retry {
     pub wait: Duration,
     /// Whether the registry asked for the pause by `Retry-After`.
     pub asked: bool,
+}
+
+/// Whether a transfer that broke got on far enough to begin counting anew: a fiftieth of the whole, or as much as is
+/// worth waiting out a time limit once more. A server that sends a few bytes each time would keep us for ever.
+pub(crate) fn got_on(bytes: u64, whole: u64, error: &Error) -> bool {
+    const WORTH: u64 = 64 << 10;
+    let least = if error.is_timeout() { WORTH } else { WORTH.min(whole / 50) };
+    bytes > 0 && bytes >= least
+}
+
+/// How often somebody who waits asks whether to stop.
+pub(crate) const STOP_INTERVAL: Duration = Duration::from_millis(100);
+
+type Question = dyn Fn() -> bool + Send + Sync;
+
+/// Asked a few times a second while something waits for a registry; a yes ends it with [`Error::Cancelled`].
+#[derive(Clone, Default)]
+pub struct Stop(Option<Arc<Question>>);
+
+impl Stop {
+    /// Asks `f`, from any thread.
+    pub fn new(f: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(f)))
+    }
+
+    pub(crate) fn is_asked(&self) -> bool {
+        self.0.as_ref().is_some_and(|f| f())
+    }
+}
+
+impl fmt::Debug for Stop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Stop").field(&self.0.is_some()).finish()
+    }
 }
 
 type Callback = dyn Fn(&Retry) + Send + Sync;
@@ -106,6 +178,18 @@ pub(crate) fn retry_after(value: &str, now: u64) -> Option<Duration> {
         return Some(Duration::from_secs(seconds));
     }
     Some(Duration::from_secs(http_date(value)?.saturating_sub(now)))
+}
+
+/// Reads `RateLimit-Limit: 100;w=21600` for a person: so many requests in so many seconds.
+pub(crate) fn rate_limit(value: &str) -> Option<String> {
+    let (count, window) = value.trim().split_once(";w=")?;
+    let (count, window): (u64, u64) = (count.trim().parse().ok()?, window.trim().parse().ok()?);
+    let window = match window {
+        3600.. if window % 3600 == 0 => format!("{} h", window / 3600),
+        60.. if window % 60 == 0 => format!("{} min", window / 60),
+        _ => format!("{window} s"),
+    };
+    Some(format!("it allows {count} in {window}"))
 }
 
 /// Seconds since 1970 of a date such as `Sun, 06 Nov 1994 08:49:37 GMT`; older forms are not read.
@@ -176,19 +260,48 @@ mod tests {
     #[test]
     fn waits_grow_and_end() {
         let policy = RetryPolicy { count: 3, ..RetryPolicy::default() };
-        let first = policy.wait(1, &status(503, None)).unwrap();
+        let after = |failures, error| policy.wait(&mut Attempts { failures, ..Attempts::default() }, &error);
+        let first = after(0, status(503, None)).unwrap();
         assert!(first >= policy.base.mul_f64(0.75) && first <= policy.base.mul_f64(1.25));
-        assert!(policy.wait(3, &status(503, None)).unwrap() >= policy.base.mul_f64(3.0));
-        assert!(policy.wait(4, &status(503, None)).is_none());
-        assert!(policy.wait(1, &status(404, None)).is_none());
+        assert!(after(2, status(503, None)).unwrap() >= policy.base.mul_f64(3.0));
+        assert!(after(3, status(503, None)).is_none());
+        assert!(after(0, status(404, None)).is_none());
+    }
+
+    #[test]
+    fn some_failures_are_repeated_less_often() {
+        let (policy, mut attempts) = (RetryPolicy::default(), Attempts::default());
+        let broken =
+            |kind| Error::Transport { method: "GET".into(), url: "https://r/".into(), kind, source: None };
+        let mut goes = |error| policy.wait(&mut attempts, &error).is_some();
+        assert!(goes(status(503, None)) && goes(broken(TransportKind::Broken)));
+        // Failures of another kind before it do not count.
+        assert!(goes(broken(TransportKind::FirstByteTimeout)));
+        assert!(!goes(broken(TransportKind::FirstByteTimeout)));
+    }
+
+    #[test]
+    fn rate_limits_are_readable() {
+        for (value, text) in [
+            ("100;w=21600", Some("it allows 100 in 6 h")),
+            (" 5 ; w=60", None),
+            ("5;w=90", Some("it allows 5 in 90 s")),
+            ("5;w=120", Some("it allows 5 in 2 min")),
+            ("5", None),
+            ("x;w=1", None),
+        ] {
+            assert_eq!(rate_limit(value).as_deref(), text, "{value}");
+        }
     }
 
     #[test]
     fn retry_after_rules_the_wait() {
         let policy = RetryPolicy::default();
-        let asked = |s| policy.wait(1, &status(429, Some(Duration::from_secs(s))));
+        let mut attempts = Attempts::default();
+        let mut asked = |s| policy.wait(&mut attempts, &status(429, Some(Duration::from_secs(s))));
         assert_eq!(asked(7), Some(Duration::from_secs(7)));
-        assert_eq!(asked(100_000), None);
+        assert_eq!(asked(293), Some(Duration::from_secs(293)));
+        assert_eq!(asked(1), None, "300 s in all");
         assert_eq!(retry_after("120", 0), Some(Duration::from_secs(120)));
         let date = "Sun, 06 Nov 1994 08:49:37 GMT";
         assert_eq!(http_date(date), Some(784_111_777));

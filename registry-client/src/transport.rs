@@ -2,11 +2,13 @@
 //! of registries.
 
 mod failure;
+mod proxy;
 mod tls;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -20,14 +22,19 @@ use crate::auth::Secrets;
 use crate::error::{ERROR_BODY_CAP, Error, StatusError, TransportKind};
 use crate::hosts::{HostsConfig, is_loopback};
 use crate::pipe::{Monitor, Reader};
-use crate::retry::retry_after;
+use crate::retry::{rate_limit, retry_after};
 
 pub use self::failure::redact;
+use self::proxy::Way;
 
 /// Redirects that are followed for one request.
 const REDIRECTS: usize = 10;
+/// What the rest of a short body is waited for, for the sake of the connection.
+const DRAIN: Duration = Duration::from_secs(2);
+/// What the body of an error is waited for: the status says the most.
+const EXPLANATION: Duration = Duration::from_secs(10);
 
-/// Limits of time. None of them limits a transfer that gets on.
+/// Limits of time. None of them limits the transfer of a blob that gets on.
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {
     /// For a connection, TLS included.
@@ -39,15 +46,25 @@ pub struct Timeouts {
     /// From the last byte of an upload to the answer; registries move the blob to its place meanwhile,
     /// or look for everything that a manifest names.
     pub commit: Duration,
+    /// For a whole manifest, list or token, which are short.
+    pub document: Duration,
+    /// Of an answer, fewer bytes than [`Timeouts::slow_bytes`] in so much time of waiting for them are too
+    /// few: a server that sends a byte now and then would keep us for ever.
+    pub slow_window: Duration,
+    /// See [`Timeouts::slow_window`].
+    pub slow_bytes: u64,
 }
 
 impl Default for Timeouts {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(15),
-            first_byte: Duration::from_secs(45),
+            first_byte: Duration::from_secs(30),
             stall: Duration::from_secs(45),
             commit: Duration::from_secs(300),
+            document: Duration::from_secs(120),
+            slow_window: Duration::from_secs(60),
+            slow_bytes: 6000,
         }
     }
 }
@@ -76,7 +93,10 @@ impl fmt::Debug for Proxies {
 
 /// How a URL may be reached.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Route {
+pub(crate) struct Route<'a> {
+    /// The registry (`host` or `host:port`) that the request is made for, whoever is asked: its token server and its
+    /// storage are believed by the same certificates, as docker and podman do.
+    pub(crate) registry: Option<&'a str>,
     /// Certificates are not checked.
     pub(crate) insecure: bool,
     /// A blob: over HTTP/1.1 and so a connection of its own, which no window of a shared one slows.
@@ -101,8 +121,12 @@ pub(crate) struct Request {
     pub(crate) url: Url,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Body,
+    /// The URL for messages, where it is the registry that led to `url`.
+    pub(crate) asked: Option<Url>,
     /// Instead of following a redirect, hand it out.
     pub(crate) keep_redirect: bool,
+    /// From HTTPS, follow a redirect to plain HTTP: for what has nothing to do with a registry.
+    pub(crate) downgrade: bool,
     /// The body holds a login, and goes to no other origin.
     pub(crate) secret: bool,
 }
@@ -114,7 +138,9 @@ impl Request {
             url,
             headers: HeaderMap::new(),
             body: Body::Empty,
+            asked: None,
             keep_redirect: false,
+            downgrade: false,
             secret: false,
         }
     }
@@ -130,7 +156,7 @@ struct ClientKey {
     tls: bool,
     certificates: Option<std::path::PathBuf>,
     insecure: bool,
-    direct: bool,
+    proxy: Option<Way>,
     bulk: bool,
 }
 
@@ -142,7 +168,7 @@ pub(crate) struct Transport {
     user_agent: String,
     http2: bool,
     clients: Mutex<HashMap<ClientKey, reqwest::Client>>,
-    roots: std::sync::OnceLock<Result<rustls::RootCertStore, String>>,
+    roots: std::sync::OnceLock<Result<tls::Trusted, String>>,
     secrets: Secrets,
 }
 
@@ -168,8 +194,9 @@ impl Transport {
 
     /// Sends and follows redirects. `Authorization` goes to the first URL's origin only; once a
     /// redirect has left it, it does not come back.
-    pub(crate) async fn send(&self, mut request: Request, route: &Route) -> Result<Response, Error> {
-        let first = request.url.clone();
+    pub(crate) async fn send(&self, mut request: Request, route: &Route<'_>) -> Result<Response, Error> {
+        let begin = request.url.clone();
+        let first = request.asked.take().unwrap_or_else(|| begin.clone());
         for _ in 0..=REDIRECTS {
             let (method, url) = (request.method.clone(), request.url.clone());
             let again = match &request.body {
@@ -178,22 +205,38 @@ impl Transport {
                 Body::Stream { .. } => None,
             };
             let headers = request.headers.clone();
-            let (keep, secret) = (request.keep_redirect, request.secret);
-            let inner = self.once(request, route).await?;
+            let (keep, downgrade, secret) = (request.keep_redirect, request.downgrade, request.secret);
+            let client = self.client(&url, route)?;
+            let inner = match self.once(client, request, &first).await {
+                Err(e)
+                    if url.scheme() == "https"
+                        && is_reading(&method)
+                        && e.transport_kind().is_some_and(is_lost) =>
+                {
+                    let mut again = Request::new(method.clone(), url.clone());
+                    again.headers.clone_from(&headers);
+                    self.once_more(again, &first, route).await?
+                }
+                other => other?,
+            };
             let response = Response {
                 inner,
                 method: method.clone(),
+                shown: shown(&first, &url),
                 url,
-                stall: self.timeouts.stall,
+                plain: downgrade || route.insecure,
+                limits: self.timeouts,
+                pace: Pace::default(),
                 secrets: self.secrets.clone(),
                 login: None,
             };
             let Some(body) = again.filter(|_| !keep) else { return Ok(response) };
             let Some((next, next_method)) = response.redirect(&method)? else { return Ok(response) };
-            if secret && next_method == method && next.origin() != first.origin() {
+            if secret && next_method == method && next.origin() != begin.origin() {
                 return Err(response.protocol("redirects a login to another server, which does not get it"));
             }
             request = Request::new(next_method, next);
+            request.downgrade = downgrade;
             request.headers = headers;
             request.secret = secret;
             if request.method == method {
@@ -201,20 +244,24 @@ impl Transport {
             } else {
                 request.headers.remove(CONTENT_TYPE);
             }
-            if request.url.origin() != first.origin() {
+            if request.url.origin() != begin.origin() {
                 request.headers.remove(AUTHORIZATION);
             }
         }
         Err(Error::Transport {
-            method: "GET".into(),
-            url: redact(&first),
+            method: request.method.to_string(),
+            url: shown(&first, &request.url),
             kind: TransportKind::Redirect,
             source: None,
         })
     }
 
-    async fn once(&self, request: Request, route: &Route) -> Result<reqwest::Response, Error> {
-        let client = self.client(&request.url, route)?;
+    async fn once(
+        &self,
+        client: reqwest::Client,
+        request: Request,
+        first: &Url,
+    ) -> Result<reqwest::Response, Error> {
         let (method, url) = (request.method.clone(), request.url.clone());
         let mut out = client.request(request.method, request.url).headers(request.headers);
         let mut watch = None;
@@ -233,7 +280,7 @@ impl Transport {
             }
         }
         let failed = |kind| {
-            let (method, url) = (method.to_string(), redact(&url));
+            let (method, url) = (method.to_string(), shown(first, &url));
             Error::Transport { method, url, kind, source: None }
         };
         let mut answer = std::pin::pin!(out.send());
@@ -244,8 +291,20 @@ impl Transport {
         let tick = tick.clamp(Duration::from_millis(5), Duration::from_secs(1));
         loop {
             match tokio::time::timeout(tick, answer.as_mut()).await {
+                Ok(Ok(response)) if response.status() == 407 && url.scheme() == "http" => {
+                    let way = self.proxies.way(&url);
+                    let Some(way) = way else { return Ok(response) };
+                    let error = failed(TransportKind::ProxyLogin);
+                    return Err(failure::at_proxy(error, &self.proxies.shown(way)));
+                }
                 Ok(Ok(response)) => return Ok(response),
-                Ok(Err(e)) => return Err(failure::classify(&method, &url, e)),
+                Ok(Err(e)) => {
+                    let error = failure::classify(&method, shown(first, &url), e);
+                    return Err(match self.proxies.way(&url) {
+                        Some(way) => failure::at_proxy(error, &self.proxies.shown(way)),
+                        None => error,
+                    });
+                }
                 Err(_) => match &watch {
                     None if started.elapsed() > limits.connect + patience => {
                         return Err(failed(TransportKind::FirstByteTimeout));
@@ -262,19 +321,32 @@ impl Transport {
         }
     }
 
-    fn client(&self, url: &Url, route: &Route) -> Result<reqwest::Client, Error> {
-        let host = url.host_str().unwrap_or_default();
-        let direct = is_loopback(host);
-        let secure_proxy = self.proxies.http.as_deref().is_some_and(|p| p.starts_with("https:"));
-        let tls = url.scheme() == "https" || (!direct && secure_proxy);
-        let certificates = if tls { self.certificates_of(url) } else { None };
-        let key = ClientKey { tls, certificates, insecure: route.insecure && tls, direct, bulk: route.bulk };
+    fn client(&self, url: &Url, route: &Route<'_>) -> Result<reqwest::Client, Error> {
+        let key = self.key(url, route)?;
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = clients.get(&key) {
             return Ok(client.clone());
         }
+        let client = self.make(&key, None)?;
+        clients.insert(key, client.clone());
+        Ok(client)
+    }
+
+    fn key(&self, url: &Url, route: &Route<'_>) -> Result<ClientKey, Error> {
+        let proxy = self.proxies.way(url);
+        let secure = match proxy {
+            Some(way) => self.proxies.url(way)?.scheme() == "https",
+            None => false,
+        };
+        let tls = url.scheme() == "https" || secure;
+        let certificates = if tls { self.certificates_of(url, route.registry) } else { None };
+        Ok(ClientKey { tls, certificates, insecure: route.insecure && tls, proxy, bulk: route.bulk })
+    }
+
+    /// A client with connections of its own; `asked` is told whether a server wants a certificate that we have not.
+    fn make(&self, key: &ClientKey, asked: Option<Arc<AtomicBool>>) -> Result<reqwest::Client, Error> {
         let http2 = self.http2 && !key.bulk;
-        let config = self.tls_config(&key, http2)?;
+        let config = self.tls_config(key, http2, asked)?;
         let mut builder = reqwest::Client::builder()
             .tls_backend_preconfigured(config)
             .user_agent(&self.user_agent)
@@ -287,34 +359,37 @@ impl Transport {
         if !http2 {
             builder = builder.http1_only();
         }
-        if !direct {
-            builder = self.with_proxies(builder)?;
+        if let Some(way) = key.proxy {
+            let proxy = reqwest::Proxy::all(self.proxies.url(way)?)
+                .map_err(|_| Error::Config { name: "proxy".into(), what: "it cannot be used".into() })?;
+            builder = builder.proxy(proxy);
         }
-        let client = builder.build().map_err(|e| Error::Config {
-            name: "HTTP client".into(),
-            what: failure::chain(&e.without_url()),
-        })?;
-        clients.insert(key, client.clone());
-        Ok(client)
+        builder
+            .build()
+            .map_err(|e| Error::Config { name: "HTTP client".into(), what: failure::chain(&e.without_url()) })
     }
 
-    fn with_proxies(&self, mut builder: reqwest::ClientBuilder) -> Result<reqwest::ClientBuilder, Error> {
-        let not = self.proxies.no_proxy.as_deref().and_then(reqwest::NoProxy::from_string);
-        for (name, value) in [("http_proxy", &self.proxies.http), ("https_proxy", &self.proxies.https)] {
-            let Some(value) = value.as_deref().filter(|v| !v.is_empty()) else { continue };
-            let value = if value.contains("://") { value.to_owned() } else { format!("http://{value}") };
-            let proxy = match name {
-                "http_proxy" => reqwest::Proxy::http(&value),
-                _ => reqwest::Proxy::https(&value),
-            };
-            // The value may hold a password: it is not shown.
-            let proxy = proxy.map_err(|_| Error::Config {
-                name: name.to_owned(),
-                what: "not the URL of a proxy".into(),
-            })?;
-            builder = builder.proxy(proxy.no_proxy(not.clone()));
+    /// Once more, over HTTP/1.1 and a connection of its own, after one that ended without a word. A server that wants
+    /// a certificate of ours says so after we think that the connection stands, and then it is often lost; and some
+    /// have their trouble with HTTP/2.
+    async fn once_more(
+        &self,
+        request: Request,
+        first: &Url,
+        route: &Route<'_>,
+    ) -> Result<reqwest::Response, Error> {
+        let asked = Arc::new(AtomicBool::new(false));
+        let route = Route { bulk: true, ..*route };
+        let client = self.make(&self.key(&request.url, &route)?, Some(Arc::clone(&asked)))?;
+        match self.once(client, request, first).await {
+            Err(Error::Transport { method, url, kind, .. })
+                if is_lost(kind) && asked.load(Ordering::Relaxed) =>
+            {
+                let source = Some(Box::new(failure::no_certificate()) as _);
+                Err(Error::Transport { method, url, kind: TransportKind::TlsRefused, source })
+            }
+            other => other,
         }
-        Ok(builder)
     }
 }
 
@@ -324,14 +399,61 @@ impl fmt::Debug for Transport {
     }
 }
 
+fn is_reading(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
+}
+
+/// Whether a connection ended and nobody said why.
+fn is_lost(kind: TransportKind) -> bool {
+    matches!(kind, TransportKind::Broken | TransportKind::Other)
+}
+
 /// The head of an answer, and the way to its body.
 pub(crate) struct Response {
     inner: reqwest::Response,
     method: Method,
     url: Url,
-    stall: Duration,
+    /// The URL for messages, with the one that was asked first.
+    shown: String,
+    /// It may lead from HTTPS to plain HTTP.
+    plain: bool,
+    limits: Timeouts,
+    pace: Pace,
     secrets: Secrets,
     login: Option<String>,
+}
+
+/// A URL fit to print, and before it the one that led there, where that is another host's: it names the registry
+/// and the repository, which storage's does not.
+pub(crate) fn shown(first: &Url, url: &Url) -> String {
+    match first.origin() == url.origin() {
+        true => redact(url),
+        false => format!("{}{ON}{}", redact(first), redact(url)),
+    }
+}
+
+/// Between a URL and that which it led to.
+pub(crate) const ON: &str = " → ";
+
+/// How fast bytes came lately.
+#[derive(Default)]
+struct Pace {
+    waited: Duration,
+    bytes: u64,
+}
+
+impl Pace {
+    /// Takes in what came after waiting for it. True when it is too little.
+    fn is_slow(&mut self, waited: Duration, bytes: usize, limits: &Timeouts) -> bool {
+        self.waited += waited;
+        self.bytes += bytes as u64;
+        if self.waited < limits.slow_window {
+            return false;
+        }
+        let slow = self.bytes < limits.slow_bytes;
+        *self = Self::default();
+        slow
+    }
 }
 
 impl Response {
@@ -348,6 +470,18 @@ impl Response {
         self.inner.headers().get(name).and_then(|v| v.to_str().ok())
     }
 
+    /// Where the answer came from, for messages.
+    pub(crate) fn shown(&self) -> &str {
+        &self.shown
+    }
+
+    /// Whether something here may lead to that URL: not from HTTPS to plain HTTP, unless this is a host that
+    /// configuration allows it for, or one's own machine.
+    pub(crate) fn may_lead_to(&self, url: &Url) -> bool {
+        let safe = url.scheme() == "https" || url.host_str().is_some_and(is_loopback);
+        self.url.scheme() != "https" || safe || self.plain
+    }
+
     /// Where the answer came from in the end.
     pub(crate) fn url(&self) -> &Url {
         &self.url
@@ -359,11 +493,11 @@ impl Response {
 
     /// An answer that breaks the rules.
     pub(crate) fn protocol(&self, what: impl Into<String>) -> Error {
-        Error::Protocol { method: self.method.to_string(), url: redact(&self.url), what: what.into() }
+        Error::Protocol { method: self.method.to_string(), url: self.shown.clone(), what: what.into() }
     }
 
     pub(crate) fn redirect(&self, method: &Method) -> Result<Option<(Url, Method)>, Error> {
-        let reading = matches!(*method, Method::GET | Method::HEAD);
+        let reading = is_reading(method);
         let same = match self.status().as_u16() {
             301 | 302 if reading => true,
             303 => reading,
@@ -371,27 +505,37 @@ impl Response {
             _ => return Ok(None),
         };
         let Some(location) = self.text(LOCATION.as_str()) else { return Ok(None) };
-        let next = self
+        let mut next = self
             .url
             .join(location)
             .ok()
             .filter(|u| matches!(u.scheme(), "http" | "https") && u.has_host())
             .ok_or_else(|| self.protocol("redirects to something that is no HTTP URL"))?;
+        // Neither can fail for a URL with a host; whoever answers has no passwords to give.
+        let _ = next.set_username("");
+        let _ = next.set_password(None);
+        if !self.may_lead_to(&next) {
+            return Err(self.protocol(format!("redirects from HTTPS to plain HTTP, `{}`", redact(&next))));
+        }
         Ok(Some((next, if same { method.clone() } else { Method::GET })))
     }
 
     /// The next piece of the body; nothing at its end.
     pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
-        match tokio::time::timeout(self.stall, self.inner.chunk()).await {
-            Ok(Ok(chunk)) => Ok(chunk),
-            Ok(Err(e)) => Err(failure::classify(&self.method, &self.url, e)),
-            Err(_) => Err(Error::Transport {
-                method: self.method.to_string(),
-                url: redact(&self.url),
-                kind: TransportKind::Stalled,
-                source: None,
-            }),
+        let started = std::time::Instant::now();
+        match tokio::time::timeout(self.limits.stall, self.inner.chunk()).await {
+            Ok(Ok(Some(chunk))) => match self.pace.is_slow(started.elapsed(), chunk.len(), &self.limits) {
+                true => Err(self.transport(TransportKind::Slow)),
+                false => Ok(Some(chunk)),
+            },
+            Ok(Ok(None)) => Ok(None),
+            Ok(Err(e)) => Err(failure::classify(&self.method, self.shown.clone(), e)),
+            Err(_) => Err(self.transport(TransportKind::Stalled)),
         }
+    }
+
+    fn transport(&self, kind: TransportKind) -> Error {
+        Error::Transport { method: self.method.to_string(), url: self.shown.clone(), kind, source: None }
     }
 
     /// Notes whom the server took us for, for what is said of a refusal; an empty name is a login without one.
@@ -405,25 +549,34 @@ impl Response {
         if self.length().is_some_and(|l| l > cap as u64) {
             return Err(too_long(&self));
         }
-        let mut out = Vec::new();
-        while let Some(chunk) = self.chunk().await? {
-            if out.len() + chunk.len() > cap {
-                return Err(too_long(&self));
+        let (mut out, limit) = (Vec::new(), self.limits.document);
+        let all = async {
+            while let Some(chunk) = self.chunk().await? {
+                if out.len() + chunk.len() > cap {
+                    return Err(too_long(&self));
+                }
+                out.extend_from_slice(&chunk);
             }
-            out.extend_from_slice(&chunk);
+            Ok(())
+        };
+        match tokio::time::timeout(limit, all).await {
+            Ok(end) => end.map(|()| out),
+            Err(_) => Err(self.transport(TransportKind::Slow)),
         }
-        Ok(out)
     }
 
-    /// Reads a short body to its end, so that the connection can serve again.
+    /// Reads a short body to its end, so that the connection can serve again; one that takes its time is left.
     pub(crate) async fn drain(mut self) {
         let mut left = ERROR_BODY_CAP;
-        while let Ok(Some(chunk)) = self.chunk().await {
-            match left.checked_sub(chunk.len()) {
-                Some(rest) => left = rest,
-                None => return,
+        let all = async {
+            while let Ok(Some(chunk)) = self.chunk().await {
+                match left.checked_sub(chunk.len()) {
+                    Some(rest) => left = rest,
+                    None => return,
+                }
             }
-        }
+        };
+        let _left = tokio::time::timeout(DRAIN, all).await;
     }
 
     /// The answer as an error, with what its body says.
@@ -431,21 +584,30 @@ impl Response {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs());
         let mut error = StatusError {
             method: self.method.to_string(),
-            url: redact(&self.url),
+            url: self.shown.clone(),
             status: self.status().as_u16(),
             code: None,
             message: None,
             retry_after: self.text(RETRY_AFTER.as_str()).and_then(|v| retry_after(v, now)),
             login: self.login.take(),
         };
+        // Docker Hub says so how much it lets through.
+        let limit = self.text("ratelimit-limit").filter(|_| error.status == 429).and_then(rate_limit);
         let mut body = Vec::new();
-        while body.len() < ERROR_BODY_CAP {
-            match self.chunk().await {
-                Ok(Some(chunk)) => body.extend_from_slice(&chunk),
-                Ok(None) | Err(_) => break,
+        let all = async {
+            while body.len() < ERROR_BODY_CAP
+                && let Ok(Some(chunk)) = self.chunk().await
+            {
+                body.extend_from_slice(&chunk);
             }
-        }
+        };
+        // What has come by then has to do.
+        let _rest = tokio::time::timeout(EXPLANATION, all).await;
         error.read_body(&body, &self.secrets);
+        if let Some(limit) = limit {
+            let message = error.message.take().map(|message| message + "; ").unwrap_or_default();
+            error.message = Some(message + &limit);
+        }
         Error::Status(Box::new(error))
     }
 }

@@ -45,7 +45,7 @@ pub(crate) struct Source {
 }
 
 /// Images that one build has looked up, so that a name means one thing throughout.
-pub(crate) type Images = Mutex<HashMap<(String, Platform), Arc<Mutex<Option<Image>>>>>;
+pub(crate) type Images = Mutex<HashMap<(String, Platform), Arc<Mutex<Option<Found>>>>>;
 
 /// What stage `index` starts with; an error is at its FROM.
 pub(crate) fn start(exec: &Execution<'_>, index: usize) -> Result<Start, BuildError> {
@@ -203,16 +203,22 @@ fn find(
     title: &str,
     tell: bool,
 ) -> Result<(Image, Origin), BuildError> {
-    let image = once(exec, reference.to_string(), platform, Some(title), |task| {
-        let image = crate::transfer::resolve(&exec.engine, reference, platform, exec.request.pull, task)?;
+    // A short name may mean something else than what it looks like in full.
+    let key = match exec.engine.registry.short_name(reference) {
+        Ok(None) => reference.to_string(),
+        _ => reference.familiar(),
+    };
+    let (image, reference) = once(exec, key, platform, Some(title), |task| {
+        let (image, name) =
+            crate::transfer::resolve(&exec.engine, reference, platform, exec.request.pull, task)?;
         // Of a FROM the rule speaks.
         if tell && !platform.same_machine(&image.platform()) {
-            crate::transfer::note_platform(reference, &image, platform, task);
+            crate::transfer::note_platform(&name, &image, platform, task);
         }
-        Ok(image)
+        Ok((image, Some(name)))
     })?;
     let base = image.layers().len();
-    Ok((image.clone(), Origin { reference: Some(reference.clone()), image, base }))
+    Ok((image.clone(), Origin { reference, image, base }))
 }
 
 /// The same for an image of a layout, whose files are here afterwards.
@@ -222,10 +228,14 @@ fn find_layout(
     platform: &Platform,
     title: Option<&str>,
 ) -> Result<Image, BuildError> {
-    once(exec, format!("oci-layout://{layout}"), platform, title, |_| {
-        crate::transfer::load_layout(&exec.engine, layout, platform)
-    })
+    let (image, _) = once(exec, format!("oci-layout://{layout}"), platform, title, |_| {
+        Ok((crate::transfer::load_layout(&exec.engine, layout, platform)?, None))
+    })?;
+    Ok(image)
 }
+
+/// An image, and its name at a registry.
+pub(crate) type Found = (Image, Option<Reference>);
 
 /// Looks up what `name` is with `look`, or takes what this build has found by that name. With several platforms it
 /// is shown once.
@@ -234,8 +244,8 @@ fn once(
     name: String,
     platform: &Platform,
     title: Option<&str>,
-    look: impl FnOnce(&Task<'_>) -> Result<Image, BuildError>,
-) -> Result<Image, BuildError> {
+    look: impl FnOnce(&Task<'_>) -> Result<Found, BuildError>,
+) -> Result<Found, BuildError> {
     let slot = {
         let mut images = exec.common.images.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(images.entry((name.clone(), platform.clone())).or_default())
@@ -243,18 +253,18 @@ fn once(
     let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
     let known = slot.clone();
     if exec.several
-        && let Some(image) = &known
+        && let Some(found) = &known
     {
-        return Ok(image.clone());
+        return Ok(found.clone());
     }
     exec.check_canceled()?;
     let task = exec.progress.start(title.map_or_else(|| format!("[context] {name}"), str::to_owned));
-    let image = match known {
-        Some(image) => image,
+    let found = match known {
+        Some(found) => found,
         None => slot.insert(look(&task)?).clone(),
     };
     task.finish(Outcome::Done, None, None);
-    Ok(image)
+    Ok(found)
 }
 
 /// Brings the layers of `snapshot` that are not here yet.

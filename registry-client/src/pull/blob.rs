@@ -10,12 +10,14 @@ use reqwest::header::{HeaderValue, RANGE};
 use url::Url;
 
 use crate::auth::Scopes;
-use crate::client::{Client, Core, join};
+use crate::client::{Client, Core, is_worth_it, join};
 use crate::error::{Error, TransportKind};
-use crate::hosts::Endpoint;
+use crate::hosts::{Endpoint, Places};
 use crate::pipe::{ChunkReader, Writer, pipe};
+use crate::places::no_place;
 use crate::registry::Repository;
-use crate::transport::{Request, Response, redact};
+use crate::retry::{Attempts, got_on};
+use crate::transport::{Request, Response};
 
 /// Bytes that are fetched before the reader asks for them.
 const AHEAD: usize = 2 << 20;
@@ -50,7 +52,7 @@ impl Client {
     /// # Errors
     /// When configuration forbids the registry. What the registry says comes from reading.
     pub fn blob(&self, repo: &Repository, descriptor: &Descriptor) -> Result<BlobReader, Error> {
-        let places = self.core.config.hosts.pull_endpoints(repo, true)?;
+        let places = self.core.blob_places(repo, descriptor.digest)?;
         let (writer, reader) = pipe(AHEAD);
         let (core, descriptor) = (Arc::clone(&self.core), descriptor.clone());
         let task = self.spawn(async move {
@@ -95,37 +97,36 @@ impl<'a> Download<'a> {
         Self { core, blob, out, digester: Digester::new(), whole_only: false, last_url: String::new() }
     }
 
-    async fn run(&mut self, places: &[Endpoint]) -> Result<(), Error> {
-        let mut before: Vec<String> = Vec::new();
-        for (i, place) in places.iter().enumerate() {
-            let last = i + 1 == places.len();
+    async fn run(&mut self, places: &Places) -> Result<(), Error> {
+        let mut before = places.before.clone();
+        for (i, place) in places.list.iter().enumerate() {
+            let last = i + 1 == places.list.len() && places.blocked.is_none();
             self.whole_only = false;
             match self.fetch(place, if last { u32::MAX } else { 1 }).await {
-                Ok(()) => return self.verify(),
+                // Wrong bytes are with the reader already: it has to begin anew, and not here.
+                Ok(()) => return self.verify().inspect_err(|e| drop(self.core.mirror_failed(place, e))),
                 Err(e @ Error::Cancelled) => return Err(e),
-                Err(e) if !last => before.push(e.to_string()),
-                Err(e) if before.is_empty() => return Err(e),
-                Err(e) => return Err(Error::Mirrors { last: Box::new(e), before: before.join("; ") }),
+                Err(e) if last => return Err(no_place(Some(e), before, None)),
+                Err(e) => before.push(self.core.mirror_failed(place, &e)),
             }
         }
-        Err(Error::Cancelled)
+        Err(no_place(None, before, places.blocked.clone()))
     }
 
     async fn fetch(&mut self, place: &Endpoint, limit: u32) -> Result<(), Error> {
-        let (mut failures, mut attempts) = (0, 0);
+        let (mut attempts, mut all) = (Attempts::default(), 0);
         loop {
             let at = self.digester.size();
             let error = match self.once(place).await {
                 Ok(()) => return Ok(()),
                 Err(e) => e,
             };
-            if self.digester.size() > at {
-                failures = 0;
+            if got_on(self.digester.size() - at, self.blob.size, &error) {
+                attempts.got_on();
             }
-            failures += 1;
-            attempts += 1;
-            let may = failures <= limit && attempts < ATTEMPTS;
-            match may.then(|| self.core.announce(failures, &error)).flatten() {
+            all += 1;
+            let may = attempts.failures < limit && all < ATTEMPTS && is_worth_it(limit, &error);
+            match may.then(|| self.core.announce(&mut attempts, &error)).flatten() {
                 Some(wait) => tokio::time::sleep(wait).await,
                 None => return Err(error),
             }
@@ -150,7 +151,7 @@ impl<'a> Download<'a> {
             Ok(request)
         };
         let mut response = self.core.exchange(place, &Scopes::pull(&place.name), true, &make).await?;
-        self.last_url = redact(response.url());
+        self.last_url = response.shown().to_owned();
         match response.status().as_u16() {
             200 => {
                 from = 0;

@@ -9,19 +9,18 @@ use reqwest::Method;
 use reqwest::header::{AUTHORIZATION, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue};
 use url::Url;
 
+use super::pieces::{PIECE, Pieces};
 use super::{Progress, Source};
 use crate::auth::Scopes;
-use crate::client::Client;
+use crate::client::{Client, uploads};
 use crate::error::Error;
 use crate::hosts::Endpoint;
 use crate::pipe::pipe;
 use crate::transport::{Body, Request, Response, Route};
 
-/// Bytes read at once.
-const PIECE: usize = 128 * 1024;
 /// Bytes that wait for the network.
 const AHEAD: usize = 1 << 20;
-/// Redirects and new tokens for one body, each of which costs reading the source again.
+/// Attempts with one body, for redirects and new tokens; each costs reading the source again.
 const REPEATS: usize = 4;
 
 /// What is sent of a blob.
@@ -82,15 +81,16 @@ impl Extent<'_> {
 impl Part<'_> {
     /// Sends the part to `url`; any answer but a redirect or a demand for another token is handed back.
     pub(super) fn send(&self, method: &Method, url: Url) -> Result<Response, Error> {
+        let first = url.clone();
         let mut url = url;
-        for _ in 0..REPEATS {
+        for attempt in 1..=REPEATS {
             let (response, sent) = self.once(method, &url)?;
             match response.status().as_u16() {
                 307 | 308 => match response.redirect(method)? {
                     Some((next, _)) => url = next,
                     None => return Ok(response),
                 },
-                401 => {
+                401 if attempt < REPEATS => {
                     let (core, place) = (Arc::clone(&self.client.core), self.place.clone());
                     let (response, again) = self.client.run(async move {
                         let mut response = response;
@@ -116,7 +116,7 @@ impl Part<'_> {
         }
         Err(Error::Transport {
             method: method.to_string(),
-            url: crate::transport::redact(&url),
+            url: crate::transport::shown(&first, &url),
             kind: crate::error::TransportKind::Redirect,
             source: None,
         })
@@ -146,8 +146,11 @@ impl Part<'_> {
                     headers.insert(AUTHORIZATION, value.clone());
                 }
                 let body = Body::Stream { reader, monitor, length };
-                let request = Request { method, url, headers, body, keep_redirect: true, secret: false };
-                let route = Route { insecure: place.insecure, bulk: true };
+                let asked =
+                    Some(if url.origin() == base.origin() { url.clone() } else { uploads(&base, &place)? });
+                let request =
+                    Request { headers, body, asked, keep_redirect: true, ..Request::new(method, url) };
+                let route = Route { registry: Some(place.host()), insecure: place.insecure, bulk: true };
                 Ok((core.transport.send(request, &route).await?, sent))
             };
             let _gone = answer.send(result.await);
@@ -160,7 +163,7 @@ impl Part<'_> {
                 return Err(self.extent.bad_source(e));
             }
         }
-        receive.recv().unwrap_or(Err(Error::Cancelled))
+        self.client.wait(&receive).inspect_err(|_| task.abort())
     }
 
     /// The source, from the part's first byte.
@@ -177,11 +180,12 @@ impl Part<'_> {
 
     /// Reads the part to its end, or until the other side wants no more (its answer says why).
     fn feed(&self, source: &mut dyn Read, mut put: impl FnMut(Bytes) -> bool) -> io::Result<()> {
+        let pieces = Pieces::default();
         let mut at = self.extent.start();
         let end = self.extent.length().map(|length| at + length);
         while end.is_none_or(|end| at < end) {
             let want = end.map_or(PIECE as u64, |end| (end - at).min(PIECE as u64)) as usize;
-            let mut piece = vec![0; want];
+            let mut piece = pieces.room(want);
             let mut filled = 0;
             while filled < want {
                 match source.read(&mut piece[filled..]) {
@@ -202,8 +206,7 @@ impl Part<'_> {
                     format!("longer than the {at} bytes that its descriptor says"),
                 ));
             }
-            piece.truncate(filled);
-            if !piece.is_empty() && !put(piece.into()) {
+            if filled > 0 && !put(pieces.filled(piece, filled)) {
                 return Ok(());
             }
             (self.progress)(at);

@@ -8,7 +8,7 @@ use crate::auth::Scopes;
 use crate::client::{Core, join};
 use crate::error::Error;
 use crate::hosts::Endpoint;
-use crate::transport::{Request, Response};
+use crate::transport::{Request, Response, redact};
 
 /// Where an upload stands, as the registry last said.
 #[derive(Clone, Debug)]
@@ -58,7 +58,13 @@ fn location(response: &Response) -> Result<Option<Url>, Error> {
             let _ = url.set_port(asked.port());
         }
     }
+    if !response.may_lead_to(&url) {
+        return Err(response.protocol(format!("its `Location` leads to plain HTTP, `{}`", redact(&url))));
+    }
     url.set_fragment(None);
+    // Neither can fail for a URL with a host.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
     Ok(Some(url))
 }
 

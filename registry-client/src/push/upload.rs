@@ -13,6 +13,7 @@ use crate::auth::Scopes;
 use crate::client::Client;
 use crate::error::Error;
 use crate::hosts::Endpoint;
+use crate::retry::{Attempts, got_on};
 use crate::transport::{Request, Response};
 
 /// The size of a chunk for registries that refuse the whole.
@@ -62,7 +63,7 @@ impl<'a> Upload<'a> {
     }
 
     fn attempts(mut self, mut session: Option<Session>) -> Result<(), Error> {
-        let (mut failures, mut furthest) = (0, 0);
+        let (mut attempts, mut furthest) = (Attempts::default(), 0u64);
         for _ in 0..ATTEMPTS {
             let mut now = match session.take() {
                 Some(session) => session,
@@ -76,12 +77,14 @@ impl<'a> Upload<'a> {
                 self.way = next;
                 continue;
             }
-            if now.offset > furthest {
-                (furthest, failures) = (now.offset, 0);
+            if got_on(now.offset.saturating_sub(furthest), self.blob.size, &error) {
+                furthest = now.offset;
+                attempts.got_on();
             }
-            failures += 1;
-            let Some(wait) = self.client.core.announce(failures, &error) else { return Err(error) };
-            std::thread::sleep(wait);
+            let Some(wait) = self.client.core.announce(&mut attempts, &error) else {
+                return Err(error);
+            };
+            self.client.pause(wait)?;
             // The answer may have been lost after the registry had it all.
             if self.exists() {
                 return Ok(());
@@ -97,7 +100,15 @@ impl<'a> Upload<'a> {
 
     /// What to try with a new session after a refusal that another way may get around.
     fn other_way(&mut self, error: &Error, offset: u64) -> Option<Way> {
-        let Error::Status(e) = error else { return None };
+        let e = match error {
+            Error::Status(e) => e,
+            // What it says cannot be: once more from the start.
+            Error::Protocol { .. } if self.lost == 0 => {
+                self.lost = 1;
+                return Some(if self.way == Way::Rest { Way::Whole } else { self.way });
+            }
+            _ => return None,
+        };
         match (e.status, e.code.as_deref(), self.way) {
             // Damaged on the way, or sessions that a restarted registry lost: once more from the start.
             (400, Some("DIGEST_INVALID"), _) | (404, Some("BLOB_UPLOAD_UNKNOWN"), _) if self.lost == 0 => {
@@ -182,6 +193,12 @@ impl<'a> Upload<'a> {
             return Err(self.error(response));
         }
         check_digest(&response, self.blob.digest)?;
+        // The word of a registry is 201 (distribution specification, "Pushing blobs"). Something else in between
+        // may say yes to anything.
+        if response.status() != 201 && !self.exists() {
+            let what = format!("{}, and yet the registry does not have the blob", response.status());
+            return Err(response.protocol(what));
+        }
         self.drain(response);
         (self.progress)(self.blob.size);
         Ok(())

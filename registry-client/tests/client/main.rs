@@ -6,11 +6,17 @@
 mod auth;
 #[cfg(unix)]
 mod chaos;
+#[cfg(unix)]
+mod faults;
 mod growing;
+#[cfg(unix)]
+mod proxy;
 mod pull;
 mod push;
 #[cfg(unix)]
 mod real;
+#[cfg(unix)]
+mod tls;
 
 use std::io::{self, Read};
 use std::sync::{Arc, Mutex};
@@ -35,6 +41,7 @@ pub(crate) fn config() -> ClientConfig {
             first_byte: Duration::from_secs(5),
             stall: Duration::from_millis(500),
             commit: Duration::from_secs(5),
+            ..Timeouts::default()
         },
         ..ClientConfig::default()
     }

@@ -259,6 +259,15 @@ impl Layers {
         self.remade_tar(below, diff_id)
     }
 
+    /// Whether a layer that is here was made elsewhere, and is only unpacked: its exact bytes are a blob's alone.
+    pub(crate) fn needs_blob(&self, below: &[Digest], diff_id: &Digest) -> Result<bool, LayerError> {
+        if self.hold(below, diff_id, Form::Tar)?.is_some() {
+            return Ok(false);
+        }
+        let Some(hold) = self.hold(below, diff_id, Form::Fs)? else { return Ok(false) };
+        Ok(read_facts(hold.dir())?.is_some_and(|facts| !facts.made_here))
+    }
+
     /// The same from the directory that a layer was left in.
     #[cfg(unix)]
     fn remade_tar(&self, below: &[Digest], diff_id: &Digest) -> Result<Box<dyn Read + Send>, LayerError> {

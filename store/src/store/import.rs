@@ -131,6 +131,26 @@ impl Store {
         self.remake(os, &blob, &layer.diff_id, below)
     }
 
+    /// Whether layer `index` of `image` is here without the bytes that it came with, and cannot leave the store again. So
+    /// it is where the program was killed between the two.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn lacks_blob(&self, image: &Image, index: usize) -> Result<bool> {
+        let diff_ids = image.diff_ids();
+        let Some(layer) = image.layers().get(index) else { return Ok(false) };
+        let Some(blob) = &layer.blob else { return Ok(false) };
+        if self.blobs.contains(&blob.digest) {
+            return Ok(false);
+        }
+        let others = self.layer_blobs(&layer.diff_id)?;
+        if others.iter().any(|known| self.blobs.contains(&known.descriptor.digest)) {
+            return Ok(false);
+        }
+        let below = diff_ids.get(..index).unwrap_or_default();
+        Ok(self.layers.for_os(image.layer_os()).needs_blob(below, &layer.diff_id)?)
+    }
+
     /// Makes a layer from its blob. False when it needs those below it, and they are not here.
     fn remake(&self, os: LayerOs, blob: &Descriptor, diff_id: &Digest, below: &[Digest]) -> Result<bool> {
         let _lock = self.work.lock(&format!("import-{}", diff_id.hex()))?;

@@ -9,6 +9,8 @@
 //! | `contexts.rs`, `named_contexts.rs` | where COPY reads from, when it is no directory |
 //! | `limits.rs` | what a step may use, and what is said of what it used |
 //! | `outputs.rs`, `registry.rs` | where images go and come from |
+//! | `hosts.rs` | where they come from by configuration |
+//! | `copying.rs` | `copy`, `digest`, `tags`, `referrers`, and `inspect` of what is elsewhere |
 //! | `logins.rs`, `tokens.rs` | `login` and `logout`, who keeps logins, and what token servers make of them |
 //! | `manage.rs` | `images`, `tag`, `rmi`, `inspect`, `history`, `run` |
 //! | `git.rs`, `git_contexts.rs` | repositories as sources of ADD and as contexts |
@@ -16,7 +18,8 @@
 //! | `bad_input.rs`, `hostile.rs` | what users get wrong, and what strangers put into images |
 //! | `instructions.rs` | what single instructions and flags do, where buildah has no say |
 //! | `slips.rs` | what is told by what was meant, and the limits of what variables may grow to |
-//! | `killed.rs` | the end of the program in the middle of its work |
+//! | `faults.rs` | registries and networks that do harm, behind a proxy of the tests |
+//! | `killed.rs`, `killed_transfers.rs` | the end of the program in the middle of its work |
 //! | `windows_images.rs` | images for Windows, built here from stages without RUN |
 //! | `windows_language.rs` | what is written in a Dockerfile for Windows, understood, warned of or refused |
 //! | `rootless.rs` | all of it without privileges |
@@ -31,11 +34,15 @@ mod build;
 mod cache;
 mod checks;
 mod contexts;
+mod copying;
+mod faults;
 mod git;
 mod git_contexts;
 mod hostile;
+mod hosts;
 mod instructions;
 mod killed;
+mod killed_transfers;
 mod limits;
 mod logins;
 mod manage;
