@@ -163,26 +163,30 @@ impl<'a> Imports<'a> {
         self.state().given.get(diff_id).cloned()
     }
 
-    /// Whether the build failed because of a layer that a cache had promised. Such a layer is not taken again, so that
-    /// the build can begin anew.
+    /// Whether something failed because of a layer that a cache had promised.
+    pub(crate) fn are_to_blame(&self, error: &BuildError) -> bool {
+        let Some(layer) = error.layer.as_deref().filter(|_| error.kind == ErrorKind::User) else {
+            return false;
+        };
+        let state = self.state();
+        (state.absent.contains(layer) && !state.whole)
+            || state.given.values().any(|given| given.digest == *layer)
+    }
+
+    /// The same of the build as a whole. Such a layer is not taken again, so that it can begin anew.
     pub(crate) fn gave_up(&self, error: &BuildError) -> bool {
-        let layer = error.layer.as_deref().copied();
-        let Some(blob) = layer.filter(|_| error.kind == ErrorKind::User) else { return false };
+        let Some(layer) = error.layer.as_deref().filter(|_| self.are_to_blame(error)) else { return false };
         let mut state = self.state();
-        if state.absent.contains(&blob) && !state.whole {
+        if state.absent.contains(layer) && !state.whole {
             state.whole = true;
             drop(state);
             // No fault of anybody's: it was not clear before that files would be needed.
-            let task =
-                self.progress.start("stages are built whose files are needed and whose layers no cache has");
-            task.finish(Outcome::Done, None, None);
+            let title = "stages are built whose files are needed and whose layers no cache has";
+            self.progress.start(title).finish(Outcome::Done, None, None);
             return true;
         }
         drop(state);
-        if !self.state().given.values().any(|given| given.digest == blob) {
-            return false;
-        }
-        self.lose(blob, &error.in_one_line());
+        self.lose(*layer, &error.in_one_line());
         true
     }
 

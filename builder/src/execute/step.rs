@@ -86,8 +86,8 @@ impl StageRun<'_, '_> {
         let (found, usage) = match self.make(record, spec.times_count, &task, work) {
             Ok(made) => made,
             Err(error) => {
-                // What a layer is missing for begins anew.
-                match exec.engine.cancel.is_cancelled() || error.layer.is_some() {
+                // What a promised layer is missing for begins anew.
+                match exec.engine.cancel.is_cancelled() || exec.common.imports.are_to_blame(&error) {
                     true => task.finish(Outcome::Canceled, None, None),
                     false => task.finish(Outcome::Failed, error.step.as_ref().map(|s| s.usage), None),
                 }

@@ -448,6 +448,38 @@ fn layers_that_are_not_what_they_should_be_cost_time_alone() {
 }
 
 #[test]
+fn a_cache_of_one_registry_serves_an_image_of_another() {
+    let (near, far) = (registry(), registry());
+    let build = |flags: &[(&str, &str)], name: &str| {
+        let env = env();
+        env.file("context/src", "source");
+        let flags = flags.iter().flat_map(|(flag, value)| [*flag, *value]);
+        pushed(&env, PLAIN, &near, name).args(flags).run().success()
+    };
+    let (here, there) = (near.name("app:c"), far.name("app:c"));
+    let to = format!("type=registry,ref={here},mode=max");
+    let first = build(&[("--cache-to", to.as_str())], "app:1");
+    // The layers of the image come along with it, and are in the cache there.
+    let env = env();
+    env.file("context/src", "source");
+    let second = build_as(&env, PLAIN, "unused", &far.name("app:1"))
+        .args(["--push", "--cache-from", &here, "--cache-to", &there])
+        .run();
+    assert_eq!(all_cached(second).stdout, first.stdout);
+    assert_eq!(manifest(&far, "app", "c")["layers"].as_array().map(Vec::len), Some(3));
+    all_cached(build(&[("--cache-from", there.as_str())], "app:2"));
+    // A layer that is wanted there and is no more.
+    let gone = manifest(&near, "app", "c")["layers"][0]["digest"].as_str().expect("a digest").to_owned();
+    fs::remove_file(near.blob(&gone)).expect("remove");
+    let env = crate::env();
+    env.file("context/src", "source");
+    let name = far.name("other:1");
+    build_as(&env, PLAIN, "unused", &name).args(["--push", "--cache-from", &here]).run().success();
+    let image = Opened::from(&format!("docker://{name}"));
+    assert_eq!((image.text("/id"), image.text("/made")), ("source", "source"));
+}
+
+#[test]
 fn documents_that_are_not_what_they_should_be_cost_time_alone() {
     let registry = registry();
     let maker = env();
