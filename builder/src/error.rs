@@ -46,6 +46,8 @@ pub struct BuildError {
     pub place: Option<Place>,
     /// What to type next.
     pub hint: Option<String>,
+    /// The layer that could not be had, where that is why: its blob, its diff ID where no blob is known.
+    pub layer: Option<Box<orlop_store::Digest>>,
     /// What there is to say of the processes of a RUN step that failed.
     pub step: Option<Box<FailedStep>>,
     /// Because of what.
@@ -69,7 +71,7 @@ impl BuildError {
     }
 
     fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), place: None, hint: None, step: None, source: None }
+        Self { kind, message: message.into(), place: None, hint: None, layer: None, step: None, source: None }
     }
 
     /// Adds what to type next.
@@ -97,6 +99,31 @@ impl BuildError {
         }
     }
 
+    /// Says which layer could not be had.
+    #[must_use]
+    pub(crate) fn of_layer(mut self, layer: Option<&orlop_store::ImageLayer>) -> Self {
+        let digest =
+            |layer: &orlop_store::ImageLayer| layer.blob.as_ref().map_or(layer.diff_id, |b| b.digest);
+        self.layer = self.layer.or(layer.map(|layer| Box::new(digest(layer))));
+        self
+    }
+
+    /// What failed and because of what, in one line.
+    pub(crate) fn in_one_line(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = Error::source(self);
+        while let Some(found) = cause {
+            let found_text = found.to_string();
+            // Some say what their own cause says.
+            if !text.ends_with(&found_text) {
+                text.push_str(": ");
+                text.push_str(&found_text);
+            }
+            cause = found.source();
+        }
+        text
+    }
+
     /// Adds the cause.
     #[must_use]
     pub fn because(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
@@ -111,6 +138,7 @@ impl BuildError {
             message: self.message.clone(),
             place: None,
             hint: self.hint.clone(),
+            layer: self.layer.clone(),
             step: None,
             source: self.source.as_ref().map(|s| s.to_string().into()),
         }

@@ -123,7 +123,7 @@ pub trait Observer: Send + Sync {
 pub struct Progress<'a> {
     observer: &'a dyn Observer,
     next: std::sync::atomic::AtomicU32,
-    /// The warnings about places that were given already: a stage may be looked at once for each platform.
+    /// The warnings that were given already.
     warned: std::sync::Mutex<std::collections::HashSet<String>>,
 }
 
@@ -148,12 +148,18 @@ impl<'a> Progress<'a> {
 
     /// Something about the whole command.
     pub fn warn(&self, text: impl Into<String>, span: Option<crate::source::Span>) {
-        self.observer.event(Event::Warning { text: text.into(), span, hint: None, rule: None });
+        let text = text.into();
+        if self.is_new(text.clone()) {
+            self.observer.event(Event::Warning { text, span, hint: None, rule: None });
+        }
     }
 
     /// Something about the whole command, with what to write instead.
     pub fn advise(&self, text: impl Into<String>, hint: Option<String>) {
-        self.observer.event(Event::Warning { text: text.into(), span: None, hint, rule: None });
+        let text = text.into();
+        if self.is_new(text.clone()) {
+            self.observer.event(Event::Warning { text, span: None, hint, rule: None });
+        }
     }
 
     /// Something about a place in a file, which is named in front: `Dockerfile:7: …`. The same is said once.
@@ -165,12 +171,9 @@ impl<'a> Progress<'a> {
         hint: Option<String>,
     ) {
         let text = format!("{}:{}: {text}", file.name(), file.line(span.start));
-        let mut warned = self.warned.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if !warned.insert(format!("{}:{text}", span.start)) {
-            return;
+        if self.is_new(format!("{}:{text}", span.start)) {
+            self.observer.event(Event::Warning { text, span: Some(span), hint, rule: None });
         }
-        drop(warned);
-        self.observer.event(Event::Warning { text, span: Some(span), hint, rule: None });
     }
 
     /// What a rule found: `Dockerfile:7: RuleName: …`.
@@ -178,7 +181,14 @@ impl<'a> Progress<'a> {
         let (name, rule) = (file.name(), warning.rule.name());
         let text = format!("{name}:{}: {rule}: {}", file.line(warning.span.start), warning.message);
         let hint = warning.hint.clone();
-        self.observer.event(Event::Warning { text, span: Some(warning.span), hint, rule: Some(rule) });
+        if self.is_new(format!("{}:{text}", warning.span.start)) {
+            self.observer.event(Event::Warning { text, span: Some(warning.span), hint, rule: Some(rule) });
+        }
+    }
+
+    /// Whether this was not said before: a stage may be looked at for each platform, and a build may begin anew.
+    fn is_new(&self, what: String) -> bool {
+        self.warned.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(what)
     }
 }
 

@@ -11,10 +11,11 @@ use std::time::Instant;
 use orlop_runner::CancelToken;
 use orlop_store::{Image, Platform};
 
+use crate::cache::{CachePlace, Carried, Exports, Imports, exporting};
 use crate::dockerfile::{self, Dockerfile, Instruction};
 use crate::error::{BuildError, ErrorKind};
 use crate::event::Progress;
-use crate::plan::Plan;
+use crate::plan::{Base, Plan};
 use crate::request::{BuildReport, BuildRequest, Engine};
 
 #[cfg(unix)]
@@ -60,8 +61,32 @@ pub fn build(
     request: &BuildRequest,
 ) -> Result<BuildReport, BuildError> {
     let started = Instant::now();
-    let (dockerfile, fault) = dockerfile::parse_part(Arc::clone(&request.dockerfile));
+    let (dockerfile, mut fault) = dockerfile::parse_part(Arc::clone(&request.dockerfile));
     let dockerfile = Arc::new(dockerfile);
+    let imports = Imports::new(*engine, progress, &request.cache_from);
+    let mut ran = 0;
+    let report = exporting(engine, progress, &request.cache_to, &imports, |exports| {
+        loop {
+            let shared = (&imports, exports);
+            match attempt(engine, progress, request, (&dockerfile, fault.take()), shared, &mut ran) {
+                // What had been done by then is known now, and the step of the layer that is missing is run.
+                Err(error) if imports.gave_up(&error) => {}
+                result => return result,
+            }
+        }
+    })?;
+    Ok(BuildReport { duration: started.elapsed(), ..report })
+}
+
+/// Builds and writes, believing what the shared caches say. Adds to `ran` the steps that it ran.
+fn attempt(
+    engine: &Engine<'_>,
+    progress: &Progress<'_>,
+    request: &BuildRequest,
+    (dockerfile, fault): (&Arc<Dockerfile>, Option<dockerfile::ParseError>),
+    (imports, exports): (&Imports<'_>, &Exports),
+    ran: &mut usize,
+) -> Result<BuildReport, BuildError> {
     // A failed stage stops its siblings by a token of the build's own: the user's stays what the user made it.
     let (cancel, outer) = (CancelToken::new(), engine.cancel.clone());
     let inner = cancel.clone();
@@ -70,17 +95,19 @@ pub fn build(
         false => inner.cancel(),
     });
     let engine = &Engine { cancel: &cancel, ..*engine };
-    let checks = checks::Checks::begin(&dockerfile, request, progress, fault)?;
-    let common = Common::new(engine, request, progress);
-    let built = platforms::build(&common, &dockerfile, checks)?;
+    let checks = checks::Checks::begin(dockerfile, request, progress, fault)?;
+    let common = Common::new(engine, request, progress, (imports, exports));
+    let built = platforms::build(&common, dockerfile, checks);
+    let before = std::mem::replace(ran, *ran + common.ran.load(Ordering::Relaxed));
+    let built = built?;
     let written = crate::output::write(engine, progress, &built, &request.tags, &request.outputs)?;
     Ok(BuildReport {
         image_id: written.id,
         built,
         manifest_digest: written.manifest,
-        steps_cached: common.cached.into_inner(),
-        steps_run: common.ran.into_inner(),
-        duration: started.elapsed(),
+        steps_cached: common.cached.into_inner().saturating_sub(before),
+        steps_run: *ran,
+        duration: std::time::Duration::ZERO,
     })
 }
 
@@ -90,10 +117,16 @@ pub fn default_platform() -> Platform {
 }
 
 /// `--label`s come last, on top of everything the Dockerfile says.
-fn finish_image(execution: &Execution<'_>, image: &Image) -> Image {
+fn finish_image(execution: &Execution<'_>, result: &StageResult) -> Image {
     let request = execution.request;
     let created = request.source_date_epoch.map(|s| timestamp(s, 0));
-    image.with_config(|config| {
+    let carrying = execution.carries_cache().then(|| {
+        let mut others = execution.others.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        // Stages end in any order, and the image is to be the same.
+        others.sort();
+        crate::cache::inline(&result.image, &result.steps, &others, request.source_date_epoch)
+    });
+    carrying.as_ref().unwrap_or(&result.image).with_config(|config| {
         for (name, value) in &request.labels {
             config.set_label(name, value);
         }
@@ -113,6 +146,10 @@ pub(crate) struct Common<'a> {
     engine: Engine<'a>,
     request: &'a BuildRequest,
     progress: &'a Progress<'a>,
+    /// Results that others have.
+    imports: &'a Imports<'a>,
+    /// Where results go that others may want.
+    exports: &'a Exports,
     /// The build context, once it is open.
     context: OnceLock<Result<context::Opened, BuildError>>,
     /// The same for each named context.
@@ -139,11 +176,18 @@ pub(crate) struct Common<'a> {
 }
 
 impl<'a> Common<'a> {
-    fn new(engine: &Engine<'a>, request: &'a BuildRequest, progress: &'a Progress<'a>) -> Self {
+    fn new(
+        engine: &Engine<'a>,
+        request: &'a BuildRequest,
+        progress: &'a Progress<'a>,
+        (imports, exports): (&'a Imports<'a>, &'a Exports),
+    ) -> Self {
         Self {
             engine: *engine,
             request,
             progress,
+            imports,
+            exports,
             context: OnceLock::new(),
             named: request.named_contexts.iter().map(|_| OnceLock::new()).collect(),
             used: Mutex::default(),
@@ -172,6 +216,8 @@ pub(crate) struct Execution<'a> {
     stages: Stages<StageResult>,
     /// What stages start with, until each takes its own.
     starts: Mutex<BTreeMap<usize, from::Start>>,
+    /// The steps that the image is not made of, for those who may ask about them.
+    others: Mutex<Vec<Carried>>,
     /// Which of the build's platforms this is, and whether there are others.
     pub(crate) number: usize,
     pub(crate) several: bool,
@@ -182,7 +228,8 @@ impl<'a> Execution<'a> {
     fn new(common: &'a Common<'a>, plan: Plan, number: usize, several: bool) -> Self {
         let Common { engine, request, progress, .. } = *common;
         let (stages, starts) = (Stages::new(plan.stages.len()), Mutex::default());
-        Self { common, engine, request, progress, plan, stages, starts, number, several }
+        let others = Mutex::default();
+        Self { common, engine, request, progress, plan, stages, starts, others, number, several }
     }
 }
 
@@ -253,14 +300,24 @@ impl Execution<'_> {
         self.common.in_triggers.lock().unwrap_or_else(PoisonError::into_inner).insert(name);
     }
 
-    /// Build arguments that BuildKit acts upon and this build does not.
-    fn warn_about_builder_arguments(&self) {
-        let inline = self.plan.globals.build_arg("BUILDKIT_INLINE_CACHE");
-        if inline.and_then(crate::boolean) == Some(true) {
-            let text = "`BUILDKIT_INLINE_CACHE` does nothing here: what is known of the steps stays in the store, \
-                        and none of it goes into the image";
-            self.progress.warn(text, None);
+    /// Whether the image is to carry a cache: `--cache-to type=inline`, or the build argument that was there before it.
+    fn carries_cache(&self) -> bool {
+        let argument = self.plan.globals.build_arg("BUILDKIT_INLINE_CACHE").and_then(crate::boolean);
+        let asked = || self.request.cache_to.iter().any(|target| target.place == CachePlace::Inline);
+        argument == Some(true) || asked()
+    }
+
+    /// Whether the target's image has the layers of stage `index`: it is the target, or one that this stands on.
+    pub(crate) fn is_of_target(&self, index: usize) -> bool {
+        let mut stage = self.plan.target;
+        while stage != index {
+            match self.plan.stages[stage].base {
+                // One that comes before it.
+                Base::Stage(base) if base < stage => stage = base,
+                _ => return false,
+            }
         }
+        true
     }
 
     /// `--no-cache-filter` of what is no stage.

@@ -1,6 +1,7 @@
 //! The build language, the plan, the cache keys and the execution.
 
 mod boolean;
+pub mod cache;
 pub mod check;
 pub mod context;
 pub mod dialect;
@@ -10,6 +11,7 @@ pub mod event;
 pub mod execute;
 pub mod outline;
 pub mod output;
+pub mod place;
 pub mod plan;
 mod redact;
 pub mod request;

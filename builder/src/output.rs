@@ -385,7 +385,10 @@ fn view(engine: &Engine<'_>, image: &Image, task: &Task<'_>) -> Result<View, Bui
 }
 
 /// Writes a file that appears complete or not at all.
-fn write_whole(path: &Path, write: impl FnOnce(&File) -> Result<(), BuildError>) -> Result<(), BuildError> {
+pub(crate) fn write_whole(
+    path: &Path,
+    write: impl FnOnce(&File) -> Result<(), BuildError>,
+) -> Result<(), BuildError> {
     let failed =
         |error: std::io::Error| BuildError::user(format!("cannot write `{}`", path.display())).because(error);
     let parent = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));

@@ -8,6 +8,7 @@ use std::time::Duration;
 use orlop_runner::{CancelToken, HostEntry, Isolation, Limits, Mitigation, Network, Runner, Ulimit};
 use orlop_store::{Digest, Platform, Reference, Store};
 
+use crate::cache::{CacheSource, CacheTarget};
 use crate::context::NamedContext;
 use crate::context::git::GitSettings;
 use crate::event::Observer;
@@ -148,6 +149,10 @@ pub struct BuildRequest {
     /// `-o` and `--push`, in order. The store gets the image when one of them says so; the command
     /// line adds [`Output::Store`] where the user named no output.
     pub outputs: Vec<Output>,
+    /// `--cache-from`, in order: where results of steps are looked up that the store has not.
+    pub cache_from: Vec<CacheSource>,
+    /// `--cache-to`: where results of steps go.
+    pub cache_to: Vec<CacheTarget>,
     /// `SOURCE_DATE_EPOCH`, in seconds: the time that the image's config and history carry.
     pub source_date_epoch: Option<i64>,
 }

@@ -5,6 +5,7 @@
 //! side, each streamed once from the registry through verification and inflation into the store.
 
 mod look;
+mod names;
 mod push;
 mod several;
 mod watched;
@@ -22,7 +23,9 @@ use orlop_store::{
 };
 
 pub use look::{look, look_into_layout};
+pub use names::{here, resolve};
 pub use push::{Pushed, push, push_index};
+pub(crate) use push::{mountable, push_blob};
 pub use several::Several;
 pub(crate) use watched::Watched;
 
@@ -33,16 +36,12 @@ use crate::request::{Engine, PullPolicy};
 /// Layers that are fetched or sent at one time.
 const SIDE_BY_SIDE: usize = 4;
 /// Indexes that may name indexes before one gives up.
-const MAX_DEPTH: usize = 4;
+pub(crate) const MAX_DEPTH: usize = 4;
 /// Bytes that pass between two reports.
-const REPORT: u64 = 256 << 10;
+pub(crate) const REPORT: u64 = 256 << 10;
 
-/// What `reference` means for `platform`: manifest and config, in the store afterwards and under that
-/// name. Its layers may be still at the registry.
-///
-/// # Errors
-/// When neither the store nor, as far as `policy` lets it be asked, the registry has it.
-pub fn resolve(
+/// What one full name means, as [`resolve`].
+fn resolve_one(
     engine: &Engine<'_>,
     reference: &Reference,
     platform: &Platform,
@@ -76,6 +75,11 @@ pub fn resolve(
         return Err(error.with_hint("fetch it with `orlop pull`, or leave out `--pull=never`".to_owned()));
     }
     let fetched = fetch_metadata(engine, reference, platform);
+    if fetched.is_ok()
+        && let Some(mirror) = engine.registry.served_by(&repository(reference)?)
+    {
+        task.note(format!("from the mirror `{mirror}`"));
+    }
     if let Ok(image) = &fetched
         && platform.same_machine(&image.platform())
     {
@@ -225,16 +229,17 @@ fn fetch_config(
     {
         return Ok(bytes);
     }
-    let read = || -> Result<std::io::Result<Vec<u8>>, BuildError> {
-        let mut bytes = Vec::new();
-        let reader = engine.registry.blob(repository, descriptor)?;
-        Ok(reader.take(MAX_CONFIG).read_to_end(&mut bytes).map(|_| bytes))
+    let mut again = true;
+    let bytes = loop {
+        let (lost, mut bytes) = (engine.registry.mirrors_lost(), Vec::new());
+        match engine.registry.blob(repository, descriptor)?.take(MAX_CONFIG).read_to_end(&mut bytes) {
+            Ok(_) => break bytes,
+            // A mirror served something else, and is not asked again.
+            Err(_) if engine.registry.mirrors_lost() > lost => {}
+            Err(error) if again && tried_again(engine, &error) => again = false,
+            Err(error) => return Err(failed(error)),
+        }
     };
-    let bytes = match read()? {
-        Err(error) if tried_again(engine, &error) => read()?,
-        end => end,
-    };
-    let bytes = bytes.map_err(failed)?;
     // The reader verifies as well; the promise to everything after this does not rest on that alone.
     if Digest::of(&bytes) != descriptor.digest {
         return Err(BuildError::user(format!("the config of `{name}` is not what its manifest says")));
@@ -274,12 +279,32 @@ pub fn fetch_layers(
     origin: Option<&Reference>,
     task: &Task<'_>,
 ) -> Result<(), BuildError> {
+    fetch_layers_of(engine, image, |_| origin, task)
+}
+
+/// The same of an image whose layers from `base.1` on are not known to be where the ones below it are.
+pub(crate) fn fetch_layers_over(
+    engine: &Engine<'_>,
+    image: &Image,
+    base: (&Reference, usize),
+    task: &Task<'_>,
+) -> Result<(), BuildError> {
+    fetch_layers_of(engine, image, |index| (index < base.1).then_some(base.0), task)
+}
+
+fn fetch_layers_of<'r>(
+    engine: &Engine<'_>,
+    image: &Image,
+    origin: impl Fn(usize) -> Option<&'r Reference> + Sync,
+    task: &Task<'_>,
+) -> Result<(), BuildError> {
     let wanted: Vec<usize> = (0..image.layers().len()).collect();
     fetch_chosen(engine, image, &wanted, origin, task)?;
     // A layer that takes directories or links from those below it may have come before them.
     for &index in &wanted {
         check_cancelled(engine)?;
-        if !engine.store.ensure_layer(image, index)? {
+        let ensured = engine.store.ensure_layer(image, index);
+        if !ensured.map_err(|error| BuildError::from(error).of_layer(image.layers().get(index)))? {
             return Err(BuildError::internal(format!("layer {index} of the image is gone again"))
                 .with_hint("something removed it meanwhile: try again".to_owned()));
         }
@@ -299,15 +324,15 @@ fn fetch_blobs(
         blob.is_none_or(|blob| blobs.iter().any(|wanted| wanted.digest == blob.digest))
     };
     let wanted: Vec<usize> = (0..image.layers().len()).filter(is_wanted).collect();
-    fetch_chosen(engine, image, &wanted, None, task)
+    fetch_chosen(engine, image, &wanted, |_| None, task)
 }
 
 /// Brings some layers, side by side.
-fn fetch_chosen(
+fn fetch_chosen<'r>(
     engine: &Engine<'_>,
     image: &Image,
     wanted: &[usize],
-    origin: Option<&Reference>,
+    origin: impl Fn(usize) -> Option<&'r Reference> + Sync,
     task: &Task<'_>,
 ) -> Result<(), BuildError> {
     let failed = Mutex::new(None::<BuildError>);
@@ -316,9 +341,10 @@ fn fetch_chosen(
         if stop() {
             return false;
         }
-        match fetch_layer(engine, image, index, origin, task) {
+        match fetch_layer(engine, image, index, origin(index), task) {
             Ok(()) => true,
             Err(error) => {
+                let error = error.of_layer(image.layers().get(index));
                 let mut slot = failed.lock().unwrap_or_else(PoisonError::into_inner);
                 slot.get_or_insert(error);
                 false
@@ -373,13 +399,21 @@ fn fetch_layer(
     let mut last = None;
     let os = image.layer_os();
     for place in places(engine, origin, &blob.digest)? {
-        match fetch_from(engine, &place, blob, &layer.diff_id, (os, below), task) {
-            Ok(()) => {
-                engine.store.note_source(&blob.digest, &place.to_string())?;
-                return Ok(());
+        loop {
+            let lost = engine.registry.mirrors_lost();
+            match fetch_from(engine, &place, blob, &layer.diff_id, (os, below), task) {
+                Ok(()) => {
+                    engine.store.note_source(&blob.digest, &place.to_string())?;
+                    return Ok(());
+                }
+                // A mirror served something else, and is not asked again.
+                Err(error) if error.kind == Fault::User && engine.registry.mirrors_lost() > lost => {}
+                Err(error) if error.kind == Fault::User => {
+                    last = last.or(Some(error));
+                    break;
+                }
+                Err(error) => return Err(error),
             }
-            Err(error) if error.kind == Fault::User => last = last.or(Some(error)),
-            Err(error) => return Err(error),
         }
     }
     // Registries may keep such a layer and most do not: what the others say is worth more.
@@ -517,11 +551,11 @@ pub fn pull(
     policy: PullPolicy,
     task: &Task<'_>,
 ) -> Result<Image, BuildError> {
-    let image = resolve(engine, reference, platform, policy, task)?;
+    let (image, name) = resolve(engine, reference, platform, policy, task)?;
     if !platform.same_machine(&image.platform()) {
-        note_platform(reference, &image, platform, task);
+        note_platform(&name, &image, platform, task);
     }
-    fetch_layers(engine, &image, Some(reference), task)?;
+    fetch_layers(engine, &image, Some(&name), task)?;
     Ok(image)
 }
 
@@ -563,7 +597,7 @@ pub fn load_layout(engine: &Engine<'_>, layout: &str, platform: &Platform) -> Re
 
 /// A path, and the tag or digest behind it. A colon belongs to the path when what follows has a separator, of
 /// whichever system: `C:\images` is a path.
-fn split_layout(layout: &str) -> (&str, Option<&str>) {
+pub(crate) fn split_layout(layout: &str) -> (&str, Option<&str>) {
     let tagged = |text| {
         let (path, tag) = str::rsplit_once(text, ':')?;
         (!path.is_empty() && !tag.contains(['/', '\\'])).then_some((path, tag))

@@ -77,15 +77,21 @@ impl fmt::Debug for Credential {
 pub struct Credentials {
     explicit: Vec<(String, Credential)>,
     files: Vec<(String, ConfigFile)>,
+    /// Where logins are looked for; empty means in the files alone.
+    order: Vec<String>,
     helper_path: Vec<PathBuf>,
     helper_limit: Duration,
 }
+
+/// The word for the files in [`Credentials::set_order`].
+const THE_FILES: &str = "containers-auth.json";
 
 impl Default for Credentials {
     fn default() -> Self {
         Self {
             explicit: Vec::new(),
             files: Vec::new(),
+            order: Vec::new(),
             helper_path: Vec::new(),
             helper_limit: Duration::from_secs(60),
         }
@@ -134,6 +140,12 @@ impl Credentials {
         self.helper_path = path;
     }
 
+    /// Looks for logins at these places, in order, as `credential-helpers` of `registries.conf` has it: helpers by
+    /// the ends of their names, and the files under the name `containers-auth.json`.
+    pub fn set_order(&mut self, order: Vec<String>) {
+        self.order = order;
+    }
+
     /// How long a helper may take; 60 s without this.
     pub fn set_helper_limit(&mut self, limit: Duration) {
         self.helper_limit = limit;
@@ -148,6 +160,22 @@ impl Credentials {
         if let Some((_, credential)) = self.explicit.iter().find(|(other, _)| same(other)) {
             return Ok(Some(credential.clone()));
         }
+        if self.order.is_empty() {
+            return self.in_files(registry, name);
+        }
+        for place in &self.order {
+            let found = match place.as_str() {
+                THE_FILES => self.in_files(registry, name)?,
+                helper => self.ask(helper, &docker_config::server_name(registry), registry)?,
+            };
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
+    }
+
+    fn in_files(&self, registry: &str, name: &str) -> Result<Option<Credential>, Error> {
         for (file, config) in &self.files {
             for found in config.find(registry, name, file)? {
                 let credential = match found {

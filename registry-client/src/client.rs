@@ -7,8 +7,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use orlop_store::Reference;
 use reqwest::Method;
-use reqwest::header::AUTHORIZATION;
+use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::OnceCell;
 use tokio::task::JoinHandle;
@@ -16,8 +17,9 @@ use url::Url;
 
 use crate::auth::{Authenticator, Credentials, Scopes};
 use crate::error::{Error, TransportKind};
-use crate::hosts::{Endpoint, HostsConfig, is_loopback};
-use crate::registry::Repository;
+use crate::hosts::{Endpoint, HostsConfig, Places, ShortName, is_loopback};
+use crate::notice::{NoticeObserver, Told};
+use crate::places::{Learned, no_place};
 use crate::retry::{Attempts, Retry, RetryObserver, RetryPolicy, STOP_INTERVAL, Stop, repetitions};
 use crate::transport::{Proxies, Request, Response, Route, Timeouts, Transport};
 
@@ -40,6 +42,8 @@ pub struct ClientConfig {
     pub on_retry: RetryObserver,
     /// Asked while something waits.
     pub stop: Stop,
+    /// Told what a person should know of mirrors and registries.
+    pub on_notice: NoticeObserver,
     /// HTTP/2 where the registry offers it; blobs go over HTTP/1.1 all the same.
     pub http2: bool,
 }
@@ -55,6 +59,7 @@ impl Default for ClientConfig {
             retries: RetryPolicy::default(),
             on_retry: RetryObserver::default(),
             stop: Stop::default(),
+            on_notice: NoticeObserver::default(),
             http2: true,
         }
     }
@@ -69,6 +74,9 @@ pub struct Client {
     runtime: Arc<OwnRuntime>,
 }
 
+/// How long a mirror may make us wait.
+const PATIENCE_WITH_MIRRORS: Duration = Duration::from_secs(2);
+
 /// Host, and whether it is an insecure one.
 type BaseKey = (String, bool);
 
@@ -77,6 +85,10 @@ pub(crate) struct Core {
     pub(crate) config: ClientConfig,
     pub(crate) transport: Transport,
     pub(crate) auth: Authenticator,
+    pub(crate) learned: Learned,
+    pub(crate) told: Told,
+    /// One list of referrers is changed at a time: most registries do not notice two that write.
+    pub(crate) referrers: tokio::sync::Mutex<()>,
     /// By host: the URL that it is reached by, once it is known.
     bases: Mutex<HashMap<BaseKey, Arc<OnceCell<Url>>>>,
 }
@@ -118,8 +130,17 @@ impl Client {
             config.http2,
         );
         let auth = Authenticator::new(config.credentials.clone());
-        let core = Core { config, transport, auth, bases: Mutex::default() };
+        let (learned, told, referrers, bases) = Default::default();
+        let core = Core { config, transport, auth, learned, told, referrers, bases };
         Ok(Self { core: Arc::new(core), runtime: Arc::new(OwnRuntime(Some(runtime))) })
+    }
+
+    /// What a name that was written without a registry stands for, where configuration says other than Docker.
+    ///
+    /// # Errors
+    /// As [`RegistriesConf::short_name`](crate::RegistriesConf::short_name).
+    pub fn short_name(&self, reference: &Reference) -> Result<Option<ShortName>, Error> {
+        self.core.config.hosts.registries.short_name(reference)
     }
 
     /// Asks whether the registry speaks the protocol and takes our login.
@@ -209,6 +230,9 @@ impl Core {
                 Ok(value) => return Ok(value),
                 Err(error) => error,
             };
+            if !is_worth_it(limit, &error) {
+                return Err(error);
+            }
             match (attempts.failures < limit).then(|| self.announce(&mut attempts, &error)).flatten() {
                 Some(wait) => tokio::time::sleep(wait).await,
                 None => return Err(error),
@@ -229,31 +253,26 @@ impl Core {
         Some(wait)
     }
 
-    /// Tries the places where a repository may be pulled from, one after the other.
-    pub(crate) async fn on_places<T, F, Fut>(
-        &self,
-        repo: &Repository,
-        by_digest: bool,
-        f: F,
-    ) -> Result<T, Error>
+    /// Tries the places one after the other, and gives the number of that which did not fail.
+    pub(crate) async fn on_places<T, F, Fut>(&self, places: &Places, f: F) -> Result<(T, usize), Error>
     where
         F: Fn(Endpoint) -> Fut,
         Fut: Future<Output = Result<T, Error>>,
     {
-        let places = self.config.hosts.pull_endpoints(repo, by_digest)?;
-        let last = places.len().saturating_sub(1);
-        let mut before: Vec<String> = Vec::new();
-        for (i, place) in places.into_iter().enumerate() {
+        let end = places.list.len();
+        let mut before = places.before.clone();
+        for (i, place) in places.list.iter().enumerate() {
+            let last = i + 1 == end && places.blocked.is_none();
             // A mirror that is down is no reason to wait: the registry itself comes next.
-            let limit = if i == last { u32::MAX } else { 1 };
+            let limit = if last { u32::MAX } else { 1 };
             match self.retrying(limit, || f(place.clone())).await {
-                Ok(value) => return Ok(value),
-                Err(e) if i < last => before.push(e.to_string()),
-                Err(e) if before.is_empty() => return Err(e),
-                Err(e) => return Err(Error::Mirrors { last: Box::new(e), before: before.join("; ") }),
+                Ok(value) => return Ok((value, i)),
+                Err(e @ Error::Cancelled) => return Err(e),
+                Err(e) if last => return Err(no_place(Some(e), before, None)),
+                Err(e) => before.push(self.mirror_failed(place, &e)),
             }
         }
-        Err(Error::Cancelled)
+        Err(no_place(None, before, places.blocked.clone()))
     }
 
     /// A request without a body to `/v2/` and `path`; an answer that is no success is an error.
@@ -272,6 +291,24 @@ impl Core {
         }
     }
 
+    /// The same for a manifest of any kind.
+    pub(crate) async fn ask_document(
+        &self,
+        place: &Endpoint,
+        scopes: Scopes,
+        method: Method,
+        path: &str,
+    ) -> Result<Response, Error> {
+        let accepted = HeaderValue::from_static(crate::pull::ACCEPTED);
+        let make =
+            |base: &Url| Ok(Request::new(method.clone(), join(base, path)?).header(ACCEPT, accepted.clone()));
+        let response = self.exchange(place, &scopes, false, &make).await?;
+        match response.status().is_success() {
+            true => Ok(response),
+            false => Err(response.into_error().await),
+        }
+    }
+
     /// Sends what `make` makes of the registry's base URL, with our credentials where the URL is the
     /// registry's own, and once more with better ones where the registry asks for them.
     pub(crate) async fn exchange(
@@ -282,7 +319,7 @@ impl Core {
         make: &(dyn Fn(&Url) -> Result<Request, Error> + Send + Sync),
     ) -> Result<Response, Error> {
         let base = self.base(place).await?;
-        let route = Route { insecure: place.insecure, bulk };
+        let route = Route { registry: Some(place.host()), insecure: place.insecure, bulk };
         let mut attempt = 0;
         loop {
             let mut request = make(&base)?;
@@ -295,6 +332,7 @@ impl Core {
                 request.asked = Some(uploads(&base, place)?);
             }
             let mut response = self.transport.send(request, &route).await?;
+            self.tell_warnings(&place.registry, response.headers());
             attempt += 1;
             if sent.is_some() && matches!(response.status().as_u16(), 401 | 403) {
                 response.set_login(self.auth.login(place).await);
@@ -372,7 +410,7 @@ impl Core {
     async fn probe(&self, place: &Endpoint, url: &Url) -> Result<bool, Error> {
         let mut request = Request::new(Method::GET, url.clone());
         request.keep_redirect = true;
-        let route = Route { insecure: place.insecure, bulk: false };
+        let route = Route { registry: Some(place.host()), insecure: place.insecure, bulk: false };
         let response = self.transport.send(request, &route).await?;
         match response.status().as_u16() {
             400 if url.scheme() == "http" => {
@@ -405,6 +443,11 @@ impl Core {
 /// Where uploads begin: what led to wherever else they go on.
 pub(crate) fn uploads(base: &Url, place: &Endpoint) -> Result<Url, Error> {
     join(base, &format!("{}/blobs/uploads/", place.name))
+}
+
+/// Whether to wait as long as the registry asks: not where another place comes next.
+pub(crate) fn is_worth_it(limit: u32, error: &Error) -> bool {
+    limit == u32::MAX || error.retry_after().is_none_or(|wait| wait <= PATIENCE_WITH_MIRRORS)
 }
 
 /// The URL of a path below `/v2/`. The path is made of checked names only.

@@ -142,7 +142,7 @@ impl Client {
         let core = std::sync::Arc::clone(&self.core);
         self.run(async move {
             let send = || async {
-                let route = Route { insecure: false, bulk: true };
+                let route = Route { registry: None, insecure: false, bulk: true };
                 let request = Request { downgrade: true, ..Request::new(method.clone(), url.clone()) };
                 let response = core.transport.send(request, &route).await?;
                 match response.status().is_success() {

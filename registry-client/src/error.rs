@@ -106,10 +106,22 @@ pub enum Error {
         what: String,
     },
     /// `registries.conf` forbids the registry.
-    #[error("registry `{registry}` is blocked by configuration")]
+    #[error("`{prefix}` is blocked by `{file}`")]
     Blocked {
-        /// The registry or prefix.
-        registry: String,
+        /// The registry, or another prefix of names.
+        prefix: String,
+        /// The file that says so.
+        file: String,
+    },
+    /// A short name that may be meant for several registries, where configuration wants it to be clear.
+    #[error("`{name}` may be {names}, by {because}")]
+    Ambiguous {
+        /// The name as it was written.
+        name: String,
+        /// What it may be.
+        names: String,
+        /// What says so.
+        because: String,
     },
     /// The source of a push could not be read, or is not what its descriptor says.
     #[error("read {} to push it", digest.map_or("a blob".to_owned(), |digest| format!("`{digest}`")))]
@@ -145,8 +157,18 @@ pub enum TransportKind {
     Connect,
     /// No connection within the time.
     ConnectTimeout,
-    /// The certificate is signed by nobody we know, or is for another name or time.
+    /// The certificate is signed by nobody we know.
     Certificate,
+    /// The certificate is for another time.
+    CertificateTime,
+    /// The certificate is for another name.
+    CertificateName,
+    /// The server wants a certificate of ours, another one, or another TLS.
+    TlsRefused,
+    /// The proxy cannot be reached, or opens no way to the host.
+    Proxy,
+    /// The proxy wants a login, or another one.
+    ProxyLogin,
     /// The peer does not speak TLS: most likely plain HTTP.
     NotTls,
     /// TLS failed otherwise.
@@ -177,6 +199,11 @@ impl fmt::Display for TransportKind {
             Self::Connect => "no connection",
             Self::ConnectTimeout => "no connection within the time limit",
             Self::Certificate => "the server's certificate is not trusted",
+            Self::CertificateTime => "the server's certificate is for another time",
+            Self::CertificateName => "the server's certificate is for another name",
+            Self::Proxy => "no way through the proxy",
+            Self::ProxyLogin => "the proxy wants a login",
+            Self::TlsRefused => "the server refuses this TLS connection",
             Self::NotTls => "the server does not speak HTTPS",
             Self::Tls => "TLS failed",
             Self::WantsTls => "the server speaks HTTPS, not plain HTTP",
@@ -234,7 +261,7 @@ impl StatusError {
 }
 
 /// Foreign text made fit to print: one line, no control characters, no more than 300 characters.
-fn clean(text: &str) -> String {
+pub(crate) fn clean(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect::<String>().trim().to_owned()
 }
 
@@ -274,6 +301,7 @@ impl Error {
                     | TransportKind::Refused
                     | TransportKind::Resolve
                     | TransportKind::ConnectTimeout
+                    | TransportKind::Proxy
                     | TransportKind::FirstByteTimeout
                     | TransportKind::Stalled
                     | TransportKind::Slow
@@ -360,7 +388,8 @@ impl Error {
                 Some(_) => Some(login_hint(registry)),
             },
             Self::Config { name, what } if name.starts_with("docker-credential-") => helper_hint(name, what),
-            Self::Blocked { .. } => Some("see `blocked` in registries.conf".into()),
+            Self::Blocked { file, .. } => Some(format!("see `blocked` in `{file}`")),
+            Self::Ambiguous { .. } => Some("write one of them in full".into()),
             Self::Mirrors { last, .. } => last.hint(),
             _ => None,
         }
@@ -397,7 +426,7 @@ impl Error {
                 let inner = std::mem::replace(&mut **last, Self::Cancelled);
                 **last = inner.masked(secrets);
             }
-            Self::Blocked { .. } | Self::Source { .. } | Self::Cancelled => {}
+            Self::Blocked { .. } | Self::Ambiguous { .. } | Self::Source { .. } | Self::Cancelled => {}
         }
         self
     }
@@ -475,6 +504,9 @@ fn status_hint(e: &StatusError) -> Option<String> {
             Some("check the tag or digest: the repository has no such one".into())
         }
         (404, None) => Some(format!("check that `{host}` is a registry, and the name")),
+        (405, _) if e.method == "DELETE" && !e.url.contains("/sha256:") => {
+            Some("this registry has deletion switched off, or deletes by digest alone".into())
+        }
         (405, _) if e.method == "DELETE" => Some("this registry has deletion switched off".into()),
         (429, _) => Some("the registry limits requests; wait, log in, or use a mirror".into()),
         (500..=599, _) => Some(format!("`{host}`, or a proxy before it, is in trouble: try again later")),
@@ -499,6 +531,20 @@ fn transport_hint(kind: TransportKind, url: &str) -> Option<String> {
         TransportKind::Certificate => {
             format!("put the certificate of its authority into `/etc/containers/certs.d/{host}/ca.crt`")
         }
+        TransportKind::CertificateTime => {
+            format!("the certificate of `{host}` has to be renewed, or the clock here is wrong")
+        }
+        TransportKind::CertificateName => "use a name that the certificate is for".to_owned(),
+        TransportKind::Proxy => {
+            format!("check `http_proxy` and `https_proxy`, or reach `{host}` directly with `no_proxy={host}`")
+        }
+        TransportKind::ProxyLogin => {
+            "write it into the proxy's URL: `https_proxy=http://USER:PASSWORD@PROXY:PORT`".to_owned()
+        }
+        TransportKind::TlsRefused => format!(
+            "if it wants a certificate of yours, put it and its key into \
+             `/etc/containers/certs.d/{host}/client.cert` and `client.key`"
+        ),
         TransportKind::NotTls => format!(
             "if `{host}` may be used over plain HTTP, add to registries.conf: \
              `[[registry]] location = \"{host}\" insecure = true`"

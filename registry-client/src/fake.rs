@@ -41,6 +41,8 @@ pub struct FakeConfig {
     pub page: usize,
     /// The referrers API exists; else 404.
     pub referrers: bool,
+    /// Manifests have an `ETag`, and `If-Match` is looked after.
+    pub etags: bool,
 }
 
 impl Default for FakeConfig {
@@ -57,6 +59,7 @@ impl Default for FakeConfig {
             max_body: None,
             page: 2,
             referrers: true,
+            etags: true,
         }
     }
 }

@@ -1,12 +1,16 @@
 //! Where a repository is to be asked for, and how: plain HTTP or HTTPS, mirrors, remapped and blocked
-//! registries, certificates. The text of `registries.conf` (containers-registries.conf(5), version 2)
+//! registries, certificates. The text of `registries.conf` (containers-registries.conf(5))
 //! comes from the caller; of certs.d only the directories' names do.
+
+mod names;
+mod registries;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use serde::Deserialize;
-
+pub use self::names::ShortName;
+pub use self::registries::RegistriesConf;
+use self::registries::{Pulls, RegistryEntry};
 use crate::error::Error;
 use crate::registry::Repository;
 
@@ -33,51 +37,6 @@ pub struct HostsConfig {
 /// Hosts that the foreign layers of Microsoft's base images name.
 pub const FOREIGN_LAYER_HOSTS: &[&str] = &["go.microsoft.com", "mcr.microsoft.com"];
 
-/// The part of `registries.conf` that we follow.
-#[derive(Clone, Debug, Default)]
-pub struct RegistriesConf {
-    registries: Vec<RegistryEntry>,
-    search: Vec<String>,
-    aliases: Vec<(String, String)>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-struct RegistryEntry {
-    #[serde(default)]
-    prefix: String,
-    #[serde(default)]
-    location: String,
-    #[serde(default)]
-    insecure: bool,
-    #[serde(default)]
-    blocked: bool,
-    #[serde(default)]
-    mirror_by_digest_only: bool,
-    #[serde(default)]
-    mirror: Vec<MirrorEntry>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-struct MirrorEntry {
-    location: String,
-    #[serde(default)]
-    insecure: bool,
-    #[serde(default)]
-    pull_from_mirror: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case")]
-struct File {
-    #[serde(default)]
-    registry: Vec<RegistryEntry>,
-    unqualified_search_registries: Option<Vec<String>>,
-    #[serde(default)]
-    aliases: std::collections::BTreeMap<String, String>,
-}
-
 /// One place to try.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Endpoint {
@@ -87,65 +46,48 @@ pub(crate) struct Endpoint {
     pub(crate) name: String,
     /// Plain HTTP and unverified HTTPS are allowed.
     pub(crate) insecure: bool,
+    /// It is no more than a mirror of the registry that was asked for.
+    pub(crate) mirror: bool,
 }
 
-impl RegistriesConf {
-    /// Adds the text of one more file; what it says of a prefix replaces what earlier files said.
-    /// `name` is for error messages.
-    ///
-    /// # Errors
-    /// When the text is no TOML or not of version 2.
-    pub fn add(&mut self, name: &str, text: &str) -> Result<(), Error> {
-        let bad = |what: String| Error::Config { name: name.to_owned(), what };
-        let file: File = toml::from_str(text).map_err(|e| bad(e.to_string().trim().replace('\n', " ")))?;
-        for mut entry in file.registry {
-            if entry.prefix.is_empty() {
-                entry.prefix = entry.location.clone();
-            }
-            if entry.prefix.is_empty() {
-                return Err(bad("a `[[registry]]` needs a `prefix` or a `location`".into()));
-            }
-            self.registries.retain(|r| r.prefix != entry.prefix);
-            self.registries.push(entry);
-        }
-        if let Some(search) = file.unqualified_search_registries {
-            self.search = search;
-        }
-        for (short, full) in file.aliases {
-            self.aliases.retain(|(s, _)| *s != short);
-            self.aliases.push((short, full));
-        }
-        Ok(())
-    }
+/// How something is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum By {
+    /// A manifest by its tag.
+    Tag,
+    /// A manifest by its digest.
+    Digest,
+    /// A blob whose manifest was fetched earlier, nobody knows from where.
+    Blob,
+}
 
-    /// `unqualified-search-registries`, for names without a registry.
-    pub fn search_registries(&self) -> &[String] {
-        &self.search
-    }
+/// What [`Error::Blocked`] says.
+#[derive(Clone, Debug)]
+pub(crate) struct Blocked {
+    prefix: String,
+    file: String,
+}
 
-    /// What a short name stands for by `[aliases]`.
-    pub fn alias(&self, short: &str) -> Option<&str> {
-        self.aliases.iter().find(|(s, _)| s == short).map(|(_, full)| full.as_str())
-    }
-
-    /// The entry with the longest prefix that matches, and how much of `name` it stands for.
-    fn find(&self, name: &str) -> Option<(&RegistryEntry, usize)> {
-        self.registries
-            .iter()
-            .filter_map(|r| Some((r, prefix_length(&r.prefix, name)?)))
-            .max_by_key(|(r, matched)| (*matched, !r.prefix.starts_with("*.")))
+impl From<&RegistryEntry> for Blocked {
+    fn from(entry: &RegistryEntry) -> Self {
+        Self { prefix: entry.prefix.clone(), file: entry.file.clone() }
     }
 }
 
-/// How many bytes of `name` the prefix stands for, if it does.
-fn prefix_length(prefix: &str, name: &str) -> Option<usize> {
-    if let Some(domain) = prefix.strip_prefix('*') {
-        let host = name.split('/').next()?;
-        let bare = host.rsplit_once(':').map_or(host, |(h, _)| h);
-        return (host.ends_with(domain) || bare.ends_with(domain)).then_some(host.len());
+impl From<Blocked> for Error {
+    fn from(blocked: Blocked) -> Self {
+        Self::Blocked { prefix: blocked.prefix, file: blocked.file }
     }
-    let rest = name.strip_prefix(prefix)?;
-    (rest.is_empty() || rest.starts_with(['/', ':', '@'])).then_some(prefix.len())
+}
+
+/// The places to try for one thing, in order.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Places {
+    pub(crate) list: Vec<Endpoint>,
+    /// Why others are not tried.
+    pub(crate) before: Vec<String>,
+    /// The registry itself is forbidden, and stands at the end of the list that it would be in.
+    pub(crate) blocked: Option<Blocked>,
 }
 
 impl HostsConfig {
@@ -158,36 +100,71 @@ impl HostsConfig {
     }
 
     /// Where to pull from, mirrors first, the registry itself last.
-    pub(crate) fn pull_endpoints(&self, repo: &Repository, by_digest: bool) -> Result<Vec<Endpoint>, Error> {
+    ///
+    /// A blocked registry is not asked; its mirrors are, which is how a network that reaches nothing else is
+    /// configured. A mirror that another entry blocks is not asked either.
+    pub(crate) fn pull_endpoints(&self, repo: &Repository, by: By) -> Result<Places, Error> {
         let full = repo.to_string();
-        let mut out = Vec::new();
-        if let Some((entry, matched)) = self.registries.find(&full) {
-            for mirror in &entry.mirror {
-                let use_it = match mirror.pull_from_mirror.as_deref() {
-                    Some("digest-only") => by_digest,
-                    Some("tag-only") => !by_digest,
-                    _ => by_digest || !entry.mirror_by_digest_only,
-                };
-                if use_it {
-                    out.push(self.relocated(&mirror.location, &full, matched, mirror.insecure)?);
-                }
+        let mut out = Places::default();
+        let Some((entry, matched)) = self.registries.find(&full) else {
+            out.list.push(self.endpoint(repo.registry(), repo.name(), false)?);
+            return Ok(out);
+        };
+        let mut behind = Vec::new();
+        for mirror in &entry.mirrors {
+            let used = match (mirror.pulls, by) {
+                (Pulls::All, _) | (Pulls::Digests, By::Digest | By::Blob) | (Pulls::Tags, By::Tag) => true,
+                // Its image may have come by a tag from there; whatever comes has the right digest.
+                (Pulls::Tags, By::Blob) => false,
+                (Pulls::Digests, By::Tag) | (Pulls::Tags, By::Digest) => continue,
+            };
+            let mut place = self.relocated(&mirror.location, &full, matched, mirror.insecure)?;
+            place.mirror = true;
+            if let Some(blocked) = self.blocks(&place) {
+                out.before.push(Error::from(blocked).to_string());
+            } else if used {
+                out.list.push(place);
+            } else {
+                behind.push(place);
             }
         }
-        out.push(self.push_endpoint(repo)?);
+        if entry.blocked {
+            out.blocked = Some(entry.into());
+        } else {
+            let location = if entry.location.is_empty() { &full[..matched] } else { &entry.location };
+            let place = self.relocated(location, &full, matched, entry.insecure)?;
+            match self.blocks(&place) {
+                None => out.list.push(place),
+                blocked => out.blocked = blocked,
+            }
+        }
+        out.list.append(&mut behind);
         Ok(out)
     }
 
-    /// The registry itself.
-    pub(crate) fn push_endpoint(&self, repo: &Repository) -> Result<Endpoint, Error> {
-        let full = repo.to_string();
-        let Some((entry, matched)) = self.registries.find(&full) else {
-            return self.endpoint(repo.registry(), repo.name(), false);
-        };
-        if entry.blocked {
-            return Err(Error::Blocked { registry: entry.prefix.clone() });
+    /// What blocks a place by its own name.
+    fn blocks(&self, place: &Endpoint) -> Option<Blocked> {
+        let (entry, _) = self.registries.find(&format!("{}/{}", place.registry, place.name))?;
+        entry.blocked.then(|| entry.into())
+    }
+
+    /// Where lists are read from: the registry itself, where it really is.
+    pub(crate) fn list_endpoint(&self, repo: &Repository) -> Result<Endpoint, Error> {
+        let places = self.pull_endpoints(repo, By::Tag)?;
+        match (places.list.into_iter().find(|place| !place.mirror), places.blocked) {
+            (Some(place), _) => Ok(place),
+            (None, blocked) => Err(blocked.map_or(Error::Cancelled, Error::from)),
         }
-        let location = if entry.location.is_empty() { &full[..matched] } else { &entry.location };
-        self.relocated(location, &full, matched, entry.insecure)
+    }
+
+    /// Where to push to: the registry that the name says. `location` and mirrors are for reading alone, as with
+    /// podman.
+    pub(crate) fn push_endpoint(&self, repo: &Repository) -> Result<Endpoint, Error> {
+        let entry = self.registries.find(&repo.to_string()).map(|(entry, _)| entry);
+        if let Some(entry) = entry.filter(|entry| entry.blocked) {
+            return Err(Blocked::from(entry).into());
+        }
+        self.endpoint(repo.registry(), repo.name(), entry.is_some_and(|entry| entry.insecure))
     }
 
     fn relocated(
@@ -202,22 +179,27 @@ impl HostsConfig {
             name: location.to_owned(),
             what: "leaves no repository name".into(),
         })?;
+        // As with Docker's own names: `docker.io/x` is `docker.io/library/x`.
+        let name = match registry {
+            "docker.io" if !name.contains('/') => format!("library/{name}"),
+            _ => name.to_owned(),
+        };
         // Checks that what configuration made of the name may stand in a URL.
-        Repository::new(registry, name)?;
-        self.endpoint(registry, name, insecure)
+        Repository::new(registry, name.as_str())?;
+        self.endpoint(registry, &name, insecure)
     }
 
     fn endpoint(&self, registry: &str, name: &str, insecure: bool) -> Result<Endpoint, Error> {
         let insecure = insecure || self.insecure.iter().any(|h| h == registry);
-        Ok(Endpoint { registry: registry.to_owned(), name: name.to_owned(), insecure })
+        Ok(Endpoint { registry: registry.to_owned(), name: name.to_owned(), insecure, mirror: false })
     }
 
     /// The registry alone, for requests that concern no repository.
     pub(crate) fn registry_endpoint(&self, registry: &str) -> Result<Endpoint, Error> {
         Repository::new(registry, "x")?;
-        let entry = self.registries.find(registry).filter(|(e, _)| e.prefix == registry);
-        if entry.is_some_and(|(e, _)| e.blocked) {
-            return Err(Error::Blocked { registry: registry.to_owned() });
+        let entry = self.registries.find(registry);
+        if let Some((entry, _)) = entry.filter(|(e, _)| e.blocked) {
+            return Err(Blocked::from(entry).into());
         }
         self.endpoint(registry, "", entry.is_some_and(|(e, _)| e.insecure))
     }
@@ -250,12 +232,21 @@ pub(crate) fn is_loopback(host: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn places(text: &str, registry: &str, name: &str, by_digest: bool) -> Result<Vec<String>, Error> {
+    fn hosts(text: &str) -> HostsConfig {
         let mut hosts = HostsConfig::default();
-        hosts.registries.add("registries.conf", text)?;
-        let repo = Repository::new(registry, name)?;
-        let show = |e: Endpoint| format!("{}/{}{}", e.registry, e.name, if e.insecure { "!" } else { "" });
-        Ok(hosts.pull_endpoints(&repo, by_digest)?.into_iter().map(show).collect())
+        hosts.registries.add("registries.conf", text).unwrap();
+        hosts
+    }
+
+    fn shown(e: &Endpoint) -> String {
+        format!("{}/{}{}", e.registry, e.name, if e.insecure { "!" } else { "" })
+    }
+
+    /// The places as text; a blocked registry as `-`.
+    fn places(text: &str, name: &str, by: By) -> Vec<String> {
+        let (registry, name) = name.split_once('/').unwrap();
+        let found = hosts(text).pull_endpoints(&Repository::new(registry, name).unwrap(), by).unwrap();
+        found.list.iter().map(shown).chain(found.blocked.map(|_| "-".to_owned())).collect()
     }
 
     #[test]
@@ -270,31 +261,92 @@ mod tests {
             [[registry.mirror]]
             location = "digests.local"
             pull-from-mirror = "digest-only"
+            [[registry.mirror]]
+            location = "tags.local"
+            pull-from-mirror = "tag-only"
             [[registry]]
             prefix = "old.example/team"
             location = "new.example/group/team"
             [[registry]]
+            prefix = "hub.example"
+            location = "docker.io"
+            [[registry]]
             prefix = "*.internal.example"
             insecure = true
+            [[registry]]
+            prefix = "*.moved.example"
+            location = "new.example/moved"
         "#;
-        let get = |r, n, d| places(text, r, n, d).unwrap();
-        assert_eq!(
-            get("docker.io", "library/x", false),
-            ["mirror.local:5000/hub/library/x!", "docker.io/library/x"]
-        );
-        assert_eq!(get("docker.io", "library/x", true).len(), 3);
-        assert_eq!(get("old.example", "team/x", false), ["new.example/group/team/x"]);
-        assert_eq!(get("old.example", "teams/x", false), ["old.example/teams/x"]);
-        assert_eq!(get("a.internal.example:5000", "x", false), ["a.internal.example:5000/x!"]);
+        for (name, by, want) in [
+            (
+                "docker.io/library/x",
+                By::Tag,
+                &["mirror.local:5000/hub/library/x!", "tags.local/library/x", "docker.io/library/x"][..],
+            ),
+            (
+                "docker.io/library/x",
+                By::Digest,
+                &["mirror.local:5000/hub/library/x!", "digests.local/library/x", "docker.io/library/x"],
+            ),
+            (
+                "docker.io/library/x",
+                By::Blob,
+                &[
+                    "mirror.local:5000/hub/library/x!",
+                    "digests.local/library/x",
+                    "docker.io/library/x",
+                    "tags.local/library/x",
+                ],
+            ),
+            ("old.example/team/x", By::Tag, &["new.example/group/team/x"]),
+            ("old.example/teams/x", By::Tag, &["old.example/teams/x"]),
+            ("hub.example/x", By::Tag, &["docker.io/library/x"]),
+            ("a.internal.example:5000/x", By::Tag, &["a.internal.example:5000/x!"]),
+            ("a.moved.example/x", By::Tag, &["new.example/moved/x"]),
+        ] {
+            assert_eq!(places(text, name, by), want, "{name} {by:?}");
+        }
+        let digests = "[[registry]]\nlocation = \"a.io\"\nmirror-by-digest-only = true\n[[registry.mirror]]\nlocation = \"b.io\"";
+        assert_eq!(places(digests, "a.io/x", By::Tag), ["a.io/x"]);
+        assert_eq!(places(digests, "a.io/x", By::Digest), ["b.io/x", "a.io/x"]);
     }
 
     #[test]
-    fn blocked_and_bad_files_are_errors() {
-        let blocked = "[[registry]]\nlocation = \"bad.example\"\nblocked = true\n";
-        assert!(matches!(places(blocked, "bad.example", "x", false), Err(Error::Blocked { .. })));
-        for text in ["[[registry]]\n", "registry = 1", "[[registry]]\nlocation = \"a b\"\n"] {
-            assert!(places(text, "a b", "x", false).is_err(), "{text}");
+    fn a_push_goes_where_the_name_says() {
+        let hosts = hosts(
+            "[[registry]]\nprefix = \"a.io\"\nlocation = \"b.io/team\"\ninsecure = true\n\
+             [[registry.mirror]]\nlocation = \"c.io\"\n[[registry]]\nlocation = \"d.io\"\nblocked = true",
+        );
+        let repo = Repository::new("a.io", "x").unwrap();
+        assert_eq!(shown(&hosts.push_endpoint(&repo).unwrap()), "a.io/x!");
+        assert_eq!(shown(&hosts.list_endpoint(&repo).unwrap()), "b.io/team/x!");
+        let repo = Repository::new("d.io", "x").unwrap();
+        for place in [hosts.push_endpoint(&repo), hosts.list_endpoint(&repo)] {
+            assert!(matches!(place, Err(Error::Blocked { .. })));
         }
+    }
+
+    #[test]
+    fn a_registry_by_itself_is_what_its_table_says() {
+        let hosts = hosts(
+            "[[registry]]\nprefix = \"*.corp.io\"\ninsecure = true\n[[registry]]\nlocation = \"a.io/team\"\n\
+             insecure = true\n[[registry]]\nlocation = \"b.io\"\nblocked = true",
+        );
+        for (registry, insecure) in [("r.corp.io:5000", true), ("corp.io", false), ("a.io", false)] {
+            assert_eq!(hosts.registry_endpoint(registry).unwrap().insecure, insecure, "{registry}");
+        }
+        assert!(matches!(hosts.registry_endpoint("b.io"), Err(Error::Blocked { .. })));
+    }
+
+    #[test]
+    fn blocked_registries_are_not_asked() {
+        let text = "[[registry]]\nlocation = \"bad.io\"\nblocked = true\n[[registry]]\nlocation = \"kept.io\"\n\
+                    blocked = true\n[[registry.mirror]]\nlocation = \"good.io\"\n[[registry.mirror]]\n\
+                    location = \"bad.io/m\"\n[[registry]]\nprefix = \"moved.io\"\nlocation = \"bad.io/sub\"";
+        assert_eq!(places(text, "bad.io/x", By::Tag), ["-"]);
+        assert_eq!(places(text, "kept.io/x", By::Tag), ["good.io/x", "-"]);
+        assert_eq!(places(text, "moved.io/x", By::Tag), ["-"]);
+        assert_eq!(places(text, "good.io/x", By::Tag), ["good.io/x"]);
     }
 
     #[test]

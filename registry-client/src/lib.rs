@@ -19,13 +19,16 @@
 
 pub mod auth;
 mod client;
+mod document;
 mod download;
 mod error;
 #[cfg(feature = "fake")]
 pub mod fake;
 mod hosts;
 mod list;
+mod notice;
 mod pipe;
+mod places;
 mod pull;
 mod push;
 mod registry;
@@ -36,7 +39,8 @@ pub use auth::{Credential, Credentials};
 pub use client::{Client, ClientConfig};
 pub use download::{Download, DownloadHead};
 pub use error::{Error, StatusError, TransportKind};
-pub use hosts::{FOREIGN_LAYER_HOSTS, HostsConfig, RegistriesConf};
+pub use hosts::{FOREIGN_LAYER_HOSTS, HostsConfig, RegistriesConf, ShortName};
+pub use notice::NoticeObserver;
 pub use pull::{BlobReader, MANIFEST_CAP, select_platform};
 pub use push::{Progress, Source};
 pub use registry::{ManifestHead, ManifestResponse, PushOutcome, Repository, TagOrDigest};

@@ -14,11 +14,14 @@ use crate::client::{Client, Core, join};
 use crate::error::Error;
 use crate::hosts::Endpoint;
 use crate::pull::MANIFEST_CAP;
+use crate::push::subject::{Change, subject_of};
 use crate::registry::{Repository, TagOrDigest};
 use crate::transport::{Request, Response};
 
 /// The longest page that is read.
 const PAGE_CAP: usize = 16 << 20;
+/// What registries without the API of referrers answer.
+const NO_REFERRERS: [u16; 4] = [400, 404, 405, 501];
 /// Pages that are read; a registry whose list never ends is not right.
 const PAGES: usize = 10_000;
 
@@ -40,7 +43,7 @@ impl Client {
     /// # Errors
     /// When there is no such repository or the registry cannot be asked.
     pub fn tags(&self, repo: &Repository) -> Result<Vec<String>, Error> {
-        let place = self.core.config.hosts.push_endpoint(repo)?;
+        let place = self.core.config.hosts.list_endpoint(repo)?;
         let core = Arc::clone(&self.core);
         self.run(async move {
             let mut out: Vec<String> = Vec::new();
@@ -69,7 +72,7 @@ impl Client {
         digest: Digest,
         artifact_type: Option<&str>,
     ) -> Result<Vec<Descriptor>, Error> {
-        let place = self.core.config.hosts.push_endpoint(repo)?;
+        let place = self.core.config.hosts.list_endpoint(repo)?;
         let (core, repo) = (Arc::clone(&self.core), repo.clone());
         let kind = artifact_type.map(str::to_owned);
         self.run(async move {
@@ -79,6 +82,7 @@ impl Client {
                 query.append_pair("artifactType", k).finish()
             });
             let path = format!("{}/referrers/{digest}{}", place.name, query.unwrap_or_default());
+            let no_api = |status: u16| NO_REFERRERS.contains(&status);
             let mut read = |bytes: &[u8]| {
                 let index: Referrers = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
                 out.extend(index.manifests.unwrap_or_default());
@@ -86,7 +90,8 @@ impl Client {
             };
             match core.pages(&place, &path, &mut read).await {
                 Ok(()) => {}
-                Err(Error::Status(e)) if matches!(e.status, 400 | 404 | 405 | 501) => {
+                // Some answer everything that they do not know with a page for people.
+                Err(e) if matches!(e, Error::Protocol { .. }) || e.status().is_some_and(no_api) => {
                     let tag = TagOrDigest::Tag(format!("sha256-{}", digest.hex()));
                     match core.manifest(&repo, &tag).await {
                         Ok(m) if media_type::is_index(&m.media_type) && m.bytes.len() <= MANIFEST_CAP => {
@@ -108,13 +113,22 @@ impl Client {
         })
     }
 
-    /// Deletes a manifest by its digest, or a tag where the registry does that.
+    /// Deletes a manifest by its digest, or a tag where the registry does that. A manifest that refers to another
+    /// one goes from the list of its referrers too, where that is a tag.
     ///
     /// # Errors
     /// When there is none, or the registry has deletion switched off.
     pub fn delete(&self, repo: &Repository, which: &TagOrDigest) -> Result<(), Error> {
         let path = format!("manifests/{}", which.path()?);
-        self.delete_path(repo, path)
+        let TagOrDigest::Digest(digest) = which else { return self.delete_path(repo, path) };
+        let place = self.core.config.hosts.push_endpoint(repo)?;
+        let (core, digest, here) = (Arc::clone(&self.core), *digest, place.clone());
+        // What cannot be read can be deleted all the same.
+        let subject = self.run(async move { core.subject_at(&here, digest).await }).unwrap_or_default();
+        self.delete_path(repo, path)?;
+        let Some(subject) = subject else { return Ok(()) };
+        let core = Arc::clone(&self.core);
+        self.run(async move { core.unlist(&place, subject, digest).await })
     }
 
     /// Deletes a blob.
@@ -151,6 +165,28 @@ impl Client {
 }
 
 impl Core {
+    /// What the manifest refers to.
+    async fn subject_at(&self, place: &Endpoint, digest: Digest) -> Result<Option<Digest>, Error> {
+        let manifest = self.manifest_once(place, &digest.into(), crate::pull::any_media_type).await?;
+        Ok(subject_of(&manifest.media_type, &manifest.bytes).map(|(subject, _)| subject))
+    }
+
+    /// Takes a manifest off the list of what refers to `subject`, where the registry has none of its own.
+    async fn unlist(&self, place: &Endpoint, subject: Digest, digest: Digest) -> Result<(), Error> {
+        let path = format!("{}/referrers/{subject}", place.name);
+        let send = || self.ask(place, Scopes::pull(&place.name), Method::GET, &path);
+        match self.retrying(u32::MAX, send).await {
+            Ok(response) => {
+                response.drain().await;
+                Ok(())
+            }
+            Err(Error::Status(e)) if NO_REFERRERS.contains(&e.status) => {
+                self.change_referrers(place, subject, &Change::Remove(digest)).await
+            }
+            Err(e) => Err(e),
+        }
+    }
+
     /// Reads a list page by page, following `Link: <…>; rel="next"`.
     async fn pages(
         &self,
@@ -182,11 +218,15 @@ impl Core {
                 url: shown,
                 what: format!("the answer is no list: {e}"),
             })?;
-            // Another host has no say in what this registry's list is.
-            match next.filter(|n| n.origin() == base.origin()) {
-                Some(next) => url = next,
-                None => return Ok(()),
+            let Some(mut next) = next else { return Ok(()) };
+            if next.origin() != base.origin() {
+                // A registry behind a proxy may not know its own name; nobody else has a say in what its list is.
+                let path = next.path().to_owned();
+                let query = next.query().map(str::to_owned);
+                next = join(&base, &path)?;
+                next.set_query(query.as_deref());
             }
+            url = next;
         }
         Err(Error::Protocol {
             method: "GET".into(),
@@ -199,12 +239,44 @@ impl Core {
 /// The URL of `Link: <URL>; rel="next"`.
 fn next_page(response: &Response) -> Option<Url> {
     let all = response.headers().get_all("link");
-    all.iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(",")).find_map(|link| {
-        let (target, params) = link.trim().strip_prefix('<')?.split_once('>')?;
-        let next = params.split(';').any(|p| {
-            let p = p.trim().to_ascii_lowercase();
-            p == "rel=next" || p == "rel=\"next\""
-        });
-        next.then(|| response.url().join(target).ok())?
-    })
+    let target = all.iter().filter_map(|v| v.to_str().ok()).find_map(next_link)?;
+    response.url().join(target).ok()
+}
+
+/// The target of the link with `rel="next"`, of a header that may have several.
+fn next_link(header: &str) -> Option<&str> {
+    let mut rest = header;
+    while let Some((target, after)) = rest.split_once('<').and_then(|(_, rest)| rest.split_once('>')) {
+        // A target may have commas in it, and parameters end where the next target begins.
+        let params = after.split('<').next().unwrap_or_default();
+        let is_next = |p: &str| {
+            let p: String = p.chars().filter(|c| !c.is_whitespace() && *c != '"').collect();
+            p.eq_ignore_ascii_case("rel=next")
+        };
+        if params.split([';', ',']).any(is_next) {
+            return Some(target);
+        }
+        rest = after;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_as_registries_write_them() {
+        for (header, target) in [
+            ("</v2/x/tags/list?last=b&n=2>; rel=\"next\"", Some("/v2/x/tags/list?last=b&n=2")),
+            ("</a>;rel=next", Some("/a")),
+            ("</a>; title=\"x\"; REL = \"Next\"", Some("/a")),
+            ("</a?n=1,2>; rel=\"prev\", </b?n=1,2>; rel=\"next\"", Some("/b?n=1,2")),
+            ("</a>; rel=\"prev\"", None),
+            ("/a; rel=next", None),
+            ("", None),
+        ] {
+            assert_eq!(next_link(header), target, "{header}");
+        }
+    }
 }

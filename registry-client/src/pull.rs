@@ -7,25 +7,23 @@ use std::sync::Arc;
 
 use orlop_store::{Digest, media_type};
 use reqwest::Method;
-use reqwest::header::{ACCEPT, HeaderValue};
 use serde::Deserialize;
-use url::Url;
 
 pub use self::blob::BlobReader;
 pub use self::platform::select_platform;
 
 use crate::auth::Scopes;
-use crate::client::{Client, Core, join};
+use crate::client::{Client, Core};
 use crate::error::Error;
 use crate::hosts::Endpoint;
 use crate::registry::{ManifestHead, ManifestResponse, Repository, TagOrDigest};
-use crate::transport::{Request, Response};
+use crate::transport::Response;
 
 /// The longest manifest that is read (distribution specification: registries should take 4 MiB).
 pub const MANIFEST_CAP: usize = 4 << 20;
 
 /// Everything that we read, and schema 1, whose registries answer an error for it that says less.
-const ACCEPTED: &str = concat!(
+pub(crate) const ACCEPTED: &str = concat!(
     "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, ",
     "application/vnd.docker.distribution.manifest.list.v2+json, ",
     "application/vnd.docker.distribution.manifest.v2+json, application/json;q=0.5, */*;q=0.1"
@@ -52,10 +50,9 @@ impl Client {
         let core = Arc::clone(&self.core);
         let (repo, which) = (repo.clone(), which.clone());
         self.run(async move {
-            let by_digest = matches!(which, TagOrDigest::Digest(_));
-            let head = core.on_places(&repo, by_digest, |place| head(&core, place, &which)).await;
-            match head {
-                Ok(Some(head)) => return Ok(head),
+            let places = core.manifest_places(&repo, &which)?;
+            match core.on_places(&places, |place| head(&core, place, &which, is_known)).await {
+                Ok((Some(head), _)) => return Ok(head),
                 // What did not pass in several attempts hardly does in as many more.
                 Err(e) if e.is_temporary() => return Err(e),
                 // HEAD is refused by some registries and has no reasons in it: GET knows more.
@@ -68,9 +65,15 @@ impl Client {
     }
 }
 
-async fn head(core: &Core, place: Endpoint, which: &TagOrDigest) -> Result<Option<ManifestHead>, Error> {
+/// What HEAD says of a manifest, where it says all of it and `reads` takes the media type.
+pub(crate) async fn head(
+    core: &Core,
+    place: Endpoint,
+    which: &TagOrDigest,
+    reads: fn(&str) -> bool,
+) -> Result<Option<ManifestHead>, Error> {
     let response = request(core, &place, which, Method::HEAD).await?;
-    let kind = response.text("content-type").map(bare_type).filter(|t| is_known(t));
+    let kind = response.text("content-type").map(bare_type).filter(|t| reads(t));
     let digest = response.text("docker-content-digest").and_then(|d| d.parse::<Digest>().ok());
     Ok(match (kind, digest, response.length()) {
         (Some(media_type), Some(digest), Some(size)) if which_is(which, digest) => {
@@ -91,15 +94,7 @@ pub(crate) async fn request(
     method: Method,
 ) -> Result<Response, Error> {
     let path = format!("{}/manifests/{}", place.name, which.path()?);
-    let make = |base: &Url| {
-        let request = Request::new(method.clone(), join(base, &path)?);
-        Ok(request.header(ACCEPT, HeaderValue::from_static(ACCEPTED)))
-    };
-    let response = core.exchange(place, &Scopes::pull(&place.name), false, &make).await?;
-    match response.status().is_success() {
-        true => Ok(response),
-        false => Err(response.into_error().await),
-    }
+    core.ask_document(place, Scopes::pull(&place.name), method, &path).await
 }
 
 impl Core {
@@ -108,19 +103,41 @@ impl Core {
         repo: &Repository,
         which: &TagOrDigest,
     ) -> Result<ManifestResponse, Error> {
-        let by_digest = matches!(which, TagOrDigest::Digest(_));
-        self.on_places(repo, by_digest, |place| self.manifest_at(place, which)).await
+        self.manifest_as(repo, which, media_type_of).await
     }
 
-    async fn manifest_at(&self, place: Endpoint, which: &TagOrDigest) -> Result<ManifestResponse, Error> {
-        match self.manifest_once(&place, which).await {
+    /// The same with another idea of what may be read.
+    pub(crate) async fn manifest_as(
+        &self,
+        repo: &Repository,
+        which: &TagOrDigest,
+        reads: Reads,
+    ) -> Result<ManifestResponse, Error> {
+        let places = self.manifest_places(repo, which)?;
+        let (manifest, at) = self.on_places(&places, |place| self.manifest_at(place, which, reads)).await?;
+        self.found(repo, &places, at, &manifest.bytes);
+        Ok(manifest)
+    }
+
+    async fn manifest_at(
+        &self,
+        place: Endpoint,
+        which: &TagOrDigest,
+        reads: Reads,
+    ) -> Result<ManifestResponse, Error> {
+        match self.manifest_once(&place, which, reads).await {
             // A byte that fell over on the way will hardly do so twice.
-            Err(Error::Digest { .. }) => self.manifest_once(&place, which).await,
+            Err(Error::Digest { .. }) => self.manifest_once(&place, which, reads).await,
             other => other,
         }
     }
 
-    async fn manifest_once(&self, place: &Endpoint, which: &TagOrDigest) -> Result<ManifestResponse, Error> {
+    pub(crate) async fn manifest_once(
+        &self,
+        place: &Endpoint,
+        which: &TagOrDigest,
+        reads: Reads,
+    ) -> Result<ManifestResponse, Error> {
         let response = request(self, place, which, Method::GET).await?;
         let url = response.shown().to_owned();
         let announced = response.text("docker-content-digest").and_then(|d| d.parse::<Digest>().ok());
@@ -135,7 +152,7 @@ impl Core {
             TagOrDigest::Digest(digest) => format!("{}/{}@{digest}", place.registry, place.name),
             TagOrDigest::Tag(tag) => format!("{}/{}:{tag}", place.registry, place.name),
         };
-        let kind = media_type_of(content_type.as_deref(), &bytes);
+        let kind = reads(content_type.as_deref(), &bytes);
         // A signed schema 1 manifest has another digest than its bytes, and is refused anyway.
         if !matches!(kind, Err(Shape::SchemaOne))
             && let Some(expected) = [asked, announced].into_iter().flatten().find(|e| *e != found)
@@ -156,6 +173,9 @@ fn is_known(media_type: &str) -> bool {
     media_type::is_index(media_type)
         || matches!(media_type, media_type::OCI_MANIFEST | media_type::DOCKER_MANIFEST)
 }
+
+/// Tells the media type of a document from what it was announced as and its bytes, or why it is not read.
+pub(crate) type Reads = fn(Option<&str>, &[u8]) -> Result<String, Shape>;
 
 /// Why a document is no manifest that we read.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -195,16 +215,7 @@ struct Outline {
 /// by its shape alone. A document that is two things at once is refused, because another program may
 /// read the other half (CVE-2021-41190).
 fn media_type_of(content_type: Option<&str>, bytes: &[u8]) -> Result<String, Shape> {
-    let outline: Outline = serde_json::from_slice(bytes).map_err(|_| Shape::NotJson)?;
-    let version_one = outline.schema_version.as_ref().is_some_and(|v| v.as_u64() == Some(1));
-    if version_one || outline.fs_layers.is_some() {
-        return Err(Shape::SchemaOne);
-    }
-    let index = outline.manifests.is_some();
-    let image = outline.layers.is_some() || outline.config.is_some();
-    if index && image {
-        return Err(Shape::Both);
-    }
+    let (outline, index, image) = outline(bytes)?;
     let fits = |t: &str| is_known(t) && (if media_type::is_index(t) { !image } else { !index });
     if let Some(own) = outline.media_type.as_deref().filter(|t| !t.is_empty()) {
         return match fits(own) {
@@ -218,6 +229,38 @@ fn media_type_of(content_type: Option<&str>, bytes: &[u8]) -> Result<String, Sha
         _ if image => Ok(media_type::OCI_MANIFEST.to_owned()),
         _ => Err(Shape::Neither),
     }
+}
+
+/// The same for who passes a document on and need not know its type.
+pub(crate) fn any_media_type(content_type: Option<&str>, bytes: &[u8]) -> Result<String, Shape> {
+    let (outline, index, image) = outline(bytes)?;
+    let own = outline.media_type.filter(|t| !t.is_empty());
+    let said = content_type.filter(|t| t.contains("/vnd.")).map(str::to_owned);
+    match own.or(said) {
+        // What claims to be the one and has the fields of the other is read differently by different programs.
+        Some(t) if is_known(&t) && (if media_type::is_index(&t) { image } else { index }) => {
+            Err(Shape::Foreign(t.chars().take(100).collect()))
+        }
+        Some(t) => Ok(t),
+        None if index => Ok(media_type::OCI_INDEX.to_owned()),
+        None if image => Ok(media_type::OCI_MANIFEST.to_owned()),
+        None => Err(Shape::Neither),
+    }
+}
+
+/// What a document has of the fields that tell what it is: itself, whether it is an index, whether it is an image.
+fn outline(bytes: &[u8]) -> Result<(Outline, bool, bool), Shape> {
+    let outline: Outline = serde_json::from_slice(bytes).map_err(|_| Shape::NotJson)?;
+    let version_one = outline.schema_version.as_ref().is_some_and(|v| v.as_u64() == Some(1));
+    if version_one || outline.fs_layers.is_some() {
+        return Err(Shape::SchemaOne);
+    }
+    let index = outline.manifests.is_some();
+    let image = outline.layers.is_some() || outline.config.is_some();
+    if index && image {
+        return Err(Shape::Both);
+    }
+    Ok((outline, index, image))
 }
 
 #[cfg(test)]
@@ -251,6 +294,9 @@ mod tests {
         let lie = format!(r#"{{"mediaType":"{}","layers":[]}}"#, media_type::OCI_INDEX);
         assert!(matches!(get(&lie), Shape::Foreign(_)));
         assert!(matches!(get(r#"{"mediaType":"x/y","layers":[]}"#), Shape::Foreign(_)));
+        assert_eq!(any_media_type(None, br#"{"mediaType":"x/y","blobs":[]}"#).unwrap(), "x/y");
+        assert!(matches!(any_media_type(None, lie.as_bytes()), Err(Shape::Foreign(_))));
+        assert_eq!(any_media_type(None, br#"{"schemaVersion":1,"fsLayers":[]}"#), Err(Shape::SchemaOne));
         let deep = "[".repeat(100_000);
         assert_eq!(get(&deep), Shape::NotJson);
     }

@@ -2,7 +2,9 @@
 
 mod body;
 mod growing;
+mod pieces;
 mod session;
+pub(crate) mod subject;
 mod upload;
 
 use std::io::{self, Read};
@@ -14,6 +16,7 @@ use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use url::Url;
 
 use self::session::Session;
+use self::subject::Change;
 use crate::auth::Scopes;
 use crate::client::{Client, Core, join};
 use crate::error::Error;
@@ -72,7 +75,8 @@ impl Client {
         Ok(PushOutcome::Uploaded)
     }
 
-    /// Uploads a manifest or index under a tag or its digest. What it names must be there.
+    /// Uploads a manifest or index under a tag or its digest. What it names must be there. One that refers to
+    /// another manifest by `subject` is put into the list of its referrers where the registry does not do that.
     ///
     /// # Errors
     /// When the registry refuses it or cannot be reached, or `which` is another digest.
@@ -94,6 +98,7 @@ impl Client {
         let kind = HeaderValue::from_str(media_type)
             .map_err(|_| Error::Config { name: media_type.to_owned(), what: "not a media type".into() })?;
         let path = format!("{}/manifests/{}", place.name, which.path()?);
+        let referrer = subject::subject_of(media_type, bytes);
         let (core, bytes) = (Arc::clone(&self.core), bytes::Bytes::copy_from_slice(bytes));
         let which = which.clone();
         self.run(async move {
@@ -117,14 +122,19 @@ impl Client {
                         format!("{}, and yet the registry does not have the manifest", response.status());
                     return Err(response.protocol(what));
                 }
+                let listed = response.text("oci-subject").is_some();
                 response.drain().await;
-                Ok(digest)
+                Ok(listed)
             };
-            match core.retrying(u32::MAX, send).await {
+            let listed = match core.retrying(u32::MAX, send).await {
                 // Damaged on the way, it stands under the tag now: what is sent again takes its place.
-                Err(Error::Protocol { .. }) => core.retrying(u32::MAX, send).await,
-                end => end,
+                Err(Error::Protocol { .. }) => core.retrying(u32::MAX, send).await?,
+                end => end?,
+            };
+            if let Some((subject, descriptor)) = referrer.filter(|_| !listed) {
+                core.change_referrers(&place, subject, &Change::Add(descriptor)).await?;
             }
+            Ok(digest)
         })
     }
 }

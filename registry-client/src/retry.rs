@@ -82,7 +82,9 @@ fn class(error: &Error) -> Option<Class> {
     let (number, patience) = match error.transport_kind()? {
         TransportKind::FirstByteTimeout | TransportKind::ConnectTimeout | TransportKind::Slow => (0, 1),
         TransportKind::Stalled => (0, 2),
-        TransportKind::Refused | TransportKind::Resolve | TransportKind::Connect => (1, 2),
+        TransportKind::Refused | TransportKind::Resolve | TransportKind::Connect | TransportKind::Proxy => {
+            (1, 2)
+        }
         TransportKind::NotHttp => (2, 1),
         _ => return None,
     };
@@ -178,6 +180,18 @@ pub(crate) fn retry_after(value: &str, now: u64) -> Option<Duration> {
     Some(Duration::from_secs(http_date(value)?.saturating_sub(now)))
 }
 
+/// Reads `RateLimit-Limit: 100;w=21600` for a person: so many requests in so many seconds.
+pub(crate) fn rate_limit(value: &str) -> Option<String> {
+    let (count, window) = value.trim().split_once(";w=")?;
+    let (count, window): (u64, u64) = (count.trim().parse().ok()?, window.trim().parse().ok()?);
+    let window = match window {
+        3600.. if window % 3600 == 0 => format!("{} h", window / 3600),
+        60.. if window % 60 == 0 => format!("{} min", window / 60),
+        _ => format!("{window} s"),
+    };
+    Some(format!("it allows {count} in {window}"))
+}
+
 /// Seconds since 1970 of a date such as `Sun, 06 Nov 1994 08:49:37 GMT`; older forms are not read.
 pub(crate) fn http_date(text: &str) -> Option<u64> {
     let mut words = text.split_ascii_whitespace().skip(1);
@@ -264,6 +278,20 @@ mod tests {
         // Failures of another kind before it do not count.
         assert!(goes(broken(TransportKind::FirstByteTimeout)));
         assert!(!goes(broken(TransportKind::FirstByteTimeout)));
+    }
+
+    #[test]
+    fn rate_limits_are_readable() {
+        for (value, text) in [
+            ("100;w=21600", Some("it allows 100 in 6 h")),
+            (" 5 ; w=60", None),
+            ("5;w=90", Some("it allows 5 in 90 s")),
+            ("5;w=120", Some("it allows 5 in 2 min")),
+            ("5", None),
+            ("x;w=1", None),
+        ] {
+            assert_eq!(rate_limit(value).as_deref(), text, "{value}");
+        }
     }
 
     #[test]

@@ -2,11 +2,13 @@
 //! of registries.
 
 mod failure;
+mod proxy;
 mod tls;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -20,9 +22,10 @@ use crate::auth::Secrets;
 use crate::error::{ERROR_BODY_CAP, Error, StatusError, TransportKind};
 use crate::hosts::{HostsConfig, is_loopback};
 use crate::pipe::{Monitor, Reader};
-use crate::retry::retry_after;
+use crate::retry::{rate_limit, retry_after};
 
 pub use self::failure::redact;
+use self::proxy::Way;
 
 /// Redirects that are followed for one request.
 const REDIRECTS: usize = 10;
@@ -90,7 +93,10 @@ impl fmt::Debug for Proxies {
 
 /// How a URL may be reached.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Route {
+pub(crate) struct Route<'a> {
+    /// The registry (`host` or `host:port`) that the request is made for, whoever is asked: its token server and its
+    /// storage are believed by the same certificates, as docker and podman do.
+    pub(crate) registry: Option<&'a str>,
     /// Certificates are not checked.
     pub(crate) insecure: bool,
     /// A blob: over HTTP/1.1 and so a connection of its own, which no window of a shared one slows.
@@ -150,7 +156,7 @@ struct ClientKey {
     tls: bool,
     certificates: Option<std::path::PathBuf>,
     insecure: bool,
-    direct: bool,
+    proxy: Option<Way>,
     bulk: bool,
 }
 
@@ -162,7 +168,7 @@ pub(crate) struct Transport {
     user_agent: String,
     http2: bool,
     clients: Mutex<HashMap<ClientKey, reqwest::Client>>,
-    roots: std::sync::OnceLock<Result<rustls::RootCertStore, String>>,
+    roots: std::sync::OnceLock<Result<tls::Trusted, String>>,
     secrets: Secrets,
 }
 
@@ -188,7 +194,7 @@ impl Transport {
 
     /// Sends and follows redirects. `Authorization` goes to the first URL's origin only; once a
     /// redirect has left it, it does not come back.
-    pub(crate) async fn send(&self, mut request: Request, route: &Route) -> Result<Response, Error> {
+    pub(crate) async fn send(&self, mut request: Request, route: &Route<'_>) -> Result<Response, Error> {
         let begin = request.url.clone();
         let first = request.asked.take().unwrap_or_else(|| begin.clone());
         for _ in 0..=REDIRECTS {
@@ -200,7 +206,19 @@ impl Transport {
             };
             let headers = request.headers.clone();
             let (keep, downgrade, secret) = (request.keep_redirect, request.downgrade, request.secret);
-            let inner = self.once(request, &first, route).await?;
+            let client = self.client(&url, route)?;
+            let inner = match self.once(client, request, &first).await {
+                Err(e)
+                    if url.scheme() == "https"
+                        && is_reading(&method)
+                        && e.transport_kind().is_some_and(is_lost) =>
+                {
+                    let mut again = Request::new(method.clone(), url.clone());
+                    again.headers.clone_from(&headers);
+                    self.once_more(again, &first, route).await?
+                }
+                other => other?,
+            };
             let response = Response {
                 inner,
                 method: method.clone(),
@@ -238,8 +256,12 @@ impl Transport {
         })
     }
 
-    async fn once(&self, request: Request, first: &Url, route: &Route) -> Result<reqwest::Response, Error> {
-        let client = self.client(&request.url, route)?;
+    async fn once(
+        &self,
+        client: reqwest::Client,
+        request: Request,
+        first: &Url,
+    ) -> Result<reqwest::Response, Error> {
         let (method, url) = (request.method.clone(), request.url.clone());
         let mut out = client.request(request.method, request.url).headers(request.headers);
         let mut watch = None;
@@ -269,8 +291,20 @@ impl Transport {
         let tick = tick.clamp(Duration::from_millis(5), Duration::from_secs(1));
         loop {
             match tokio::time::timeout(tick, answer.as_mut()).await {
+                Ok(Ok(response)) if response.status() == 407 && url.scheme() == "http" => {
+                    let way = self.proxies.way(&url);
+                    let Some(way) = way else { return Ok(response) };
+                    let error = failed(TransportKind::ProxyLogin);
+                    return Err(failure::at_proxy(error, &self.proxies.shown(way)));
+                }
                 Ok(Ok(response)) => return Ok(response),
-                Ok(Err(e)) => return Err(failure::classify(&method, shown(first, &url), e)),
+                Ok(Err(e)) => {
+                    let error = failure::classify(&method, shown(first, &url), e);
+                    return Err(match self.proxies.way(&url) {
+                        Some(way) => failure::at_proxy(error, &self.proxies.shown(way)),
+                        None => error,
+                    });
+                }
                 Err(_) => match &watch {
                     None if started.elapsed() > limits.connect + patience => {
                         return Err(failed(TransportKind::FirstByteTimeout));
@@ -287,19 +321,32 @@ impl Transport {
         }
     }
 
-    fn client(&self, url: &Url, route: &Route) -> Result<reqwest::Client, Error> {
-        let host = url.host_str().unwrap_or_default();
-        let direct = is_loopback(host);
-        let secure_proxy = self.proxies.http.as_deref().is_some_and(|p| p.starts_with("https:"));
-        let tls = url.scheme() == "https" || (!direct && secure_proxy);
-        let certificates = if tls { self.certificates_of(url) } else { None };
-        let key = ClientKey { tls, certificates, insecure: route.insecure && tls, direct, bulk: route.bulk };
+    fn client(&self, url: &Url, route: &Route<'_>) -> Result<reqwest::Client, Error> {
+        let key = self.key(url, route)?;
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = clients.get(&key) {
             return Ok(client.clone());
         }
+        let client = self.make(&key, None)?;
+        clients.insert(key, client.clone());
+        Ok(client)
+    }
+
+    fn key(&self, url: &Url, route: &Route<'_>) -> Result<ClientKey, Error> {
+        let proxy = self.proxies.way(url);
+        let secure = match proxy {
+            Some(way) => self.proxies.url(way)?.scheme() == "https",
+            None => false,
+        };
+        let tls = url.scheme() == "https" || secure;
+        let certificates = if tls { self.certificates_of(url, route.registry) } else { None };
+        Ok(ClientKey { tls, certificates, insecure: route.insecure && tls, proxy, bulk: route.bulk })
+    }
+
+    /// A client with connections of its own; `asked` is told whether a server wants a certificate that we have not.
+    fn make(&self, key: &ClientKey, asked: Option<Arc<AtomicBool>>) -> Result<reqwest::Client, Error> {
         let http2 = self.http2 && !key.bulk;
-        let config = self.tls_config(&key, http2)?;
+        let config = self.tls_config(key, http2, asked)?;
         let mut builder = reqwest::Client::builder()
             .tls_backend_preconfigured(config)
             .user_agent(&self.user_agent)
@@ -312,34 +359,37 @@ impl Transport {
         if !http2 {
             builder = builder.http1_only();
         }
-        if !direct {
-            builder = self.with_proxies(builder)?;
+        if let Some(way) = key.proxy {
+            let proxy = reqwest::Proxy::all(self.proxies.url(way)?)
+                .map_err(|_| Error::Config { name: "proxy".into(), what: "it cannot be used".into() })?;
+            builder = builder.proxy(proxy);
         }
-        let client = builder.build().map_err(|e| Error::Config {
-            name: "HTTP client".into(),
-            what: failure::chain(&e.without_url()),
-        })?;
-        clients.insert(key, client.clone());
-        Ok(client)
+        builder
+            .build()
+            .map_err(|e| Error::Config { name: "HTTP client".into(), what: failure::chain(&e.without_url()) })
     }
 
-    fn with_proxies(&self, mut builder: reqwest::ClientBuilder) -> Result<reqwest::ClientBuilder, Error> {
-        let not = self.proxies.no_proxy.as_deref().and_then(reqwest::NoProxy::from_string);
-        for (name, value) in [("http_proxy", &self.proxies.http), ("https_proxy", &self.proxies.https)] {
-            let Some(value) = value.as_deref().filter(|v| !v.is_empty()) else { continue };
-            let value = if value.contains("://") { value.to_owned() } else { format!("http://{value}") };
-            let proxy = match name {
-                "http_proxy" => reqwest::Proxy::http(&value),
-                _ => reqwest::Proxy::https(&value),
-            };
-            // The value may hold a password: it is not shown.
-            let proxy = proxy.map_err(|_| Error::Config {
-                name: name.to_owned(),
-                what: "not the URL of a proxy".into(),
-            })?;
-            builder = builder.proxy(proxy.no_proxy(not.clone()));
+    /// Once more, over HTTP/1.1 and a connection of its own, after one that ended without a word. A server that wants
+    /// a certificate of ours says so after we think that the connection stands, and then it is often lost; and some
+    /// have their trouble with HTTP/2.
+    async fn once_more(
+        &self,
+        request: Request,
+        first: &Url,
+        route: &Route<'_>,
+    ) -> Result<reqwest::Response, Error> {
+        let asked = Arc::new(AtomicBool::new(false));
+        let route = Route { bulk: true, ..*route };
+        let client = self.make(&self.key(&request.url, &route)?, Some(Arc::clone(&asked)))?;
+        match self.once(client, request, first).await {
+            Err(Error::Transport { method, url, kind, .. })
+                if is_lost(kind) && asked.load(Ordering::Relaxed) =>
+            {
+                let source = Some(Box::new(failure::no_certificate()) as _);
+                Err(Error::Transport { method, url, kind: TransportKind::TlsRefused, source })
+            }
+            other => other,
         }
-        Ok(builder)
     }
 }
 
@@ -347,6 +397,15 @@ impl fmt::Debug for Transport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Transport").field("hosts", &self.hosts).finish_non_exhaustive()
     }
+}
+
+fn is_reading(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
+}
+
+/// Whether a connection ended and nobody said why.
+fn is_lost(kind: TransportKind) -> bool {
+    matches!(kind, TransportKind::Broken | TransportKind::Other)
 }
 
 /// The head of an answer, and the way to its body.
@@ -438,7 +497,7 @@ impl Response {
     }
 
     pub(crate) fn redirect(&self, method: &Method) -> Result<Option<(Url, Method)>, Error> {
-        let reading = matches!(*method, Method::GET | Method::HEAD);
+        let reading = is_reading(method);
         let same = match self.status().as_u16() {
             301 | 302 if reading => true,
             303 => reading,
@@ -532,6 +591,8 @@ impl Response {
             retry_after: self.text(RETRY_AFTER.as_str()).and_then(|v| retry_after(v, now)),
             login: self.login.take(),
         };
+        // Docker Hub says so how much it lets through.
+        let limit = self.text("ratelimit-limit").filter(|_| error.status == 429).and_then(rate_limit);
         let mut body = Vec::new();
         let all = async {
             while body.len() < ERROR_BODY_CAP
@@ -543,6 +604,10 @@ impl Response {
         // What has come by then has to do.
         let _rest = tokio::time::timeout(EXPLANATION, all).await;
         error.read_body(&body, &self.secrets);
+        if let Some(limit) = limit {
+            let message = error.message.take().map(|message| message + "; ").unwrap_or_default();
+            error.message = Some(message + &limit);
+        }
         Error::Status(Box::new(error))
     }
 }

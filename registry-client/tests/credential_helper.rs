@@ -19,6 +19,7 @@ fn main() -> ExitCode {
     for (name, check) in [
         ("a login comes from a helper", a_login as fn(&Path)),
         ("a helper that knows nothing is no error", nothing_known),
+        ("registries.conf says who is asked", ordered),
         ("a helper that fails is named", failure),
         ("a helper that hangs is ended", hanging),
         ("scripts and other directories are not looked at", strangers),
@@ -87,6 +88,32 @@ fn nothing_known(dir: &Path) {
     install(dir, "empty");
     let error = ping("empty", vec![dir.to_owned()]).expect_err("nobody has a login");
     assert_eq!(error.status(), Some(401), "{error}");
+}
+
+fn ordered(dir: &Path) {
+    for kind in ["good", "empty", "locked"] {
+        install(dir, kind);
+    }
+    let ping = |order: &[&str], user: Option<&str>| {
+        let registry = registry();
+        let mut credentials = Credentials::none();
+        credentials.set_helper_path(vec![dir.to_owned()]);
+        credentials.set_order(order.iter().map(ToString::to_string).collect());
+        if let Some(auth) = user {
+            let file = format!(r#"{{"auths":{{"{}":{{"auth":"{auth}"}}}}}}"#, registry.host());
+            credentials.add_file("auth.json", file.as_bytes()).expect("a file");
+        }
+        Client::new(ClientConfig { credentials, ..ClientConfig::default() })?.ping(&registry.host())
+    };
+    ping(&["empty", "good"], None).expect("the second helper knows the login");
+    // u:wrong
+    let wrong = Some("dTp3cm9uZw==");
+    ping(&["good", "containers-auth.json"], wrong).expect("the helper comes before the files");
+    ping(&["good"], wrong).expect("the files are not asked");
+    let error = ping(&["containers-auth.json", "locked"], wrong).expect_err("the files come first");
+    assert_eq!(error.status(), Some(401), "{error}");
+    let error = ping(&["containers-auth.json", "locked"], None).expect_err("the helper fails");
+    assert!(error.to_string().contains("docker-credential-locked"), "{error}");
 }
 
 fn failure(dir: &Path) {

@@ -6,13 +6,18 @@
 mod docker;
 mod oci;
 mod peek;
+mod reader;
 mod sink;
 mod source;
+mod writer;
 
 use std::io::{Read, Write};
 use std::path::Path;
 
 pub use peek::peek;
+pub use reader::{LayoutReader, SavedImage};
+pub use writer::{ArchiveWriter, LayoutWriter};
+
 use sink::{DirectorySink, TarSink};
 use source::{ArchiveSource, DirectorySource, Source};
 

@@ -1,7 +1,9 @@
 //! Names of images: `docker.io/library/debian:12@sha256:…`, read and completed as Docker does
 //! (the grammar and the normalisation of distribution/reference).
 
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 
 use crate::digest::Digest;
@@ -31,6 +33,42 @@ pub struct Reference {
     path: String,
     tag: Option<String>,
     digest: Option<Digest>,
+    written: Written,
+}
+
+/// How a name was written. That is no part of what it names: `debian` and `docker.io/library/debian` are equal.
+#[derive(Clone, Copy, Debug)]
+enum Written {
+    /// With its registry.
+    Full,
+    /// Without: `debian`, `team/app`.
+    Short,
+    /// Without, and as `library/debian`.
+    Library,
+}
+
+impl PartialEq for Written {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Written {}
+
+impl PartialOrd for Written {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Written {
+    fn cmp(&self, _: &Self) -> Ordering {
+        Ordering::Equal
+    }
+}
+
+impl Hash for Written {
+    fn hash<H: Hasher>(&self, _: &mut H) {}
 }
 
 /// Text that is no name of an image.
@@ -73,6 +111,32 @@ impl Reference {
     /// Registry and repository without tag and digest, `docker.io/library/debian`.
     pub fn repository(&self) -> String {
         format!("{}/{}", self.domain, self.path)
+    }
+
+    /// Whether it was written without a registry, which is `docker.io` then unless configuration says
+    /// otherwise. Equality takes no notice of it.
+    pub fn is_short(&self) -> bool {
+        !matches!(self.written, Written::Full)
+    }
+
+    /// The short name as it was written, without tag and digest: `debian`, `team/app`, `library/x`.
+    pub fn short_name(&self) -> Option<&str> {
+        match self.written {
+            Written::Full => None,
+            // What has a part more than was written is one word in the folder of such.
+            Written::Short => Some(self.path.strip_prefix("library/").unwrap_or(&self.path)),
+            Written::Library => Some(&self.path),
+        }
+    }
+
+    /// The same tag and digest in another repository, which names its registry.
+    ///
+    /// # Errors
+    /// When `repository` is none.
+    pub fn in_repository(&self, repository: &str) -> Result<Self, ReferenceError> {
+        let place: Self = repository.parse()?;
+        let (tag, digest) = (self.tag.clone(), self.digest);
+        Ok(Self { domain: place.domain, path: place.path, tag, digest, written: Written::Full })
     }
 
     /// The same name with the tag `tag` and no digest.
@@ -162,6 +226,11 @@ impl FromStr for Reference {
             None => (text, None),
         };
         let (domain, remainder) = split_domain(rest);
+        let written = match remainder {
+            _ if remainder.len() < rest.len() => Written::Full,
+            _ if remainder.starts_with("library/") => Written::Library,
+            _ => Written::Short,
+        };
         // A port never gets here: what has a colon before its first slash is a domain.
         let (path, tag) = match remainder.rsplit_once(':') {
             Some((path, tag)) => (path, Some(tag)),
@@ -197,7 +266,7 @@ impl FromStr for Reference {
             (None, Some(_)) => None,
             (None, None) => Some("latest".to_owned()),
         };
-        Ok(Self { domain, path, tag, digest })
+        Ok(Self { domain, path, tag, digest, written })
     }
 }
 

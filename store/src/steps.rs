@@ -53,6 +53,12 @@ impl StepKey {
         Self(digester.finish())
     }
 
+    /// Stands, where results are given on, for any step over `parent` (a chain ID) whose changes, times aside, are
+    /// `content`: it is no step's own key.
+    pub fn of_result(parent: &Digest, content: &Digest) -> Self {
+        Self(Digest::of(format!("orlop result 1\n{parent}\n{content}").as_bytes()))
+    }
+
     /// The digest.
     pub fn digest(&self) -> &Digest {
         &self.0
@@ -212,6 +218,21 @@ impl Steps<'_> {
             self.session.hold(&[*layer])?;
         }
         Ok(found)
+    }
+
+    /// What the changes, times aside, were that gave `layer` over `parent` (a chain ID).
+    ///
+    /// # Errors
+    /// When the database says no.
+    pub fn content_of(&self, parent: &Digest, layer: &Digest) -> Result<Option<Digest>> {
+        self.facts.read("look up the content", |c| {
+            c.query_row(
+                "SELECT content FROM results WHERE parent = ? AND layer = ? LIMIT 1",
+                (parent.to_string(), layer.to_string()),
+                |r| digest(r, 0),
+            )
+            .optional()
+        })
     }
 
     /// Keeps that `layer` came of a step over `parent` whose changes, times aside, were `content`, at `created` in

@@ -31,7 +31,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 pub use export::{Export, ExportOptions};
-pub use peek::peek;
+pub use peek::{note_sources, peek, peek_sources};
 
 use crate::blob::Blobs;
 use crate::caches::Caches;

@@ -2,6 +2,8 @@
 
 mod build;
 mod completions;
+mod copy;
+mod digest;
 mod history;
 mod images;
 pub(crate) mod info;
@@ -11,11 +13,13 @@ mod login;
 mod logout;
 mod pull;
 mod push;
+mod referrers;
 mod rmi;
 mod run;
 mod save;
 mod store;
 mod tag;
+mod tags;
 mod version;
 
 use clap::error::{ContextKind, ContextValue};
@@ -55,10 +59,15 @@ pub(crate) enum Command {
     Build(Box<build::BuildArgs>),
     Pull(pull::PullArgs),
     Push(push::PushArgs),
+    Copy(Box<copy::CopyArgs>),
     Images(images::ImagesArgs),
     Tag(tag::TagArgs),
     Rmi(rmi::RmiArgs),
     Inspect(inspect::InspectArgs),
+    Digest(digest::DigestArgs),
+    #[command(visible_alias = "list-tags")]
+    Tags(tags::TagsArgs),
+    Referrers(referrers::ReferrersArgs),
     History(history::HistoryArgs),
     Load(load::LoadArgs),
     Save(save::SaveArgs),
@@ -77,6 +86,8 @@ pub(crate) fn instead(error: &clap::Error) -> Option<&'static str> {
     let Some(ContextValue::String(name)) = error.get(ContextKind::InvalidSubcommand) else { return None };
     match name.as_str() {
         "buildx" | "builder" => Some("write `orlop build`: its flags are those of `docker buildx build`"),
+        "manifest" => Some("write `orlop inspect --raw NAME` to see one, `orlop copy` to bring it elsewhere"),
+        "sync" | "cp" => Some("write `orlop copy SOURCE DESTINATION`: it copies whole indexes"),
         "ps" | "exec" | "stop" | "kill" | "logs" | "start" => {
             Some("there is no daemon, and no container that outlives its command")
         }
@@ -91,6 +102,7 @@ impl Command {
             Self::Build(args) => &args.progress,
             Self::Pull(args) => &args.progress,
             Self::Push(args) => &args.progress,
+            Self::Copy(args) => &args.progress,
             Self::Load(args) => &args.progress,
             Self::Save(args) => &args.progress,
             Self::Run(args) => &args.progress,
@@ -108,6 +120,12 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Completions(args) => return completions::run(args),
         Command::Login(args) => return login::run(&cli.global, args),
         Command::Logout(args) => return logout::run(&cli.global, args),
+        // These need no store, and so neither root nor namespaces.
+        Command::Copy(args) => return copy::run(&cli.global, args),
+        Command::Digest(args) => return digest::run(&cli.global, args),
+        Command::Tags(args) => return tags::run(&cli.global, args),
+        Command::Referrers(args) => return referrers::run(&cli.global, args),
+        Command::Inspect(args) if args.is_remote() => return inspect::run_remote(&cli.global, args),
         _ => {}
     }
     let app = App { host: startup::enter()?, global: cli.global.clone() };
@@ -115,6 +133,10 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Build(args) => build::run(&app, args),
         Command::Pull(args) => pull::run(&app, args),
         Command::Push(args) => push::run(&app, args),
+        Command::Copy(args) => copy::run(&app.global, args),
+        Command::Digest(args) => digest::run(&app.global, args),
+        Command::Tags(args) => tags::run(&app.global, args),
+        Command::Referrers(args) => referrers::run(&app.global, args),
         Command::Images(args) => images::run(&app, args),
         Command::Tag(args) => tag::run(&app, args),
         Command::Rmi(args) => rmi::run(&app, args),

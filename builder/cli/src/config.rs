@@ -31,16 +31,14 @@ pub(crate) fn store_root(global: &Global, root: bool) -> Result<PathBuf, Failure
 
 /// Everything that the client is told.
 pub(crate) fn client(global: &Global, on_retry: RetryObserver) -> Result<ClientConfig, Failure> {
-    Ok(ClientConfig {
-        credentials: LoginFiles::new(global).credentials()?,
-        hosts: hosts(global)?,
-        proxies: proxies(),
-        on_retry,
-        ..ClientConfig::default()
-    })
+    let hosts = hosts(global)?;
+    let mut credentials = LoginFiles::new(global).credentials()?;
+    credentials.set_order(hosts.registries.credential_helpers().unwrap_or_default().to_vec());
+    Ok(ClientConfig { credentials, hosts, proxies: proxies(), on_retry, ..ClientConfig::default() })
 }
 
-fn hosts(global: &Global) -> Result<HostsConfig, Failure> {
+/// What `registries.conf` and the files beside it say.
+pub(crate) fn registries() -> Result<RegistriesConf, Failure> {
     let mut registries = RegistriesConf::default();
     for path in registries_files()? {
         if let Some(bytes) = file::read_optional(&path, MAX_FILE)? {
@@ -50,6 +48,11 @@ fn hosts(global: &Global) -> Result<HostsConfig, Failure> {
             registries.add(&name, &text)?;
         }
     }
+    Ok(registries)
+}
+
+fn hosts(global: &Global) -> Result<HostsConfig, Failure> {
+    let registries = registries()?;
     let containers = places::user_config().into_iter().chain([places::system_config()]);
     let certs_dirs = containers
         .map(|dir| dir.join("containers"))
@@ -63,17 +66,23 @@ fn hosts(global: &Global) -> Result<HostsConfig, Failure> {
     Ok(HostsConfig { insecure, registries, certs_dirs, extra_ca: authorities()?, foreign })
 }
 
-/// The `registries.conf` that applies, and what is dropped in beside it, in the order of their names.
+/// The `registries.conf` that applies, and what is dropped in beside it, in the order of their names
+/// (containers-registries.conf.d(5)). A user's own file stands for all that the machine's say.
 fn registries_files() -> Result<Vec<PathBuf>, Failure> {
-    if let Some(path) = env::CONTAINERS_REGISTRIES_CONF.get().map(PathBuf::from) {
-        std::fs::metadata(&path).map_err(|error| Failure::io("open", &path, &error))?;
-        return Ok(vec![path]);
-    }
     let system = places::system_config().join("containers");
     let user = places::user_config().map(|dir| dir.join("containers"));
+    let named = env::CONTAINERS_REGISTRIES_CONF.get().map(PathBuf::from);
     let own = user.as_ref().map(|dir| dir.join("registries.conf")).filter(|path| path.is_file());
-    let mut out = vec![own.unwrap_or_else(|| system.join("registries.conf"))];
-    for dir in [Some(system), user].into_iter().flatten() {
+    let (main, dirs) = match (named, own) {
+        (Some(path), _) => {
+            std::fs::metadata(&path).map_err(|error| Failure::io("open", &path, &error))?;
+            (path, vec![Some(system), user])
+        }
+        (None, Some(path)) => (path, vec![user]),
+        (None, None) => (system.join("registries.conf"), vec![Some(system), user]),
+    };
+    let mut out = vec![main];
+    for dir in dirs.into_iter().flatten() {
         out.extend(files_in(&dir.join("registries.conf.d"), &["conf"])?);
     }
     Ok(out)

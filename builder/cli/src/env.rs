@@ -49,7 +49,7 @@ variables! {
     DOCKER_CONFIG "DOCKER_CONFIG": "The directory of Docker's `config.json` with credentials (otherwise `~/.docker`); `orlop login` writes them there.";
     REGISTRY_AUTH_FILE "REGISTRY_AUTH_FILE": "A file of credentials that is read and written instead of all others, as podman and buildah do; `--authfile` comes before it.";
     CONTAINERS_REGISTRIES_CONF "CONTAINERS_REGISTRIES_CONF": "The `registries.conf` that is read instead of the user's and the system's.";
-    SSL_CERT_FILE "SSL_CERT_FILE": "A file of certificates of authorities that are trusted as well as the system's.";
+    SSL_CERT_FILE "SSL_CERT_FILE": "A file of certificates of authorities that are trusted instead of the system's, as OpenSSL and Go have it.";
     SSL_CERT_DIR "SSL_CERT_DIR": "Directories of such files (`*.crt`, `*.pem`), with `:` between them.";
     HTTPS_PROXY "HTTPS_PROXY": "The proxy for registries over HTTPS; the lower-case name counts as well.";
     HTTP_PROXY "HTTP_PROXY": "The proxy for registries over HTTP, lower case only (`http_proxy`).";

@@ -18,6 +18,7 @@ mod limits;
 mod locked;
 mod progress;
 mod quantity;
+mod remote;
 mod session;
 mod startup;
 mod table;

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use orlop_builder::Engine;
 use orlop_builder::event::{Event, Observer, Progress};
-use orlop_registry_client::{Client, Retry, RetryObserver, Stop};
+use orlop_builder::transfer;
+use orlop_registry_client::{Client, NoticeObserver, Retry, RetryObserver, Stop};
 use orlop_runner::CancelToken;
 use orlop_store::store::Driver;
 use orlop_store::{Reference, Store, StoreOptions};
@@ -28,8 +29,26 @@ impl App {
     /// The same, with the registries of `names` trusted whatever they speak.
     pub(crate) fn trusting(&self, names: &[Reference]) -> Self {
         let mut global = self.global.clone();
-        global.insecure_registries.extend(names.iter().map(|name| name.domain().to_owned()));
+        let registries = config::registries().unwrap_or_default();
+        for name in names {
+            let meant = registries.short_name(name).ok().flatten().map(|meant| meant.names);
+            let all = meant.unwrap_or_else(|| vec![name.clone()]);
+            global.insecure_registries.extend(all.iter().map(|name| name.domain().to_owned()));
+        }
         Self { global, host: self.host.clone() }
+    }
+
+    /// The name or ID by which what `text` means is in the store: a short name may stand there for what
+    /// `registries.conf` made of it when it was pulled.
+    pub(crate) fn here(&self, store: &Store, text: &str) -> Result<String, Failure> {
+        let Ok(name) = text.parse::<Reference>() else { return Ok(text.to_owned()) };
+        if !name.is_short() {
+            return Ok(text.to_owned());
+        }
+        // Where it is not clear what is meant, nothing was pulled by that name.
+        let meant = config::registries().unwrap_or_default().short_name(&name).unwrap_or_default();
+        let found = meant.and_then(|meant| transfer::here(store, &meant));
+        Ok(found.map_or_else(|| text.to_owned(), |found| found.to_string()))
     }
 
     /// Opens the store.
@@ -58,16 +77,32 @@ impl App {
         for text in self.host.note.iter().chain(store.notes()) {
             display.event(Event::Warning { text: text.clone(), span: None, hint: None, rule: None });
         }
-        let told = Arc::clone(&display);
-        let on_retry = RetryObserver::new(move |retry| {
-            told.event(Event::Warning { text: waiting(retry), span: None, hint: None, rule: None })
-        });
-        let mut config = config::client(&self.global, on_retry)?;
-        let asked = Arc::clone(&interrupted);
-        config.stop = Stop::new(move || asked.load(Ordering::Acquire));
-        let client = Client::new(config)?;
+        let client = client(&self.global, &display, &interrupted)?;
         Ok(Session { store, client, runner: system::runner(), display, cancel, interrupted })
     }
+}
+
+/// A client that tells on `display` what it tries again and what registries have to say, and that stops waiting when
+/// somebody has interrupted the program.
+pub(crate) fn client(
+    global: &Global,
+    display: &Arc<dyn Display>,
+    interrupted: &Arc<AtomicBool>,
+) -> Result<Client, Failure> {
+    let warn = |display: &Arc<dyn Display>, text: String| {
+        display.event(Event::Warning { text, span: None, hint: None, rule: None });
+    };
+    let told = Arc::clone(display);
+    let on_retry = RetryObserver::new(move |retry| warn(&told, waiting(retry)));
+    let told = Arc::clone(display);
+    let mut settings = config::client(global, on_retry)?;
+    let asked = Arc::clone(interrupted);
+    settings.stop = Stop::new(move || asked.load(Ordering::Acquire));
+    settings.on_notice = NoticeObserver::new(move |text| warn(&told, text.to_owned()));
+    for text in settings.hosts.registries.warnings() {
+        warn(display, text.clone());
+    }
+    Ok(Client::new(settings)?)
 }
 
 /// What is told of a request that is tried again.

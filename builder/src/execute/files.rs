@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use orlop_runner::{Account, User};
 use orlop_store::Digest;
 use orlop_store::files::FileStat as StoredStat;
-use orlop_store::steps::KeyPart;
+use orlop_store::steps::{KeyPart, StepKey};
 
 use super::copy::{AddOptions, Chmod, CopyError, CopyErrorKind, CopyRequest, Source, apply, select};
 use super::repository::Repository;
@@ -38,6 +38,8 @@ pub(crate) struct Words<'i> {
     exclude: &'i [Word],
     /// They are paths of the build context.
     of_context: bool,
+    /// What the step is known as where they are paths of an image.
+    alias: Option<StepKey>,
 }
 
 impl Words<'_> {
@@ -56,12 +58,13 @@ const ALONE: &str = "the Dockerfile came alone, so there is nothing to copy from
 
 impl StageRun<'_, '_> {
     pub(crate) fn copy(&mut self, instruction: &Instruction, copy: &Copy) -> Result<(), BuildError> {
-        let words = Words {
+        let mut words = Words {
             sources: copy.sources.iter().collect(),
             heredocs: &copy.heredocs,
             chown: copy.chown.as_ref(),
             exclude: &copy.exclude,
             of_context: copy.from.is_none(),
+            alias: None,
         };
         let mut request = self.copy_request(&words, &copy.dest, copy.chmod.as_ref())?;
         self.refuse_remote(&words, &request)?;
@@ -79,6 +82,20 @@ impl StageRun<'_, '_> {
             }
             Files::Snapshot { source, dialect, .. } => (source, dialect),
         };
+        let alias = self.alias(
+            vec![
+                KeyPart::new("instruction", "", "COPY"),
+                KeyPart::new("files of", format!("{dialect:?}"), source.snapshot.chain_id().to_string()),
+                KeyPart::new("request", "", format!("{request:?}")),
+            ],
+            false,
+        );
+        if !source.is_here(self.exec)?
+            && self.known_as(alias, &redact(&instruction.original), &redact(&shown))?
+        {
+            return Ok(());
+        }
+        words.alias = Some(alias);
         let view = source.view(self.exec, &from.value)?;
         let tree = SourceTree::root(view.path(), dialect).map_err(|e| BuildError::internal(e.to_string()))?;
         self.copy_from(instruction, ("COPY", shown), &words, request, Ok(&tree), &[])
@@ -107,6 +124,7 @@ impl StageRun<'_, '_> {
             chown: add.chown.as_ref(),
             exclude: &add.exclude,
             of_context: true,
+            alias: None,
         };
         let mut request = self.copy_request(&words, &add.dest, add.chmod.as_ref())?;
         if let (Some(Account::User), Some(word)) = (request.account, &add.chown) {
@@ -250,7 +268,7 @@ impl StageRun<'_, '_> {
         let dialect = self.dialect();
         // What is written there may have a password in a URL, and history is for everybody.
         let (text, created_by) = (redact(&text), redact(&created_by));
-        let spec = StepSpec { text, created_by, parts, runs: false, times_count: false };
+        let spec = StepSpec { text, created_by, parts, runs: false, times_count: false, alias: words.alias };
         self.step(spec, |stage, active, task| {
             let owner = |text: &str| resolve_owner(active.path(), text);
             let held = stage.fetch_repositories(repositories, words, &mut request, task)?;
@@ -341,6 +359,7 @@ impl StageRun<'_, '_> {
             parts,
             runs: false,
             times_count: epoch.is_some(),
+            alias: None,
         };
         self.step(spec, |_, active, task| {
             let owner = match dialect {

@@ -7,6 +7,7 @@ use orlop_store::snapshot::{Committed, LayerOs, View};
 use orlop_store::{Image, Platform, Reference};
 
 use super::Execution;
+use crate::cache::Carried;
 use crate::dialect::Dialect;
 use crate::dockerfile::suggest::nearest;
 use crate::error::BuildError;
@@ -17,10 +18,12 @@ use crate::scope::StageScope;
 /// Where layers that are not here can be fetched from.
 #[derive(Clone, Debug)]
 pub(crate) struct Origin {
-    /// The name that the image was found under.
-    pub(crate) reference: Reference,
-    /// The image as it was found: its layers know their blobs.
+    /// The name that the image, or the base of the stage, was found under; none where it has none.
+    pub(crate) reference: Option<Reference>,
+    /// The image, or the stage as far as it has come: its layers know their blobs.
     pub(crate) image: Image,
+    /// How many of its layers that name has, counted from the bottom; the others are from caches.
+    pub(crate) base: usize,
 }
 
 /// What a stage starts with.
@@ -29,6 +32,8 @@ pub(crate) struct Start {
     pub(crate) snapshot: Committed,
     pub(crate) scope: StageScope,
     pub(crate) origin: Option<Origin>,
+    /// The steps that the image is made of.
+    pub(crate) steps: Vec<Carried>,
     /// What the programs in it are for, as far as one knows: an image may say something else of itself.
     pub(crate) machine: Platform,
 }
@@ -40,7 +45,7 @@ pub(crate) struct Source {
 }
 
 /// Images that one build has looked up, so that a name means one thing throughout.
-pub(crate) type Images = Mutex<HashMap<(String, Platform), Arc<Mutex<Option<Image>>>>>;
+pub(crate) type Images = Mutex<HashMap<(String, Platform), Arc<Mutex<Option<Found>>>>>;
 
 /// What stage `index` starts with; an error is at its FROM.
 pub(crate) fn start(exec: &Execution<'_>, index: usize) -> Result<Start, BuildError> {
@@ -69,6 +74,7 @@ fn resolve(exec: &Execution<'_>, index: usize, total: usize) -> Result<Start, Bu
                 snapshot: result.snapshot.clone(),
                 scope,
                 origin: result.origin.clone(),
+                steps: result.steps.clone(),
                 machine: result.machine.clone(),
             });
         }
@@ -120,7 +126,7 @@ fn resolve(exec: &Execution<'_>, index: usize, total: usize) -> Result<Start, Bu
         _ if own.architecture.is_empty() => wanted.clone(),
         _ => own,
     };
-    Ok(Start { image, snapshot, scope: StageScope::default(), origin, machine })
+    Ok(Start { image, snapshot, scope: StageScope::default(), origin, steps: Vec::new(), machine })
 }
 
 /// What to do where an image is not found whose name is one of a stage, or nearly.
@@ -197,15 +203,22 @@ fn find(
     title: &str,
     tell: bool,
 ) -> Result<(Image, Origin), BuildError> {
-    let image = once(exec, reference.to_string(), platform, Some(title), |task| {
-        let image = crate::transfer::resolve(&exec.engine, reference, platform, exec.request.pull, task)?;
+    // A short name may mean something else than what it looks like in full.
+    let key = match exec.engine.registry.short_name(reference) {
+        Ok(None) => reference.to_string(),
+        _ => reference.familiar(),
+    };
+    let (image, reference) = once(exec, key, platform, Some(title), |task| {
+        let (image, name) =
+            crate::transfer::resolve(&exec.engine, reference, platform, exec.request.pull, task)?;
         // Of a FROM the rule speaks.
         if tell && !platform.same_machine(&image.platform()) {
-            crate::transfer::note_platform(reference, &image, platform, task);
+            crate::transfer::note_platform(&name, &image, platform, task);
         }
-        Ok(image)
+        Ok((image, Some(name)))
     })?;
-    Ok((image.clone(), Origin { reference: reference.clone(), image }))
+    let base = image.layers().len();
+    Ok((image.clone(), Origin { reference, image, base }))
 }
 
 /// The same for an image of a layout, whose files are here afterwards.
@@ -215,10 +228,14 @@ fn find_layout(
     platform: &Platform,
     title: Option<&str>,
 ) -> Result<Image, BuildError> {
-    once(exec, format!("oci-layout://{layout}"), platform, title, |_| {
-        crate::transfer::load_layout(&exec.engine, layout, platform)
-    })
+    let (image, _) = once(exec, format!("oci-layout://{layout}"), platform, title, |_| {
+        Ok((crate::transfer::load_layout(&exec.engine, layout, platform)?, None))
+    })?;
+    Ok(image)
 }
+
+/// An image, and its name at a registry.
+pub(crate) type Found = (Image, Option<Reference>);
 
 /// Looks up what `name` is with `look`, or takes what this build has found by that name. With several platforms it
 /// is shown once.
@@ -227,8 +244,8 @@ fn once(
     name: String,
     platform: &Platform,
     title: Option<&str>,
-    look: impl FnOnce(&Task<'_>) -> Result<Image, BuildError>,
-) -> Result<Image, BuildError> {
+    look: impl FnOnce(&Task<'_>) -> Result<Found, BuildError>,
+) -> Result<Found, BuildError> {
     let slot = {
         let mut images = exec.common.images.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(images.entry((name.clone(), platform.clone())).or_default())
@@ -236,48 +253,55 @@ fn once(
     let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
     let known = slot.clone();
     if exec.several
-        && let Some(image) = &known
+        && let Some(found) = &known
     {
-        return Ok(image.clone());
+        return Ok(found.clone());
     }
     exec.check_canceled()?;
     let task = exec.progress.start(title.map_or_else(|| format!("[context] {name}"), str::to_owned));
-    let image = match known {
-        Some(image) => image,
+    let found = match known {
+        Some(found) => found,
         None => slot.insert(look(&task)?).clone(),
     };
     task.finish(Outcome::Done, None, None);
-    Ok(image)
+    Ok(found)
 }
 
 /// Brings the layers of `snapshot` that are not here yet.
 pub(crate) fn fetch(
     exec: &Execution<'_>,
     snapshot: &Committed,
-    origin: Option<&Origin>,
+    origin: impl FnOnce() -> Option<Origin>,
     task: &Task<'_>,
 ) -> Result<(), BuildError> {
     let missing = exec.engine.store.snapshots()?.missing(snapshot).map_err(orlop_store::Error::from)?;
     if missing.is_empty() {
         return Ok(());
     }
-    let Some(origin) = origin else {
+    let Some(origin) = origin() else {
         return Err(BuildError::internal("layers of this build are no longer in the store")
             .with_hint("something removed them while the build ran: build again".to_owned()));
     };
-    crate::transfer::fetch_layers(&exec.engine, &origin.image, Some(&origin.reference), task)
+    let Some(reference) = &origin.reference else {
+        return crate::transfer::fetch_layers(&exec.engine, &origin.image, None, task);
+    };
+    crate::transfer::fetch_layers_over(&exec.engine, &origin.image, (reference, origin.base), task)
 }
 
 impl Source {
+    /// Whether all files are here.
+    pub(crate) fn is_here(&self, exec: &Execution<'_>) -> Result<bool, BuildError> {
+        let snapshots = exec.engine.store.snapshots()?;
+        Ok(snapshots.missing(&self.snapshot).map_err(orlop_store::Error::from)?.is_empty())
+    }
+
     /// Brings the files, which is a task of its own where there is something to bring.
     pub(crate) fn fetch(&self, exec: &Execution<'_>, name: &str) -> Result<(), BuildError> {
-        let missing =
-            exec.engine.store.snapshots()?.missing(&self.snapshot).map_err(orlop_store::Error::from)?;
-        if missing.is_empty() {
+        if self.is_here(exec)? {
             return Ok(());
         }
         let task = exec.progress.start(format!("[context] files of {name}"));
-        fetch(exec, &self.snapshot, self.origin.as_ref(), &task)?;
+        fetch(exec, &self.snapshot, || self.origin.clone(), &task)?;
         task.finish(Outcome::Done, None, None);
         Ok(())
     }

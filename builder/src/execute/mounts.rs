@@ -33,9 +33,9 @@ enum Origin {
     None,
     /// The build context; what a bind would show.
     Context(Box<(SourceTree, Selection)>),
-    /// Another stage or image. Of a stage the digest of the files that are shown, where they are not all of
-    /// it: another file of the stage has no part in the step.
-    Image { source: Box<Source>, shown: Option<String>, dialect: Dialect },
+    /// Another stage or image. Of a stage the path of the files that are shown, where they are not all of it, and once
+    /// they have been looked at their digest: another file of the stage has no part in the step.
+    Image { source: Box<Source>, part: Option<String>, shown: Option<String>, dialect: Dialect },
 }
 
 impl JobMount {
@@ -173,16 +173,8 @@ impl StageRun<'_, '_> {
                 };
                 let part = mount.source.as_deref().filter(|path| !path.trim_matches('/').is_empty());
                 // The files of an image that is no stage never change: no need to bring them for the key.
-                let shown = match part.filter(|_| stage && mount.kind == MountKind::Bind) {
-                    None => None,
-                    Some(path) => {
-                        let view = source.view(self.exec, from)?;
-                        let tree = SourceTree::root(view.path(), dialect)
-                            .map_err(|e| BuildError::internal(e.to_string()))?;
-                        Some(shown(path, &tree, self.dialect())?.digest().to_string())
-                    }
-                };
-                Ok(Origin::Image { source, shown, dialect })
+                let part = part.filter(|_| stage && mount.kind == MountKind::Bind).map(str::to_owned);
+                Ok(Origin::Image { source, part, shown: None, dialect })
             }
             (MountKind::Bind, None) => {
                 let tree = self.exec.context().map_err(BuildError::again)?;
@@ -190,6 +182,37 @@ impl StageRun<'_, '_> {
             }
             _ => Ok(Origin::None),
         }
+    }
+
+    /// Whether the key of a step with these mounts waits for files that are not here.
+    pub(crate) fn waits_for_files(&self, mounts: &[JobMount]) -> Result<bool, BuildError> {
+        for mount in mounts {
+            if let Origin::Image { source, part: Some(_), .. } = &mount.origin
+                && !source.is_here(self.exec)?
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Looks at the files of stages that mounts show, of which the key of the step is made.
+    pub(crate) fn look_at_mounts(&self, mounts: &mut [JobMount]) -> Result<(), BuildError> {
+        for job in mounts {
+            let Origin::Image { source, part: Some(path), shown: digest, dialect } = &mut job.origin else {
+                continue;
+            };
+            let from = job.mount.from.as_deref().unwrap_or_default();
+            let look = || {
+                let view = source.view(self.exec, from)?;
+                let tree = SourceTree::root(view.path(), *dialect)
+                    .map_err(|e| BuildError::internal(e.to_string()))?;
+                Ok(shown(path, &tree, self.dialect())?.digest().to_string())
+            };
+            let found: Result<String, BuildError> = look();
+            *digest = Some(found.map_err(|e| e.at(&self.exec.dockerfile().source, job.span))?);
+        }
+        Ok(())
     }
 
     fn tree_origin(&self, mount: &Mount, tree: &SourceTree) -> Result<Origin, BuildError> {

@@ -31,12 +31,10 @@ pub(super) fn build(
     executions.iter().try_for_each(Execution::check_entitlements)?;
     if let Some(execution) = executions.first() {
         execution.warn_about_unknown_stages();
-        execution.warn_about_builder_arguments();
         checks.stages(execution)?;
     }
     let images: Vec<Result<Image, BuildError>> = std::thread::scope(|scope| {
-        let image =
-            |execution| Execution::target(execution).map(|result| finish_image(execution, &result.image));
+        let image = |execution| Execution::target(execution).map(|result| finish_image(execution, &result));
         let (first, others) = executions.split_at(1.min(executions.len()));
         let others: Vec<_> = others.iter().map(|execution| scope.spawn(move || image(execution))).collect();
         let mut images: Vec<_> = first.iter().map(image).collect();

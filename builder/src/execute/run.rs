@@ -119,7 +119,7 @@ impl StageRun<'_, '_> {
         let value = |name: &str| self.scope.lookup(&env, dialect, name).unwrap_or_default();
         let declared = self.scope.names().map(|name| format!("{name}={}", value(name))).collect();
         env.retain(|(name, _)| !args.iter().any(|(arg, _)| dialect.same_variable(arg, name)));
-        let job = Job {
+        let mut job = Job {
             command: self.invocation(run)?,
             args,
             declared,
@@ -133,13 +133,16 @@ impl StageRun<'_, '_> {
             dialect,
             registry,
         };
-        let spec = StepSpec {
-            text: instruction.original.clone(),
-            created_by: job.created_by(),
-            parts: job.key_parts(&self.exec.request.add_hosts),
-            runs: true,
-            times_count: false,
-        };
+        let (text, created_by) = (instruction.original.clone(), job.created_by());
+        let hosts = &self.exec.request.add_hosts;
+        // What whole stages are mounted is known without a look at their files.
+        let alias = self.alias(job.key_parts(hosts), true);
+        if self.waits_for_files(&job.mounts)? && self.known_as(alias, &text, &created_by)? {
+            return Ok(());
+        }
+        self.look_at_mounts(&mut job.mounts)?;
+        let (parts, alias) = (job.key_parts(hosts), Some(alias));
+        let spec = StepSpec { text, created_by, parts, runs: true, times_count: false, alias };
         self.step(spec, |stage, active, task| stage.job(active, task, job))
     }
 

@@ -9,6 +9,7 @@ use orlop_store::{Image, Platform};
 
 use super::Execution;
 use super::metadata::{ESCAPE_HINT, last_created};
+use crate::cache::Carried;
 use crate::check::windows as check;
 use crate::context::{NamedSource, SourceTree};
 use crate::dialect::{Dialect, ImagePath, PathError};
@@ -35,8 +36,10 @@ pub(crate) struct StageResult {
     pub(crate) image: Image,
     pub(crate) snapshot: Committed,
     pub(crate) scope: StageScope,
-    /// Registry names that layers of the base can be fetched from.
+    /// Where its layers can be fetched from.
     pub(crate) origin: Option<super::from::Origin>,
+    /// The steps that the image is made of.
+    pub(crate) steps: Vec<Carried>,
     /// What the base's programs are for.
     pub(crate) machine: Platform,
 }
@@ -62,7 +65,9 @@ pub(crate) struct StageRun<'e, 'a> {
     pub(crate) image: Image,
     pub(crate) snapshot: Committed,
     pub(crate) scope: StageScope,
-    pub(crate) origin: Option<super::from::Origin>,
+    origin: Option<super::from::Origin>,
+    /// The steps that the image is made of.
+    pub(crate) steps: Vec<Carried>,
     /// What the base's programs are for.
     pub(crate) machine: Platform,
     /// A CMD stands in this very stage; else ENTRYPOINT drops the base's.
@@ -94,6 +99,7 @@ pub(crate) fn build(exec: &Execution<'_>, index: usize) -> Result<StageResult, B
         snapshot: base.snapshot,
         scope: base.scope,
         origin: base.origin,
+        steps: base.steps,
         machine: base.machine,
         cmd_set: false,
         trigger: false,
@@ -143,8 +149,20 @@ fn is_step(kind: &Kind) -> bool {
 
 impl StageRun<'_, '_> {
     fn finish(self) -> StageResult {
-        let StageRun { image, snapshot, scope, origin, machine, .. } = self;
-        StageResult { image, snapshot, scope, origin, machine }
+        let origin = self.origin();
+        let StageRun { image, snapshot, scope, steps, machine, .. } = self;
+        StageResult { image, snapshot, scope, origin, steps, machine }
+    }
+
+    /// Where the layers of the stage as far as it has come can be fetched from; none where all were made here.
+    pub(crate) fn origin(&self) -> Option<super::from::Origin> {
+        let (reference, base) = match &self.origin {
+            Some(origin) => (origin.reference.clone(), origin.base),
+            None => (None, 0),
+        };
+        let elsewhere = |layer: &orlop_store::ImageLayer| layer.blob.is_some() || layer.size.is_none();
+        let known = reference.is_some() || self.image.layers().iter().any(elsewhere);
+        known.then(|| super::from::Origin { reference, image: self.image.clone(), base })
     }
 
     /// Runs the ONBUILD triggers of the base, image or stage, once, and removes them from this one.

@@ -12,6 +12,7 @@ use orlop_store::steps::{KeyPart, StepKey, StepRecord};
 
 use super::flight::{Flight, Found};
 use super::stage::StageRun;
+use crate::cache::{Carried, Exported};
 use crate::error::BuildError;
 use crate::event::{Outcome, Task};
 
@@ -28,6 +29,8 @@ pub(crate) struct StepSpec {
     pub(crate) runs: bool,
     /// The times of its files are part of the result: an earlier one that differs in them alone is another.
     pub(crate) times_count: bool,
+    /// Another digest that means the step, known before its parts are ([`StageRun::known_as`]).
+    pub(crate) alias: Option<StepKey>,
 }
 
 impl StageRun<'_, '_> {
@@ -43,19 +46,16 @@ impl StageRun<'_, '_> {
         let exec = self.exec;
         let title = self.title(&spec.text);
         let parent = self.snapshot.chain_id();
-        let platform = &exec.plan.stages[self.index].platform;
-        let platform = if spec.runs { platform.to_string() } else { platform.os.clone() };
-        let mut parts =
-            vec![KeyPart::new("parent", "", parent.to_string()), KeyPart::new("platform", "", platform)];
-        parts.extend(spec.parts);
+        let parts = self.parts(spec.parts, spec.runs);
         let key = StepKey::of(&parts);
+        let keys = [Some(key), spec.alias];
         let flight = exec.common.flights.of(&key, self.is_without_cache());
         let mut flight = flight.lock().unwrap_or_else(PoisonError::into_inner);
         let task = match *flight {
             Flight::Failed => return Err(BuildError::interrupted()),
             // It was shown when another platform came to it.
             Flight::Done(found, by) if by != exec.number => {
-                return self.append(&spec.created_by, found).map(drop);
+                return self.append(&spec.created_by, found, &keys).map(drop);
             }
             Flight::Done(..) | Flight::New => exec.progress.start(title),
         };
@@ -69,7 +69,7 @@ impl StageRun<'_, '_> {
         if let Some(found) = known {
             *flight = Flight::Done(found, exec.number);
             exec.common.cached.fetch_add(1, Ordering::Relaxed);
-            let size = self.append(&spec.created_by, found)?;
+            let size = self.append(&spec.created_by, found, &keys)?;
             task.finish(Outcome::Cached, None, found.layer.zip(size));
             return Ok(());
         }
@@ -86,7 +86,8 @@ impl StageRun<'_, '_> {
         let (found, usage) = match self.make(record, spec.times_count, &task, work) {
             Ok(made) => made,
             Err(error) => {
-                match exec.engine.cancel.is_cancelled() {
+                // What a layer is missing for begins anew.
+                match exec.engine.cancel.is_cancelled() || error.layer.is_some() {
                     true => task.finish(Outcome::Canceled, None, None),
                     false => task.finish(Outcome::Failed, error.step.as_ref().map(|s| s.usage), None),
                 }
@@ -96,12 +97,72 @@ impl StageRun<'_, '_> {
         *flight = Flight::Done(found, exec.number);
         drop(flight);
         exec.common.ran.fetch_add(1, Ordering::Relaxed);
-        let size = self.append(&spec.created_by, found)?;
+        let size = self.append(&spec.created_by, found, &keys)?;
         task.finish(Outcome::Done, usage, found.layer.zip(size));
         Ok(())
     }
 
-    /// The result of a step that ran before, if its layer is still here.
+    /// All parts of a step of the stage as far as it has come.
+    fn parts(&self, own: Vec<KeyPart>, runs: bool) -> Vec<KeyPart> {
+        let platform = &self.exec.plan.stages[self.index].platform;
+        let platform = if runs { platform.to_string() } else { platform.os.clone() };
+        let mut parts = vec![
+            KeyPart::new("parent", "", self.snapshot.chain_id().to_string()),
+            KeyPart::new("platform", "", platform),
+        ];
+        parts.extend(own);
+        parts
+    }
+
+    /// A digest that means a step before its parts are known, because they are made of files that may have to be
+    /// fetched first. Only shared caches know steps by it.
+    pub(crate) fn alias(&self, own: Vec<KeyPart>, runs: bool) -> StepKey {
+        StepKey::of(&self.parts(own, runs))
+    }
+
+    /// Takes the result of a step from a shared cache that knows it by its alias. False where none does.
+    pub(crate) fn known_as(
+        &mut self,
+        alias: StepKey,
+        text: &str,
+        created_by: &str,
+    ) -> Result<bool, BuildError> {
+        if self.is_without_cache() {
+            return Ok(false);
+        }
+        let exec = self.exec;
+        let flight = exec.common.flights.of(&alias, false);
+        let mut flight = flight.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = match *flight {
+            Flight::Done(found, by) if by != exec.number => {
+                drop(self.title(text));
+                self.append(created_by, found, &[Some(alias), None])?;
+                return Ok(true);
+            }
+            Flight::Done(found, _) => found,
+            Flight::New | Flight::Failed => match self.imported(&alias)? {
+                Some(found) => found,
+                None => return Ok(false),
+            },
+        };
+        *flight = Flight::Done(found, exec.number);
+        let title = self.title(text);
+        let task = exec.progress.start(title);
+        exec.common.cached.fetch_add(1, Ordering::Relaxed);
+        let size = self.append(created_by, found, &[Some(alias), None])?;
+        task.finish(Outcome::Cached, None, found.layer.zip(size));
+        Ok(true)
+    }
+
+    /// The result of a step that a shared cache has.
+    fn imported(&self, key: &StepKey) -> Result<Option<Found>, BuildError> {
+        let over = (self.snapshot.os(), self.snapshot.layers());
+        let of_target = self.exec.is_of_target(self.index);
+        let hit = self.exec.common.imports.lookup(key.digest(), over, of_target)?;
+        Ok(hit.map(|hit| Found { layer: hit.layer, created: hit.created }))
+    }
+
+    /// The result of a step that ran before, if its layer is still here; else what a shared cache has.
     fn lookup(&self, key: &StepKey) -> Result<Option<Found>, BuildError> {
         if self.is_without_cache() {
             return Ok(None);
@@ -110,7 +171,7 @@ impl StageRun<'_, '_> {
             Some(record) if self.has(record.layer)? => {
                 Some(Found { layer: record.layer, created: record.created })
             }
-            _ => None,
+            _ => self.imported(key)?,
         })
     }
 
@@ -131,14 +192,28 @@ impl StageRun<'_, '_> {
         exec.check_canceled()?;
         let diff = store.snapshots()?.diff(&active).map_err(orlop_store::Error::from)?;
         let parent = record.parent;
-        let earlier = match times_count || self.is_without_cache() || diff.is_empty() {
-            true => None,
-            false => store.steps().content_result(&parent, &diff.content_id)?,
-        };
-        let found = match earlier {
+        let (mut earlier, mut shared) = (None, None);
+        if !(times_count || self.is_without_cache() || diff.is_empty()) {
             // The same content as before, only at other times: everything after it stays cached.
-            Some((earlier, created)) if self.has(Some(earlier))? => Found { layer: Some(earlier), created },
-            _ => {
+            let known = store.steps().content_result(&parent, &diff.content_id)?;
+            earlier = match known {
+                Some((layer, created)) if self.has(Some(layer))? => {
+                    Some(Found { layer: Some(layer), created })
+                }
+                _ => None,
+            };
+            if earlier.is_none() {
+                shared = self.imported(&StepKey::of_result(&parent, &diff.content_id))?;
+            }
+        }
+        // What others say of it is not written down here: they are asked again each time. What is the same to the
+        // byte is here already.
+        if let Some(found) = shared.filter(|found| found.layer != Some(diff.diff_id)) {
+            return Ok((found, usage));
+        }
+        let found = match earlier {
+            Some(found) => found,
+            None => {
                 let created = now();
                 let committed = store.snapshots()?.commit(active, &diff).map_err(orlop_store::Error::from)?;
                 let layer = (committed != self.snapshot).then_some(diff.diff_id);
@@ -173,8 +248,49 @@ impl StageRun<'_, '_> {
         }
     }
 
-    /// Puts a step's result on top; gives the layer's size in bytes.
-    fn append(&mut self, created_by: &str, found: Found) -> Result<Option<u64>, BuildError> {
+    /// Hands a step's result over to the shared caches. `keys` are the digests that mean it.
+    fn export(&mut self, found: Found, keys: &[Option<StepKey>]) -> Result<(), BuildError> {
+        let exec = self.exec;
+        let of_target = exec.is_of_target(self.index);
+        let wanted = exec.common.exports.any();
+        if !wanted && !exec.carries_cache() {
+            return Ok(());
+        }
+        let mut keys: Vec<Digest> = keys.iter().flatten().map(|key| *key.digest()).collect();
+        if let Some(layer) = &found.layer {
+            if let Some(key) = keys.first() {
+                keys.extend(exec.common.imports.also_known_as(key, layer, found.created));
+            }
+            let parent = self.snapshot.chain_id();
+            let content = exec.engine.store.steps().content_of(&parent, layer)?;
+            keys.extend(content.map(|content| *StepKey::of_result(&parent, &content).digest()));
+        }
+        keys.sort();
+        keys.dedup();
+        if wanted {
+            let (keys, below) = (keys.clone(), self.snapshot.clone());
+            let Found { layer, created } = found;
+            exec.common.exports.add(&Exported { keys, below, layer, created, of_target });
+        }
+        let Found { layer, created } = found;
+        let place = layer.filter(|_| of_target).map(|_| self.image.layers().len());
+        let step = Carried { keys, layer, place, created };
+        match of_target {
+            true => self.steps.push(step),
+            false => exec.others.lock().unwrap_or_else(PoisonError::into_inner).push(step),
+        }
+        Ok(())
+    }
+
+    /// Puts a step's result on top; gives the layer's size in bytes, where that is known. `keys` are the digests that
+    /// mean the step.
+    fn append(
+        &mut self,
+        created_by: &str,
+        found: Found,
+        keys: &[Option<StepKey>],
+    ) -> Result<Option<u64>, BuildError> {
+        self.export(found, keys)?;
         let entry = History {
             created: Some(match self.exec.request.source_date_epoch {
                 Some(seconds) => super::timestamp(seconds, 0),
@@ -198,16 +314,20 @@ impl StageRun<'_, '_> {
             .for_os(self.snapshot.os())
             .facts(self.snapshot.layers(), &diff_id)
             .map_err(orlop_store::Error::from)?;
-        let size = facts.map_or(0, |facts| facts.size);
-        self.image = self.image.append_layer(ImageLayer::new(diff_id, Some(size)), entry);
+        let size = facts.map(|facts| facts.size);
+        let blob = match size {
+            Some(_) => None,
+            None => self.exec.common.imports.blob_of(&diff_id),
+        };
+        self.image = self.image.append_layer(ImageLayer { diff_id, blob, size }, entry);
         self.snapshot = self.snapshot.with(diff_id);
-        Ok(Some(size))
+        Ok(size)
     }
 
     /// Makes sure that the files below this step are here: a base image is only resolved until a
     /// step needs them.
     pub(crate) fn fetch_base(&self, task: &Task<'_>) -> Result<(), BuildError> {
-        super::from::fetch(self.exec, &self.snapshot, self.origin.as_ref(), task)
+        super::from::fetch(self.exec, &self.snapshot, || self.origin(), task)
     }
 }
 

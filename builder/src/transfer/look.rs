@@ -14,10 +14,28 @@ use super::{MAX_DEPTH, repository, split_layout};
 /// # Errors
 /// When the registry gives no answer. There is no use in asking it for another image.
 pub fn look(registry: &Client, reference: &Reference, platform: &Platform) -> Result<Option<Image>, Error> {
-    match config(registry, reference, platform) {
+    let found = match registry.short_name(reference) {
+        Ok(Some(meant)) if meant.ambiguous => return Ok(None),
+        Ok(Some(meant)) => first(registry, &meant.names, platform),
+        Ok(None) => config(registry, reference, platform),
+        Err(error) => Err(error),
+    };
+    match found {
         Err(error) if error.transport_kind().is_none() => Ok(None),
         answer => answer,
     }
+}
+
+/// The first of several that may be meant.
+fn first(registry: &Client, names: &[Reference], platform: &Platform) -> Result<Option<Image>, Error> {
+    let mut last = Ok(None);
+    for name in names {
+        last = config(registry, name, platform);
+        if matches!(last, Ok(Some(_))) {
+            break;
+        }
+    }
+    last
 }
 
 fn config(registry: &Client, reference: &Reference, platform: &Platform) -> Result<Option<Image>, Error> {

@@ -144,7 +144,7 @@ fn send(
     };
     let gone = made.gone(engine);
     if !gone.is_empty() {
-        fetch_chosen(engine, image, &gone, None, task)?;
+        fetch_chosen(engine, image, &gone, |_| None, task)?;
     }
     let parts: Vec<Part<'_>> = made
         .missing
@@ -224,7 +224,7 @@ fn all_reachable(
 }
 
 /// Brings a blob into the repository without having it. False where the registry does not do that.
-fn mountable(
+pub(crate) fn mountable(
     engine: &Engine<'_>,
     place: &orlop_registry_client::Repository,
     blob: &Descriptor,
@@ -255,7 +255,8 @@ fn mount_sources(engine: &Engine<'_>, registry: &str, blob: &Digest) -> Result<V
     Ok(sources.iter().filter_map(|source| source.strip_prefix(&prefix).map(str::to_owned)).collect())
 }
 
-fn push_blob(
+/// Sends a blob that the store has, or finds that it need not be sent. Gives the bytes that were sent.
+pub(crate) fn push_blob(
     engine: &Engine<'_>,
     reference: &Reference,
     blob: &Descriptor,

@@ -171,7 +171,7 @@ fn amd64() -> Platform {
 fn a_name_is_resolved_without_its_layers_and_pushed_on_without_them() {
     let (registry, manifest, name) = start();
     let world = World::new();
-    let image =
+    let (image, _) =
         world.with(|engine, task| resolve(engine, &name, &amd64(), PullPolicy::Missing, task)).unwrap();
     assert_eq!(image.manifest().map(Manifest::digest), Some(manifest));
     assert_eq!(registry.logged("GET", "/blobs/").len(), 1, "the config alone");
@@ -198,7 +198,7 @@ fn a_registry_that_mounts_nothing_gets_layers_that_are_fetched_first() {
     let name: Reference = format!("{}/x:1", registry.host()).parse().unwrap();
     let target: Reference = format!("{}/y:1", registry.host()).parse().unwrap();
     let world = World::new();
-    let image =
+    let (image, _) =
         world.with(|engine, task| resolve(engine, &name, &amd64(), PullPolicy::Missing, task)).unwrap();
     let packing = crate::output::Packing::default().export(true);
     let pushed = world.with(|engine, task| push(engine, &image, &target, &packing, task)).unwrap();
@@ -302,14 +302,14 @@ fn a_layer_that_cannot_be_made_or_sent_is_one_clear_error_and_leaves_nothing() {
     assert!(denied.message.contains("cannot push to"), "{denied:?}");
     assert_eq!(registry.tag("y", "1"), None);
     let world = World::new();
-    let image =
+    let (image, _) =
         world.with(|engine, task| resolve(engine, &name, &amd64(), PullPolicy::Always, task)).unwrap();
     let elsewhere: Reference = format!("{}/z:1", registry.host()).parse().unwrap();
     push_made(&world, &image, &elsewhere, zstd).unwrap();
     assert!(registry.tag("z", "1").is_some(), "layers that are not here are fetched to be compressed");
     // Neither here nor, as it turns out, there.
     let world = World::new();
-    let image =
+    let (image, _) =
         world.with(|engine, task| resolve(engine, &name, &amd64(), PullPolicy::Always, task)).unwrap();
     registry.fault("GET", "/x/blobs/", 0, 1000, Fault::Status(404, "BLOB_UNKNOWN", vec![]));
     let missing = push_made(&world, &image, &target, zstd).unwrap_err();

@@ -102,7 +102,7 @@ impl Authenticator {
                         source: None,
                     });
                 }
-                let route = Route { insecure: place.insecure, bulk: false };
+                let route = Route { registry: Some(place.host()), insecure: place.insecure, bulk: false };
                 let offline = self.offline.load(Ordering::Acquire);
                 let ask = Ask { realm: &realm, service: service.as_deref(), scopes: &scopes.0, offline };
                 let mut token = token::fetch(transport, &route, &ask, credential.as_ref())

@@ -121,7 +121,11 @@ impl Credentials {
 /// # Errors
 /// When the file is damaged.
 pub fn knows(file: &str, bytes: &[u8], target: &LoginTarget) -> Result<bool, Error> {
-    Ok(ConfigFile::parse(file, bytes)?.has(target.registry(), target.repository()))
+    let config = ConfigFile::parse(file, bytes)?;
+    let (_, some) = config.helpers();
+    let helper =
+        target.repository().is_empty() && some.iter().any(|(key, _)| names(key, target.registry(), ""));
+    Ok(helper || config.has(target.registry(), target.repository()))
 }
 
 /// A file's new content with a login in it; with nothing for one, it notes that a helper has it, as Docker does.
@@ -286,6 +290,10 @@ mod tests {
         assert_eq!(keeper("plain.example").unwrap(), None);
         assert_eq!(keeper("plain.example/app").unwrap(), None);
         assert!(keeper("r.example/app").unwrap_err().to_string().contains("`one`"));
+        assert!(knows("c", file, &target("r.example")).unwrap());
+        for other in ["r.example/app", "plain.example", "docker.io"] {
+            assert!(!knows("c", file, &target(other)).unwrap(), "{other}");
+        }
         let text = with_login("c", file, &target("r.example"), None).unwrap();
         assert_eq!(serde_json::from_slice::<Value>(&text).unwrap()["auths"]["r.example"], json!({}));
         let nowhere = Credentials::none().store("nowhere", &target("r"), &basic()).unwrap_err();

@@ -13,8 +13,10 @@ use super::Credential;
 
 /// What stands in a secret's place.
 pub(crate) const MASK: &str = "[secret]";
-/// Shorter ones would be found in words that are none, and tell their length by what is missing.
+/// Shorter ones would be found in words that are none, and so be told by what is missing.
 const LEAST: usize = 4;
+/// Shorter ones are masked as words of their own, and not in the middle of one: `test` in `test-1`, not in `latest`.
+const SURE: usize = 8;
 
 /// The secrets of one client. All clones are one set.
 #[derive(Clone, Default)]
@@ -86,11 +88,29 @@ impl Secrets {
         let mut out = text.to_owned();
         for secret in all.iter() {
             if out.contains(secret.as_str()) {
-                out = out.replace(secret.as_str(), MASK);
+                out = without(&out, secret);
             }
         }
         out
     }
+}
+
+/// The text with a mask over one secret.
+fn without(text: &str, secret: &str) -> String {
+    if secret.len() >= SURE {
+        return text.replace(secret, MASK);
+    }
+    let (mut out, mut done) = (String::new(), 0);
+    for (at, found) in text.match_indices(secret) {
+        let (before, after) = (&text[..at], &text[at + found.len()..]);
+        if before.ends_with(char::is_alphanumeric) || after.starts_with(char::is_alphanumeric) {
+            continue;
+        }
+        out.push_str(&text[done..at]);
+        out.push_str(MASK);
+        done = at + found.len();
+    }
+    out + &text[done..]
 }
 
 impl fmt::Debug for Secrets {
@@ -139,5 +159,11 @@ mod tests {
         assert_eq!(secrets.mask("token-and-more token"), format!("{MASK} {MASK}"));
         secrets.add("abc");
         assert_eq!(secrets.mask("abc"), "abc");
+        // A short one that is a word, too.
+        secrets.add("test");
+        assert_eq!(
+            secrets.mask("test: latest/test-1 testé t=test"),
+            format!("{MASK}: latest/{MASK}-1 testé t={MASK}")
+        );
     }
 }

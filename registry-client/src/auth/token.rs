@@ -187,7 +187,7 @@ impl Ask<'_> {
 /// the one method is asked by the other.
 pub(crate) async fn fetch(
     transport: &Transport,
-    route: &Route,
+    route: &Route<'_>,
     ask: &Ask<'_>,
     credential: Option<&Credential>,
 ) -> Result<Token, Error> {

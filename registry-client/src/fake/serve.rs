@@ -354,12 +354,24 @@ fn manifest(
     if request.method == "PUT" {
         let made = Digest::of(&body);
         let kind = request.header("content-type").unwrap_or_default().to_owned();
+        let subject = serde_json::from_slice::<serde_json::Value>(&body).ok();
+        let subject = subject.and_then(|m| m.get("subject")?.get("digest")?.as_str().map(str::to_owned));
+        if let (Some(asked), Some(now)) = (request.header("if-match"), tagged)
+            && state.config.etags
+            && asked != format!("\"{now}\"")
+        {
+            return Answer::error(412, "PRECONDITION_FAILED");
+        }
         content.manifests.insert((repo.to_owned(), made), (kind, body));
         if which.parse::<Digest>().is_err() {
             content.tags.retain(|(r, t, _)| r != repo || t != which);
             content.tags.push((repo.to_owned(), which.to_owned(), made));
         }
-        return Answer::new(201).header("Docker-Content-Digest", made.to_string());
+        let answer = Answer::new(201).header("Docker-Content-Digest", made.to_string());
+        return match subject.filter(|_| state.config.referrers) {
+            Some(subject) => answer.header("OCI-Subject", subject),
+            None => answer,
+        };
     }
     let Some(digest) = digest.filter(|d| content.manifests.contains_key(&(repo.to_owned(), *d))) else {
         return Answer::error(404, "MANIFEST_UNKNOWN");
@@ -374,6 +386,9 @@ fn manifest(
         return Answer::error(404, "MANIFEST_UNKNOWN");
     };
     let mut answer = Answer::new(200).body(bytes.clone());
+    if state.config.etags {
+        answer = answer.header("ETag", format!("\"{digest}\""));
+    }
     if !kind.is_empty() {
         answer = answer.header("Content-Type", kind.clone());
     }

@@ -10,10 +10,11 @@ use reqwest::header::{HeaderValue, RANGE};
 use url::Url;
 
 use crate::auth::Scopes;
-use crate::client::{Client, Core, join};
+use crate::client::{Client, Core, is_worth_it, join};
 use crate::error::{Error, TransportKind};
-use crate::hosts::Endpoint;
+use crate::hosts::{Endpoint, Places};
 use crate::pipe::{ChunkReader, Writer, pipe};
+use crate::places::no_place;
 use crate::registry::Repository;
 use crate::retry::{Attempts, got_on};
 use crate::transport::{Request, Response};
@@ -51,7 +52,7 @@ impl Client {
     /// # Errors
     /// When configuration forbids the registry. What the registry says comes from reading.
     pub fn blob(&self, repo: &Repository, descriptor: &Descriptor) -> Result<BlobReader, Error> {
-        let places = self.core.config.hosts.pull_endpoints(repo, true)?;
+        let places = self.core.blob_places(repo, descriptor.digest)?;
         let (writer, reader) = pipe(AHEAD);
         let (core, descriptor) = (Arc::clone(&self.core), descriptor.clone());
         let task = self.spawn(async move {
@@ -96,20 +97,20 @@ impl<'a> Download<'a> {
         Self { core, blob, out, digester: Digester::new(), whole_only: false, last_url: String::new() }
     }
 
-    async fn run(&mut self, places: &[Endpoint]) -> Result<(), Error> {
-        let mut before: Vec<String> = Vec::new();
-        for (i, place) in places.iter().enumerate() {
-            let last = i + 1 == places.len();
+    async fn run(&mut self, places: &Places) -> Result<(), Error> {
+        let mut before = places.before.clone();
+        for (i, place) in places.list.iter().enumerate() {
+            let last = i + 1 == places.list.len() && places.blocked.is_none();
             self.whole_only = false;
             match self.fetch(place, if last { u32::MAX } else { 1 }).await {
-                Ok(()) => return self.verify(),
+                // Wrong bytes are with the reader already: it has to begin anew, and not here.
+                Ok(()) => return self.verify().inspect_err(|e| drop(self.core.mirror_failed(place, e))),
                 Err(e @ Error::Cancelled) => return Err(e),
-                Err(e) if !last => before.push(e.to_string()),
-                Err(e) if before.is_empty() => return Err(e),
-                Err(e) => return Err(Error::Mirrors { last: Box::new(e), before: before.join("; ") }),
+                Err(e) if last => return Err(no_place(Some(e), before, None)),
+                Err(e) => before.push(self.core.mirror_failed(place, &e)),
             }
         }
-        Err(Error::Cancelled)
+        Err(no_place(None, before, places.blocked.clone()))
     }
 
     async fn fetch(&mut self, place: &Endpoint, limit: u32) -> Result<(), Error> {
@@ -124,7 +125,7 @@ impl<'a> Download<'a> {
                 attempts.got_on();
             }
             all += 1;
-            let may = attempts.failures < limit && all < ATTEMPTS;
+            let may = attempts.failures < limit && all < ATTEMPTS && is_worth_it(limit, &error);
             match may.then(|| self.core.announce(&mut attempts, &error)).flatten() {
                 Some(wait) => tokio::time::sleep(wait).await,
                 None => return Err(error),

@@ -9,6 +9,7 @@ use reqwest::Method;
 use reqwest::header::{AUTHORIZATION, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue};
 use url::Url;
 
+use super::pieces::{PIECE, Pieces};
 use super::{Progress, Source};
 use crate::auth::Scopes;
 use crate::client::{Client, uploads};
@@ -17,8 +18,6 @@ use crate::hosts::Endpoint;
 use crate::pipe::pipe;
 use crate::transport::{Body, Request, Response, Route};
 
-/// Bytes read at once.
-const PIECE: usize = 128 * 1024;
 /// Bytes that wait for the network.
 const AHEAD: usize = 1 << 20;
 /// Attempts with one body, for redirects and new tokens; each costs reading the source again.
@@ -151,7 +150,7 @@ impl Part<'_> {
                     Some(if url.origin() == base.origin() { url.clone() } else { uploads(&base, &place)? });
                 let request =
                     Request { headers, body, asked, keep_redirect: true, ..Request::new(method, url) };
-                let route = Route { insecure: place.insecure, bulk: true };
+                let route = Route { registry: Some(place.host()), insecure: place.insecure, bulk: true };
                 Ok((core.transport.send(request, &route).await?, sent))
             };
             let _gone = answer.send(result.await);
@@ -181,11 +180,12 @@ impl Part<'_> {
 
     /// Reads the part to its end, or until the other side wants no more (its answer says why).
     fn feed(&self, source: &mut dyn Read, mut put: impl FnMut(Bytes) -> bool) -> io::Result<()> {
+        let pieces = Pieces::default();
         let mut at = self.extent.start();
         let end = self.extent.length().map(|length| at + length);
         while end.is_none_or(|end| at < end) {
             let want = end.map_or(PIECE as u64, |end| (end - at).min(PIECE as u64)) as usize;
-            let mut piece = vec![0; want];
+            let mut piece = pieces.room(want);
             let mut filled = 0;
             while filled < want {
                 match source.read(&mut piece[filled..]) {
@@ -206,8 +206,7 @@ impl Part<'_> {
                     format!("longer than the {at} bytes that its descriptor says"),
                 ));
             }
-            piece.truncate(filled);
-            if !piece.is_empty() && !put(piece.into()) {
+            if filled > 0 && !put(pieces.filled(piece, filled)) {
                 return Ok(());
             }
             (self.progress)(at);

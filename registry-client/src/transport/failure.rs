@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 use std::io;
 
 use reqwest::Method;
+use rustls::{AlertDescription, CertificateError};
 use url::Url;
 
 use crate::error::{Error, TransportKind};
@@ -51,7 +52,7 @@ pub(crate) fn chain(e: &(dyn StdError + 'static)) -> String {
 
 /// The innermost message.
 #[derive(Debug)]
-struct Cause(String);
+pub(super) struct Cause(String);
 
 impl std::fmt::Display for Cause {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -61,6 +62,11 @@ impl std::fmt::Display for Cause {
 
 impl StdError for Cause {}
 
+/// Why a server that wants a certificate of ours refuses.
+pub(super) fn no_certificate() -> Cause {
+    Cause("it asks for a certificate of ours, or for another one".to_owned())
+}
+
 /// Makes our error of reqwest's.
 pub(crate) fn classify(method: &Method, url: String, e: reqwest::Error) -> Error {
     let connecting = e.is_connect();
@@ -68,8 +74,30 @@ pub(crate) fn classify(method: &Method, url: String, e: reqwest::Error) -> Error
     // reqwest's own message has the URL in it, secrets and all.
     let e = e.without_url();
     let kind = kind(&e, connecting, timeout);
-    let cause = Cause(layers(&e).last().map(ToString::to_string).unwrap_or_default());
+    // Older TLS, and Go's with it, has the second word for both.
+    let wants = [AlertDescription::CertificateRequired, AlertDescription::BadCertificate];
+    let cause = match layers(&e).iter().find_map(|e| e.downcast_ref::<rustls::Error>()) {
+        Some(rustls::Error::AlertReceived(alert)) if wants.contains(alert) => no_certificate(),
+        _ => Cause(layers(&e).last().map(ToString::to_string).unwrap_or_default()),
+    };
     Error::Transport { method: method.to_string(), url, kind, source: Some(Box::new(cause)) }
+}
+
+/// Names the proxy in an error of the way to it.
+pub(crate) fn at_proxy(error: Error, proxy: &str) -> Error {
+    let Error::Transport { method, url, kind, source } = error else { return error };
+    let kind = match kind {
+        TransportKind::Refused
+        | TransportKind::Resolve
+        | TransportKind::Connect
+        | TransportKind::ConnectTimeout
+        | TransportKind::Proxy => TransportKind::Proxy,
+        TransportKind::ProxyLogin => TransportKind::ProxyLogin,
+        _ => return Error::Transport { method, url, kind, source },
+    };
+    let said = source.map(|source| format!(": {source}")).unwrap_or_default();
+    let source = Some(Box::new(Cause(format!("proxy `{proxy}`{said}"))) as _);
+    Error::Transport { method, url, kind, source }
 }
 
 /// All errors of a chain, those inside of [`io::Error`]s too: `source()` of such a one goes past the
@@ -89,8 +117,12 @@ fn kind(e: &reqwest::Error, connecting: bool, timeout: bool) -> TransportKind {
     let all = layers(e);
     if let Some(tls) = all.iter().find_map(|e| e.downcast_ref::<rustls::Error>()) {
         return match tls {
-            rustls::Error::InvalidCertificate(_) => TransportKind::Certificate,
+            rustls::Error::InvalidCertificate(what) => certificate(what),
             rustls::Error::InvalidMessage(_) => TransportKind::NotTls,
+            rustls::Error::AlertReceived(alert) if is_final(*alert) => TransportKind::TlsRefused,
+            rustls::Error::PeerIncompatible(_) | rustls::Error::NoApplicationProtocol => {
+                TransportKind::TlsRefused
+            }
             _ => TransportKind::Tls,
         };
     }
@@ -107,6 +139,13 @@ fn kind(e: &reqwest::Error, connecting: bool, timeout: bool) -> TransportKind {
         }
     }
     let texts: Vec<String> = all.iter().map(ToString::to_string).collect();
+    // hyper-util's words about a proxy that was asked for a way.
+    if texts.iter().any(|t| t == "tunnel error: proxy authorization required") {
+        return TransportKind::ProxyLogin;
+    }
+    if texts.iter().any(|t| t.starts_with("tunnel error") || t.starts_with("SOCKS error")) {
+        return TransportKind::Proxy;
+    }
     if texts.iter().any(|t| t == "dns error") {
         return TransportKind::Resolve;
     }
@@ -134,6 +173,27 @@ fn kind(e: &reqwest::Error, connecting: bool, timeout: bool) -> TransportKind {
         (false, true) => TransportKind::FirstByteTimeout,
         (false, false) => TransportKind::Other,
     }
+}
+
+fn certificate(what: &CertificateError) -> TransportKind {
+    match what {
+        CertificateError::Expired
+        | CertificateError::ExpiredContext { .. }
+        | CertificateError::NotValidYet
+        | CertificateError::NotValidYetContext { .. } => TransportKind::CertificateTime,
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            TransportKind::CertificateName
+        }
+        _ => TransportKind::Certificate,
+    }
+}
+
+/// Whether the server will say the same next time.
+fn is_final(alert: AlertDescription) -> bool {
+    !matches!(
+        alert,
+        AlertDescription::CloseNotify | AlertDescription::UserCanceled | AlertDescription::InternalError
+    )
 }
 
 #[cfg(test)]

@@ -2,12 +2,16 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{ResolvesClientCert, VerifierBuilderError, WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::server::ParsedCertificate;
+use rustls::sign::CertifiedKey;
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use url::Url;
 
 use super::{ClientKey, Transport};
@@ -17,8 +21,15 @@ use crate::error::Error;
 const PEM_CAP: u64 = 16 << 20;
 
 impl Transport {
-    /// The directory of certs.d for a URL's host, if there is one.
-    pub(super) fn certificates_of(&self, url: &Url) -> Option<PathBuf> {
+    /// The directory of certs.d for a URL's host, if there is one, else that for the registry which leads there.
+    pub(super) fn certificates_of(&self, url: &Url, registry: Option<&str>) -> Option<PathBuf> {
+        self.directory_of(url).or_else(|| {
+            let registry = Url::parse(&format!("https://{}/", registry?)).ok()?;
+            self.directory_of(&registry)
+        })
+    }
+
+    fn directory_of(&self, url: &Url) -> Option<PathBuf> {
         let host = url.host_str()?;
         let port = url.port_or_known_default().unwrap_or(443);
         let mut names = vec![format!("{host}:{port}")];
@@ -36,7 +47,12 @@ impl Transport {
         dirs.flat_map(|dir| names.iter().map(move |n| dir.join(n))).find(|dir| dir.is_dir())
     }
 
-    pub(super) fn tls_config(&self, key: &ClientKey, http2: bool) -> Result<ClientConfig, Error> {
+    pub(super) fn tls_config(
+        &self,
+        key: &ClientKey,
+        http2: bool,
+        asked: Option<Arc<AtomicBool>>,
+    ) -> Result<ClientConfig, Error> {
         let bad = |e: &dyn std::fmt::Display| Error::Config { name: "TLS".into(), what: e.to_string() };
         let provider = Arc::new(ring::default_provider());
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -51,42 +67,130 @@ impl Transport {
             }
             builder.dangerous().with_custom_certificate_verifier(Arc::new(Unverified(provider)))
         } else {
-            let mut roots = self
+            let mut trusted = self
                 .roots
-                .get_or_init(|| system_roots(&self.hosts.extra_ca))
+                .get_or_init(|| Trusted::system(&self.hosts.extra_ca))
                 .clone()
                 .map_err(|what| Error::Config { name: "certificate authorities".into(), what })?;
             if let Some(dir) = &key.certificates {
                 let (authorities, pair) = host_certificates(dir)?;
-                roots.add_parsable_certificates(authorities);
+                trusted.add(authorities);
                 own = pair;
             }
-            builder.with_root_certificates(roots)
+            let verifier = trusted.verifier(provider).map_err(|e| bad(&e))?;
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
         };
+        let without = own.is_none();
         let mut config = match own {
             Some((chain, secret)) => builder.with_client_auth_cert(chain, secret).map_err(|e| bad(&e))?,
             None => builder.with_no_client_auth(),
         };
+        if let Some(asked) = asked.filter(|_| without) {
+            config.client_auth_cert_resolver = Arc::new(Asked(asked));
+        }
         config.alpn_protocols =
             if http2 { vec![b"h2".to_vec(), b"http/1.1".to_vec()] } else { vec![b"http/1.1".to_vec()] };
         Ok(config)
     }
 }
 
-/// The system's authorities with the caller's, or Mozilla's list where the system has none.
-fn system_roots(extra: &[Vec<u8>]) -> Result<RootCertStore, String> {
-    let mut roots = RootCertStore::empty();
-    let (added, _) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if added == 0 {
-        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+/// Certificates that are believed: of authorities, and those that servers have made for themselves.
+#[derive(Clone)]
+pub(super) struct Trusted {
+    roots: RootCertStore,
+    own: Vec<CertificateDer<'static>>,
+}
+
+impl Trusted {
+    /// The system's authorities with the caller's, or Mozilla's list where the system has none.
+    fn system(extra: &[Vec<u8>]) -> Result<Self, String> {
+        let mut out = Self { roots: RootCertStore::empty(), own: Vec::new() };
+        out.add(rustls_native_certs::load_native_certs().certs);
+        if out.roots.is_empty() {
+            out.roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        }
+        for pem in extra {
+            let mut last = "no PEM certificate in it".to_owned();
+            let before = out.own.len();
+            for certificate in CertificateDer::pem_slice_iter(pem) {
+                // A directory of a system may hold a few that are too old to be read.
+                let added = certificate.map_err(|e| format!("not a PEM certificate: {e}")).and_then(|c| {
+                    out.roots.add(c.clone()).map_err(|e| format!("cannot be used: {e}"))?;
+                    Ok(c)
+                });
+                match added {
+                    Ok(certificate) => out.own.push(certificate),
+                    Err(why) => last = why,
+                }
+            }
+            if out.own.len() == before {
+                return Err(format!("a file that `SSL_CERT_FILE` or `SSL_CERT_DIR` names: {last}"));
+            }
+        }
+        Ok(out)
     }
-    for pem in extra {
-        for certificate in CertificateDer::pem_slice_iter(pem) {
-            let certificate = certificate.map_err(|e| format!("not a PEM certificate: {e}"))?;
-            roots.add(certificate).map_err(|e| format!("a certificate that cannot be used: {e}"))?;
+
+    fn add(&mut self, certificates: Vec<CertificateDer<'static>>) {
+        self.own.extend(certificates.iter().cloned());
+        self.roots.add_parsable_certificates(certificates);
+    }
+
+    fn verifier(self, provider: Arc<CryptoProvider>) -> Result<Verifier, VerifierBuilderError> {
+        let inner = WebPkiServerVerifier::builder_with_provider(Arc::new(self.roots), provider).build()?;
+        Ok(Verifier { inner, own: self.own })
+    }
+}
+
+/// Believes authorities, and a server whose very certificate is among what is trusted. `openssl req -x509` makes one
+/// that calls itself an authority, registries are set up with that by Docker's manual, and webpki alone refuses it.
+#[derive(Debug)]
+struct Verifier {
+    inner: Arc<WebPkiServerVerifier>,
+    own: Vec<CertificateDer<'static>>,
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        chain: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        match self.inner.verify_server_cert(certificate, chain, name, ocsp, now) {
+            // Its time has been looked at before this is said; see `check_issuer_independent_properties` of webpki.
+            Err(rustls::Error::InvalidCertificate(CertificateError::Other(other)))
+                if format!("{other:?}").contains("CaUsedAsEndEntity") && self.own.contains(certificate) =>
+            {
+                verify_server_name(&ParsedCertificate::try_from(certificate)?, name)?;
+                Ok(ServerCertVerified::assertion())
+            }
+            other => other,
         }
     }
-    Ok(roots)
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.inner.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.inner.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.inner.supported_verify_schemes()
+    }
 }
 
 type ClientPair = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
@@ -131,6 +235,21 @@ fn host_certificates(dir: &Path) -> Result<(Vec<CertificateDer<'static>>, Option
         }
     }
     Ok((authorities, own))
+}
+
+/// Has no certificate of ours, and notes that one was asked for.
+#[derive(Debug)]
+struct Asked(Arc<AtomicBool>);
+
+impl ResolvesClientCert for Asked {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        self.0.store(true, Ordering::Relaxed);
+        None
+    }
+
+    fn has_certs(&self) -> bool {
+        false
+    }
 }
 
 /// Believes everybody: for registries that configuration calls insecure.

@@ -133,6 +133,44 @@ fn a_password_goes_to_no_token_server_in_the_clear() {
 }
 
 #[test]
+fn a_registry_that_wants_more_rights_gets_a_token_for_them() {
+    let registry = fake(FakeConfig { auth: bearer(1000, "token"), ..FakeConfig::default() });
+    registry.put_manifest("x", Some("1"), media_type::OCI_MANIFEST, IMAGE);
+    let challenge = format!(
+        "Bearer realm=\"http://{}/token\",service=\"fake\",scope=\"repository:x:pull registry:catalog:*\"",
+        registry.storage_host()
+    );
+    let fault = Fault::Status(401, "UNAUTHORIZED", vec![("WWW-Authenticate", challenge)]);
+    registry.fault("GET", "/manifests/", 0, 1, fault);
+    logged_in(&registry, login()).manifest(&repo(&registry, "x"), &one()).unwrap();
+    let asked = registry.logged("GET", "/token").pop().unwrap().target;
+    assert!(asked.contains("scope=repository%3Ax%3Apull&scope=registry%3Acatalog%3A*"), "{asked}");
+}
+
+#[test]
+fn a_registry_that_names_the_token_server_of_another_gets_its_own_login_there_and_no_more() {
+    let other = fake(FakeConfig { auth: bearer(1000, "token"), ..FakeConfig::default() });
+    let hostile = fake(FakeConfig::default());
+    let challenge = format!("Bearer realm=\"http://{}/token\",service=\"fake\"", other.storage_host());
+    let fault = Fault::Status(401, "UNAUTHORIZED", vec![("WWW-Authenticate", challenge)]);
+    hostile.fault("GET", "/v2/", 0, 99, fault);
+    let theirs = Credential::Basic { user: "theirs".into(), password: "known to them".into() };
+    for credential in [None, Some(theirs)] {
+        let mut config = config();
+        config.credentials.add(&other.host(), login());
+        if let Some(credential) = credential {
+            config.credentials.add(&hostile.host(), credential);
+        }
+        Client::new(config).unwrap().manifest(&repo(&hostile, "x"), &one()).unwrap_err();
+    }
+    // base64 of `u:hunter2`, what the other registry knows us by.
+    for l in hostile.log().iter().chain(&other.log()) {
+        assert!(!l.header("authorization").unwrap_or_default().contains("dTpodW50ZXIy"), "{l:?}");
+    }
+    assert!(other.log().iter().any(|l| l.header("authorization").is_some()));
+}
+
+#[test]
 fn a_mount_asks_for_both_repositories() {
     let registry = fake(FakeConfig { auth: bearer(1000, "token"), ..FakeConfig::default() });
     let bytes = noise(1000);

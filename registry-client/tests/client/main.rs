@@ -9,10 +9,14 @@ mod chaos;
 #[cfg(unix)]
 mod faults;
 mod growing;
+#[cfg(unix)]
+mod proxy;
 mod pull;
 mod push;
 #[cfg(unix)]
 mod real;
+#[cfg(unix)]
+mod tls;
 
 use std::io::{self, Read};
 use std::sync::{Arc, Mutex};

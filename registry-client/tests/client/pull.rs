@@ -4,8 +4,8 @@ use std::io::Read;
 use std::time::{Duration, Instant};
 
 use crate::{client, config, fake, layer, noise, read, repo, watched};
-use orlop_registry_client::fake::{FakeConfig, Fault};
-use orlop_registry_client::{Client, Error, TagOrDigest, TransportKind};
+use orlop_registry_client::fake::{FakeConfig, FakeRegistry, Fault};
+use orlop_registry_client::{Client, Error, NoticeObserver, TagOrDigest, TransportKind};
 use orlop_store::{Digest, media_type};
 
 const IMAGE: &[u8] = br#"{"schemaVersion":2,"config":{},"layers":[]}"#;
@@ -350,4 +350,100 @@ fn proxies_are_used_and_left_out() {
     assert!(matches!(e, Error::Transport { kind: TransportKind::Resolve, .. }), "{e:?}");
     assert!(!format!("{e:?}").contains("hunter2"));
     assert_eq!(registry.logged("GET", "/v2/x/manifests/1").len(), 1);
+}
+
+#[test]
+fn warnings_of_the_registry_are_told_once() {
+    let registry = fake(FakeConfig::default());
+    registry.put_manifest("x", Some("1"), media_type::OCI_MANIFEST, IMAGE);
+    let warning = "299 - \"this name \\\"x\\\" will go\"".to_owned();
+    registry.fault("GET", "/manifests/1", 0, 9, Fault::Header("Warning", warning));
+    let told = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let mut config = config();
+    let ours = std::sync::Arc::clone(&told);
+    config.on_notice = NoticeObserver::new(move |text| ours.lock().unwrap().push(text.to_owned()));
+    let client = Client::new(config).unwrap();
+    for _ in 0..3 {
+        client.manifest(&repo(&registry, "x"), &tag("1")).unwrap();
+    }
+    let want = format!("registry `{}` says: this name \"x\" will go", registry.host());
+    assert_eq!(*told.lock().unwrap(), [want]);
+}
+
+#[test]
+fn the_limit_of_requests_is_told() {
+    let registry = fake(FakeConfig::default());
+    let headers = vec![("RateLimit-Limit", "100;w=21600".to_owned()), ("Retry-After", "9999".to_owned())];
+    registry.fault("GET", "/manifests/1", 0, 9, Fault::Status(429, "TOOMANYREQUESTS", headers));
+    let e = client().manifest(&repo(&registry, "x"), &tag("1")).unwrap_err();
+    assert!(
+        e.to_string().ends_with("429 TOOMANYREQUESTS: fake TOOMANYREQUESTS; it allows 100 in 6 h"),
+        "{e}"
+    );
+}
+
+#[test]
+fn everything_comes_from_where_the_manifest_did() {
+    // Tags from this mirror alone, and blobs by digest from the registry itself, which is not there.
+    let (mirror, gone) =
+        (fake(FakeConfig::default()), FakeRegistry::start(FakeConfig::default()).unwrap().host());
+    let bytes = noise(1000);
+    let blob = layer(&bytes);
+    mirror.put_blob("x", &bytes);
+    let image = serde_json::json!({"schemaVersion": 2, "config": blob, "layers": [blob]}).to_string();
+    mirror.put_manifest("x", Some("1"), media_type::OCI_MANIFEST, image.as_bytes());
+    let mut config = config();
+    let conf = format!(
+        "[[registry]]\nlocation = \"{gone}\"\n[[registry.mirror]]\nlocation = \"{}\"\npull-from-mirror = \"tag-only\"\n",
+        mirror.host()
+    );
+    config.hosts.registries.add("registries.conf", &conf).unwrap();
+    let client = Client::new(config).unwrap();
+    let repo = orlop_registry_client::Repository::new(&gone, "x").unwrap();
+    client.manifest(&repo, &tag("1")).unwrap();
+    assert_eq!(client.served_by(&repo), Some(format!("{}/x", mirror.host())));
+    assert_eq!(read(&client, &repo, &blob).unwrap(), bytes);
+    let other = noise(999);
+    mirror.put_blob("x", &other);
+    assert_eq!(read(&client, &repo, &layer(&other)).unwrap(), other, "last, a mirror for tags has blobs too");
+}
+
+#[test]
+fn a_mirror_that_is_down_is_asked_once() {
+    let (registry, down) =
+        (fake(FakeConfig::default()), FakeRegistry::start(FakeConfig::default()).unwrap().host());
+    registry.put_manifest("x", Some("1"), media_type::OCI_MANIFEST, IMAGE);
+    let mut config = config();
+    let conf = format!(
+        "[[registry]]\nlocation = \"{}\"\n[[registry.mirror]]\nlocation = \"{down}\"\n",
+        registry.host()
+    );
+    config.hosts.registries.add("registries.conf", &conf).unwrap();
+    let (client, told) = watched(config);
+    for _ in 0..5 {
+        client.manifest(&repo(&registry, "x"), &tag("1")).unwrap();
+    }
+    assert_eq!(told.lock().unwrap().len(), 1, "tried again once: {told:?}");
+}
+
+#[test]
+fn a_mirror_that_asks_for_patience_is_passed_over() {
+    let (mirror, registry) = (fake(FakeConfig::default()), fake(FakeConfig::default()));
+    registry.put_manifest("x", Some("1"), media_type::OCI_MANIFEST, IMAGE);
+    let wait = || vec![("Retry-After", "5".to_owned())];
+    mirror.fault("GET", "/", 1, 99, Fault::Status(429, "TOOMANYREQUESTS", wait()));
+    let bytes = noise(1000);
+    registry.put_blob("x", &bytes);
+    let mut config = config();
+    let conf = format!(
+        "[[registry]]\nlocation = \"{}\"\n[[registry.mirror]]\nlocation = \"{}\"\n",
+        registry.host(),
+        mirror.host()
+    );
+    config.hosts.registries.add("registries.conf", &conf).unwrap();
+    let client = Client::new(config).unwrap();
+    let start = Instant::now();
+    client.manifest(&repo(&registry, "x"), &tag("1")).unwrap();
+    assert_eq!(read(&client, &repo(&registry, "x"), &layer(&bytes)).unwrap(), bytes);
+    assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
 }

@@ -4,7 +4,7 @@ use std::io::{self, Read};
 
 use crate::{client, config, fake, layer, noise, push, repo, watched};
 use orlop_registry_client::fake::{FakeConfig, FakeRegistry, Fault};
-use orlop_registry_client::{Error, PushOutcome, TagOrDigest};
+use orlop_registry_client::{Client, Error, PushOutcome, TagOrDigest};
 use orlop_store::{Digest, media_type};
 
 fn refused(registry: &FakeRegistry) -> Vec<u16> {
@@ -257,4 +257,89 @@ fn referrers_by_tag_where_there_is_no_api() {
     let tag = format!("sha256-{}", subject.hex());
     registry.put_manifest("x", Some(&tag), media_type::OCI_INDEX, index.as_bytes());
     assert_eq!(client.referrers(&repo, subject, Some("a/b")).unwrap()[0].digest, Digest::of(b"r"));
+}
+
+/// A manifest that refers to `subject`, told from others by a word.
+fn about(subject: Digest, word: &str) -> Vec<u8> {
+    format!(
+        r#"{{"schemaVersion":2,"artifactType":"a/{word}","config":{{}},"layers":[],"subject":{{"digest":"{subject}"}}}}"#
+    )
+    .into_bytes()
+}
+
+#[test]
+fn the_list_of_referrers_is_kept_where_the_registry_keeps_none() {
+    for etags in [true, false] {
+        let registry = fake(FakeConfig { referrers: false, etags, ..FakeConfig::default() });
+        let (repo, subject) = (repo(&registry, "x"), Digest::of(b"s"));
+        let list = format!("/manifests/sha256-{}", subject.hex());
+        let push = |word: &str, client: &Client| {
+            let bytes = about(subject, word);
+            let which = Digest::of(&bytes).into();
+            client.push_manifest(&repo, &which, media_type::OCI_MANIFEST, &bytes).unwrap();
+        };
+        // All at once: clients that know nothing of each other where the registry can tell that a list changed, else
+        // threads of one.
+        let one = client();
+        std::thread::scope(|scope| {
+            for i in 0..4 {
+                let (push, one) = (&push, &one);
+                scope.spawn(move || {
+                    let own = if etags { client() } else { one.clone() };
+                    push(&format!("t{i}"), &own);
+                });
+            }
+        });
+        registry.fault("PUT", &list, 0, 1, Fault::Status(412, "PRECONDITION_FAILED", vec![]));
+        let last = about(subject, "last");
+        let which = Digest::of(&last).into();
+        client().push_manifest(&repo, &which, media_type::OCI_MANIFEST, &last).unwrap();
+        let mut kinds: Vec<_> = client()
+            .referrers(&repo, subject, None)
+            .unwrap()
+            .into_iter()
+            .filter_map(|d| d.artifact_type)
+            .collect();
+        kinds.sort();
+        assert_eq!(kinds, ["a/last", "a/t0", "a/t1", "a/t2", "a/t3"]);
+        let puts = registry.logged("PUT", &list);
+        assert_eq!(puts.last().unwrap().header("if-match").is_some(), etags);
+        client().delete(&repo, &which).unwrap();
+        assert_eq!(client().referrers(&repo, subject, None).unwrap().len(), 4);
+    }
+    // What stands under the tag and is no list is not overwritten.
+    let registry = fake(FakeConfig { referrers: false, ..FakeConfig::default() });
+    let subject = Digest::of(b"s");
+    let tag = format!("sha256-{}", subject.hex());
+    registry.put_manifest("x", Some(&tag), media_type::OCI_MANIFEST, br#"{"config":{},"layers":[]}"#);
+    let bytes = about(subject, "t");
+    let e = client()
+        .push_manifest(&repo(&registry, "x"), &Digest::of(&bytes).into(), media_type::OCI_MANIFEST, &bytes)
+        .unwrap_err();
+    assert!(e.to_string().contains(&tag), "{e}");
+}
+
+#[test]
+fn a_registry_with_a_list_of_its_own_keeps_it() {
+    let registry = fake(FakeConfig::default());
+    let repo = repo(&registry, "x");
+    let bytes = about(Digest::of(b"s"), "t");
+    client().push_manifest(&repo, &Digest::of(&bytes).into(), media_type::OCI_MANIFEST, &bytes).unwrap();
+    assert!(registry.logged("*", "sha256-").is_empty() && registry.logged("PUT", "sha256-").is_empty());
+    // A page for people where an index should be.
+    registry.fault("GET", "/referrers/", 0, 1, Fault::Flip(0));
+    assert!(client().referrers(&repo, Digest::of(b"s"), None).unwrap().is_empty());
+    assert_eq!(client().referrers(&repo, Digest::of(b"s"), None).unwrap().len(), 1);
+}
+
+#[test]
+fn lists_of_registries_that_do_not_know_their_own_name() {
+    let registry = fake(FakeConfig { page: 50, ..FakeConfig::default() });
+    for tag in ["a", "b"] {
+        registry.put_manifest("x", Some(tag), media_type::OCI_MANIFEST, br#"{"config":{},"layers":[]}"#);
+    }
+    let link = "<http://inner.invalid:5000/v2/x/tags/list?next_page=z>; rel=\"next\"".to_owned();
+    registry.fault("GET", "/tags/list", 0, 1, Fault::Header("Link", link));
+    assert_eq!(client().tags(&repo(&registry, "x")).unwrap(), ["a", "b"]);
+    assert_eq!(registry.logged("GET", "next_page=z").len(), 1);
 }

@@ -376,6 +376,12 @@ impl Config {
         self.root.get("created")?.as_str().filter(|t| !t.is_empty())
     }
 
+    /// Sets the cache that an image carries for later builds, as BuildKit has it (`moby.buildkit.cache.v0`): records
+    /// of its steps, as BASE64 of their JSON.
+    pub fn set_inline_cache(&mut self, records: &str) {
+        self.set_root("moby.buildkit.cache.v0", Some(records));
+    }
+
     /// Sets when the image was made, in RFC 3339.
     pub fn set_created(&mut self, created: Option<&str>) {
         self.set_root("created", created);

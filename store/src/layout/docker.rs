@@ -6,6 +6,7 @@ use std::io::{self, Read};
 use serde::Deserialize;
 use serde_json::json;
 
+use super::reader::{SavedImage, hash, start_of};
 use super::sink::Sink;
 use super::source::Source;
 use super::{Content, LoadOptions, Loaded, NamedImage};
@@ -48,7 +49,7 @@ pub(super) fn write(store: &Store, sink: &mut dyn Sink, images: &[NamedImage]) -
         let diff_ids = image.diff_ids();
         let mut layers = Vec::new();
         for (index, diff_id) in diff_ids.iter().enumerate() {
-            let name = format!("{}.tar", diff_id.hex());
+            let name = layer_entry(diff_id);
             if !sink.has(&name) {
                 let below = diff_ids.get(..index).unwrap_or_default();
                 let size = tar_size(store, below, diff_id)?;
@@ -79,6 +80,11 @@ pub(super) fn write(store: &Store, sink: &mut dyn Sink, images: &[NamedImage]) -
     }
     sink.put_bytes(MANIFEST, json!(items).to_string().as_bytes())?;
     Ok(written)
+}
+
+/// The name of a layer's tar.
+pub(super) fn layer_entry(diff_id: &Digest) -> String {
+    format!("{}.tar", diff_id.hex())
 }
 
 /// Bytes of a layer's tar. A tar's entry begins with its size, so one that is not known has to be counted first.
@@ -117,6 +123,45 @@ pub(super) fn read(store: &Store, source: &dyn Source, options: &LoadOptions) ->
         return Err(Error::invalid(source.name(), why));
     }
     Ok(loaded)
+}
+
+/// The image `name`, its layers as the blobs that they are in the archive: tars, which their diff IDs name, or what a
+/// newer Docker compressed, which is hashed to know it.
+pub(super) fn saved_image(source: &dyn Source, name: Option<&str>) -> Result<SavedImage> {
+    let bytes = source.read_small(MANIFEST, MAX_MANIFEST)?;
+    let items: Vec<Item> = serde_json::from_slice(&bytes)
+        .map_err(|e| Error::invalid(source.name(), format!("in `{MANIFEST}`, {e}")))?;
+    let tags = |item: &Item| item.repo_tags.clone().unwrap_or_default();
+    let wanted = |item: &&Item| name.is_none_or(|name| tags(item).iter().any(|tag| is_named(tag, name)));
+    let found: Vec<&Item> = items.iter().filter(wanted).collect();
+    let [item] = found.as_slice() else {
+        let all = items.iter().flat_map(tags).collect::<Vec<_>>().join("`, `");
+        let why = match name {
+            Some(name) if found.is_empty() => format!("there is no image `{name}` in it, only: `{all:.500}`"),
+            _ if items.is_empty() => "there is no image in it".to_owned(),
+            _ => format!("several images are in it, name one: `{all:.500}`"),
+        };
+        return Err(Error::invalid(source.name(), why));
+    };
+    let config = source.read_small(&item.config, MAX_CONFIG)?;
+    let diff_ids = Image::from_parts(&config, None)?.diff_ids();
+    let layers = item.layers.as_deref().unwrap_or_default();
+    if layers.len() != diff_ids.len() {
+        let why = format!("it has {} layers for an image of {}", layers.len(), diff_ids.len());
+        return Err(Error::invalid(source.name(), why));
+    }
+    let layers = layers.iter().zip(&diff_ids).map(|(entry, diff_id)| {
+        let (reader, size) = source.need(entry)?;
+        let blob = match start_of(source, entry)?.as_slice() {
+            [0x1f, 0x8b, ..] => {
+                let (digest, size) = hash(reader, &format!("`{entry:.200}` in {}", source.name()))?;
+                Descriptor::new(media_type::DOCKER_LAYER_GZIP, digest, size)
+            }
+            _ => Descriptor::new(media_type::DOCKER_LAYER, *diff_id, size),
+        };
+        Ok((blob, entry.clone()))
+    });
+    Ok(SavedImage { layers: layers.collect::<Result<_>>()?, config })
 }
 
 fn is_named(tag: &str, wanted: &str) -> bool {

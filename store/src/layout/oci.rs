@@ -19,13 +19,14 @@ use crate::store::Store;
 /// The file that lists the images.
 pub(super) const INDEX: &str = "index.json";
 /// The file that says what the directory is.
-const LAYOUT: &str = "oci-layout";
+pub(super) const LAYOUT: &str = "oci-layout";
 /// All of that file.
-const LAYOUT_JSON: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
+pub(super) const LAYOUT_JSON: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
 /// How deep indexes may stand in indexes.
 const MAX_DEPTH: usize = 4;
 
-fn path(digest: &Digest) -> String {
+/// The name of a blob's file.
+pub(super) fn path(digest: &Digest) -> String {
     format!("blobs/sha256/{}", digest.hex())
 }
 
@@ -73,6 +74,15 @@ pub(super) fn write(
         }
         written.push(plain);
     }
+    let all = merged(old, entries);
+    sink.put_bytes(LAYOUT, LAYOUT_JSON.as_bytes())?;
+    // Last: what it names is there.
+    sink.put_bytes(INDEX, Index::make(all).bytes())?;
+    Ok(written)
+}
+
+/// The `old` entries of an index as far as none of `new` has their name, and the new ones.
+pub(super) fn merged(old: &[Descriptor], new: Vec<Descriptor>) -> Vec<Descriptor> {
     let same =
         |a: &Descriptor, b: &Descriptor| match (a.annotations.get(IMAGE_NAME), b.annotations.get(IMAGE_NAME))
         {
@@ -83,13 +93,9 @@ pub(super) fn write(
                     && a.annotations.get(REF_NAME) == b.annotations.get(REF_NAME)
             }
         };
-    let mut all: Vec<Descriptor> =
-        old.iter().filter(|o| !entries.iter().any(|e| same(o, e))).cloned().collect();
-    all.extend(entries);
-    sink.put_bytes(LAYOUT, LAYOUT_JSON.as_bytes())?;
-    // Last: what it names is there.
-    sink.put_bytes(INDEX, Index::make(all).bytes())?;
-    Ok(written)
+    let mut all: Vec<Descriptor> = old.iter().filter(|o| !new.iter().any(|e| same(o, e))).cloned().collect();
+    all.extend(new);
+    all
 }
 
 /// Writes everything of an image.
@@ -123,6 +129,11 @@ pub(super) fn read_index(source: &dyn Source) -> Result<Index> {
             return Err(Error::invalid(source.name(), why));
         }
     }
+    read_names(source)
+}
+
+/// The index alone, where it is known what the files are.
+pub(super) fn read_names(source: &dyn Source) -> Result<Index> {
     let bytes = source.read_small(INDEX, MAX_MANIFEST)?;
     Index::parse(&bytes, media_type::OCI_INDEX)
 }
@@ -133,7 +144,8 @@ fn open(source: &dyn Source, blob: &Descriptor) -> Result<VerifiedReader<Box<dyn
     Ok(VerifiedReader::new(reader, blob.digest, blob.size))
 }
 
-fn read_blob(source: &dyn Source, blob: &Descriptor, limit: u64) -> Result<Vec<u8>> {
+/// All of a small blob.
+pub(super) fn read_blob(source: &dyn Source, blob: &Descriptor, limit: u64) -> Result<Vec<u8>> {
     let what = format!("blob {} in {}", blob.digest, source.name());
     if blob.size > limit {
         return Err(Error::TooLarge { what, size: blob.size, limit });
@@ -225,7 +237,7 @@ fn several_platforms(members: &[Descriptor]) -> bool {
 }
 
 /// The entry that goes by `name`: its full name, its ref name, its digest, or the tag of its full name.
-fn choose<'a>(source: &dyn Source, index: &'a Index, name: &str) -> Result<&'a Descriptor> {
+pub(super) fn choose<'a>(source: &dyn Source, index: &'a Index, name: &str) -> Result<&'a Descriptor> {
     let wanted: Option<Reference> = name.parse().ok();
     let digest: Option<Digest> = name.trim_start_matches('@').parse().ok();
     let is = |d: &&Descriptor| {

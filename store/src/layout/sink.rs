@@ -35,7 +35,8 @@ impl<W: Write> TarSink<W> {
 
     /// Ends the archive.
     pub(super) fn finish(mut self) -> Result<()> {
-        self.out.write_all(&[0; 1024]).map_err(Error::io("write", &self.label))
+        let ended = self.out.write_all(&[0; 1024]).and_then(|()| self.out.flush());
+        ended.map_err(Error::io("write", &self.label))
     }
 
     fn header(&mut self, name: &str, kind: tar::EntryType, size: u64) -> Result<()> {

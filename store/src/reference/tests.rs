@@ -35,6 +35,30 @@ fn names_are_completed_as_docker_does() {
 }
 
 #[test]
+fn short_names_are_known_and_equal_to_full_ones() {
+    for (text, short) in [
+        ("debian:12", Some("debian")),
+        ("team/app", Some("team/app")),
+        ("library/x", Some("library/x")),
+        ("library/x/y", Some("library/x/y")),
+        ("docker.io/library/debian:12", None),
+        ("docker.io/debian", None),
+        ("localhost/x", None),
+        ("r.io/x", None),
+    ] {
+        let reference: Reference = text.parse().unwrap();
+        assert_eq!(reference.short_name(), short, "{text}");
+        assert_eq!(reference.is_short(), short.is_some(), "{text}");
+    }
+    let (short, full): (Reference, Reference) =
+        ("debian:12".parse().unwrap(), "docker.io/library/debian:12".parse().unwrap());
+    assert_eq!(short, full);
+    assert_eq!(std::collections::HashSet::from([short.clone(), full]).len(), 1);
+    let other = short.in_repository("r.io/team/debian").unwrap();
+    assert_eq!((other.to_string().as_str(), other.is_short()), ("r.io/team/debian:12", false));
+}
+
+#[test]
 fn a_digest_takes_the_place_of_the_default_tag() {
     let both: Reference = format!("r.io/x:1@sha256:{HEX}").parse().unwrap();
     assert_eq!((both.tag(), both.digest().map(Digest::hex)), (Some("1"), Some(HEX.to_owned())));

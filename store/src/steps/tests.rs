@@ -114,3 +114,18 @@ fn the_chain_after_a_step() {
     let nothing_changed = StepRecord { layer: None, ..on_base.clone() };
     assert_eq!(nothing_changed.chain(), on_base.parent);
 }
+
+#[test]
+fn what_a_layer_was_made_of_is_found_by_it() {
+    let bench = Bench::new();
+    let (parent, other, layer) = (digest("parent"), digest("other"), digest("layer"));
+    bench.steps().put_content_result(&parent, &digest("content"), &layer, 5).unwrap();
+    assert_eq!(bench.steps().content_of(&parent, &layer).unwrap(), Some(digest("content")));
+    assert_eq!(
+        bench.steps().content_of(&other, &layer).unwrap(),
+        None,
+        "over something else it is another step's"
+    );
+    assert_eq!(bench.steps().content_of(&parent, &digest("content")).unwrap(), None);
+    assert_ne!(StepKey::of_result(&parent, &layer), StepKey::of_result(&layer, &parent));
+}

@@ -1,10 +1,12 @@
 //! `orlop build`: an image from a Dockerfile.
 
 mod annotation;
+mod cache;
 mod call;
 mod context;
 mod destination;
 mod git;
+mod keys;
 mod named;
 mod refused;
 mod secret;
@@ -88,6 +90,18 @@ pub(crate) struct BuildArgs {
     /// Run every step of the stage of this name (repeatable)
     #[arg(long = "no-cache-filter", value_name = "STAGE", value_delimiter = ',')]
     no_cache_filter: Vec<String>,
+
+    /// Where to look for results of steps that the store has not: `type=registry,ref=NAME` or `NAME`, a cache or an
+    /// image that carries one; `type=local,src=DIR[,tag=TAG|,digest=DIGEST]` (repeatable)
+    #[arg(long = "cache-from", value_name = "FROM")]
+    cache_from: Vec<String>,
+
+    /// Where results of steps go, each as soon as it is there: `type=registry,ref=NAME` or `NAME`;
+    /// `type=local,dest=DIR[,tag=TAG]`; `type=inline`, into the image itself. With `,mode=max` those of all stages, and
+    /// `compression=gzip|zstd|uncompressed`, `compression-level=N`, `force-compression=`, `image-manifest=`,
+    /// `ignore-error=` as `docker buildx` has them (repeatable)
+    #[arg(long = "cache-to", value_name = "TO")]
+    cache_to: Vec<String>,
 
     /// When to ask the registry for images that the store has: `always`, `missing`, `never`
     #[arg(long, value_name = "WHEN", num_args = 0..=1, require_equals = true, default_missing_value = "always",
@@ -312,6 +326,9 @@ fn request(app: &App, args: &BuildArgs) -> Result<BuildRequest, Failure> {
             None => Ok((label.clone(), String::new())),
         })
         .collect::<Result<_, _>>()?;
+    let cache_from = args.cache_from.iter().map(|text| cache::from(text)).collect::<Result<_, _>>();
+    let cache_to = args.cache_to.iter().map(|text| cache::to(text)).collect::<Result<_, _>>();
+    let (cache_from, cache_to) = (cache_from.map_err(Failure::usage)?, cache_to.map_err(Failure::usage)?);
     let asked = args.limits.asked()?;
     Ok(BuildRequest {
         dockerfile: Arc::new(SourceFile::new("Dockerfile", "")),
@@ -344,6 +361,8 @@ fn request(app: &App, args: &BuildArgs) -> Result<BuildRequest, Failure> {
         mitigations: asked.mitigations,
         host_system_files: asked.host_system_files,
         outputs: outputs(args, app.host.root)?,
+        cache_from,
+        cache_to,
         source_date_epoch: epoch.map(|(_, seconds)| seconds),
     })
 }

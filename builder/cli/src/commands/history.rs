@@ -36,7 +36,11 @@ const WIDTH: usize = 45;
 /// Runs the command.
 pub(crate) fn run(app: &App, args: &HistoryArgs) -> Result<(), Failure> {
     let store = app.store()?;
-    let image = store.images().load(&super::for_platform(&store, &args.image, args.platform.as_ref())?)?;
+    let image = store.images().load(&super::for_platform(
+        &store,
+        &app.here(&store, &args.image)?,
+        args.platform.as_ref(),
+    )?)?;
     let sizes = layers::sizes(&store, &image);
     let mut stack = image.layers().iter().zip(sizes);
     // An entry without a layer has no size; one whose layer is not there (a damaged history) none that is known.

@@ -129,10 +129,15 @@ pub(crate) fn run(app: &App, args: &ImagesArgs) -> Result<(), Failure> {
         rows.extend(record.names.iter().map(|name| Row { record, name: Some(name) }));
     }
     rows.retain(|row| args.filter.is_none_or(|dangling| dangling == row.name.is_none()));
-    if let Some(wanted) = &wanted {
+    if let Some(wanted) = wanted {
+        let meant = crate::config::registries().unwrap_or_default().short_name(&wanted).unwrap_or_default();
+        let all: Vec<Reference> = meant.into_iter().flat_map(|meant| meant.names).chain([wanted]).collect();
         rows.retain(|row| {
             row.name.is_some_and(|name| {
-                name.repository() == wanted.repository() && (any_tag || name.tag() == wanted.tag())
+                let same = |wanted: &Reference| {
+                    name.repository() == wanted.repository() && (any_tag || name.tag() == wanted.tag())
+                };
+                all.iter().any(same)
             })
         });
     }

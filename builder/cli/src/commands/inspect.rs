@@ -1,15 +1,22 @@
 //! `orlop inspect`: everything about images, as JSON.
 
+mod remote;
+
 use clap::Args;
 use orlop_store::{Image, Named, Platform, Store};
 use serde_json::{Value, json};
 
 use super::build::platform;
 use crate::diagnostics::Failure;
+use crate::global::Global;
 use crate::layers;
 use crate::session::App;
 
 /// Show everything about images, as a JSON array
+///
+/// Images are those of the store. With `--remote`, `--raw` or `--config`, and where one is written as a place
+/// (`docker://NAME`, `oci-layout://DIR[:TAG]`, `oci-archive:FILE[:TAG]`, `docker-archive:FILE[:NAME]`), it is looked at
+/// where it is, and nothing is pulled.
 #[derive(Args, Debug)]
 pub(crate) struct InspectArgs {
     /// Names or IDs of images
@@ -20,6 +27,18 @@ pub(crate) struct InspectArgs {
     #[arg(long, value_name = "PLATFORM", value_parser = platform)]
     platform: Option<Platform>,
 
+    /// Ask the registries of these names, not the store
+    #[arg(long)]
+    remote: bool,
+
+    /// Show the bytes of the manifest or index at the registry, as they are
+    #[arg(long, conflicts_with = "config")]
+    raw: bool,
+
+    /// Show the bytes of the config at the registry, as they are
+    #[arg(long)]
+    config: bool,
+
     /// `json`, the only format
     #[arg(short, long, value_name = "FORMAT", value_parser = ["json"], default_value = "json")]
     format: String,
@@ -29,6 +48,18 @@ pub(crate) struct InspectArgs {
     kind: String,
 }
 
+impl InspectArgs {
+    /// Whether the store has nothing to say.
+    pub(crate) fn is_remote(&self) -> bool {
+        self.remote || self.raw || self.config || self.images.iter().any(|text| crate::remote::is_place(text))
+    }
+}
+
+/// Runs the command where [`InspectArgs::is_remote`].
+pub(crate) fn run_remote(global: &Global, args: &InspectArgs) -> Result<(), Failure> {
+    remote::run(global, args)
+}
+
 /// Runs the command. What is there is shown also when something is not.
 pub(crate) fn run(app: &App, args: &InspectArgs) -> Result<(), Failure> {
     debug_assert!(args.format == "json" && args.kind == "image", "clap takes nothing else");
@@ -36,7 +67,9 @@ pub(crate) fn run(app: &App, args: &InspectArgs) -> Result<(), Failure> {
     let mut found = Vec::new();
     let mut failed: Option<Failure> = None;
     for text in &args.images {
-        match document(&store, text, args.platform.as_ref()) {
+        let document =
+            app.here(&store, text).and_then(|text| document(&store, &text, args.platform.as_ref()));
+        match document {
             Ok(value) => found.push(value),
             Err(failure) => {
                 if let Some(earlier) = failed.replace(failure) {

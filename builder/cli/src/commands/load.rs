@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use orlop_builder::event::Outcome;
 use orlop_store::layout::LoadOptions;
-use orlop_store::{Manifest, Named, Platform, media_type};
+use orlop_store::{Manifest, Named, Platform, Reference, media_type};
+use serde_json::json;
 
 use super::build::platform;
+use super::images::ListFormat;
 use crate::diagnostics::Failure;
 use crate::global::ProgressArgs;
 use crate::session::App;
@@ -24,6 +26,10 @@ pub(crate) struct LoadArgs {
     /// Platform to take where there are several, `OS/ARCHITECTURE` [default: all of an index]
     #[arg(long, value_name = "PLATFORM", value_parser = platform)]
     platform: Option<Platform>,
+
+    /// `table` for lines, or `json` for one object a line
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    format: ListFormat,
 
     #[command(flatten)]
     pub(super) progress: ProgressArgs,
@@ -60,8 +66,14 @@ pub(crate) fn run(app: &App, args: &LoadArgs) -> Result<(), Failure> {
                 Named { id: image.image.id(), manifest: image.image.manifest().map(Manifest::digest), index };
             for name in &image.names {
                 engine.store.images().tag(name, &target)?;
-                lines.push(format!("Loaded image: {}", name.familiar()));
             }
+            if args.format == ListFormat::Json {
+                let names: Vec<String> = image.names.iter().map(Reference::familiar).collect();
+                let digest = target.index.or(target.manifest);
+                lines.push(json!({ "ID": target.id, "Names": names, "Digest": digest }).to_string());
+                continue;
+            }
+            lines.extend(image.names.iter().map(|name| format!("Loaded image: {}", name.familiar())));
             if image.names.is_empty() {
                 lines.push(format!("Loaded image ID: {}", target.id));
             }

@@ -54,15 +54,15 @@ pub(crate) struct LoginArgs {
 
 /// Runs the command.
 pub(crate) fn run(global: &Global, args: &LoginArgs) -> Result<(), Failure> {
-    let registry = args.registry.as_deref().unwrap_or(DEFAULT);
+    // First, as a URL may hold a password too, which is not said again.
+    let target = target(args.registry.as_deref().unwrap_or(DEFAULT))?;
     if args.password.is_some() {
         let user = args.username.as_deref().unwrap_or("USER");
         return Err(Failure::usage("`--password` would show the password to everybody who lists processes")
             .with_hint(format!(
-                "give it on standard input: `orlop login -u {user} --password-stdin {registry} < FILE`"
+                "give it on standard input: `orlop login -u {user} --password-stdin {target} < FILE`"
             )));
     }
-    let target = target(registry)?;
     let files = LoginFiles::new(global);
     if args.get_login {
         return match stored(&files, &target)? {
@@ -79,17 +79,18 @@ pub(crate) fn run(global: &Global, args: &LoginArgs) -> Result<(), Failure> {
     let name = path.display().to_string();
     let keeper = Credentials::keeper(&name, &read(&path)?, &target)?;
 
-    if args.username.is_none() && !args.password_stdin {
-        if let Some(credential) = stored(&files, &target)? {
-            match attempt(&global, &target, &credential) {
-                Ok(_) => {
-                    let user = credential.user().map(|user| format!(" as `{user}`")).unwrap_or_default();
-                    note(&format!("the login to `{target}`{user} that is known already is good"));
-                    return table::lines(["Login Succeeded".to_owned()]);
-                }
-                Err(failure) if !io::stdin().is_terminal() => return Err(failure),
-                Err(failure) => failure.report(),
+    if args.username.is_none()
+        && !args.password_stdin
+        && let Some(credential) = stored(&files, &target)?
+    {
+        match attempt(&global, &target, &credential) {
+            Ok(_) => {
+                let user = credential.user().map(|user| format!(" as `{user}`")).unwrap_or_default();
+                note(&format!("the login to `{target}`{user} that is known already is good"));
+                return table::lines(["Login Succeeded".to_owned()]);
             }
+            Err(failure) if !io::stdin().is_terminal() => return Err(failure),
+            Err(failure) => failure.report(),
         }
     }
     let credential = ask(args, &target)?;

@@ -5,8 +5,10 @@ use orlop_builder::event::Outcome;
 use orlop_builder::request::PullPolicy;
 use orlop_builder::transfer;
 use orlop_store::{Platform, Reference};
+use serde_json::json;
 
 use super::build::{platform, reference};
+use super::images::ListFormat;
 use crate::diagnostics::Failure;
 use crate::global::ProgressArgs;
 use crate::session::App;
@@ -30,6 +32,10 @@ pub(crate) struct PullArgs {
           default_value_t = true, default_missing_value = "true", hide = true)]
     tls_verify: bool,
 
+    /// `table` for IDs alone, or `json` for one object a line
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    format: ListFormat,
+
     #[command(flatten)]
     pub(super) progress: ProgressArgs,
 }
@@ -39,15 +45,27 @@ pub(crate) fn run(app: &App, args: &PullArgs) -> Result<(), Failure> {
     let app = if args.tls_verify { app } else { &app.trusting(&args.names) };
     let session = app.session(args.progress.mode()?)?;
     let platform = args.platform.clone().unwrap_or_else(Platform::host);
-    let mut ids = Vec::new();
+    let mut lines = Vec::new();
     session.work(|engine, progress| {
         for name in &args.names {
             let task = progress.start(format!("pull {}", name.familiar()));
             let image = transfer::pull(engine, name, &platform, PullPolicy::Always, &task)?;
             task.finish(Outcome::Done, None, None);
-            ids.push(image.id().to_string());
+            lines.push(match args.format {
+                ListFormat::Table => image.id().to_string(),
+                ListFormat::Json => {
+                    let named = engine.store.images().named(name)?;
+                    json!({
+                        "Name": name.familiar(),
+                        "ID": image.id(),
+                        "Digest": named.and_then(|named| named.index.or(named.manifest)),
+                        "Platform": image.platform().with_version(),
+                    })
+                    .to_string()
+                }
+            });
         }
         Ok::<_, Failure>(())
     })?;
-    table::lines(ids)
+    table::lines(lines)
 }

@@ -7,8 +7,10 @@ use orlop_builder::event::Outcome;
 use orlop_builder::output::{Compression, Packing};
 use orlop_builder::transfer::{self, Several};
 use orlop_store::{Platform, Reference};
+use serde_json::json;
 
 use super::build::{platform, reference};
+use super::images::ListFormat;
 use crate::diagnostics::Failure;
 use crate::global::ProgressArgs;
 use crate::session::App;
@@ -56,6 +58,10 @@ pub(crate) struct PushArgs {
     #[arg(long, value_name = "BOOL", action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true,
           default_value_t = true, default_missing_value = "true", hide = true)]
     tls_verify: bool,
+
+    /// `table` for the digest alone, or `json`
+    #[arg(long = "format", value_name = "FORMAT", default_value = "table")]
+    shown: ListFormat,
 
     #[command(flatten)]
     pub(super) progress: ProgressArgs,
@@ -106,14 +112,16 @@ pub(crate) fn run(app: &App, args: &PushArgs) -> Result<(), Failure> {
     let packing = args.packing()?;
     let name = match &args.name {
         Some(name) => name.clone(),
-        None => reference(&args.image).map_err(|why| {
+        // What was pulled by a short name goes back to where it came from.
+        None => reference(&app.here(&app.store()?, &args.image)?).map_err(|why| {
             Failure::usage(why)
                 .with_hint("name the target as well: `orlop push IMAGE REGISTRY/NAME`".to_owned())
         })?,
     };
     let app = if args.tls_verify { app } else { &app.trusting(std::slice::from_ref(&name)) };
     let session = app.session(args.progress.mode()?)?;
-    let named = super::for_platform(&session.store, &args.image, args.platform.as_ref())?;
+    let named =
+        super::for_platform(&session.store, &app.here(&session.store, &args.image)?, args.platform.as_ref())?;
     // An index of which only one image was fetched cannot be pushed: that image is.
     let several = match args.platform {
         None => Several::stored(&session.store, &named)?,
@@ -133,7 +141,16 @@ pub(crate) fn run(app: &App, args: &PushArgs) -> Result<(), Failure> {
     if let Some(path) = &args.digestfile {
         file::replace(path, pushed.manifest.to_string().as_bytes())?;
     }
-    table::lines([pushed.manifest.to_string()])
+    table::lines([match args.shown {
+        ListFormat::Table => pushed.manifest.to_string(),
+        ListFormat::Json => json!({
+            "Name": name.familiar(),
+            "ID": named.id,
+            "Digest": pushed.manifest,
+            "BytesSent": pushed.sent,
+        })
+        .to_string(),
+    }])
 }
 
 #[cfg(test)]

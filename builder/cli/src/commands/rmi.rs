@@ -1,7 +1,9 @@
 //! `orlop rmi`: names and images away.
 
 use clap::Args;
+use serde_json::json;
 
+use super::images::ListFormat;
 use crate::diagnostics::Failure;
 use crate::session::App;
 use crate::table;
@@ -22,6 +24,10 @@ pub(crate) struct RmiArgs {
     /// Remove an image by its ID also when it has several names; what is not there is no error
     #[arg(short, long)]
     force: bool,
+
+    /// `table` for lines, or `json` for one object a line
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    format: ListFormat,
 }
 
 /// Runs the command.
@@ -31,15 +37,20 @@ pub(crate) fn run(app: &App, args: &RmiArgs) -> Result<(), Failure> {
     let texts: Vec<String> = if args.all {
         images.list()?.into_iter().map(|record| record.id.to_string()).collect()
     } else {
-        args.images.clone()
+        args.images.iter().map(|text| app.here(&store, text)).collect::<Result<_, _>>()?
     };
     let mut lines = Vec::new();
     let mut failed = None;
     for text in &texts {
         match images.remove(text, args.force || args.all) {
             Ok(removed) => {
-                lines.extend(removed.untagged.iter().map(|name| format!("Untagged: {}", name.familiar())));
-                lines.extend(removed.deleted.iter().map(|id| format!("Deleted: {id}")));
+                // As Docker's API says it.
+                let said = |what: &str, name: String| match args.format {
+                    ListFormat::Table => format!("{what}: {name}"),
+                    ListFormat::Json => json!({ what: name }).to_string(),
+                };
+                lines.extend(removed.untagged.iter().map(|name| said("Untagged", name.familiar())));
+                lines.extend(removed.deleted.iter().map(|id| said("Deleted", id.to_string())));
             }
             // Images of one index go together.
             Err(orlop_store::Error::NotFound { .. }) if args.force || args.all => {}

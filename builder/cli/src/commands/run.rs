@@ -126,7 +126,8 @@ pub(crate) fn run(app: &App, args: &RunArgs) -> Result<(), Failure> {
     }
     let mounts = args.volumes.iter().map(|text| volume::parse(text)).collect::<Result<Vec<_>, _>>()?;
     let session = app.session(args.progress.mode()?)?;
-    let image = image(&session, args)?;
+    let here = app.here(&session.store, &args.image)?;
+    let image = image(&session, args, &here)?;
     let snapshots = session.store.snapshots()?;
     let active = snapshots.prepare(&Committed::new(image.diff_ids())).map_err(orlop_store::Error::from)?;
     if let Some(note) = session.store.driver_note() {
@@ -154,13 +155,14 @@ pub(crate) fn run(app: &App, args: &RunArgs) -> Result<(), Failure> {
 }
 
 /// The image, all its layers here. Nothing is shown where nothing has to be fetched.
-fn image(session: &Session, args: &RunArgs) -> Result<Image, Failure> {
+fn image(session: &Session, args: &RunArgs, here: &str) -> Result<Image, Failure> {
     let images = session.store.images();
     let platform = args.platform.clone().unwrap_or_else(Platform::host);
     let name = args.image.parse::<Reference>();
-    let named = images.resolve(&args.image);
+    let named = images.resolve(here);
     // An ID is taken for what it is; whatever platform it is for unless one is asked for.
-    let is_id = named.is_ok() && !matches!(name.as_ref().map(|name| images.named(name)), Ok(Ok(Some(_))));
+    let is_id = named.is_ok()
+        && !matches!(here.parse::<Reference>().map(|name| images.named(&name)), Ok(Ok(Some(_))));
     if args.pull != PullPolicy::Always
         && let Ok(named) = &named
     {

@@ -64,7 +64,9 @@ pub(crate) fn run(app: &App, args: &SaveArgs) -> Result<(), Failure> {
     let session = app.session(args.progress.mode()?)?;
     // An image that is given by several names is written once, with all of them.
     let mut chosen: Vec<Chosen> = Vec::new();
-    for text in &args.images {
+    let texts =
+        args.images.iter().map(|text| app.here(&session.store, text)).collect::<Result<Vec<_>, _>>()?;
+    for text in &texts {
         let named = super::for_platform(&session.store, text, args.platform.as_ref())?;
         let whole = args.platform.is_none() && args.format != Format::DockerArchive;
         let several = if whole { Several::stored(&session.store, &named)? } else { None };

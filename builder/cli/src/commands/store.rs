@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use orlop_store::CheckReport;
 use orlop_store::gc::GcPolicy;
 use serde_json::json;
 
@@ -24,6 +25,7 @@ enum StoreCommand {
     #[command(visible_alias = "prune")]
     Gc(GcArgs),
     Check(CheckArgs),
+    #[command(visible_alias = "df")]
     Usage(UsageArgs),
 }
 
@@ -41,11 +43,19 @@ struct GcArgs {
     /// Keep nothing that no image with a name needs
     #[arg(short, long, conflicts_with_all = ["keep_for", "keep_bytes"])]
     all: bool,
+
+    /// `table` for lines, or `json`
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    format: ListFormat,
 }
 
 /// Read everything again and put aside what is damaged
 #[derive(Args, Debug)]
-struct CheckArgs {}
+struct CheckArgs {
+    /// `table` for lines, or `json`
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    format: ListFormat,
+}
 
 /// Show how full the store is
 #[derive(Args, Debug)]
@@ -59,7 +69,7 @@ struct UsageArgs {
 pub(crate) fn run(app: &App, args: &StoreArgs) -> Result<(), Failure> {
     match &args.command {
         StoreCommand::Gc(args) => gc(app, args),
-        StoreCommand::Check(CheckArgs {}) => check(app),
+        StoreCommand::Check(args) => check(app, args),
         StoreCommand::Usage(args) => usage(app, args),
     }
 }
@@ -71,6 +81,17 @@ fn gc(app: &App, args: &GcArgs) -> Result<(), Failure> {
         (false, keep_for, keep_bytes) => GcPolicy { keep_for, keep_bytes, all: false },
     };
     let report = app.store()?.gc(&policy)?;
+    if args.format == ListFormat::Json {
+        let document = json!({
+            "layers": report.layers,
+            "blobs": report.blobs,
+            "images": report.images,
+            "steps": report.steps,
+            "bytes": report.bytes,
+            "in_use": report.in_use,
+        });
+        return table::lines([document.to_string()]);
+    }
     let mut lines = vec![
         format!(
             "Removed {} layers, {} blobs, {} images without a name, {} results of steps",
@@ -84,8 +105,42 @@ fn gc(app: &App, args: &GcArgs) -> Result<(), Failure> {
     table::lines(lines)
 }
 
-fn check(app: &App) -> Result<(), Failure> {
+fn check(app: &App, args: &CheckArgs) -> Result<(), Failure> {
     let report = app.store()?.check()?;
+    match args.format {
+        ListFormat::Table => table::lines(found(&report))?,
+        ListFormat::Json => table::lines([as_json(&report).to_string()])?,
+    }
+    if report.is_sound() {
+        return Ok(());
+    }
+    Err(Failure::user("the store was damaged").with_hint("build or pull again what is missing".to_owned()))
+}
+
+fn as_json(report: &CheckReport) -> serde_json::Value {
+    let damaged = report.damaged.iter().map(|damage| {
+        json!({
+            "what": damage.what,
+            "digest": damage.digest,
+            "why": damage.why,
+            "moved_to": damage.moved_to.as_ref().map(|path| places::shown(path)),
+            "sources": damage.sources,
+        })
+    });
+    let incomplete = report.incomplete.iter().map(|(id, what)| json!({ "image": id, "missing": what }));
+    json!({
+        "sound": report.is_sound(),
+        "blobs": report.blobs,
+        "layers": report.layers,
+        "unpacked": report.unpacked,
+        "damaged": damaged.collect::<Vec<_>>(),
+        "incomplete": incomplete.collect::<Vec<_>>(),
+        "facts_sound": report.facts_sound,
+    })
+}
+
+/// For people.
+fn found(report: &CheckReport) -> Vec<String> {
     let mut lines = vec![format!(
         "Read {} blobs and {} layers; {} further layers are unpacked from blobs",
         report.blobs, report.layers, report.unpacked
@@ -104,11 +159,7 @@ fn check(app: &App) -> Result<(), Failure> {
     if !report.facts_sound {
         lines.push("Damaged: the database of facts; the next command makes a new one".to_owned());
     }
-    table::lines(lines)?;
-    if report.is_sound() {
-        return Ok(());
-    }
-    Err(Failure::user("the store was damaged").with_hint("build or pull again what is missing".to_owned()))
+    lines
 }
 
 fn usage(app: &App, args: &UsageArgs) -> Result<(), Failure> {

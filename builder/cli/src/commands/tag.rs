@@ -26,7 +26,7 @@ pub(crate) fn run(app: &App, args: &TagArgs) -> Result<(), Failure> {
             .with_hint(format!("write `{}`", pinned.without_digest().familiar())));
     }
     let store = app.store()?;
-    let target: Named = store.images().resolve(&args.image)?;
+    let target: Named = store.images().resolve(&app.here(&store, &args.image)?)?;
     for name in &args.names {
         store.images().tag(name, &target)?;
     }

@@ -45,8 +45,6 @@ fn docker_build_lines_are_understood() {
 #[test]
 fn what_is_not_done_is_refused_with_the_reason() {
     for (line, why) in [
-        ("build --cache-from type=registry,ref=x .", "step cache lives in the store"),
-        ("build --cache-to=type=local .", "step cache lives in the store"),
         ("build --squash .", "`--squash=true` is not supported"),
         ("build --device /dev/fuse .", "privileges"),
         ("build --cgroup-parent x .", "--memory"),

@@ -11,9 +11,14 @@ use crate::startup::Host;
 /// Makes this process able to work with a store. There must be one thread only.
 pub(crate) fn enter() -> Result<Host, Failure> {
     super::places::user();
-    let host = if rustix::process::geteuid().is_root() { as_root() } else { as_user()? };
+    let host = if is_root() { as_root() } else { as_user()? };
     orlop_runner::linux::sweep_stale();
     Ok(host)
+}
+
+/// Whether the user is root.
+pub(crate) fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
 }
 
 fn as_root() -> Host {

@@ -25,6 +25,11 @@ pub(crate) fn enter() -> Result<Host, Failure> {
     Ok(Host { root, xattrs: XattrForm::User, ownership: Ownership::Ignore, note: None })
 }
 
+/// The same question where the answer only decides which store is looked at.
+pub(crate) fn is_root() -> bool {
+    is_elevated().unwrap_or(false)
+}
+
 /// Whether an administrator's rights are switched on.
 fn is_elevated() -> io::Result<bool> {
     let mut elevation = TOKEN_ELEVATION { TokenIsElevated: 0 };

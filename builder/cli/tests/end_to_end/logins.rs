@@ -1,13 +1,14 @@
 //! `orlop login` and `logout`, and the files and helpers that keep logins.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use orlop_fixtures::echo::{self, Answer, Manner};
 use orlop_fixtures::registry::{self, Options, Registry};
 use orlop_fixtures::test_env::{Invocation, TestEnv};
 use orlop_fixtures::tool::{output, run, tool};
+use orlop_fixtures::user::User;
 use serde_json::{Value, json};
 
 use crate::{FROM, base, build, build_as, env, snapshot};
@@ -149,6 +150,31 @@ fn a_repository_has_a_login_of_its_own() {
 }
 
 #[test]
+fn privileged_a_user_has_files_of_their_own() {
+    let user = User::with_subordinate_ids();
+    let env = TestEnv::rootless(crate::ORLOP, user);
+    let registry = locked();
+    let (host, name) = (registry.host(), registry.name("private:1"));
+    env.file("context/a", "a");
+    user.give(&env.path("context"));
+    build(&env, "FROM scratch\nCOPY a /a\n").args(["-t", &name]).run().success();
+    login(&env, &host, "jo", PASSWORD).run().success();
+    let file = env.path("docker/config.json").metadata().expect("the file");
+    assert_eq!((file.uid(), file.permissions().mode() & 0o777), (7001, 0o600));
+    // In a namespace of its own the program is root, and reads what the user may read.
+    env.orlop(["push", &name]).run().success();
+    env.orlop(["logout", &host]).run().success();
+    env.orlop(["push", &name]).run().code(1).says("nobody is logged in");
+    // Root changes a user's file, and it stays the user's.
+    let mut root = tool(crate::ORLOP);
+    root.args(["login", "-u", "jo", "--password-stdin", &host])
+        .env_clear()
+        .env("DOCKER_CONFIG", env.path("docker"));
+    run(root.stdin(fs::File::open(env.file("password", PASSWORD)).expect("the password")));
+    assert_eq!(env.path("docker/config.json").metadata().expect("the file").uid(), 7001);
+}
+
+#[test]
 fn docker_hub_has_one_login() {
     let env = env();
     for key in ["docker.io", "https://index.docker.io/v1/", "registry-1.docker.io"] {
@@ -268,6 +294,8 @@ fn what_is_no_login_is_refused() {
         env.orlop(["login", "-u", "jo", "-p", "hunter2", "r.example"]).run().code(2).never_says("hunter2");
     snapshot::check(&env, "login-password-as-argument", &refused);
     env.orlop(["login", "--password=hunter2"]).run().code(2).never_says("hunter2");
+    let url = ["login", "-p", "hunter2", "https://jo:hunter2@r.example"];
+    env.orlop(url).run().code(2).says("r.example").never_says("hunter2");
     snapshot::check(&env, "login-without-terminal", &env.orlop(["login", "r.example"]).run().code(2));
     env.orlop(["login", "--password-stdin", "r.example"])
         .run()

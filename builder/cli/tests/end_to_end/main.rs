@@ -4,10 +4,13 @@
 //! |---|---|
 //! | `peers.rs` | what we write against what other builders write and read |
 //! | `build.rs`, `cache.rs` | what `orlop build` does with a good Dockerfile, and what it does not do again |
+//! | `shared_cache.rs` | what stores give each other through registries and directories |
 //! | `checks.rs` | what is said of a Dockerfile: the rules in a build, `--check` and the other `--call`s |
 //! | `contexts.rs`, `named_contexts.rs` | where COPY reads from, when it is no directory |
 //! | `limits.rs` | what a step may use, and what is said of what it used |
 //! | `outputs.rs`, `registry.rs` | where images go and come from |
+//! | `hosts.rs` | where they come from by configuration |
+//! | `copying.rs` | `copy`, `digest`, `tags`, `referrers`, and `inspect` of what is elsewhere |
 //! | `logins.rs`, `tokens.rs` | `login` and `logout`, who keeps logins, and what token servers make of them |
 //! | `manage.rs` | `images`, `tag`, `rmi`, `inspect`, `history`, `run` |
 //! | `git.rs`, `git_contexts.rs` | repositories as sources of ADD and as contexts |
@@ -31,10 +34,12 @@ mod build;
 mod cache;
 mod checks;
 mod contexts;
+mod copying;
 mod faults;
 mod git;
 mod git_contexts;
 mod hostile;
+mod hosts;
 mod instructions;
 mod killed;
 mod killed_transfers;
@@ -48,6 +53,7 @@ mod peers;
 mod platforms;
 mod registry;
 mod rootless;
+mod shared_cache;
 mod slips;
 mod snapshot;
 mod tokens;

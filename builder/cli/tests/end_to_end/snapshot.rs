@@ -19,12 +19,20 @@ pub(crate) fn check(env: &TestEnv, name: &str, run: &Run) {
         normalise(env, &run.stdout),
         normalise(env, &run.stderr)
     );
+    compare(&path, &have);
+}
+
+/// Compares a text with a file. With `ORLOP_UPDATE=1` the file is written instead.
+#[track_caller]
+pub(crate) fn compare(path: &Path, have: &str) {
+    let name = path.file_stem().unwrap_or_default().to_string_lossy();
     if std::env::var_os("ORLOP_UPDATE").is_some() {
-        fs::create_dir_all(&dir).unwrap_or_else(|e| panic!("cannot make `{}`: {e}", dir.display()));
-        fs::write(&path, have).unwrap_or_else(|e| panic!("cannot write `{}`: {e}", path.display()));
+        let dir = path.parent().unwrap_or(path);
+        fs::create_dir_all(dir).unwrap_or_else(|e| panic!("cannot make `{}`: {e}", dir.display()));
+        fs::write(path, have).unwrap_or_else(|e| panic!("cannot write `{}`: {e}", path.display()));
         return;
     }
-    let want = fs::read_to_string(&path)
+    let want = fs::read_to_string(path)
         .unwrap_or_else(|e| panic!("cannot read `{}`: {e}; ORLOP_UPDATE=1 writes it", path.display()));
     assert!(
         have == want,

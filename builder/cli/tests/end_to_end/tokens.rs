@@ -1,5 +1,6 @@
 //! Registries that want tokens, against Debian's registry server and a token server.
 
+use orlop_fixtures::certificate;
 use orlop_fixtures::registry::{self, Registry};
 use orlop_fixtures::slow;
 use orlop_fixtures::test_env::TestEnv;
@@ -188,4 +189,29 @@ fn a_base_is_pulled_with_the_login_of_its_registry() {
     run(skopeo.arg(format!("docker://{name}")));
     let push = registry.name("app:1");
     build_as(&env, &format!("{FROM}RUN echo built > /built\n"), &name, &push).arg("--push").run().success();
+}
+
+#[test]
+fn the_token_server_is_believed_by_the_registrys_certificates() {
+    let env = env();
+    let certificate = certificate::make(&env.dir("certificate"));
+    let server = token_server::start(Options::default());
+    let (auth, _tls) = server.auth_over_tls(&certificate);
+    let options = registry::Options {
+        tokens: Some(auth),
+        certificate: Some(certificate.clone()),
+        ..Default::default()
+    };
+    let registry = registry::start_with(&options);
+    let untrusted = login(&env, &registry.host(), "jo", "pass:word").run().code(1);
+    snapshot::check(&env, "login-untrusted-certificate", &untrusted);
+    let dir = env.dir(&format!("home/.config/containers/certs.d/{}", registry.host()));
+    std::fs::copy(&certificate.authority, dir.join("ca.crt")).expect("copy");
+    jo(&env, &registry.host());
+    let name = registry.name("app:1");
+    build(&env, &format!("{FROM}RUN echo one > /one\n")).args(["-t", &name]).run().success();
+    env.orlop(["push", &name]).run().success();
+    // Neither certificates nor their want is hidden by a flag that says so.
+    let other = crate::env();
+    login(&other, &registry.host(), "jo", "pass:word").arg("--tls-verify=false").run().success();
 }

@@ -1,13 +1,11 @@
 //! `-o DEST`: BuildKit's syntax, comma-separated `key=value` with CSV's quotes.
 
-use std::collections::BTreeMap;
 use std::io::IsTerminal;
-use std::path::PathBuf;
 use std::sync::Arc;
 
-use orlop_builder::output::{Compression, Destination, Output, Packing};
-use orlop_store::Reference;
+use orlop_builder::output::{Destination, Output, Packing};
 
+use super::keys::Keys;
 use crate::fields;
 use crate::system::console;
 
@@ -24,15 +22,7 @@ pub(super) fn parse(text: &str, root: bool) -> Result<Output, String> {
             dir => Ok(Output::Local { dest: dir.into(), owners: root, split: None }),
         };
     }
-    let mut keys = Keys { text, values: BTreeMap::new() };
-    for part in &parts {
-        let Some((key, value)) = part.split_once('=') else {
-            return Err(format!("`-o {text}`: `{part}` is not `key=value`"));
-        };
-        if keys.values.insert(key.trim().to_ascii_lowercase(), value.to_owned()).is_some() {
-            return Err(format!("`-o {text}`: `{key}` is given twice"));
-        }
-    }
+    let mut keys = Keys::of("-o", text, &parts)?;
     let kind = keys.take("type").ok_or_else(|| {
         format!(
             "`-o {text}`: `type` is missing (one of `image`, `registry`, `oci`, `docker`, `local`, `tar`)"
@@ -55,7 +45,7 @@ pub(super) fn parse(text: &str, root: bool) -> Result<Output, String> {
                     keys.bad("an archive for Docker is one file; for a directory use `type=oci,tar=false`")
                 );
             }
-            if !keys.values.contains_key("dest") {
+            if !keys.has("dest") {
                 let why = "`dest=FILE` is missing; to load the image into Docker, pipe it: \
                            `orlop build -o type=docker,dest=- … | docker load`";
                 return Err(keys.bad(why));
@@ -128,44 +118,7 @@ fn stdout() -> Result<Destination, String> {
         .map_err(|error| format!("standard output cannot be used: {error}"))
 }
 
-/// The keys of one `-o` that nobody has asked for yet.
-struct Keys<'a> {
-    text: &'a str,
-    values: BTreeMap<String, String>,
-}
-
 impl Keys<'_> {
-    fn bad(&self, why: &str) -> String {
-        format!("`-o {}`: {why}", self.text)
-    }
-
-    fn take(&mut self, key: &str) -> Option<String> {
-        self.values.remove(key)
-    }
-
-    fn flag(&mut self, key: &str) -> Result<Option<bool>, String> {
-        match self.take(key) {
-            None => Ok(None),
-            Some(value) => orlop_builder::boolean(&value)
-                .map(Some)
-                .ok_or_else(|| self.bad(&format!("`{key}={value}` is neither `true` nor `false`"))),
-        }
-    }
-
-    /// Takes a flag that may only say what happens anyway.
-    fn refuse_unless(&mut self, key: &str, always: bool, why: &str) -> Result<(), String> {
-        match self.flag(key)? {
-            Some(value) if value != always => {
-                Err(self.bad(&format!("`{key}={value}` is not supported: {why}")))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn path(&mut self) -> Option<PathBuf> {
-        self.take("dest").filter(|dest| !dest.is_empty() && dest != "-").map(PathBuf::from)
-    }
-
     /// The file of an archive: standard output for `dest=-` or none.
     fn file(&mut self, kind: &str) -> Result<Destination, String> {
         match self.take("dest").as_deref() {
@@ -174,91 +127,13 @@ impl Keys<'_> {
             Some(path) => Ok(Destination::Path(path.into())),
         }
     }
-
-    fn names(&mut self) -> Result<Vec<Reference>, String> {
-        let Some(names) = self.take("name") else { return Ok(Vec::new()) };
-        names
-            .split(',')
-            .map(|name| name.trim().parse::<Reference>().map_err(|error| self.bad(&error.to_string())))
-            .collect()
-    }
-
-    fn packing(&mut self) -> Result<Packing, String> {
-        self.refuse_unless("oci-mediatypes", true, "images are written with OCI media types")?;
-        self.refuse_unless(
-            "rewrite-timestamp",
-            false,
-            "files keep their times; SOURCE_DATE_EPOCH sets the image's",
-        )?;
-        let level = match self.take("compression-level") {
-            None => None,
-            Some(text) => match text.parse::<u8>() {
-                Ok(level) if level <= 22 => Some(level),
-                _ => {
-                    return Err(self.bad(&format!("`compression-level={text}` is not a number from 0 to 22")));
-                }
-            },
-        };
-        let compression = match self.take("compression").as_deref() {
-            None if level.is_some() => Some(Compression::Gzip(level)),
-            None => None,
-            Some("gzip") => Some(Compression::Gzip(level)),
-            Some("zstd") => Some(Compression::Zstd(level)),
-            Some("uncompressed") if level.is_some() => {
-                return Err(self.bad("`compression-level` has no effect with `compression=uncompressed`"));
-            }
-            Some("uncompressed") => Some(Compression::Uncompressed),
-            Some("estargz") => {
-                return Err(self
-                    .bad("`compression=estargz` is not supported (one of `gzip`, `zstd`, `uncompressed`)"));
-            }
-            Some(other) => {
-                return Err(self.bad(&format!(
-                    "there is no compression `{other}` (one of `gzip`, `zstd`, `uncompressed`)"
-                )));
-            }
-        };
-        match compression {
-            Some(Compression::Gzip(Some(level))) if level > 9 => {
-                return Err(self.bad(&format!("gzip has levels from 0 to 9, not {level}")));
-            }
-            Some(Compression::Zstd(Some(0))) => return Err(self.bad("zstd has levels from 1 to 22, not 0")),
-            _ => {}
-        }
-        let force = self.flag("force-compression")?.unwrap_or(false);
-        if force && compression.is_none() {
-            return Err(self.bad("`force-compression` needs `compression=`"));
-        }
-        let annotations = self.annotations()?;
-        Ok(Packing { compression, force, foreign: false, annotations })
-    }
-
-    /// `annotation.KEY=VALUE` and `annotation-manifest.KEY=VALUE`; those of indexes and descriptors have
-    /// no place in what we write.
-    fn annotations(&mut self) -> Result<Vec<(String, String)>, String> {
-        let keys: Vec<String> =
-            self.values.keys().filter(|key| key.starts_with("annotation")).cloned().collect();
-        let mut out = Vec::new();
-        for key in keys {
-            let name = key.strip_prefix("annotation.").or_else(|| key.strip_prefix("annotation-manifest."));
-            match (name, self.take(&key)) {
-                (Some(name), Some(value)) if !name.is_empty() => out.push((name.to_owned(), value)),
-                _ => return Err(self.bad(&format!("`{key}` is not supported (use `annotation.KEY=VALUE`)"))),
-            }
-        }
-        Ok(out)
-    }
-
-    fn nothing_left(&self, kind: &str) -> Result<(), String> {
-        match self.values.keys().next() {
-            Some(key) => Err(self.bad(&format!("`{key}` means nothing for `type={kind}`"))),
-            None => Ok(()),
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use orlop_builder::output::Compression;
+    use orlop_store::Reference;
+
     use super::*;
 
     #[test]

@@ -29,8 +29,6 @@ const fn yes_or_no(name: &'static str, fine: &'static [&'static str], why: &'sta
 }
 
 const ATTESTATIONS: &str = "attestations are not made yet; leave it out";
-const CACHE: &str =
-    "the step cache lives in the store only for now; leave it out, or share the store with `--root`";
 const JOB: &str = "RUN steps get Docker's default privileges; one that needs more says `RUN --security=insecure` and is allowed it with `--allow security.insecure`";
 const CPUS: &str = "use `--cpus`";
 
@@ -38,8 +36,6 @@ const CPUS: &str = "use `--cpus`";
 const FLAGS: &[Flag] = &[
     fine("attest", &["type=provenance,disabled=true", "type=sbom,disabled=true"], ATTESTATIONS),
     flag("builder", "orlop has no daemon and no builders"),
-    flag("cache-from", CACHE),
-    flag("cache-to", CACHE),
     flag("cap-add", JOB),
     flag("cap-drop", JOB),
     flag("cgroup-parent", "the limits of a step are set with `--memory`, `--cpus` and `--pids-limit`"),

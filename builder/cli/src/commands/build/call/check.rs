@@ -136,7 +136,9 @@ impl<'a> Found<'a> {
     }
 
     fn here(&self, name: &Reference, platform: &Platform) -> Option<Image> {
-        let image = orlop_store::peek(self.store.as_ref()?, name)?;
+        let meant = config::registries().ok().and_then(|conf| conf.short_name(name).ok()?);
+        let names = meant.iter().flat_map(|meant| &meant.names).chain([name]);
+        let image = names.into_iter().find_map(|name| orlop_store::peek(self.store.as_ref()?, name))?;
         platform.matches(&image.platform()).then_some(image)
     }
 

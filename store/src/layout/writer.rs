@@ -1,0 +1,258 @@
+//! Content that comes from elsewhere, put into a layout or an archive byte for byte.
+
+use std::fs::{File, TryLockError};
+use std::io::{BufRead, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use super::sink::{Sink, TarSink};
+use super::source::DirectorySource;
+use super::source::Source as _;
+use super::{docker, oci};
+use crate::blob::sync_dir;
+use crate::descriptor::Descriptor;
+use crate::error::{Error, Result};
+use crate::image::Index;
+use crate::reference::Reference;
+
+/// What a file is called that is not whole yet.
+const PREFIX: &str = ".orlop-copy-";
+
+/// A layout's directory, to which blobs come from several threads, and in the end their names. What it has of other
+/// names stays. Whoever reads it meanwhile sees the old names with all that they stand for.
+#[derive(Debug)]
+pub struct LayoutWriter {
+    root: PathBuf,
+    /// The file `oci-layout`, which never changes: locked by who writes the index.
+    lock: File,
+}
+
+impl LayoutWriter {
+    /// Opens the directory, made where missing.
+    ///
+    /// # Errors
+    /// When it holds something else, or cannot be written.
+    pub fn open(root: &Path) -> Result<Self> {
+        let blobs = root.join("blobs").join("sha256");
+        std::fs::create_dir_all(root).map_err(Error::io("make", root))?;
+        let layout = root.join(oci::LAYOUT);
+        if DirectorySource::open(root)?.has(oci::INDEX)? {
+            oci::read_index(&DirectorySource::open(root)?)?;
+        } else if !layout.is_file()
+            && std::fs::read_dir(root).map_err(Error::io("list", root))?.next().is_some()
+        {
+            let why = "it is neither an OCI layout nor empty";
+            return Err(Error::invalid(format!("directory `{}`", root.display()), why));
+        }
+        std::fs::create_dir_all(&blobs).map_err(Error::io("make", &blobs))?;
+        // Two that begin at once find one file.
+        let lock = File::options().read(true).append(true).create(true).open(&layout);
+        let mut lock = lock.map_err(Error::io("open", &layout))?;
+        sweep(&blobs);
+        sweep(root);
+        lock.lock().map_err(Error::io("lock", &layout))?;
+        if lock.metadata().map_err(Error::io("look at", &layout))?.len() == 0 {
+            lock.write_all(oci::LAYOUT_JSON.as_bytes()).map_err(Error::io("write", &layout))?;
+        }
+        lock.unlock().map_err(Error::io("lock", &layout))?;
+        Ok(Self { root: root.to_owned(), lock })
+    }
+
+    /// Whether the blob is there. Its content is checked by whoever reads it.
+    pub fn has(&self, blob: &Descriptor) -> bool {
+        std::fs::metadata(self.path(blob)).is_ok_and(|m| m.is_file() && m.len() == blob.size)
+    }
+
+    fn path(&self, blob: &Descriptor) -> PathBuf {
+        self.root.join("blobs").join("sha256").join(blob.digest.hex())
+    }
+
+    /// Takes all of `content`, which its reader verifies, and must have the size that `blob` says.
+    ///
+    /// # Errors
+    /// When `content` fails or is of another size, or the file cannot be written.
+    pub fn put(&self, blob: &Descriptor, content: &mut dyn BufRead, told: &mut dyn FnMut(u64)) -> Result<()> {
+        let path = self.path(blob);
+        let mut file = temporary(path.parent().unwrap_or(&self.root), &path)?;
+        pour(blob, content, &mut |bytes| {
+            file.write_all(bytes).map_err(Error::io("write", &path))?;
+            told(bytes.len() as u64);
+            Ok(())
+        })?;
+        file.persist(&path).map_err(|e| Error::io("write", &path)(e.error))?;
+        Ok(())
+    }
+
+    /// Names what was put in: each entry takes the place of the one that has its name.
+    ///
+    /// # Errors
+    /// When the index cannot be written.
+    pub fn finish(self, entries: Vec<Descriptor>) -> Result<()> {
+        let index = self.root.join(oci::INDEX);
+        sync_dir(&self.root.join("blobs").join("sha256"))?;
+        self.lock.lock().map_err(Error::io("lock", &index))?;
+        let source = DirectorySource::open(&self.root)?;
+        let old = match source.has(oci::INDEX)? {
+            // Not with `oci-layout` as well: on Windows what is locked cannot be read by another handle.
+            true => oci::read_names(&source)?.manifests,
+            false => Vec::new(),
+        };
+        let mut file = temporary(&self.root, &index)?;
+        file.write_all(Index::make(oci::merged(&old, entries)).bytes())
+            .map_err(Error::io("write", &index))?;
+        file.persist(&index).map_err(|e| Error::io("write", &index)(e.error))?;
+        sync_dir(&self.root)
+    }
+}
+
+/// Removes what writers left that were killed: nobody has it locked. That some of it cannot be removed harms nobody.
+fn sweep(dir: &Path) {
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        let ours = entry.file_name().to_string_lossy().starts_with(PREFIX);
+        let dead = || File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok());
+        if ours && dead() {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// A file that is not whole yet, locked as long as somebody writes it.
+fn temporary(dir: &Path, label: &Path) -> Result<tempfile::NamedTempFile> {
+    loop {
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(PREFIX);
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        let file = builder.tempfile_in(dir).map_err(Error::io("write", label))?;
+        // Between these two somebody may have taken it for what a dead one left.
+        match file.as_file().try_lock() {
+            Ok(()) if file.path().exists() => return Ok(file),
+            Ok(()) | Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Error(e)) => return Err(Error::io("lock", label)(e)),
+        }
+    }
+}
+
+/// Passes `content` on, which must have the size that `blob` says.
+fn pour(
+    blob: &Descriptor,
+    content: &mut dyn BufRead,
+    write: &mut dyn FnMut(&[u8]) -> Result<()>,
+) -> Result<()> {
+    let what = || format!("blob {}", blob.digest);
+    let mut total: u64 = 0;
+    loop {
+        let bytes = match content.fill_buf() {
+            Ok(bytes) => bytes,
+            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(e) => return Err(Error::stream(what())(e)),
+        };
+        if bytes.is_empty() {
+            break;
+        }
+        let count = bytes.len();
+        total = total.saturating_add(count as u64);
+        if total > blob.size {
+            break;
+        }
+        write(bytes)?;
+        content.consume(count);
+    }
+    if total != blob.size {
+        return Err(Error::invalid(what(), format!("it has {total} bytes or more, not {}", blob.size)));
+    }
+    Ok(())
+}
+
+/// An archive of either format in the making. The file is there whole when it is finished, and before that as it was.
+pub struct ArchiveWriter {
+    sink: TarSink<BufWriter<File>>,
+    file: tempfile::NamedTempFile,
+    path: PathBuf,
+}
+
+impl std::fmt::Debug for ArchiveWriter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ArchiveWriter").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl ArchiveWriter {
+    /// Begins the archive that `path` will be.
+    ///
+    /// # Errors
+    /// When no file can be made beside it.
+    pub fn create(path: &Path) -> Result<Self> {
+        if path.is_dir() {
+            let why = "it is a directory; an OCI layout is written with `oci-layout://DIR`";
+            return Err(Error::invalid(format!("archive `{}`", path.display()), why));
+        }
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let file = temporary(parent.unwrap_or(Path::new(".")), path)?;
+        let handle = file.as_file().try_clone().map_err(Error::io("write", path))?;
+        let sink = TarSink::new(BufWriter::with_capacity(1 << 18, handle), path);
+        Ok(Self { sink, file, path: path.to_owned() })
+    }
+
+    /// A file without a name on the disk that the archive will be on, for what has to be counted before it is written.
+    ///
+    /// # Errors
+    /// When none can be made.
+    pub fn spool(&self) -> Result<File> {
+        let parent = self.file.path().parent().unwrap_or(Path::new("."));
+        tempfile::tempfile_in(parent).map_err(Error::io("make a file in", parent))
+    }
+
+    /// Adds a blob of an OCI layout; one that is in it already is passed over.
+    ///
+    /// # Errors
+    /// When `content` fails or has another size than `blob` says, or the file cannot be written.
+    pub fn put(&mut self, blob: &Descriptor, content: &mut dyn Read) -> Result<()> {
+        self.sink.put(&oci::path(&blob.digest), blob.size, content)
+    }
+
+    /// Ends an OCI layout in which `entries` are named.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn finish(mut self, entries: Vec<Descriptor>) -> Result<()> {
+        self.sink.put_bytes(oci::LAYOUT, oci::LAYOUT_JSON.as_bytes())?;
+        self.sink.put_bytes(oci::INDEX, Index::make(entries).bytes())?;
+        self.close()
+    }
+
+    /// Adds a layer to an archive for `docker load`: its tar, by its diff ID.
+    ///
+    /// # Errors
+    /// As [`ArchiveWriter::put`].
+    pub fn put_layer(&mut self, layer: &Descriptor, tar: &mut dyn Read) -> Result<()> {
+        self.sink.put(&docker::layer_entry(&layer.digest), layer.size, tar)
+    }
+
+    /// Ends an archive for `docker load` with this one image, whose layers are in it.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn finish_docker(
+        mut self,
+        config: &[u8],
+        layers: &[Descriptor],
+        name: Option<&Reference>,
+    ) -> Result<()> {
+        let config_entry = format!("{}.json", crate::digest::Digest::of(config).hex());
+        self.sink.put_bytes(&config_entry, config)?;
+        let layers: Vec<String> = layers.iter().map(|layer| docker::layer_entry(&layer.digest)).collect();
+        let tags = name.map(|name| vec![name.without_digest().familiar()]);
+        let manifest = json!([{ "Config": config_entry, "RepoTags": tags, "Layers": layers }]);
+        self.sink.put_bytes(docker::MANIFEST, manifest.to_string().as_bytes())?;
+        self.close()
+    }
+
+    fn close(self) -> Result<()> {
+        let Self { sink, file, path } = self;
+        sink.finish()?;
+        file.persist(&path).map_err(|e| Error::io("write", &path)(e.error))?;
+        Ok(())
+    }
+}
