@@ -229,15 +229,19 @@ fn fetch_config(
     {
         return Ok(bytes);
     }
+    let read = || -> Result<std::io::Result<Vec<u8>>, BuildError> {
+        let mut bytes = Vec::new();
+        let reader = engine.registry.blob(repository, descriptor)?;
+        Ok(reader.take(MAX_CONFIG).read_to_end(&mut bytes).map(|_| bytes))
+    };
     let mut again = true;
     let bytes = loop {
-        let (lost, mut bytes) = (engine.registry.mirrors_lost(), Vec::new());
-        match engine.registry.blob(repository, descriptor)?.take(MAX_CONFIG).read_to_end(&mut bytes) {
-            Ok(_) => break bytes,
+        let lost = engine.registry.mirrors_lost();
+        match read()? {
             // A mirror served something else, and is not asked again.
             Err(_) if engine.registry.mirrors_lost() > lost => {}
             Err(error) if again && tried_again(engine, &error) => again = false,
-            Err(error) => return Err(failed(error)),
+            end => break end.map_err(failed)?,
         }
     };
     // The reader verifies as well; the promise to everything after this does not rest on that alone.

@@ -40,10 +40,10 @@ pub struct ClientConfig {
     pub retries: RetryPolicy,
     /// Told before each repetition.
     pub on_retry: RetryObserver,
-    /// Asked while something waits.
-    pub stop: Stop,
     /// Told what a person should know of mirrors and registries.
     pub on_notice: NoticeObserver,
+    /// Asked while something waits.
+    pub stop: Stop,
     /// HTTP/2 where the registry offers it; blobs go over HTTP/1.1 all the same.
     pub http2: bool,
 }
@@ -58,8 +58,8 @@ impl Default for ClientConfig {
             timeouts: Timeouts::default(),
             retries: RetryPolicy::default(),
             on_retry: RetryObserver::default(),
-            stop: Stop::default(),
             on_notice: NoticeObserver::default(),
+            stop: Stop::default(),
             http2: true,
         }
     }
@@ -440,14 +440,14 @@ impl Core {
     }
 }
 
-/// Where uploads begin: what led to wherever else they go on.
-pub(crate) fn uploads(base: &Url, place: &Endpoint) -> Result<Url, Error> {
-    join(base, &format!("{}/blobs/uploads/", place.name))
-}
-
 /// Whether to wait as long as the registry asks: not where another place comes next.
 pub(crate) fn is_worth_it(limit: u32, error: &Error) -> bool {
     limit == u32::MAX || error.retry_after().is_none_or(|wait| wait <= PATIENCE_WITH_MIRRORS)
+}
+
+/// Where uploads begin: what led to wherever else they go on.
+pub(crate) fn uploads(base: &Url, place: &Endpoint) -> Result<Url, Error> {
+    join(base, &format!("{}/blobs/uploads/", place.name))
 }
 
 /// The URL of a path below `/v2/`. The path is made of checked names only.

@@ -51,7 +51,8 @@ impl Client {
         let (repo, which) = (repo.clone(), which.clone());
         self.run(async move {
             let places = core.manifest_places(&repo, &which)?;
-            match core.on_places(&places, |place| head(&core, place, &which, is_known)).await {
+            let head = core.on_places(&places, |place| head(&core, place, &which, is_known)).await;
+            match head {
                 Ok((Some(head), _)) => return Ok(head),
                 // What did not pass in several attempts hardly does in as many more.
                 Err(e) if e.is_temporary() => return Err(e),

@@ -31,10 +31,19 @@ pub(crate) fn store_root(global: &Global, root: bool) -> Result<PathBuf, Failure
 
 /// Everything that the client is told.
 pub(crate) fn client(global: &Global, on_retry: RetryObserver) -> Result<ClientConfig, Failure> {
-    let hosts = hosts(global)?;
-    let mut credentials = LoginFiles::new(global).credentials()?;
-    credentials.set_order(hosts.registries.credential_helpers().unwrap_or_default().to_vec());
-    Ok(ClientConfig { credentials, hosts, proxies: proxies(), on_retry, ..ClientConfig::default() })
+    let credentials = login_files(global)?.credentials()?;
+    Ok(ClientConfig { credentials, ..anonymous(global, on_retry)? })
+}
+
+/// The same without anybody's login, and without a look at the files of logins.
+pub(crate) fn anonymous(global: &Global, on_retry: RetryObserver) -> Result<ClientConfig, Failure> {
+    Ok(ClientConfig { hosts: hosts(global)?, proxies: proxies(), on_retry, ..ClientConfig::default() })
+}
+
+/// Where logins are, and in which order they are asked.
+pub(crate) fn login_files(global: &Global) -> Result<LoginFiles, Failure> {
+    let order = registries()?.credential_helpers().unwrap_or_default().to_vec();
+    Ok(LoginFiles::new(global, order))
 }
 
 /// What `registries.conf` and the files beside it say.
@@ -159,9 +168,9 @@ mod tests {
         let path = dir.path().join("auth.json");
         std::fs::write(&path, "{").unwrap();
         let global = Global { authfile: Some(path.clone()), ..Global::default() };
-        let error = LoginFiles::new(&global).credentials().unwrap_err();
+        let error = LoginFiles::new(&global, Vec::new()).credentials().unwrap_err();
         assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
         let global = Global { authfile: Some(dir.path().join("none")), ..Global::default() };
-        assert!(LoginFiles::new(&global).credentials().is_err());
+        assert!(LoginFiles::new(&global, Vec::new()).credentials().is_err());
     }
 }

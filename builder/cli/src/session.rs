@@ -82,8 +82,7 @@ impl App {
     }
 }
 
-/// A client that tells on `display` what it tries again and what registries have to say, and that stops waiting when
-/// somebody has interrupted the program.
+/// A client that tells on `display` what it tries again and what registries have to say.
 pub(crate) fn client(
     global: &Global,
     display: &Arc<dyn Display>,
@@ -96,9 +95,9 @@ pub(crate) fn client(
     let on_retry = RetryObserver::new(move |retry| warn(&told, waiting(retry)));
     let told = Arc::clone(display);
     let mut settings = config::client(global, on_retry)?;
+    settings.on_notice = NoticeObserver::new(move |text| warn(&told, text.to_owned()));
     let asked = Arc::clone(interrupted);
     settings.stop = Stop::new(move || asked.load(Ordering::Acquire));
-    settings.on_notice = NoticeObserver::new(move |text| warn(&told, text.to_owned()));
     for text in settings.hosts.registries.warnings() {
         warn(display, text.clone());
     }

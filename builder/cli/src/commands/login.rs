@@ -63,7 +63,7 @@ pub(crate) fn run(global: &Global, args: &LoginArgs) -> Result<(), Failure> {
                 "give it on standard input: `orlop login -u {user} --password-stdin {target} < FILE`"
             )));
     }
-    let files = LoginFiles::new(global);
+    let files = config::login_files(global)?;
     if args.get_login {
         return match stored(&files, &target)? {
             Some(credential) => table::lines([credential.user().unwrap_or("<token>").to_owned()]),
@@ -126,8 +126,7 @@ fn attempt(
     credential: &Credential,
 ) -> Result<(bool, Credential), Failure> {
     let on_retry = RetryObserver::new(|retry| warn(&session::waiting(retry)));
-    let mut config = config::client(global, on_retry)?;
-    config.credentials = Credentials::none();
+    let mut config = config::anonymous(global, on_retry)?;
     config.credentials.add(target.registry(), credential.clone());
     let checked = Client::new(config)?.check_login(target).map_err(|error| {
         let refused = matches!(error.status(), Some(400 | 401 | 403));
@@ -222,8 +221,12 @@ fn keep(
         }
         (found, kept) => found.as_ref() == Some(kept),
     };
-    if !same {
-        warn(&format!("another login to `{target}` comes before this one: see `orlop logout {target}`"));
+    match found {
+        _ if same => {}
+        Some(_) => {
+            warn(&format!("another login to `{target}` comes before this one: see `orlop logout {target}`"));
+        }
+        None => warn("`credential-helpers` in registries.conf leaves out where this login is"),
     }
     Ok(())
 }

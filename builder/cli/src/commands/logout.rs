@@ -29,7 +29,7 @@ pub(crate) struct LogoutArgs {
 
 /// Runs the command.
 pub(crate) fn run(global: &Global, args: &LogoutArgs) -> Result<(), Failure> {
-    let files = LoginFiles::new(global);
+    let files = config::login_files(global)?;
     if args.all {
         return all(&files);
     }

@@ -27,11 +27,13 @@ pub(crate) struct LoginFiles {
     docker: Option<PathBuf>,
     /// What Docker wrote before that. Read, and never written.
     legacy: Option<PathBuf>,
+    /// `credential-helpers` of registries.conf: helpers before, after or instead of the files.
+    order: Vec<String>,
 }
 
 impl LoginFiles {
     /// By flag, variables and the places of this system.
-    pub(crate) fn new(global: &Global) -> Self {
+    pub(crate) fn new(global: &Global, order: Vec<String>) -> Self {
         let only = global.authfile.clone().or_else(|| env::REGISTRY_AUTH_FILE.get().map(PathBuf::from));
         let home = places::home();
         let docker = env::DOCKER_CONFIG.get().map(PathBuf::from);
@@ -42,12 +44,13 @@ impl LoginFiles {
             containers: places::podman_logins().into_iter().chain(lasting).collect(),
             docker: docker.map(|dir| dir.join("config.json")),
             legacy: home.map(|home| home.join(".dockercfg")),
+            order,
         }
     }
 
     /// What the files say; helpers are looked for in `PATH`.
     pub(crate) fn credentials(&self) -> Result<Credentials, Failure> {
-        let mut out = helpers();
+        let mut out = self.helpers();
         if let Some(path) = &self.only {
             out.add_file(&path.display().to_string(), &file::read(path, MAX_FILE)?)?;
             return Ok(out);
@@ -68,7 +71,7 @@ impl LoginFiles {
     /// The same where the one file that is named need not be there yet.
     pub(crate) fn known(&self) -> Result<Credentials, Failure> {
         match &self.only {
-            Some(path) if !path.exists() => Ok(helpers()),
+            Some(path) if !path.exists() => Ok(self.helpers()),
             _ => self.credentials(),
         }
     }
@@ -100,14 +103,15 @@ impl LoginFiles {
                 .with_hint("name a file with `--authfile FILE`".to_owned())
         })
     }
-}
 
-/// No logins, and where helpers are.
-fn helpers() -> Credentials {
-    let mut out = Credentials::none();
-    let path = env::PATH.get().unwrap_or_default();
-    out.set_helper_path(std::env::split_paths(&path).filter(|dir| dir.is_absolute()).collect());
-    out
+    /// No logins, and where helpers are.
+    fn helpers(&self) -> Credentials {
+        let mut out = Credentials::none();
+        let path = env::PATH.get().unwrap_or_default();
+        out.set_helper_path(std::env::split_paths(&path).filter(|dir| dir.is_absolute()).collect());
+        out.set_order(self.order.clone());
+        out
+    }
 }
 
 #[cfg(test)]
@@ -120,6 +124,7 @@ mod tests {
             containers: vec![dir.join("run.json"), dir.join("auth.json")],
             docker: Some(dir.join("config.json")),
             legacy: Some(dir.join(".dockercfg")),
+            order: Vec::new(),
         }
     }
 

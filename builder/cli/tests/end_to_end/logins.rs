@@ -215,6 +215,20 @@ fn logins_at_once_all_survive_and_a_link_stays_one() {
     assert_eq!(keys, names.iter().collect::<Vec<_>>());
     env.orlop(["logout", "--all"]).run().success();
     assert_eq!(json(&real), json!({"auths": {}}));
+    // A file that is named need not be there yet, nor its directory; to forget what is in none makes none.
+    let new = env.path("new/dir/auth.json");
+    for variable in [false, true] {
+        let at = |run: Invocation<'_>| match variable {
+            true => run.env("REGISTRY_AUTH_FILE", &new).run(),
+            false => run.arg("--authfile").arg(&new).run(),
+        };
+        at(env.orlop(["logout", &registry.host()])).success().says("nobody was logged in");
+        assert!(!env.path("new").exists());
+        at(login(&env, &registry.host(), "jo", PASSWORD)).success();
+        assert_eq!(at(env.orlop(["login", "--get-login", &registry.host()])).success().stdout, "jo\n");
+        at(env.orlop(["logout", "--all"])).success();
+        fs::remove_dir_all(env.path("new")).expect("remove");
+    }
 }
 
 /// Installs a helper that keeps logins in a directory, and notes how it was called.
@@ -405,43 +419,29 @@ fn no_command_shows_or_keeps_a_password() {
     let env = env();
     build_as(&env, &format!("{FROM}RUN echo x > /x\n"), &crate::base_name(), "local:1").run().success();
     let base = base().display().to_string();
-    let commands: &[(&str, &[&[&str]])] = &[
+    // Words with one space between them. NAME, REPOSITORY, HOST and LAYOUT are put in.
+    let commands: &[(&str, &[&str])] = &[
         (
             "build",
             &[
-                &[
-                    "build",
-                    "--progress=plain",
-                    "--build-arg=BASE=NAME",
-                    "-f",
-                    "Dockerfile",
-                    "--pull",
-                    "context",
-                ],
-                &[
-                    "build",
-                    "--progress=rawjson",
-                    "-t",
-                    "NAME",
-                    "--push",
-                    "--build-arg=BASE=oci-layout://LAYOUT:latest",
-                    "context",
-                    "-f",
-                    "Dockerfile",
-                ],
+                "build --progress=plain --build-arg=BASE=NAME -f Dockerfile --pull context",
+                "build --progress=rawjson -t NAME --push --build-arg=BASE=oci-layout://LAYOUT:latest context -f Dockerfile",
+                "build --progress=plain --cache-from=type=registry,ref=NAME --cache-to=type=registry,ref=NAME,mode=max \
+                 --build-arg=BASE=oci-layout://LAYOUT:latest context -f Dockerfile",
             ],
         ),
-        ("pull", &[&["pull", "--progress=rawjson", "NAME"], &["pull", "NAME"]]),
-        ("push", &[&["push", "--progress=rawjson", "local:1", "NAME"], &["push", "-q", "local:1", "NAME"]]),
-        ("run", &[&["run", "--rm", "NAME", "true"]]),
-        ("login", &[&["login", "HOST"], &["login", "--get-login", "HOST"]]),
+        ("pull", &["pull --progress=rawjson NAME", "pull NAME"]),
+        ("push", &["push --progress=rawjson local:1 NAME", "push -q local:1 NAME"]),
+        ("run", &["run --rm NAME true"]),
+        ("login", &["login HOST", "login --get-login HOST"]),
         ("logout", &[]),
-        ("inspect", &[&["inspect", "--raw", "docker://NAME"], &["inspect", "NAME"]]),
-        ("copy", &[&["copy", "docker://NAME", "oci:out"], &["copy", "oci:LAYOUT:latest", "docker://NAME"]]),
-        ("tags", &[&["tags", "NAME"], &["tags", "REPOSITORY"]]),
-        ("digest", &[&["digest", "NAME"]]),
-        ("images", &[&["images"]]),
-        ("info", &[&["info"]]),
+        ("inspect", &["inspect --raw docker://NAME", "inspect NAME"]),
+        ("copy", &["copy docker://NAME oci:out", "copy oci:LAYOUT:latest docker://NAME"]),
+        ("tags", &["tags NAME", "tags REPOSITORY"]),
+        ("digest", &["digest NAME"]),
+        ("referrers", &["referrers NAME", "referrers --format=json NAME"]),
+        ("images", &["images"]),
+        ("info", &["info"]),
     ];
     // Those that ask no registry.
     let others = ["tag", "rmi", "history", "load", "save", "store", "version"];
@@ -479,7 +479,7 @@ fn no_command_shows_or_keeps_a_password() {
                 },
             );
             for line in lines {
-                let words = line.iter().map(|word| {
+                let words = line.split_whitespace().map(|word| {
                     word.replace("NAME", &format!("{}/app:1", server.host()))
                         .replace("REPOSITORY", &format!("{}/app", server.host()))
                         .replace("HOST", &server.host())
