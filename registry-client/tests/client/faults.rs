@@ -241,11 +241,16 @@ fn unclear(error: &Error, proxy: &FaultProxy) -> Option<&'static str> {
     let basic = "am86aHVudGVyMg"; // jo:hunter2
     // The token server is asked for scopes that it takes or leaves.
     let login = matches!(error, Error::Auth { .. });
-    let known = match error {
-        Error::Status(_) | Error::Transport { .. } | Error::Protocol { .. } => true,
-        Error::Digest { .. } | Error::Size { .. } | Error::Manifest { .. } | Error::Auth { .. } => true,
-        _ => false,
-    };
+    let known = matches!(
+        error,
+        Error::Status(_)
+            | Error::Transport { .. }
+            | Error::Protocol { .. }
+            | Error::Digest { .. }
+            | Error::Size { .. }
+            | Error::Manifest { .. }
+            | Error::Auth { .. }
+    );
     match () {
         () if has(PASSWORD) || has("secret-token") || has(basic) => Some("it holds a secret"),
         () if !has(&proxy.host()) => Some("it does not name the registry"),

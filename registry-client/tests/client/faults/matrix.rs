@@ -1,5 +1,7 @@
 //! Each fault at each kind of request, once and for ever.
 
+#![expect(clippy::disallowed_methods, reason = "a variable says which cases to look at")]
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -233,7 +235,8 @@ fn every_fault_at_every_request() {
             });
         }
     });
-    println!("{:?} of {}", ends.into_inner().unwrap(), cases.len());
+    // A table that only passes, or never does, tests nothing.
+    assert!(only.is_some() || ends.into_inner().unwrap().len() == 2);
     let failures = failures.into_inner().unwrap();
     assert!(failures.is_empty(), "{} of {}:\n{}", failures.len(), cases.len(), failures.join("\n"));
 }
