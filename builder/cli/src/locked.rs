@@ -43,7 +43,7 @@ pub(crate) fn change(
         file.write_all(&after)?;
         file.sync_all()
     });
-    written.and_then(|()| std::fs::rename(&temporary, path)).map_err(|error| {
+    written.and_then(|()| private::rename(&temporary, path)).map_err(|error| {
         // What is left of it helps nobody; that it could not be removed changes nothing.
         let _ = std::fs::remove_file(&temporary);
         Failure::io("write", path, &error)

@@ -16,6 +16,9 @@ use crate::platform::Platform;
 use crate::reference::Reference;
 use crate::store::Store;
 
+/// The most that is read of `oci-layout`, in bytes.
+pub(super) const MAX_LAYOUT: u64 = 1 << 16;
+
 /// The file that lists the images.
 pub(super) const INDEX: &str = "index.json";
 /// The file that says what the directory is.
@@ -119,17 +122,21 @@ fn put_blob(store: &Store, sink: &mut dyn Sink, blob: &Descriptor) -> Result<()>
 
 /// Reads the index.
 pub(super) fn read_index(source: &dyn Source) -> Result<Index> {
-    let layout = source.read_small(LAYOUT, 1 << 16)?;
-    let layout: Value = serde_json::from_slice(&layout)
-        .map_err(|e| Error::invalid(source.name(), format!("in `{LAYOUT}`, {e}")))?;
+    check_layout(&source.name(), &source.read_small(LAYOUT, MAX_LAYOUT)?)?;
+    read_names(source)
+}
+
+/// Whether `oci-layout` of the layout `name` says that it is of a version that is understood.
+pub(super) fn check_layout(name: &str, content: &[u8]) -> Result<()> {
+    let layout: Value =
+        serde_json::from_slice(content).map_err(|e| Error::invalid(name, format!("in `{LAYOUT}`, {e}")))?;
     match layout.get("imageLayoutVersion").and_then(Value::as_str) {
-        Some(version) if version.starts_with("1.") => {}
+        Some(version) if version.starts_with("1.") => Ok(()),
         other => {
             let why = format!("its layout has version {:.40}, not 1.0.0", other.unwrap_or("(none)"));
-            return Err(Error::invalid(source.name(), why));
+            Err(Error::invalid(name, why))
         }
     }
-    read_names(source)
 }
 
 /// The index alone, where it is known what the files are.

@@ -24,8 +24,6 @@ const PREFIX: &str = ".orlop-copy-";
 #[derive(Debug)]
 pub struct LayoutWriter {
     root: PathBuf,
-    /// The file `oci-layout`, which never changes: locked by who writes the index.
-    lock: File,
 }
 
 impl LayoutWriter {
@@ -37,24 +35,43 @@ impl LayoutWriter {
         let blobs = root.join("blobs").join("sha256");
         std::fs::create_dir_all(root).map_err(Error::io("make", root))?;
         let layout = root.join(oci::LAYOUT);
-        if DirectorySource::open(root)?.has(oci::INDEX)? {
-            oci::read_index(&DirectorySource::open(root)?)?;
-        } else if !layout.is_file() && holds_something_else(root).map_err(Error::io("list", root))? {
+        // Another writer may have begun between the first look and the last.
+        if !layout.is_file()
+            && holds_something_else(root).map_err(Error::io("list", root))?
+            && !layout.is_file()
+        {
             let why = "it is neither an OCI layout nor empty";
             return Err(Error::invalid(format!("directory `{}`", root.display()), why));
         }
+        let writer = Self { root: root.to_owned() };
+        let mut lock = writer.lock()?;
+        let mut content = Vec::new();
+        // By the handle that has it locked: no other one can read it then on Windows.
+        let read = (&mut lock).take(oci::MAX_LAYOUT).read_to_end(&mut content);
+        read.map_err(Error::io("read", &layout))?;
+        if content.is_empty() {
+            lock.write_all(oci::LAYOUT_JSON.as_bytes()).map_err(Error::io("write", &layout))?;
+        } else {
+            oci::check_layout(&format!("directory `{}`", root.display()), &content)?;
+        }
+        let source = DirectorySource::open(root)?;
+        if source.has(oci::INDEX)? {
+            oci::read_names(&source)?;
+        }
         std::fs::create_dir_all(&blobs).map_err(Error::io("make", &blobs))?;
-        // Two that begin at once find one file.
-        let lock = File::options().read(true).append(true).create(true).open(&layout);
-        let mut lock = lock.map_err(Error::io("open", &layout))?;
         sweep(&blobs);
         sweep(root);
-        lock.lock().map_err(Error::io("lock", &layout))?;
-        if lock.metadata().map_err(Error::io("look at", &layout))?.len() == 0 {
-            lock.write_all(oci::LAYOUT_JSON.as_bytes()).map_err(Error::io("write", &layout))?;
-        }
-        lock.unlock().map_err(Error::io("lock", &layout))?;
-        Ok(Self { root: root.to_owned(), lock })
+        Ok(writer)
+    }
+
+    /// The file `oci-layout`, which never changes: locked by who writes the index. What is given back unlocks it.
+    fn lock(&self) -> Result<File> {
+        let path = self.root.join(oci::LAYOUT);
+        // Two that begin at once find one file.
+        let file = File::options().read(true).append(true).create(true).open(&path);
+        let file = file.map_err(Error::io("open", &path))?;
+        file.lock().map_err(Error::io("lock", &path))?;
+        Ok(file)
     }
 
     /// Whether the blob is there. Its content is checked by whoever reads it.
@@ -78,8 +95,7 @@ impl LayoutWriter {
             told(bytes.len() as u64);
             Ok(())
         })?;
-        file.persist(&path).map_err(|e| Error::io("write", &path)(e.error))?;
-        Ok(())
+        into_place(file, &path)
     }
 
     /// Names what was put in: each entry takes the place of the one that has its name.
@@ -89,17 +105,16 @@ impl LayoutWriter {
     pub fn finish(self, entries: Vec<Descriptor>) -> Result<()> {
         let index = self.root.join(oci::INDEX);
         sync_dir(&self.root.join("blobs").join("sha256"))?;
-        self.lock.lock().map_err(Error::io("lock", &index))?;
+        let _lock = self.lock()?;
         let source = DirectorySource::open(&self.root)?;
         let old = match source.has(oci::INDEX)? {
-            // Not with `oci-layout` as well: on Windows what is locked cannot be read by another handle.
             true => oci::read_names(&source)?.manifests,
             false => Vec::new(),
         };
         let mut file = temporary(&self.root, &index)?;
         file.write_all(Index::make(oci::merged(&old, entries)).bytes())
             .map_err(Error::io("write", &index))?;
-        file.persist(&index).map_err(|e| Error::io("write", &index)(e.error))?;
+        into_place(file, &index)?;
         sync_dir(&self.root)
     }
 }
@@ -109,7 +124,7 @@ fn holds_something_else(root: &Path) -> std::io::Result<bool> {
     for entry in std::fs::read_dir(root)? {
         let name = entry?.file_name();
         let name = name.to_string_lossy();
-        if !matches!(&*name, "blobs" | oci::LAYOUT | oci::INDEX) && !name.starts_with(PREFIX) {
+        if !matches!(&*name, "blobs" | oci::LAYOUT) && !name.starts_with(PREFIX) {
             return Ok(true);
         }
     }
@@ -145,6 +160,24 @@ fn temporary(dir: &Path, label: &Path) -> Result<tempfile::NamedTempFile> {
             Ok(()) | Err(TryLockError::WouldBlock) => {}
             Err(TryLockError::Error(e)) => return Err(Error::io("lock", label)(e)),
         }
+    }
+}
+
+/// Renames a file that is whole to where it belongs. Windows refuses that while somebody reads what is there: those
+/// who do it for a moment are waited for.
+fn into_place(mut file: tempfile::NamedTempFile, path: &Path) -> Result<()> {
+    let mut patience = if cfg!(windows) { 50 } else { 0 };
+    loop {
+        let refused = match file.persist(path) {
+            Ok(_) => return Ok(()),
+            Err(refused) => refused,
+        };
+        if patience == 0 || refused.error.kind() != std::io::ErrorKind::PermissionDenied {
+            return Err(Error::io("write", path)(refused.error));
+        }
+        patience -= 1;
+        file = refused.file;
+        std::thread::sleep(std::time::Duration::from_millis(20));
     }
 }
 
@@ -266,7 +299,6 @@ impl ArchiveWriter {
     fn close(self) -> Result<()> {
         let Self { sink, file, path } = self;
         sink.finish()?;
-        file.persist(&path).map_err(|e| Error::io("write", &path)(e.error))?;
-        Ok(())
+        into_place(file, &path)
     }
 }

@@ -26,3 +26,8 @@ pub(crate) fn keep_owner(file: &File, old: &Path) {
         let _ = std::os::unix::fs::fchown(file, Some(old.uid()), Some(old.gid()));
     }
 }
+
+/// Puts a file in the place of another one.
+pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    std::fs::rename(from, to)
+}

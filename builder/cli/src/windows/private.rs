@@ -16,3 +16,17 @@ pub(crate) fn open(path: &Path, new: bool) -> io::Result<File> {
 
 /// The owner is who makes it.
 pub(crate) fn keep_owner(_file: &File, _old: &Path) {}
+
+/// Puts a file in the place of another one. The system refuses that while somebody reads the other one: those who do
+/// it for a moment are waited for.
+pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    for _ in 0..50 {
+        match std::fs::rename(from, to) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                std::thread::sleep(std::time::Duration::from_millis(20));
+            }
+            other => return other,
+        }
+    }
+    std::fs::rename(from, to)
+}

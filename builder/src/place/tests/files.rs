@@ -87,8 +87,12 @@ fn an_archive_is_replaced_whole_or_not_at_all() {
     assert_eq!(std::fs::read_dir(world.dir.path()).unwrap().count(), 2, "nothing is left beside it");
     world.copy("FROM/a:2", "oci-archive:DIR/x.tar:2").unwrap();
     assert_ne!(before, std::fs::read(world.path("x.tar")).unwrap());
-    // Onto itself.
-    world.copy("oci-archive:DIR/x.tar:2", "oci-archive:DIR/x.tar:3").unwrap();
+    // Onto itself: Windows replaces no file that is being read.
+    let onto_itself = world.copy("oci-archive:DIR/x.tar:2", "oci-archive:DIR/x.tar:3");
+    if cfg!(windows) {
+        return assert!(onto_itself.unwrap_err().contains("cannot write"));
+    }
+    onto_itself.unwrap();
     world.copy("oci-archive:DIR/x.tar:3", "TO/b:1").unwrap();
 }
 
