@@ -224,5 +224,5 @@ fn named_layout(wine: &Wine) {
     wine.context("Dockerfile", "FROM oci-layout://C:/outside/none\n");
     wine.orlop(&["build", r"C:\context"]).run().code(1).says("cannot open `C:/outside/none`");
     wine.orlop(&["load", "-i", r"C:\outside\none.tar"]).run().code(1).says(r"`C:\outside\none.tar`");
-    wine.orlop(&["login", "registry"]).run().code(2).says("--authfile");
+    wine.orlop(&["login", "registry"]).run().code(2).says("--password-stdin");
 }
