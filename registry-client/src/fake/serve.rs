@@ -356,10 +356,11 @@ fn manifest(
         let kind = request.header("content-type").unwrap_or_default().to_owned();
         let subject = serde_json::from_slice::<serde_json::Value>(&body).ok();
         let subject = subject.and_then(|m| m.get("subject")?.get("digest")?.as_str().map(str::to_owned));
-        if let (Some(asked), Some(now)) = (request.header("if-match"), tagged)
-            && state.config.etags
-            && asked != format!("\"{now}\"")
-        {
+        let changed = tagged.is_some_and(|now| {
+            let stale = request.header("if-match").is_some_and(|asked| asked != format!("\"{now}\""));
+            stale || request.header("if-none-match") == Some("*")
+        });
+        if state.config.etags && changed {
             return Answer::error(412, "PRECONDITION_FAILED");
         }
         content.manifests.insert((repo.to_owned(), made), (kind, body));

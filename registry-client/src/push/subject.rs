@@ -4,7 +4,7 @@
 
 use orlop_store::{Digest, media_type};
 use reqwest::Method;
-use reqwest::header::{ACCEPT, CONTENT_TYPE, ETAG, HeaderValue, IF_MATCH};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH};
 use serde_json::{Map, Value, json};
 use url::Url;
 
@@ -26,10 +26,11 @@ pub(crate) enum Change {
     Remove(Digest),
 }
 
-/// A list as it is, and the tag of its state where the registry gives one.
+/// A list as it is, and on what condition it may be replaced (RFC 9110, 13.1): that it is in the state whose tag the
+/// registry gave, or that there is none yet. Nothing where the registry gave no tag.
 struct List {
     index: Map<String, Value>,
-    state: Option<HeaderValue>,
+    state: Option<(HeaderName, HeaderValue)>,
 }
 
 /// The manifest that `bytes` refers to, with the descriptor that a list of referrers has for it.
@@ -94,10 +95,13 @@ impl Core {
         };
         let response = match self.retrying(u32::MAX, send).await {
             Ok(response) => response,
-            Err(e) if e.is_not_found() => return Ok(List { index: Map::new(), state: None }),
+            Err(e) if e.is_not_found() => {
+                let none_yet = Some((IF_NONE_MATCH, HeaderValue::from_static("*")));
+                return Ok(List { index: Map::new(), state: none_yet });
+            }
             Err(e) => return Err(e),
         };
-        let state = response.headers().get(ETAG).cloned();
+        let state = response.headers().get(ETAG).cloned().map(|tag| (IF_MATCH, tag));
         let bytes = response.bytes(MANIFEST_CAP).await?;
         match serde_json::from_slice::<Value>(&bytes) {
             Ok(Value::Object(index)) if index.get("manifests").is_some_and(Value::is_array) => {
@@ -115,13 +119,13 @@ impl Core {
         place: &Endpoint,
         path: &str,
         index: &[u8],
-        state: Option<HeaderValue>,
+        state: Option<(HeaderName, HeaderValue)>,
     ) -> Result<(), Error> {
         let make = |base: &Url| {
             let kind = HeaderValue::from_static(media_type::OCI_INDEX);
             let mut request = Request::new(Method::PUT, join(base, path)?).header(CONTENT_TYPE, kind);
-            if let Some(state) = &state {
-                request.headers.insert(IF_MATCH, state.clone());
+            if let Some((name, value)) = &state {
+                request.headers.insert(name.clone(), value.clone());
             }
             request.body = Body::Bytes(bytes::Bytes::copy_from_slice(index));
             Ok(request)
