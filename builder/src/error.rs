@@ -173,10 +173,33 @@ impl From<orlop_store::Error> for BuildError {
             _ => ErrorKind::Internal,
         };
         let mut out = Self::new(kind, error.to_string()).with_hint(hint);
-        if let Some(source) = error.source() {
-            out.source = Some(source.to_string().into());
-        }
+        out.source = Cause::of(error.source()).map(|cause| cause as _);
         out
+    }
+}
+
+/// What another error was caused by, and that by what, as text.
+#[derive(Debug)]
+struct Cause {
+    text: String,
+    source: Option<Box<Cause>>,
+}
+
+impl Cause {
+    fn of(error: Option<&(dyn Error + 'static)>) -> Option<Box<Self>> {
+        error.map(|error| Box::new(Self { text: error.to_string(), source: Self::of(error.source()) }))
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl Error for Cause {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_ref().map(|source| source as _)
     }
 }
 
