@@ -1,5 +1,5 @@
 //! Memory for the pieces of a body, used again when they have gone: what is new each time is zeroed each time, by the
-//! kernel and by us, which for a large blob is a tenth of all the work.
+//! kernel and by us.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
