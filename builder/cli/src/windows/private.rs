@@ -11,7 +11,7 @@ pub(crate) fn create_dir(path: &Path) -> io::Result<()> {
 
 /// Opens a file for writing; `new` where there must be none yet.
 pub(crate) fn open(path: &Path, new: bool) -> io::Result<File> {
-    OpenOptions::new().write(true).create(true).create_new(new).open(path)
+    OpenOptions::new().write(true).create(true).truncate(false).create_new(new).open(path)
 }
 
 /// The owner is who makes it.
