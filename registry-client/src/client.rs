@@ -283,12 +283,7 @@ impl Core {
         method: Method,
         path: &str,
     ) -> Result<Response, Error> {
-        let make = |base: &Url| Ok(Request::new(method.clone(), join(base, path)?));
-        let response = self.exchange(place, &scopes, false, &make).await?;
-        match response.status().is_success() {
-            true => Ok(response),
-            false => Err(response.into_error().await),
-        }
+        self.asking(place, &scopes, &|base| Ok(Request::new(method.clone(), join(base, path)?))).await
     }
 
     /// The same for a manifest of any kind.
@@ -302,7 +297,17 @@ impl Core {
         let accepted = HeaderValue::from_static(crate::pull::ACCEPTED);
         let make =
             |base: &Url| Ok(Request::new(method.clone(), join(base, path)?).header(ACCEPT, accepted.clone()));
-        let response = self.exchange(place, &scopes, false, &make).await?;
+        self.asking(place, &scopes, &make).await
+    }
+
+    /// What `make` makes, where an answer that is no success is an error.
+    async fn asking(
+        &self,
+        place: &Endpoint,
+        scopes: &Scopes,
+        make: &(dyn Fn(&Url) -> Result<Request, Error> + Send + Sync),
+    ) -> Result<Response, Error> {
+        let response = self.exchange(place, scopes, false, make).await?;
         match response.status().is_success() {
             true => Ok(response),
             false => Err(response.into_error().await),

@@ -65,7 +65,8 @@ impl Transport {
             if let Some(dir) = &key.certificates {
                 own = host_certificates(dir)?.1;
             }
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(Unverified(provider)))
+            let everybody = Verifier { trusted: None, provider };
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(everybody))
         } else {
             let mut trusted = self
                 .roots
@@ -136,8 +137,9 @@ impl Trusted {
     }
 
     fn verifier(self, provider: Arc<CryptoProvider>) -> Result<Verifier, VerifierBuilderError> {
-        let inner = WebPkiServerVerifier::builder_with_provider(Arc::new(self.roots), provider).build()?;
-        Ok(Verifier { inner, own: self.own })
+        let builder =
+            WebPkiServerVerifier::builder_with_provider(Arc::new(self.roots), Arc::clone(&provider));
+        Ok(Verifier { trusted: Some((builder.build()?, self.own)), provider })
     }
 }
 
@@ -145,8 +147,10 @@ impl Trusted {
 /// that calls itself an authority, registries are set up with that by Docker's manual, and webpki alone refuses it.
 #[derive(Debug)]
 struct Verifier {
-    inner: Arc<WebPkiServerVerifier>,
-    own: Vec<CertificateDer<'static>>,
+    /// Authorities, and servers' own certificates; none where everybody is believed: a registry that configuration
+    /// calls insecure.
+    trusted: Option<(Arc<WebPkiServerVerifier>, Vec<CertificateDer<'static>>)>,
+    provider: Arc<CryptoProvider>,
 }
 
 impl ServerCertVerifier for Verifier {
@@ -158,10 +162,11 @@ impl ServerCertVerifier for Verifier {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        match self.inner.verify_server_cert(certificate, chain, name, ocsp, now) {
+        let Some((authorities, own)) = &self.trusted else { return Ok(ServerCertVerified::assertion()) };
+        match authorities.verify_server_cert(certificate, chain, name, ocsp, now) {
             // Its time has been looked at before this is said; see `check_issuer_independent_properties` of webpki.
             Err(rustls::Error::InvalidCertificate(CertificateError::Other(other)))
-                if format!("{other:?}").contains("CaUsedAsEndEntity") && self.own.contains(certificate) =>
+                if format!("{other:?}").contains("CaUsedAsEndEntity") && own.contains(certificate) =>
             {
                 verify_server_name(&ParsedCertificate::try_from(certificate)?, name)?;
                 Ok(ServerCertVerified::assertion())
@@ -176,7 +181,7 @@ impl ServerCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.inner.verify_tls12_signature(message, cert, dss)
+        verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
     }
 
     fn verify_tls13_signature(
@@ -185,11 +190,11 @@ impl ServerCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.inner.verify_tls13_signature(message, cert, dss)
+        verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.inner.supported_verify_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
 
@@ -249,44 +254,5 @@ impl ResolvesClientCert for Asked {
 
     fn has_certs(&self) -> bool {
         false
-    }
-}
-
-/// Believes everybody: for registries that configuration calls insecure.
-#[derive(Debug)]
-struct Unverified(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Unverified {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
     }
 }

@@ -120,40 +120,44 @@ fn document(store: &Store, text: &str, platform: Option<&Platform>) -> Result<Va
 
 /// The document in the manner of `docker image inspect`.
 fn value(store: &Store, named: &Named, image: &Image, tags: &[String], digests: &[String]) -> Value {
-    let config = image.config();
-    let raw = config.as_json();
-    let platform = image.platform();
-    let field = |name: &str| raw.get(name).cloned().unwrap_or(Value::Null);
-    let sizes = layers::sizes(store, image);
-    let each: Vec<Value> = image
-        .layers()
-        .iter()
-        .zip(sizes)
-        .map(|(layer, size)| {
-            json!({
-                "DiffID": layer.diff_id,
-                "Size": size,
-                "Blob": layer.blob.as_ref().map(|blob| json!({
-                    "Digest": blob.digest, "MediaType": blob.media_type, "Size": blob.size,
-                })),
-            })
-        })
-        .collect();
-    json!({
+    let mut sizes = layers::sizes(store, image).into_iter();
+    let begin = json!({
         "Id": named.id,
         "Digest": named.manifest,
         "RepoTags": tags,
         "RepoDigests": digests,
-        "Created": field("created"),
-        "Author": field("author"),
-        "Architecture": platform.architecture,
-        "Variant": platform.variant,
-        "Os": platform.os,
-        "OsVersion": platform.os_version,
-        "Config": field("config"),
-        "RootFS": { "Type": "layers", "Layers": image.diff_ids() },
-        "Layers": each,
-        "History": field("history"),
-        "Size": layers::total(store, image),
-    })
+    });
+    let mut out = described(begin, image, |layer| layer["Size"] = json!(sizes.next()));
+    out["Size"] = json!(layers::total(store, image));
+    out
+}
+
+/// `out` with what an image says of itself, wherever it is; `add` has more to say of each layer.
+fn described(mut out: Value, image: &Image, mut add: impl FnMut(&mut Value)) -> Value {
+    let raw = image.config().as_json();
+    let platform = image.platform();
+    let field = |name: &str| raw.get(name).cloned().unwrap_or(Value::Null);
+    let each = image.layers().iter().map(|layer| {
+        let mut value = json!({ "DiffID": layer.diff_id });
+        add(&mut value);
+        value["Blob"] = json!(layer.blob.as_ref().map(|blob| json!({
+            "Digest": blob.digest, "MediaType": blob.media_type, "Size": blob.size,
+        })));
+        value
+    });
+    for (name, value) in [
+        ("Created", field("created")),
+        ("Author", field("author")),
+        ("Architecture", json!(platform.architecture)),
+        ("Variant", json!(platform.variant)),
+        ("Os", json!(platform.os)),
+        ("OsVersion", json!(platform.os_version)),
+        ("Config", field("config")),
+        ("RootFS", json!({ "Type": "layers", "Layers": image.diff_ids() })),
+        ("Layers", each.collect()),
+        ("History", field("history")),
+    ] {
+        out[name] = value;
+    }
+    out
 }

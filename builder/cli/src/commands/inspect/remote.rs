@@ -149,35 +149,14 @@ fn pick_or_first(
 }
 
 fn shown(image: &Image, manifest: &Document) -> Value {
-    let raw = image.config().as_json();
-    let field = |name: &str| raw.get(name).cloned().unwrap_or(Value::Null);
-    let platform = image.platform();
-    let blobs = || image.layers().iter().map(|layer| (layer, layer.blob.as_ref()));
-    let layers: Vec<Value> = blobs()
-        .map(|(layer, blob)| {
-            json!({
-                "DiffID": layer.diff_id,
-                "Blob": blob.map(|blob| json!({
-                    "Digest": blob.digest, "MediaType": blob.media_type, "Size": blob.size,
-                })),
-            })
-        })
-        .collect();
-    let size = blobs().filter_map(|(_, blob)| blob).fold(0u64, |sum, blob| sum.saturating_add(blob.size));
-    json!({
+    let blobs = image.layers().iter().filter_map(|layer| layer.blob.as_ref());
+    let size = blobs.fold(0u64, |sum, blob| sum.saturating_add(blob.size));
+    let begin = json!({
         "Id": image.id(),
         "Digest": manifest.descriptor.digest,
         "MediaType": manifest.descriptor.media_type,
-        "Created": field("created"),
-        "Author": field("author"),
-        "Architecture": platform.architecture,
-        "Variant": platform.variant,
-        "Os": platform.os,
-        "OsVersion": platform.os_version,
-        "Config": field("config"),
-        "RootFS": { "Type": "layers", "Layers": image.diff_ids() },
-        "Layers": layers,
-        "History": field("history"),
-        "CompressedSize": size,
-    })
+    });
+    let mut out = super::described(begin, image, |_| ());
+    out["CompressedSize"] = json!(size);
+    out
 }
