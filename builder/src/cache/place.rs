@@ -146,7 +146,7 @@ impl Place {
                 engine.registry.push_blob(repository, blob, &open, &[], &|_| ())?;
                 Ok(())
             }
-            Self::Local { layout, .. } => match layout.has(blob) {
+            Self::Local { layout, .. } => match layout.has(blob)? {
                 true => Ok(()),
                 false => layout.put(blob, &mut &*bytes),
             },
@@ -181,7 +181,7 @@ impl Place {
                 }
                 Ok(here)
             }
-            Self::Local { layout, .. } => Ok(layout.has(blob)),
+            Self::Local { layout, .. } => layout.has(blob),
         }
     }
 
@@ -195,7 +195,7 @@ impl Place {
         match self {
             Self::Registry { reference, .. } => push_blob(engine, reference, blob, task),
             Self::Local { layout, .. } => {
-                if layout.has(blob) {
+                if layout.has(blob)? {
                     task.transfer(blob.digest, Action::Exists, blob.size, Some(blob.size));
                     return Ok(0);
                 }

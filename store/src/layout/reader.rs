@@ -124,14 +124,6 @@ impl LayoutReader {
         Err(Error::invalid(self.name(), why))
     }
 
-    /// Whether there is a blob of this digest.
-    ///
-    /// # Errors
-    /// When that cannot be found out.
-    pub fn has(&self, digest: &Digest) -> Result<bool> {
-        self.source.has(&oci::path(digest))
-    }
-
     /// A blob, verified as it is read.
     ///
     /// # Errors
