@@ -8,7 +8,7 @@ mod look;
 mod names;
 mod push;
 mod several;
-mod watched;
+pub(crate) mod watched;
 
 use std::io::Read;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -37,8 +37,6 @@ use crate::request::{Engine, PullPolicy};
 const SIDE_BY_SIDE: usize = 4;
 /// Indexes that may name indexes before one gives up.
 pub(crate) const MAX_DEPTH: usize = 4;
-/// Bytes that pass between two reports.
-pub(crate) const REPORT: u64 = 256 << 10;
 
 /// What one full name means, as [`resolve`].
 fn resolve_one(
@@ -162,7 +160,7 @@ fn sibling(engine: &Engine<'_>, named: &Named, platform: &Platform) -> Result<Op
 
 /// The repository that a name is in.
 pub(crate) fn repository(reference: &Reference) -> Result<Repository, BuildError> {
-    Ok(Repository::new(reference.domain(), reference.path())?)
+    Ok(Repository::of(reference)?)
 }
 
 fn fetch_metadata(
@@ -173,12 +171,7 @@ fn fetch_metadata(
     let name = reference.familiar();
     let failed = |error| registry_error(format!("cannot pull `{name}`"), error);
     let repository = repository(reference)?;
-    let which = match (reference.digest(), reference.tag()) {
-        (Some(digest), _) => TagOrDigest::Digest(*digest),
-        (None, Some(tag)) => TagOrDigest::Tag(tag.to_owned()),
-        (None, None) => TagOrDigest::Tag("latest".to_owned()),
-    };
-    let mut answer = engine.registry.manifest(&repository, &which).map_err(failed)?;
+    let mut answer = engine.registry.manifest(&repository, &TagOrDigest::of(reference)).map_err(failed)?;
     let mut index = None;
     let mut depth = 0;
     while media_type::is_index(&answer.media_type) {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use orlop_store::Digest;
+use orlop_store::{Digest, Reference};
 
 use crate::error::Error;
 
@@ -38,6 +38,14 @@ impl Repository {
         Ok(Self { registry, name })
     }
 
+    /// The repository that a name is in.
+    ///
+    /// # Errors
+    /// As [`Repository::new`].
+    pub fn of(reference: &Reference) -> Result<Self, Error> {
+        Self::new(reference.domain(), reference.path())
+    }
+
     /// Host and port of the registry.
     pub fn registry(&self) -> &str {
         &self.registry
@@ -65,6 +73,14 @@ pub enum TagOrDigest {
 }
 
 impl TagOrDigest {
+    /// What a name stands for: its digest where it has one, else its tag, which is `latest` where none is said.
+    pub fn of(reference: &Reference) -> Self {
+        match (reference.digest(), reference.tag()) {
+            (Some(digest), _) => Self::Digest(*digest),
+            (None, tag) => Self::Tag(tag.unwrap_or("latest").to_owned()),
+        }
+    }
+
     /// As the last part of a manifest's URL; a tag that could not be one is refused.
     pub(crate) fn path(&self) -> Result<String, Error> {
         match self {

@@ -91,11 +91,7 @@ pub(crate) fn is_place(text: &str) -> bool {
 
 /// The repository of a name, and which of its manifests is meant.
 pub(crate) fn parts(name: &Reference) -> Result<(Repository, TagOrDigest), Failure> {
-    let which = match (name.digest(), name.tag()) {
-        (Some(digest), _) => TagOrDigest::Digest(*digest),
-        (None, tag) => TagOrDigest::Tag(tag.unwrap_or("latest").to_owned()),
-    };
-    Ok((Repository::new(name.domain(), name.path())?, which))
+    Ok((Repository::of(name)?, TagOrDigest::of(name)))
 }
 
 /// Trusts the registry of a place whatever it speaks.

@@ -7,7 +7,7 @@ use orlop_store::image::MAX_MANIFEST;
 use orlop_store::{BlobSource, Descriptor, Digest, Reference};
 
 use super::layout::Layout;
-use super::{CachePlace, CacheSource, DEFAULT_TAG, LocalName};
+use super::{CachePlace, CacheSource, LocalName};
 use crate::error::BuildError;
 use crate::event::{Action, Task};
 use crate::request::Engine;
@@ -77,7 +77,7 @@ impl Place {
     pub(super) fn find(&self, engine: &Engine<'_>) -> Result<Option<Found>, BuildError> {
         match self {
             Self::Registry { reference, repository } => {
-                match engine.registry.manifest(repository, &which(reference)) {
+                match engine.registry.manifest(repository, &TagOrDigest::of(reference)) {
                     Ok(answer) => Ok(Some(Found { media_type: answer.media_type, bytes: answer.bytes })),
                     Err(error) if error.is_not_found() => Ok(None),
                     Err(error) => Err(error.into()),
@@ -157,7 +157,7 @@ impl Place {
     pub(super) fn name(&self, engine: &Engine<'_>, media_type: &str, bytes: &[u8]) -> Result<(), BuildError> {
         match self {
             Self::Registry { reference, repository } => {
-                engine.registry.push_manifest(repository, &which(reference), media_type, bytes)?;
+                engine.registry.push_manifest(repository, &TagOrDigest::of(reference), media_type, bytes)?;
                 Ok(())
             }
             Self::Local { layout, which, .. } => {
@@ -215,12 +215,5 @@ impl Place {
             Self::Registry { .. } => None,
             Self::Local { layout, .. } => Some(layout),
         }
-    }
-}
-
-fn which(reference: &Reference) -> TagOrDigest {
-    match (reference.digest(), reference.tag()) {
-        (Some(digest), _) => TagOrDigest::Digest(*digest),
-        (None, tag) => TagOrDigest::Tag(tag.unwrap_or(DEFAULT_TAG).to_owned()),
     }
 }

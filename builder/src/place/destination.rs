@@ -1,8 +1,7 @@
 //! Where a copy goes.
 
 use std::collections::BTreeMap;
-use std::io::{self, BufRead, Read, Seek, SeekFrom, Write};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 
 use orlop_registry_client::{Client, PushOutcome, Repository, TagOrDigest};
 use orlop_store::layer::compress::decompress;
@@ -15,7 +14,8 @@ use super::document::Document;
 use super::source::Source;
 use crate::error::{BuildError, ErrorKind};
 use crate::event::{Action, Task};
-use crate::transfer::{REPORT, registry_error, repository, stream_error};
+use crate::transfer::watched::{Stoppable, Told};
+use crate::transfer::{registry_error, repository, stream_error};
 
 /// A place that is written to.
 pub(super) enum Destination<'a> {
@@ -82,22 +82,10 @@ pub(super) fn push(
     mount_from: &[&str],
 ) -> Result<PushOutcome, BuildError> {
     let Passage { source, blob, stop, task } = *passage;
-    let open = || -> io::Result<Box<dyn Read + Send>> {
-        Ok(Box::new(Stoppable { inner: source.open_blob(blob)?, stop: stop.clone() }))
-    };
-    let told = AtomicU64::new(0);
-    let report = |current: u64| {
-        let before = told.load(Ordering::Relaxed);
-        if current < before || current - before >= REPORT {
-            told.store(current, Ordering::Relaxed);
-            task.transfer(
-                blob.digest,
-                Action::Push,
-                current.min(blob.size.saturating_sub(1)),
-                Some(blob.size),
-            );
-        }
-    };
+    let open =
+        || -> io::Result<Box<dyn Read + Send>> { Ok(Box::new(stoppable(source.open_blob(blob)?, stop))) };
+    let told = Told::new(task, blob.digest, Action::Push, Some(blob.size));
+    let report = |current| told.report(current);
     let outcome = client.push_blob(repository, blob, &open, mount_from, &report);
     if stop.is_set() {
         return Err(BuildError::interrupted());
@@ -121,14 +109,11 @@ pub(super) fn store(writer: &LayoutWriter, passage: &Passage<'_>) -> Result<Opti
         return Ok(None);
     }
     let failed = |error| stream_error(format!("{}: blob {}", source.cannot(), blob.digest.short()), error);
-    let mut reader = Stoppable { inner: source.open_blob(blob).map_err(failed)?, stop: stop.clone() };
-    let (mut done, mut told) = (0u64, 0u64);
+    let mut reader = stoppable(source.open_blob(blob).map_err(failed)?, stop);
+    let (told, mut done) = (Told::new(task, blob.digest, Action::Export, Some(blob.size)), 0);
     let written = writer.put(blob, &mut reader, &mut |count| {
         done += count;
-        if done - told >= REPORT && done < blob.size {
-            told = done;
-            task.transfer(blob.digest, Action::Export, done, Some(blob.size));
-        }
+        told.report(done);
     });
     written.map_err(|error| lifted(source, blob, stop, error))?;
     task.transfer(blob.digest, Action::Export, blob.size, Some(blob.size));
@@ -166,7 +151,7 @@ pub(super) fn append(
             ahead.push_back((blob, source.open_blob(blob).map_err(|e| failed(blob, e))?));
         }
         let Some((blob, inner)) = ahead.pop_front() else { return Ok(()) };
-        let mut reader = Stoppable { inner, stop: stop.clone() };
+        let mut reader = stoppable(inner, stop);
         writer.put(blob, &mut reader).map_err(|error| lifted(source, blob, stop, error))?;
         task.transfer(blob.digest, Action::Export, blob.size, Some(blob.size));
     }
@@ -196,7 +181,7 @@ pub(super) fn save(
     let mut layers = Vec::new();
     for (blob, diff_id) in parsed.layers.iter().zip(image.diff_ids()) {
         let inner = source.open_blob(blob).map_err(|e| failed(blob, e))?;
-        let tar = decompress(Stoppable { inner, stop: stop.clone() }).map_err(|e| failed(blob, e))?;
+        let tar = decompress(stoppable(inner, stop)).map_err(|e| failed(blob, e))?;
         let mut spool = writer.spool()?;
         let (found, size) = inflate(tar, &mut spool).map_err(|e| failed(blob, e))?;
         if found != diff_id {
@@ -260,32 +245,7 @@ pub(super) fn target(name: &Reference, digest: Digest) -> Result<TagOrDigest, Bu
     })
 }
 
-/// Reads until the user says stop.
-struct Stoppable<R> {
-    inner: R,
-    stop: Stop,
-}
-
-impl<R> Stoppable<R> {
-    fn check(&self) -> io::Result<()> {
-        if self.stop.is_set() { Err(io::Error::other("interrupted")) } else { Ok(()) }
-    }
-}
-
-impl<R: Read> Read for Stoppable<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.check()?;
-        self.inner.read(buffer)
-    }
-}
-
-impl<R: BufRead> BufRead for Stoppable<R> {
-    fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        self.check()?;
-        self.inner.fill_buf()
-    }
-
-    fn consume(&mut self, count: usize) {
-        self.inner.consume(count);
-    }
+fn stoppable<R>(inner: R, stop: &Stop) -> Stoppable<R, impl Fn() -> bool + Send + use<R>> {
+    let stop = stop.clone();
+    Stoppable::new(inner, move || stop.is_set())
 }

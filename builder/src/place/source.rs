@@ -40,14 +40,6 @@ struct Saved {
     media_type: &'static str,
 }
 
-/// Which of what a registry has.
-pub(super) fn which(name: &Reference) -> TagOrDigest {
-    match (name.digest(), name.tag()) {
-        (Some(digest), _) => TagOrDigest::Digest(*digest),
-        (None, tag) => TagOrDigest::Tag(tag.unwrap_or("latest").to_owned()),
-    }
-}
-
 impl<'a> Source<'a> {
     /// Opens a place; no registry is asked yet. `for_layout`: the image of a `docker save` archive, which has no
     /// manifest, gets one of OCI's types and not of Docker's.
@@ -90,7 +82,9 @@ impl<'a> Source<'a> {
     /// When there is no such thing, or it is not what it should be.
     pub fn root(&self) -> Result<Document, BuildError> {
         match &self.kind {
-            Kind::Registry { name, .. } => self.fetch(which(name), &Descriptor::new("", Digest::of(b""), 0)),
+            Kind::Registry { name, .. } => {
+                self.fetch(TagOrDigest::of(name), &Descriptor::new("", Digest::of(b""), 0))
+            }
             Kind::Layout { reader, name } => self.document(&reader.find(name.as_deref())?),
             Kind::Saved(saved) => {
                 let descriptor = Descriptor::of(saved.media_type, &saved.manifest);

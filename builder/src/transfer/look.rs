@@ -40,11 +40,7 @@ fn first(registry: &Client, names: &[Reference], platform: &Platform) -> Result<
 
 fn config(registry: &Client, reference: &Reference, platform: &Platform) -> Result<Option<Image>, Error> {
     let Ok(repository) = repository(reference) else { return Ok(None) };
-    let which = match (reference.digest(), reference.tag()) {
-        (Some(digest), _) => TagOrDigest::Digest(*digest),
-        (None, tag) => TagOrDigest::Tag(tag.unwrap_or("latest").to_owned()),
-    };
-    let mut answer = registry.manifest(&repository, &which)?;
+    let mut answer = registry.manifest(&repository, &TagOrDigest::of(reference))?;
     for _ in 0..MAX_DEPTH {
         if !media_type::is_index(&answer.media_type) {
             break;

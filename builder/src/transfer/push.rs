@@ -13,8 +13,9 @@ use orlop_store::{
 };
 
 use self::made::Making;
+use super::watched::{Stoppable, Told};
 use super::{
-    REPORT, Several, check_cancelled, fetch_blobs, fetch_chosen, registry_error, repository, side_by_side,
+    Several, check_cancelled, fetch_blobs, fetch_chosen, registry_error, repository, side_by_side,
     stream_error,
 };
 use crate::error::BuildError;
@@ -269,9 +270,10 @@ pub(crate) fn push_blob(
     let cancel = engine.cancel.clone();
     let open = || -> std::io::Result<Box<dyn Read + Send>> {
         let inner = engine.store.blobs().open_blob(blob)?;
-        Ok(Box::new(Stoppable { inner, cancel: cancel.clone() }))
+        let cancel = cancel.clone();
+        Ok(Box::new(Stoppable::new(inner, move || cancel.is_cancelled())))
     };
-    let told = Told { task, digest: blob.digest, size: Some(blob.size), bytes: AtomicU64::new(0) };
+    let told = Told::new(task, blob.digest, Action::Push, Some(blob.size));
     let report = |current| told.report(current);
     let outcome = engine.registry.push_blob(&place, blob, &open, &names, &report);
     check_cancelled(engine)?;
@@ -285,26 +287,6 @@ pub(crate) fn push_blob(
         PushOutcome::Existed | PushOutcome::Mounted => {
             task.transfer(blob.digest, Action::Exists, blob.size, Some(blob.size));
             Ok(0)
-        }
-    }
-}
-
-/// Says how far an upload is, not at every piece.
-struct Told<'a> {
-    task: &'a Task<'a>,
-    digest: Digest,
-    size: Option<u64>,
-    bytes: AtomicU64,
-}
-
-impl Told<'_> {
-    fn report(&self, current: u64) {
-        let before = self.bytes.load(Ordering::Relaxed);
-        if current < before || current - before >= REPORT {
-            self.bytes.store(current, Ordering::Relaxed);
-            // The end is told by whoever knows that the blob is in its place.
-            let most = self.size.map_or(u64::MAX, |size| size.saturating_sub(1));
-            self.task.transfer(self.digest, Action::Push, current.min(most), self.size);
         }
     }
 }
@@ -356,19 +338,4 @@ fn remember_index(
         images.tag(reference, &target.target)?;
     }
     Ok(())
-}
-
-/// Reads until the user says stop.
-struct Stoppable<R> {
-    inner: R,
-    cancel: orlop_runner::CancelToken,
-}
-
-impl<R: Read> Read for Stoppable<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        if self.cancel.is_cancelled() {
-            return Err(std::io::Error::other("interrupted"));
-        }
-        self.inner.read(buffer)
-    }
 }

@@ -1,16 +1,16 @@
 //! Layers that are compressed for a push: the first bytes are sent while the last ones are still being made.
 
 use std::io::Read;
-use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, PoisonError, mpsc};
 use std::thread;
 
 use orlop_store::{Descriptor, Digest, ExportOptions, GrowingBlob, Image, Reference};
 
-use super::{Stoppable, Told, check_cancelled, failure, mountable, push_blob, repository};
+use super::{check_cancelled, failure, mountable, push_blob, repository};
 use crate::error::BuildError;
 use crate::event::{Action, Task};
 use crate::request::Engine;
+use crate::transfer::watched::{Stoppable, Told};
 
 /// Layers that are compressed at one time. Each uses all cores where it is large, and holds some megabytes for each
 /// of them.
@@ -128,12 +128,13 @@ fn along(
     growing: &GrowingBlob,
     task: &Task<'_>,
 ) -> Result<(), orlop_registry_client::Error> {
-    let place = orlop_registry_client::Repository::new(reference.domain(), reference.path())?;
+    let place = orlop_registry_client::Repository::of(reference)?;
     let cancel = engine.cancel.clone();
     let open = || -> std::io::Result<Box<dyn Read + Send>> {
-        Ok(Box::new(Stoppable { inner: growing.open(), cancel: cancel.clone() }))
+        let cancel = cancel.clone();
+        Ok(Box::new(Stoppable::new(growing.open(), move || cancel.is_cancelled())))
     };
-    let told = Told { task, digest: *diff_id, size: None, bytes: AtomicU64::new(0) };
+    let told = Told::new(task, *diff_id, Action::Push, None);
     engine.registry.push_growing(&place, &open, &|| growing.whole(), &|current| told.report(current))?;
     Ok(())
 }
