@@ -5,10 +5,10 @@ mod pack;
 mod tree;
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use orlop_store::layout::{ArchiveFormat, Content, NamedImage};
+use orlop_store::layout::{ArchiveFormat, Content, NamedImage, WholeFile};
 use orlop_store::snapshot::{Committed, LayerOs, View};
 use orlop_store::{Digest, Image, Named, Platform, Reference};
 
@@ -333,7 +333,9 @@ fn files(
             }
         }
         Output::Tar { dest: Destination::Path(path), .. } => {
-            write_whole(path, |file| tree::write_tar(engine.cancel, &parts, file))?;
+            let whole = WholeFile::create(path)?;
+            tree::write_tar(engine.cancel, &parts, whole.file())?;
+            whole.finish()?;
         }
         Output::Tar { dest: Destination::Open(file), .. } => {
             tree::write_tar(engine.cancel, &parts, file)?;
@@ -382,24 +384,6 @@ fn view(engine: &Engine<'_>, image: &Image, task: &Task<'_>) -> Result<View, Bui
     transfer::fetch_layers(engine, image, None, task)?;
     let files = Committed::new(image.diff_ids()).for_os(LayerOs::of(&image.platform().os));
     Ok(engine.store.snapshots()?.view(&files).map_err(orlop_store::Error::from)?)
-}
-
-/// Writes a file that appears complete or not at all.
-pub(crate) fn write_whole(
-    path: &Path,
-    write: impl FnOnce(&File) -> Result<(), BuildError>,
-) -> Result<(), BuildError> {
-    let failed =
-        |error: std::io::Error| BuildError::user(format!("cannot write `{}`", path.display())).because(error);
-    let parent = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".orlop-");
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let file = builder.tempfile_in(parent).map_err(failed)?;
-    write(file.as_file())?;
-    file.persist(path).map_err(|error| failed(error.error))?;
-    Ok(())
 }
 
 impl std::fmt::Display for Destination {

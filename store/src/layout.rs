@@ -9,6 +9,7 @@ mod peek;
 mod reader;
 mod sink;
 mod source;
+mod whole;
 mod writer;
 
 use std::io::{Read, Write};
@@ -16,12 +17,12 @@ use std::path::Path;
 
 pub use peek::peek;
 pub use reader::{LayoutReader, SavedImage};
+pub use whole::WholeFile;
 pub use writer::{ArchiveWriter, LayoutWriter};
 
-use sink::{DirectorySink, TarSink};
+use sink::TarSink;
 use source::{ArchiveSource, DirectorySource, Source};
 
-use crate::blob::sync_dir;
 use crate::descriptor::Descriptor;
 use crate::error::{Error, Result};
 use crate::image::{Image, Index, Manifest, ManifestKind};
@@ -120,17 +121,9 @@ impl Store {
         images: &[NamedImage],
         options: &SaveOptions,
     ) -> Result<Vec<Descriptor>> {
-        let parent = match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
-        let mut builder = tempfile::Builder::new();
-        builder.prefix(".orlop-");
-        #[cfg(unix)]
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let mut file = builder.tempfile_in(parent).map_err(Error::io("write", path))?;
-        let written = self.write_archive(file.as_file_mut(), path, format, images, options)?;
-        file.persist(path).map_err(|e| Error::io("write", path)(e.error))?;
+        let whole = WholeFile::create(path)?;
+        let written = self.write_archive(&mut whole.file(), path, format, images, options)?;
+        whole.finish()?;
         Ok(written)
     }
 
@@ -160,7 +153,11 @@ impl Store {
         let mut buffered = std::io::BufWriter::with_capacity(1 << 18, out);
         let mut sink = TarSink::new(&mut buffered, label);
         let written = match format {
-            ArchiveFormat::Oci => oci::write(self, &mut sink, images, options, &[])?,
+            ArchiveFormat::Oci => {
+                let saved = oci::write(self, &mut sink, images, options)?;
+                oci::end(&mut sink, saved.entries)?;
+                saved.written
+            }
             ArchiveFormat::Docker => docker::write(self, &mut sink, images)?,
         };
         sink.finish()?;
@@ -179,20 +176,10 @@ impl Store {
         images: &[NamedImage],
         options: &SaveOptions,
     ) -> Result<Vec<Descriptor>> {
-        std::fs::create_dir_all(path).map_err(Error::io("make", path))?;
-        let source = DirectorySource::open(path)?;
-        let old = if source.has(oci::INDEX)? {
-            oci::read_index(&source)?.manifests
-        } else if std::fs::read_dir(path).map_err(Error::io("list", path))?.next().is_some() {
-            let why = "it is neither an OCI layout nor empty";
-            return Err(Error::invalid(format!("directory `{}`", path.display()), why));
-        } else {
-            Vec::new()
-        };
-        let mut sink = DirectorySink::new(path);
-        let written = oci::write(self, &mut sink, images, options, &old)?;
-        sync_dir(path)?;
-        Ok(written)
+        let mut writer = LayoutWriter::open(path)?;
+        let saved = oci::write(self, &mut writer, images, options)?;
+        writer.finish(saved.entries)?;
+        Ok(saved.written)
     }
 
     /// Reads images from `path`: an OCI layout's directory, or an archive of either format, gzip-compressed or

@@ -33,14 +33,21 @@ pub(super) fn path(digest: &Digest) -> String {
     format!("blobs/sha256/{}", digest.hex())
 }
 
-/// Writes `images`, and `old` entries of the index as far as no new image has their name.
+/// What was written of images.
+pub(super) struct Saved {
+    /// Their manifests and indexes.
+    pub(super) written: Vec<Descriptor>,
+    /// What the layout's index is to name.
+    pub(super) entries: Vec<Descriptor>,
+}
+
+/// Writes the content of `images`.
 pub(super) fn write(
     store: &Store,
     sink: &mut dyn Sink,
     images: &[NamedImage],
     options: &SaveOptions,
-    old: &[Descriptor],
-) -> Result<Vec<Descriptor>> {
+) -> Result<Saved> {
     let mut entries = Vec::new();
     let mut written = Vec::new();
     for NamedImage { content, names } in images {
@@ -77,11 +84,13 @@ pub(super) fn write(
         }
         written.push(plain);
     }
-    let all = merged(old, entries);
+    Ok(Saved { written, entries })
+}
+
+/// Ends a layout of which only what is new is in it. Last: what it names is there.
+pub(super) fn end(sink: &mut dyn Sink, entries: Vec<Descriptor>) -> Result<()> {
     sink.put_bytes(LAYOUT, LAYOUT_JSON.as_bytes())?;
-    // Last: what it names is there.
-    sink.put_bytes(INDEX, Index::make(all).bytes())?;
-    Ok(written)
+    sink.put_bytes(INDEX, Index::make(entries).bytes())
 }
 
 /// The `old` entries of an index as far as none of `new` has their name, and the new ones.

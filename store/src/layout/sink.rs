@@ -1,7 +1,7 @@
 //! Where the files of a layout go: into a directory, or into a tar.
 
 use std::collections::BTreeSet;
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
@@ -70,7 +70,8 @@ impl<W: Write> Sink for TarSink<W> {
         }
         self.directories(name)?;
         self.header(name, tar::EntryType::Regular, size)?;
-        copy_exactly(name, content, size, &mut |bytes| {
+        let mut content = BufReader::with_capacity(1 << 17, content);
+        pour(&format!("`{name}`"), &mut content, size, &mut |bytes| {
             self.out.write_all(bytes).map_err(Error::io("write", &self.label))
         })?;
         let padding = usize::try_from((512 - size % 512) % 512).unwrap_or(0);
@@ -82,67 +83,30 @@ impl<W: Write> Sink for TarSink<W> {
     }
 }
 
-/// A directory. Every file is there whole or not at all.
-pub(super) struct DirectorySink {
-    root: PathBuf,
-}
-
-impl DirectorySink {
-    pub(super) fn new(root: &Path) -> Self {
-        Self { root: root.to_owned() }
-    }
-}
-
-impl Sink for DirectorySink {
-    fn put(&mut self, name: &str, size: u64, content: &mut dyn Read) -> Result<()> {
-        let path = self.root.join(name);
-        let parent = path.parent().unwrap_or(&self.root).to_owned();
-        std::fs::create_dir_all(&parent).map_err(Error::io("make", &parent))?;
-        let mut builder = tempfile::Builder::new();
-        builder.prefix(".orlop-");
-        #[cfg(unix)]
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let mut file = builder.tempfile_in(&parent).map_err(Error::io("write", &path))?;
-        copy_exactly(name, content, size, &mut |bytes| {
-            file.write_all(bytes).map_err(Error::io("write", &path))
-        })?;
-        file.persist(&path).map_err(|e| Error::io("write", &path)(e.error))?;
-        Ok(())
-    }
-
-    fn has(&self, name: &str) -> bool {
-        // Only of content under its own digest can be said that what is there is what is wanted; whoever reads it
-        // checks it.
-        name.starts_with("blobs/") && self.root.join(name).is_file()
-    }
-}
-
-/// Copies `content` to its end, which must come after `size` bytes.
-fn copy_exactly(
-    name: &str,
-    content: &mut dyn Read,
+/// Passes all of `content` on, which must have `size` bytes. `what` it is, for messages.
+pub(super) fn pour(
+    what: &str,
+    content: &mut dyn BufRead,
     size: u64,
     write: &mut dyn FnMut(&[u8]) -> Result<()>,
 ) -> Result<()> {
-    let mut buffer = vec![0; 1 << 17];
     let mut total: u64 = 0;
     loop {
-        let n = match content.read(&mut buffer) {
-            Ok(n) => n,
+        let bytes = match content.fill_buf() {
+            Ok(bytes) => bytes,
             Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-            Err(e) => return Err(Error::stream(format!("`{name}`"))(e)),
+            Err(e) => return Err(Error::stream(what)(e)),
         };
-        if n == 0 {
+        let count = bytes.len();
+        total = total.saturating_add(count as u64);
+        if count == 0 || total > size {
             break;
         }
-        total = total.saturating_add(n as u64);
-        if total > size {
-            break;
-        }
-        write(buffer.get(..n).unwrap_or_default())?;
+        write(bytes)?;
+        content.consume(count);
     }
     if total != size {
-        return Err(Error::invalid(format!("`{name}`"), format!("it has {total} bytes, not {size}")));
+        return Err(Error::invalid(what, format!("it has {total} bytes or more, not {size}")));
     }
     Ok(())
 }

@@ -1,14 +1,15 @@
 //! Content that comes from elsewhere, put into a layout or an archive byte for byte.
 
 use std::fs::{File, TryLockError};
-use std::io::{BufRead, BufWriter, Read, Write};
+use std::io::{BufRead, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::sink::{Sink, TarSink};
+use super::sink::{Sink, TarSink, pour};
 use super::source::DirectorySource;
 use super::source::Source as _;
+use super::whole::WholeFile;
 use super::{docker, oci};
 use crate::blob::sync_dir;
 use crate::descriptor::Descriptor;
@@ -80,7 +81,7 @@ impl LayoutWriter {
     }
 
     fn path(&self, blob: &Descriptor) -> PathBuf {
-        self.root.join("blobs").join("sha256").join(blob.digest.hex())
+        self.root.join(oci::path(&blob.digest))
     }
 
     /// Takes all of `content`, which its reader verifies, and must have the size that `blob` says.
@@ -88,21 +89,32 @@ impl LayoutWriter {
     /// # Errors
     /// When `content` fails or is of another size, or the file cannot be written.
     pub fn put(&self, blob: &Descriptor, content: &mut dyn BufRead, told: &mut dyn FnMut(u64)) -> Result<()> {
-        let path = self.path(blob);
+        self.pour(&oci::path(&blob.digest), content, blob.size, told)
+    }
+
+    /// Writes a file that is there whole or not at all.
+    fn pour(
+        &self,
+        name: &str,
+        content: &mut dyn BufRead,
+        size: u64,
+        told: &mut dyn FnMut(u64),
+    ) -> Result<()> {
+        let path = self.root.join(name);
         let mut file = temporary(path.parent().unwrap_or(&self.root), &path)?;
-        pour(blob, content, &mut |bytes| {
+        pour(&format!("`{name}`"), content, size, &mut |bytes| {
             file.write_all(bytes).map_err(Error::io("write", &path))?;
             told(bytes.len() as u64);
             Ok(())
         })?;
-        into_place(file, &path)
+        into_place(file, &path, &path)
     }
 
     /// Names what was put in: each entry takes the place of the one that has its name.
     ///
     /// # Errors
     /// When the index cannot be written.
-    pub fn finish(self, entries: Vec<Descriptor>) -> Result<()> {
+    pub fn finish(&self, entries: Vec<Descriptor>) -> Result<()> {
         let index = self.root.join(oci::INDEX);
         sync_dir(&self.root.join("blobs").join("sha256"))?;
         let _lock = self.lock()?;
@@ -114,8 +126,21 @@ impl LayoutWriter {
         let mut file = temporary(&self.root, &index)?;
         file.write_all(Index::make(oci::merged(&old, entries)).bytes())
             .map_err(Error::io("write", &index))?;
-        into_place(file, &index)?;
+        // All names hang on it.
+        file.as_file().sync_all().map_err(Error::io("sync", &index))?;
+        into_place(file, &index, &index)?;
         sync_dir(&self.root)
+    }
+}
+
+impl Sink for LayoutWriter {
+    fn put(&mut self, name: &str, size: u64, content: &mut dyn Read) -> Result<()> {
+        self.pour(name, &mut BufReader::with_capacity(1 << 17, content), size, &mut |_| ())
+    }
+
+    fn has(&self, name: &str) -> bool {
+        // Content under its own digest; whoever reads it checks it.
+        self.root.join(name).is_file()
     }
 }
 
@@ -147,7 +172,7 @@ fn sweep(dir: &Path) {
 }
 
 /// A file that is not whole yet, locked as long as somebody writes it.
-fn temporary(dir: &Path, label: &Path) -> Result<tempfile::NamedTempFile> {
+pub(super) fn temporary(dir: &Path, label: &Path) -> Result<tempfile::NamedTempFile> {
     loop {
         let mut builder = tempfile::Builder::new();
         builder.prefix(PREFIX);
@@ -165,7 +190,7 @@ fn temporary(dir: &Path, label: &Path) -> Result<tempfile::NamedTempFile> {
 
 /// Renames a file that is whole to where it belongs. Windows refuses that while somebody reads what is there: those
 /// who do it for a moment are waited for.
-fn into_place(mut file: tempfile::NamedTempFile, path: &Path) -> Result<()> {
+pub(super) fn into_place(mut file: tempfile::NamedTempFile, path: &Path, label: &Path) -> Result<()> {
     let mut patience = if cfg!(windows) { 50 } else { 0 };
     loop {
         let refused = match file.persist(path) {
@@ -173,7 +198,7 @@ fn into_place(mut file: tempfile::NamedTempFile, path: &Path) -> Result<()> {
             Err(refused) => refused,
         };
         if patience == 0 || refused.error.kind() != std::io::ErrorKind::PermissionDenied {
-            return Err(Error::io("write", path)(refused.error));
+            return Err(Error::io("write", label)(refused.error));
         }
         patience -= 1;
         file = refused.file;
@@ -181,47 +206,15 @@ fn into_place(mut file: tempfile::NamedTempFile, path: &Path) -> Result<()> {
     }
 }
 
-/// Passes `content` on, which must have the size that `blob` says.
-fn pour(
-    blob: &Descriptor,
-    content: &mut dyn BufRead,
-    write: &mut dyn FnMut(&[u8]) -> Result<()>,
-) -> Result<()> {
-    let what = || format!("blob {}", blob.digest);
-    let mut total: u64 = 0;
-    loop {
-        let bytes = match content.fill_buf() {
-            Ok(bytes) => bytes,
-            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
-            Err(e) => return Err(Error::stream(what())(e)),
-        };
-        if bytes.is_empty() {
-            break;
-        }
-        let count = bytes.len();
-        total = total.saturating_add(count as u64);
-        if total > blob.size {
-            break;
-        }
-        write(bytes)?;
-        content.consume(count);
-    }
-    if total != blob.size {
-        return Err(Error::invalid(what(), format!("it has {total} bytes or more, not {}", blob.size)));
-    }
-    Ok(())
-}
-
 /// An archive of either format in the making. The file is there whole when it is finished, and before that as it was.
 pub struct ArchiveWriter {
     sink: TarSink<BufWriter<File>>,
-    file: tempfile::NamedTempFile,
-    path: PathBuf,
+    whole: WholeFile,
 }
 
 impl std::fmt::Debug for ArchiveWriter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ArchiveWriter").field("path", &self.path).finish_non_exhaustive()
+        f.debug_struct("ArchiveWriter").field("file", &self.whole).finish_non_exhaustive()
     }
 }
 
@@ -235,11 +228,10 @@ impl ArchiveWriter {
             let why = "it is a directory; an OCI layout is written with `oci-layout://DIR`";
             return Err(Error::invalid(format!("archive `{}`", path.display()), why));
         }
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let file = temporary(parent.unwrap_or(Path::new(".")), path)?;
-        let handle = file.as_file().try_clone().map_err(Error::io("write", path))?;
+        let whole = WholeFile::create(path)?;
+        let handle = whole.file().try_clone().map_err(Error::io("write", path))?;
         let sink = TarSink::new(BufWriter::with_capacity(1 << 18, handle), path);
-        Ok(Self { sink, file, path: path.to_owned() })
+        Ok(Self { sink, whole })
     }
 
     /// A file without a name on the disk that the archive will be on, for what has to be counted before it is written.
@@ -247,8 +239,10 @@ impl ArchiveWriter {
     /// # Errors
     /// When none can be made.
     pub fn spool(&self) -> Result<File> {
-        let parent = self.file.path().parent().unwrap_or(Path::new("."));
-        tempfile::tempfile_in(parent).map_err(Error::io("make a file in", parent))
+        match self.whole.near() {
+            Some(dir) => tempfile::tempfile_in(dir).map_err(Error::io("make a file in", dir)),
+            None => tempfile::tempfile().map_err(Error::stream("a file for what passes through")),
+        }
     }
 
     /// Adds a blob of an OCI layout; one that is in it already is passed over.
@@ -297,8 +291,7 @@ impl ArchiveWriter {
     }
 
     fn close(self) -> Result<()> {
-        let Self { sink, file, path } = self;
-        sink.finish()?;
-        into_place(file, &path)
+        self.sink.finish()?;
+        self.whole.finish()
     }
 }

@@ -23,7 +23,8 @@ pub(super) fn run(global: &Global, args: &InspectArgs) -> Result<(), Failure> {
         let remote = Remote::new(global, Mode::Quiet)?;
         let place = remote::place(text).map_err(Failure::usage)?;
         let bytes = remote.work(|_| raw(&remote, &place, args))?;
-        return std::io::stdout().lock().write_all(&bytes).map_err(|error| Failure::stdout(&error));
+        let mut out = std::io::stdout().lock();
+        return out.write_all(&bytes).and_then(|()| out.flush()).map_err(|error| Failure::stdout(&error));
     }
     let remote = Remote::new(global, Mode::Quiet)?;
     let mut found = Vec::new();
