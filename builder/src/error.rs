@@ -205,6 +205,9 @@ impl Error for Cause {
 
 impl From<orlop_registry_client::Error> for BuildError {
     fn from(error: orlop_registry_client::Error) -> Self {
+        if matches!(error, orlop_registry_client::Error::Cancelled) {
+            return Self::interrupted();
+        }
         let hint = error.hint();
         let mut out = Self::user(error.to_string()).with_hint(hint);
         if let Some(source) = Error::source(&error) {

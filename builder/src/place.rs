@@ -18,7 +18,7 @@ use orlop_store::Reference;
 
 pub use copy::{Copied, CopyOptions, Known, copy};
 pub use document::Document;
-pub use pick::{Picked, pick};
+pub use pick::{Picked, pick, pick_asked};
 pub use source::Source;
 
 use crate::transfer::split_layout;

@@ -118,7 +118,7 @@ pub(crate) fn note_platform(reference: &Reference, image: &Image, platform: &Pla
 
 /// Whether `image` can stand where one for `platform` is asked for. An image that does not say what it
 /// is for suits everywhere.
-fn suits(image: &Image, platform: &Platform) -> bool {
+pub(crate) fn suits(image: &Image, platform: &Platform) -> bool {
     let own = image.platform();
     (own.os.is_empty() && own.architecture.is_empty()) || platform.matches(&own)
 }

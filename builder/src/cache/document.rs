@@ -251,12 +251,12 @@ impl Document {
                 let config = Some(config_descriptor.clone());
                 (
                     media_type::OCI_MANIFEST,
-                    json::Manifest { config, layers: descriptors, ..Default::default() },
+                    json::Manifest { config, layers: Some(descriptors), ..Default::default() },
                 )
             }
             false => {
                 descriptors.push(config_descriptor.clone());
-                (media_type::OCI_INDEX, json::Manifest { manifests: descriptors, ..Default::default() })
+                (media_type::OCI_INDEX, json::Manifest { manifests: Some(descriptors), ..Default::default() })
             }
         };
         let manifest = json::Manifest { schema_version: 2, media_type: media_type.to_owned(), ..manifest };

@@ -23,6 +23,8 @@ pub(super) enum Existing {
     Nothing,
     /// A cache, and its manifest as it came.
     Cache(Document, Vec<u8>),
+    /// A cache that is damaged, why, and its manifest.
+    Damaged(BuildError, Vec<u8>),
     /// Images, and the caches that they carry.
     Images(Vec<Document>),
 }
@@ -36,20 +38,25 @@ pub(super) fn read(engine: &Engine<'_>, place: &Place) -> Result<Existing, Build
     let manifest = parse(&found.bytes)?;
     let is_index = media_type::is_index(&found.media_type) || media_type::is_index(&manifest.media_type);
     let config = match is_index {
-        true => manifest.manifests.iter().find(|member| member.media_type == CONFIG),
+        true => manifest.manifests.iter().flatten().find(|member| member.media_type == CONFIG),
         false => manifest.config.as_ref().filter(|config| config.media_type == CONFIG),
     };
     if let Some(config) = config {
-        let bytes = place.small(engine, config, LARGEST_CONFIG)?;
         let layers = if is_index { &manifest.manifests } else { &manifest.layers };
-        let document = Document::parse(&bytes, layers).map_err(unreadable)?;
-        return Ok(Existing::Cache(document, found.bytes));
+        let layers = layers.as_deref().unwrap_or_default();
+        let read = place.small(engine, config, LARGEST_CONFIG);
+        return match read.and_then(|bytes| Document::parse(&bytes, layers).map_err(unreadable)) {
+            Ok(document) => Ok(Existing::Cache(document, found.bytes)),
+            // What may pass is no damage: the cache is whole the next time.
+            Err(error) if place.may_pass(&error) => Err(error),
+            Err(error) => Ok(Existing::Damaged(error, found.bytes)),
+        };
     }
     if !is_index {
         return Ok(Existing::Images(carried(engine, place, &manifest)?.into_iter().collect()));
     }
     let mut out = Vec::new();
-    let images = manifest.manifests.iter().filter(|member| is_image(member));
+    let images = manifest.manifests.iter().flatten().filter(|member| is_image(member));
     for member in images.take(MOST_IMAGES) {
         let manifest = parse(&place.member(engine, member)?)?;
         out.extend(carried(engine, place, &manifest)?);
@@ -85,5 +92,7 @@ fn carried(
         serde_json::from_slice(&bytes).map_err(|error| unreadable(error.to_string()))?;
     let Some(cache) = config.cache else { return Ok(None) };
     let records = STANDARD.decode(cache).map_err(|error| unreadable(error.to_string()))?;
-    Document::inline(&records, &config.rootfs.diff_ids, &manifest.layers).map(Some).map_err(unreadable)
+    Document::inline(&records, &config.rootfs.diff_ids, manifest.layers.as_deref().unwrap_or_default())
+        .map(Some)
+        .map_err(unreadable)
 }

@@ -22,7 +22,7 @@ use crate::request::Engine;
 /// How long nothing must have come before what there is gets its name, and how often that is done at most.
 const QUIET: Duration = Duration::from_secs(1);
 const SELDOM: Duration = Duration::from_secs(5);
-/// How long an upload may still take once the user has said stop.
+/// How long writing may still take once the user has said stop; what goes to a registry ends at once then.
 const GRACE: Duration = Duration::from_secs(3);
 /// The largest layer that is still compressed then, in bytes.
 const QUICKLY_PACKED: u64 = 64 << 20;
@@ -208,8 +208,9 @@ impl<'a> Worker<'a> {
             }
         }
         // Also where something did not go out: what did is of use.
-        let published = self.publish(true);
-        let result = match (failed, published) {
+        let end = self.publish(true);
+        let published = end.is_ok();
+        let result = match (failed, end) {
             (Some(error), _) | (None, Err(error)) if error.kind != ErrorKind::Interrupted => {
                 let name = self.place.shown();
                 let hint = error.hint.clone();
@@ -220,9 +221,11 @@ impl<'a> Worker<'a> {
             _ => Ok(()),
         };
         if let Some(task) = self.task.take() {
-            let (records, layers) = (self.document.records.len(), self.document.layers.len());
-            task.note(format!("{} and {}", count(records, "result"), count(layers, "layer")));
-            if !self.left_out.is_empty() {
+            if published {
+                let (records, layers) = (self.document.records.len(), self.document.layers.len());
+                task.note(format!("{} and {}", count(records, "result"), count(layers, "layer")));
+            }
+            if published && !self.left_out.is_empty() {
                 let text = "without their layers, which are in another registry that gives them to no other";
                 task.note(format!("{} {text}", count(self.left_out.len(), "result")));
             }
@@ -249,7 +252,11 @@ impl<'a> Worker<'a> {
             Some(diff_id) => match self.layer(step, diff_id)? {
                 Some(place) => Made::Layer(place),
                 None => {
-                    self.left_out.push(step.clone());
+                    // A build may begin anew, and come to a step for several platforms.
+                    let same = |other: &Exported| other.below == step.below && other.layer == step.layer;
+                    if !self.left_out.iter().any(same) {
+                        self.left_out.push(step.clone());
+                    }
                     Made::Absent(*diff_id)
                 }
             },
@@ -336,9 +343,9 @@ impl<'a> Worker<'a> {
         let now = now();
         for attempt in 1..=ATTEMPTS {
             let (earlier, bytes) = self.earlier()?;
-            let expected = bytes.as_deref().filter(|_| attempt < ATTEMPTS);
+            let expected = Some(bytes.as_slice()).filter(|_| attempt < ATTEMPTS);
             let written = self.document.with(&earlier, now).write(self.target.image_manifest);
-            if bytes.as_ref() == Some(&written.manifest) {
+            if bytes == written.manifest {
                 break;
             }
             let put = match self.write(&written, expected) {
@@ -370,13 +377,12 @@ impl<'a> Worker<'a> {
         Ok(true)
     }
 
-    /// What orlop wrote there before, and the manifest that is there: empty where there is none, and none where that
-    /// cannot be said.
-    fn earlier(&self) -> Result<(Document, Option<Vec<u8>>), BuildError> {
+    /// What orlop wrote there before, and the manifest that is there: empty where there is none.
+    fn earlier(&self) -> Result<(Document, Vec<u8>), BuildError> {
         match read(&self.engine, &self.place) {
-            Ok(Existing::Cache(document, bytes)) if document.ours => Ok((document, Some(bytes))),
-            Ok(Existing::Cache(_, bytes)) => Ok((Document::default(), Some(bytes))),
-            Ok(Existing::Nothing) => Ok((Document::default(), Some(Vec::new()))),
+            Ok(Existing::Cache(document, bytes)) if document.ours => Ok((document, bytes)),
+            Ok(Existing::Cache(_, bytes) | Existing::Damaged(_, bytes)) => Ok((Document::default(), bytes)),
+            Ok(Existing::Nothing) => Ok((Document::default(), Vec::new())),
             Ok(Existing::Images(_)) => {
                 let name = self.place.shown();
                 Err(BuildError::user(format!("`{name}` is an image, and the cache would take its place"))
@@ -384,8 +390,8 @@ impl<'a> Worker<'a> {
                         "give the cache a name of its own, as in `ref=REPOSITORY:buildcache`".to_owned(),
                     ))
             }
-            // What cannot be read is of no use to anybody; where nothing can be had, nothing can be put either.
-            Err(_) => Ok((Document::default(), None)),
+            // It may hold what others need, or be no cache at all.
+            Err(error) => Err(error),
         }
     }
 }

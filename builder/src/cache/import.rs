@@ -224,9 +224,9 @@ impl<'a> Imports<'a> {
             CacheSource::Local { dir, .. } => dir.display().to_string(),
         };
         let task = self.progress.start(format!("importing cache from {name}"));
-        let result = Place::of_source(source).and_then(|place| {
-            let existing = read(&self.engine, &place)?;
-            Ok((place, existing))
+        let result = Place::of_source(source).and_then(|place| match read(&self.engine, &place)? {
+            Existing::Damaged(error, _) => Err(error),
+            existing => Ok((place, existing)),
         });
         let cache = match result {
             Ok((place, existing)) => told(&task, existing).map(|documents| Cache::of(place, documents)),
@@ -247,7 +247,7 @@ impl<'a> Imports<'a> {
 /// Says what a cache has; none where it has nothing.
 fn told(task: &Task<'_>, existing: Existing) -> Option<Vec<Document>> {
     let documents = match existing {
-        Existing::Nothing => {
+        Existing::Nothing | Existing::Damaged(..) => {
             task.note("there is no cache yet");
             return None;
         }

@@ -98,10 +98,10 @@ pub(super) struct Manifest {
     pub(super) media_type: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) config: Option<Descriptor>,
-    #[serde(default, deserialize_with = "limited", skip_serializing_if = "Vec::is_empty")]
-    pub(super) layers: Vec<Descriptor>,
-    #[serde(default, deserialize_with = "limited", skip_serializing_if = "Vec::is_empty")]
-    pub(super) manifests: Vec<Descriptor>,
+    #[serde(default, deserialize_with = "some", skip_serializing_if = "Option::is_none")]
+    pub(super) layers: Option<Vec<Descriptor>>,
+    #[serde(default, deserialize_with = "some", skip_serializing_if = "Option::is_none")]
+    pub(super) manifests: Option<Vec<Descriptor>>,
 }
 
 /// Of an image's config what its inline cache needs.
@@ -125,6 +125,11 @@ pub(super) struct RootFs {
 #[derive(Debug, Deserialize)]
 #[serde(transparent)]
 pub(super) struct Records(#[serde(deserialize_with = "limited")] pub(super) Vec<Record>);
+
+/// The same where a list may be missing.
+fn some<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<Vec<T>>, D::Error> {
+    limited(deserializer).map(Some)
+}
 
 /// Reads a list that is no longer than [`MOST`]; `null` is an empty one, as Go writes it.
 fn limited<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {

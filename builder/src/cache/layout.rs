@@ -2,6 +2,7 @@
 
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use orlop_store::Descriptor;
 use orlop_store::layout::{LayoutReader, LayoutWriter, REF_NAME};
@@ -10,22 +11,33 @@ use super::LocalName;
 use crate::error::BuildError;
 
 /// The directory.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Layout {
     dir: PathBuf,
+    writer: OnceLock<LayoutWriter>,
 }
 
 impl Layout {
     pub(super) fn new(dir: &Path) -> Self {
-        Self { dir: dir.to_owned() }
+        Self { dir: dir.to_owned(), writer: OnceLock::new() }
     }
 
-    /// None where nothing is named yet.
+    /// None where nothing is named yet: no directory, an empty one, or one that a writer has just begun.
     fn reader(&self) -> Result<Option<LayoutReader>, BuildError> {
-        match self.dir.join("index.json").is_file() {
-            true => Ok(Some(LayoutReader::open(&self.dir, &self.dir)?)),
-            false => Ok(None),
+        let begun = !self.dir.join("index.json").exists() && self.dir.join("oci-layout").is_file();
+        let empty = || std::fs::read_dir(&self.dir).is_ok_and(|mut entries| entries.next().is_none());
+        match begun || !self.dir.exists() || empty() {
+            true => Ok(None),
+            false => Ok(Some(LayoutReader::open(&self.dir, &self.dir)?)),
         }
+    }
+
+    fn writer(&self) -> Result<&LayoutWriter, BuildError> {
+        if let Some(writer) = self.writer.get() {
+            return Ok(writer);
+        }
+        let writer = LayoutWriter::open(&self.dir)?;
+        Ok(self.writer.get_or_init(|| writer))
     }
 
     fn needed(&self) -> Result<LayoutReader, BuildError> {
@@ -33,8 +45,8 @@ impl Layout {
         self.reader()?.ok_or_else(missing)
     }
 
-    /// The descriptor of a manifest. As with buildx, where no tag is said and there is but one that is meant.
-    pub(super) fn find(&self, which: &LocalName) -> Result<Option<Descriptor>, BuildError> {
+    /// The descriptor of a manifest; where `any` will do and no tag is said, the only one, as with buildx.
+    pub(super) fn find(&self, which: &LocalName, any: bool) -> Result<Option<Descriptor>, BuildError> {
         let Some(reader) = self.reader()? else { return Ok(None) };
         let all = reader.entries()?;
         let found = all.iter().find(|entry| match which {
@@ -42,7 +54,7 @@ impl Layout {
             LocalName::Digest(digest) => entry.digest == *digest,
         });
         let only = match (which, all.as_slice()) {
-            (LocalName::Tag(tag), [only]) if tag == super::DEFAULT_TAG => Some(only),
+            (LocalName::Tag(tag), [only]) if any && tag == super::DEFAULT_TAG => Some(only),
             _ => None,
         };
         Ok(found.or(only).cloned())
@@ -60,19 +72,19 @@ impl Layout {
 
     /// Whether the blob is there, whole as far as its size tells. The directory is a layout then.
     pub(super) fn has(&self, blob: &Descriptor) -> Result<bool, BuildError> {
-        Ok(LayoutWriter::open(&self.dir)?.has(blob))
+        Ok(self.writer()?.has(blob))
     }
 
     /// Puts a blob in its place, whole or not at all.
     pub(super) fn put(&self, blob: &Descriptor, content: &mut dyn Read) -> Result<(), BuildError> {
-        Ok(LayoutWriter::open(&self.dir)?.put(blob, &mut BufReader::new(content), &mut |_| ())?)
+        Ok(self.writer()?.put(blob, &mut BufReader::new(content), &mut |_| ())?)
     }
 
     /// Makes `manifest` what `tag` stands for. Other tags stay.
     pub(super) fn name(&self, manifest: &Descriptor, tag: &str) -> Result<(), BuildError> {
         let mut entry = manifest.clone();
         entry.annotations.insert(REF_NAME.to_owned(), tag.to_owned());
-        Ok(LayoutWriter::open(&self.dir)?.finish(vec![entry])?)
+        Ok(self.writer()?.finish(vec![entry])?)
     }
 }
 
@@ -87,16 +99,17 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let layout = Layout::new(&dir.path().join("new/cache"));
         let tag = |name: &str| LocalName::Tag(name.to_owned());
-        assert_eq!(layout.find(&tag("a")).unwrap(), None, "there is no directory");
+        assert_eq!(layout.find(&tag("a"), true).unwrap(), None, "there is no directory");
         let put = |text: &str, tag: &str| {
             let descriptor = Descriptor::of(media_type::OCI_MANIFEST, text.as_bytes());
             layout.put(&descriptor, &mut text.as_bytes()).unwrap();
             layout.name(&descriptor, tag).unwrap();
             descriptor.digest
         };
-        let digest_of = |which: &LocalName| layout.find(which).unwrap().map(|found| found.digest);
+        let digest_of = |which: &LocalName| layout.find(which, true).unwrap().map(|found| found.digest);
         let first = put("one", "a");
         assert_eq!(digest_of(&tag("latest")), Some(first), "the only one");
+        assert_eq!(layout.find(&tag("latest"), false).unwrap(), None, "to be written");
         assert_eq!(digest_of(&tag("b")), None);
         let (second, third) = (put("two", "b"), put("three", "a"));
         assert_eq!([digest_of(&tag("a")), digest_of(&tag("b"))], [Some(third), Some(second)]);
@@ -130,7 +143,7 @@ mod tests {
         std::fs::remove_file(&path).unwrap();
         std::fs::remove_file(dir.path().join("index.json")).unwrap();
         std::fs::create_dir(dir.path().join("index.json")).unwrap();
-        assert_eq!(layout.find(&LocalName::Digest(blob.digest)).unwrap(), None);
+        assert_eq!(layout.find(&LocalName::Digest(blob.digest), true).map_err(drop), Err(()));
         // One that would be cut off is not put.
         assert!(layout.put(&blob, &mut &b"conten"[..]).is_err() && !path.exists());
     }

@@ -2,13 +2,13 @@
 
 use std::io::Read;
 
-use orlop_registry_client::{Repository, TagOrDigest};
+use orlop_registry_client::{Error, Repository, TagOrDigest};
 use orlop_store::image::MAX_MANIFEST;
 use orlop_store::{BlobSource, Descriptor, Digest, Reference};
 
 use super::layout::Layout;
 use super::{CachePlace, CacheSource, LocalName};
-use crate::error::BuildError;
+use crate::error::{BuildError, ErrorKind};
 use crate::event::{Action, Task};
 use crate::request::Engine;
 use crate::transfer::{mountable, push_blob, repository};
@@ -17,7 +17,7 @@ use crate::transfer::{mountable, push_blob, repository};
 #[derive(Debug)]
 pub(super) enum Place {
     Registry { reference: Reference, repository: Repository },
-    Local { layout: Layout, which: LocalName, shown: String },
+    Local { layout: Layout, which: LocalName, shown: String, any: bool },
 }
 
 /// A manifest, or an index, as it is there.
@@ -36,6 +36,7 @@ impl Place {
                 layout: Layout::new(dir),
                 which: which.clone(),
                 shown: dir.display().to_string(),
+                any: true,
             }),
         }
     }
@@ -48,6 +49,7 @@ impl Place {
                 layout: Layout::new(dir),
                 which: LocalName::Tag(tag.clone()),
                 shown: dir.display().to_string(),
+                any: false,
             })),
             CachePlace::Inline => Ok(None),
         }
@@ -83,8 +85,8 @@ impl Place {
                     Err(error) => Err(error.into()),
                 }
             }
-            Self::Local { layout, which, .. } => {
-                let Some(descriptor) = layout.find(which)? else { return Ok(None) };
+            Self::Local { layout, which, any, .. } => {
+                let Some(descriptor) = layout.find(which, *any)? else { return Ok(None) };
                 let bytes = layout.small(&descriptor, MAX_MANIFEST)?;
                 Ok(Some(Found { media_type: descriptor.media_type, bytes }))
             }
@@ -207,6 +209,17 @@ impl Place {
                 Ok(blob.size)
             }
         }
+    }
+
+    /// Whether what went wrong in reading may be gone the next time.
+    pub(super) fn may_pass(&self, error: &BuildError) -> bool {
+        if error.kind == ErrorKind::Interrupted {
+            return true;
+        }
+        let cause = error.source.as_ref().and_then(|cause| cause.downcast_ref::<Error>());
+        cause.is_some_and(|cause| {
+            !cause.is_not_found() && !matches!(cause, Error::Digest { .. } | Error::Size { .. })
+        })
     }
 
     /// The directory, where it is one.

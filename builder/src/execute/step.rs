@@ -140,7 +140,7 @@ impl StageRun<'_, '_> {
                 return Ok(true);
             }
             Flight::Done(found, _) => found,
-            Flight::New | Flight::Failed => match self.imported(&alias)? {
+            Flight::New | Flight::Failed => match self.imported(&alias, false)? {
                 Some(found) => found,
                 None => return Ok(false),
             },
@@ -155,10 +155,10 @@ impl StageRun<'_, '_> {
     }
 
     /// The result of a step that a shared cache has.
-    fn imported(&self, key: &StepKey) -> Result<Option<Found>, BuildError> {
+    fn imported(&self, key: &StepKey, with_layer: bool) -> Result<Option<Found>, BuildError> {
         let over = (self.snapshot.os(), self.snapshot.layers());
-        let of_target = self.exec.is_of_target(self.index);
-        let hit = self.exec.common.imports.lookup(key.digest(), over, of_target)?;
+        let with_layer = with_layer || self.exec.is_of_target(self.index);
+        let hit = self.exec.common.imports.lookup(key.digest(), over, with_layer)?;
         Ok(hit.map(|hit| Found { layer: hit.layer, created: hit.created }))
     }
 
@@ -171,7 +171,7 @@ impl StageRun<'_, '_> {
             Some(record) if self.has(record.layer)? => {
                 Some(Found { layer: record.layer, created: record.created })
             }
-            _ => self.imported(key)?,
+            _ => self.imported(key, false)?,
         })
     }
 
@@ -203,13 +203,9 @@ impl StageRun<'_, '_> {
                 _ => None,
             };
             if earlier.is_none() {
-                shared = self.imported(&StepKey::of_result(&parent, &diff.content_id))?;
+                // One that nobody has would only be made a second time.
+                shared = self.imported(&StepKey::of_result(&parent, &diff.content_id), true)?;
             }
-        }
-        // What others say of it is not written down here: they are asked again each time. What is the same to the
-        // byte is here already.
-        if let Some(found) = shared.filter(|found| found.layer != Some(diff.diff_id)) {
-            return Ok((found, usage));
         }
         let found = match earlier {
             Some(found) => found,
@@ -227,7 +223,10 @@ impl StageRun<'_, '_> {
         record.duration =
             u64::try_from(started.elapsed().unwrap_or_default().as_millis()).unwrap_or(u64::MAX);
         store.steps().put(&record)?;
-        Ok((found, usage))
+        // What others say of it is not written down here: they are asked again each time. Where their layer cannot be
+        // had, this one is here; and what is the same to the byte needs none of theirs.
+        let shared = shared.filter(|shared| shared.layer != Some(diff.diff_id));
+        Ok((shared.unwrap_or(found), usage))
     }
 
     /// Whether every step of this stage is to run.

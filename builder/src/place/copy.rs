@@ -1,7 +1,7 @@
 //! One copy, from what a name means to the name at the other place.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use orlop_registry_client::{Client, PushOutcome, Repository, TagOrDigest};
@@ -11,7 +11,7 @@ use orlop_store::{Descriptor, Digest, Platform};
 use super::destination::{self, Destination, Passage};
 use super::document::Document;
 use super::source::Source;
-use super::{Place, pick, referrers};
+use super::{Place, pick, pick_asked, referrers};
 use crate::error::BuildError;
 use crate::event::Task;
 use crate::transfer::registry_error;
@@ -21,7 +21,7 @@ pub(super) const SIDE_BY_SIDE: usize = 6;
 /// How deep indexes may stand in indexes.
 const DEPTH: usize = 8;
 /// Manifests of one copy, and their bytes, all of which are held until the last blob has gone.
-const DOCUMENTS: usize = 10_000;
+pub(super) const DOCUMENTS: usize = 10_000;
 const DOCUMENT_BYTES: u64 = 16 << 20;
 
 /// Tells the repositories (`host/name`) that each of some blobs is known to be in.
@@ -84,11 +84,16 @@ pub fn copy(
         _ => None,
     });
     if let Some(platform) = one {
-        root = pick(&source, root, platform)?.manifest;
+        root = match options.platform {
+            Some(_) => pick_asked(&source, root, platform)?,
+            None => pick(&source, root, platform)?,
+        }
+        .manifest;
     }
     // Before anything is written: a source that cannot be had leaves no trace.
     let stop = Stop { cancel: options.cancel.clone(), failed: Arc::default() };
-    let mut work = Work { source: &source, options, stop, task, documents: Vec::new(), bytes: 0 };
+    let mut work =
+        Work { source: &source, options, stop, task, documents: Vec::new(), bytes: AtomicU64::new(0) };
     match Destination::open(client, to)? {
         Destination::Registry { client, repository, name } => {
             let registry = Registry { client, repository: &repository };
@@ -182,7 +187,7 @@ pub(super) struct Work<'a> {
     task: &'a Task<'a>,
     /// All manifests and indexes but the root.
     pub(super) documents: Vec<Document>,
-    bytes: u64,
+    bytes: AtomicU64,
 }
 
 impl<'a> Work<'a> {
@@ -237,8 +242,7 @@ impl<'a> Work<'a> {
                     .because("its indexes stand too deep in each other"));
             }
             if self.documents.len() + next.len() > DOCUMENTS {
-                return Err(BuildError::user(self.source.cannot())
-                    .because(format!("it has more than the {DOCUMENTS} manifests allowed")));
+                return Err(self.too_many());
             }
             self.count(next.iter().map(|entry| entry.size).sum())?;
             let found = each(&self.stop, &next, |entry| {
@@ -256,10 +260,15 @@ impl<'a> Work<'a> {
         Ok(())
     }
 
+    pub(super) fn too_many(&self) -> BuildError {
+        BuildError::user(self.source.cannot())
+            .because(format!("it has more than the {DOCUMENTS} manifests allowed"))
+    }
+
     /// Counts bytes of documents.
-    pub(super) fn count(&mut self, bytes: u64) -> Result<(), BuildError> {
-        self.bytes = self.bytes.saturating_add(bytes);
-        if self.bytes > DOCUMENT_BYTES {
+    pub(super) fn count(&self, bytes: u64) -> Result<(), BuildError> {
+        let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        if before.saturating_add(bytes) > DOCUMENT_BYTES {
             return Err(BuildError::user(self.source.cannot())
                 .because(format!("its manifests have more than the {DOCUMENT_BYTES} bytes allowed")));
         }
@@ -331,7 +340,10 @@ impl<'a> Work<'a> {
             }
             Ok((outcome, blob.size))
         })?;
-        self.put_documents(registry, &tags, &mut done)?;
+        if here {
+            done.insert(own);
+        }
+        self.put_documents(registry, &root, &tags, &mut done)?;
         self.check()?;
         if !named {
             registry.put(&root, target)?;
@@ -354,10 +366,17 @@ impl<'a> Work<'a> {
     fn put_documents(
         &self,
         registry: &Registry<'_>,
+        root: &Document,
         tags: &[Tagged],
         done: &mut BTreeSet<Digest>,
     ) -> Result<(), BuildError> {
         let mut left: Vec<&Document> = self.documents.iter().collect();
+        // What refers to the root may be an index that names it: then it goes by its digest before that.
+        if !done.contains(&root.descriptor.digest)
+            && left.iter().any(|d| d.manifests.iter().any(|m| m.digest == root.descriptor.digest))
+        {
+            left.push(root);
+        }
         while !left.is_empty() {
             let (ready, rest): (Vec<&Document>, Vec<&Document>) =
                 left.into_iter().partition(|d| d.manifests.iter().all(|m| done.contains(&m.digest)));

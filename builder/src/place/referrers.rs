@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use orlop_store::Digest;
 
-use super::copy::{Tagged, Work, each};
+use super::copy::{DOCUMENTS, Tagged, Work, each};
 use super::document::Document;
 use crate::error::BuildError;
 
@@ -36,10 +36,11 @@ pub(super) fn gather(
         let found = each(&work.stop, &subjects, |subject| {
             work.check()?;
             let mut found: Vec<(Option<String>, Document)> =
-                work.source.referrers(subject)?.into_iter().map(|document| (None, document)).collect();
+                work.source.referrers(subject, work)?.into_iter().map(|document| (None, document)).collect();
             for ending in ENDINGS {
                 let tag = format!("{}.{ending}", tag_of(subject));
                 if let Some(document) = work.source.tagged(&tag)? {
+                    work.count(document.descriptor.size)?;
                     found.push((Some(tag), document));
                 }
             }
@@ -52,7 +53,9 @@ pub(super) fn gather(
             if !seen.insert(digest) {
                 continue;
             }
-            work.count(document.descriptor.size)?;
+            if work.documents.len() >= DOCUMENTS {
+                return Err(work.too_many());
+            }
             work.descend(document.clone(), seen, there, has)?;
             work.documents.push(document);
             subjects.push(digest);

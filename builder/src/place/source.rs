@@ -11,6 +11,7 @@ use orlop_store::{ArchiveFormat, Descriptor, Digest, Reference, media_type};
 use serde_json::json;
 
 use super::Place;
+use super::copy::{DOCUMENTS, Work};
 use super::document::Document;
 use crate::error::BuildError;
 use crate::transfer::{registry_error, repository};
@@ -148,19 +149,28 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// What refers to `digest` as its subject.
-    pub(super) fn referrers(&self, digest: &Digest) -> Result<Vec<Document>, BuildError> {
+    /// What refers to `digest` as its subject, counted as part of `work`.
+    pub(super) fn referrers(&self, digest: &Digest, work: &Work<'_>) -> Result<Vec<Document>, BuildError> {
         match &self.kind {
             Kind::Registry { client, repository, .. } => {
                 let found = client.referrers(repository, *digest, None);
                 let found = found.map_err(|error| registry_error(self.cannot(), error))?;
-                found.iter().map(|entry| self.document(entry)).collect()
+                if found.len() > DOCUMENTS {
+                    return Err(work.too_many());
+                }
+                let fetch = |entry: &Descriptor| {
+                    let document = self.document(entry)?;
+                    work.count(document.descriptor.size)?;
+                    Ok(document)
+                };
+                found.iter().map(fetch).collect()
             }
             Kind::Layout { reader, .. } => {
                 let mut out = Vec::new();
                 for entry in reader.entries()? {
                     let document = self.document(&entry)?;
                     if document.subject.as_ref().is_some_and(|subject| subject.digest == *digest) {
+                        work.count(document.descriptor.size)?;
                         out.push(document);
                     }
                 }

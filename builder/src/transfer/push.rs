@@ -147,12 +147,11 @@ fn send(
     if !gone.is_empty() {
         fetch_chosen(engine, image, &gone, |_| None, task)?;
     }
-    let parts: Vec<Part<'_>> = made
-        .missing
-        .iter()
-        .map(|index| Part::Missing(*index))
-        .chain(known.into_iter().map(Part::Known))
-        .collect();
+    // As many as can be compressed at one time go first, and nothing that is ready waits for the others.
+    let (first, later) = made.missing.split_at(made.missing.len().min(made::AT_ONCE));
+    let missing = |indices: &[usize]| indices.iter().map(|index| Part::Missing(*index)).collect::<Vec<_>>();
+    let ready = known.into_iter().map(Part::Known);
+    let parts: Vec<Part<'_>> = missing(first).into_iter().chain(ready).chain(missing(later)).collect();
     let sent = AtomicU64::new(0);
     let failed = Mutex::new(None::<BuildError>);
     side_by_side(&parts, |part| {

@@ -63,7 +63,7 @@ fn find(remote: &Remote, args: &DigestArgs) -> Result<Descriptor, Failure> {
     let source = Source::open(&remote.client, &args.name, false)?;
     let root = source.root()?;
     Ok(match &args.platform {
-        Some(platform) => place::pick(&source, root, platform)?.manifest.descriptor,
+        Some(platform) => place::pick_asked(&source, root, platform)?.manifest.descriptor,
         None => root.descriptor,
     })
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use orlop_builder::event::Outcome;
 use orlop_builder::output::{Compression, Packing};
+use orlop_builder::place::Place;
 use orlop_builder::transfer::{self, Several};
 use orlop_store::{Platform, Reference};
 use serde_json::json;
@@ -74,8 +75,15 @@ enum Format {
     Uncompressed,
 }
 
+/// A name at a registry. What `podman push` takes for a layout or an archive is no such name: it would go to Docker Hub.
 fn destination(text: &str) -> Result<Reference, String> {
-    reference(text.strip_prefix("docker://").unwrap_or(text))
+    match text.parse::<Place>() {
+        Ok(Place::Registry(name)) => Ok(name),
+        Ok(_) => {
+            Err("only registries are pushed to; write it with `orlop save`, or with `orlop copy`".to_owned())
+        }
+        Err(_) => reference(text.strip_prefix("docker://").unwrap_or(text)),
+    }
 }
 
 impl PushArgs {
@@ -190,5 +198,8 @@ mod tests {
     #[test]
     fn the_target_may_be_written_as_a_transport() {
         assert_eq!(destination("docker://localhost:5000/a").unwrap().to_string(), "localhost:5000/a:latest");
+        for elsewhere in ["oci:dir", "oci-archive:file:1", "docker-archive:file", "oci-layout://dir"] {
+            assert!(destination(elsewhere).unwrap_err().contains("orlop save"), "{elsewhere}");
+        }
     }
 }

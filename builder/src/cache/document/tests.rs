@@ -35,7 +35,7 @@ fn sample() -> Document {
 /// The layers that a written document names.
 fn layers_of(written: &Written) -> Vec<Descriptor> {
     let manifest: json::Manifest = serde_json::from_slice(&written.manifest).unwrap();
-    manifest.layers.into_iter().chain(manifest.manifests).collect()
+    manifest.layers.into_iter().chain(manifest.manifests).flatten().collect()
 }
 
 #[test]
@@ -46,7 +46,7 @@ fn what_is_written_is_read_in_both_forms() {
         let manifest: json::Manifest = serde_json::from_slice(&written.manifest).unwrap();
         let config = match image_manifest {
             true => manifest.config.unwrap(),
-            false => manifest.manifests.last().unwrap().clone(),
+            false => manifest.manifests.iter().flatten().next_back().unwrap().clone(),
         };
         assert_eq!((config.media_type.as_str(), config.digest), (CONFIG, Digest::of(&written.config)));
         for descriptor in layers_of(&written).iter().filter(|d| d.media_type != CONFIG) {

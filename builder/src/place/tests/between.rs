@@ -180,6 +180,20 @@ fn what_refers_to_an_image_goes_along_when_asked_for() {
 }
 
 #[test]
+fn an_index_that_refers_to_the_image_and_names_it_goes_after_it() {
+    let world = World::new();
+    let root = image(&world.from, "a", Some("1"), &[b"x"]);
+    let about = json!({
+        "schemaVersion": 2, "mediaType": media_type::OCI_INDEX, "manifests": [root.clone()], "subject": root.clone(),
+    });
+    let about = put(&world.from, "a", None, &about);
+    for target in ["TO/b:1", "TO/b:2", "oci:DIR/x:1"] {
+        world.copy_with("FROM/a:1", target, None, true).unwrap();
+    }
+    assert!(same(&world, "a", "b", &about) && same(&world, "a", "b", &root));
+}
+
+#[test]
 fn one_platform_of_an_index() {
     let world = World::new();
     let amd = image(&world.from, "a", None, &[b"amd"]);
@@ -189,6 +203,12 @@ fn one_platform_of_an_index() {
     assert_eq!(copied.digest, digest(&arm));
     let error = world.copy_with("FROM/a:1", "TO/b:2", Some("linux/s390x"), false).unwrap_err();
     assert!(error.contains("linux/amd64, linux/arm64"), "{error}");
+    // Nor is an image that stands alone taken for another one.
+    let alone = image(&world.from, "a", Some("2"), &[b"alone"]);
+    let copied = world.copy_with("FROM/a:2", "TO/b:3", Some("linux/amd64"), false).unwrap();
+    assert_eq!(copied.digest, digest(&alone));
+    let error = world.copy_with("FROM/a:2", "TO/b:4", Some("linux/arm64"), false).unwrap_err();
+    assert!(error.contains("for platform linux/amd64 alone") && world.to.tag("b", "4").is_none(), "{error}");
 }
 
 #[test]

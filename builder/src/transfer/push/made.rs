@@ -14,7 +14,7 @@ use crate::transfer::watched::{Stoppable, Told};
 
 /// Layers that are compressed at one time. Each uses all cores where it is large, and holds some megabytes for each
 /// of them.
-const AT_ONCE: usize = 2;
+pub(super) const AT_ONCE: usize = 2;
 
 /// The layers of an image that have no blob yet, and what became of them.
 pub(super) struct Making<'a> {
@@ -73,11 +73,13 @@ impl<'a> Making<'a> {
         if let Some(blob) = engine.store.made_before(diff_id, self.options.compression)?
             && mountable(engine, &repository(reference)?, &blob)?
         {
+            engine.store.note_source(&blob.digest, &reference.repository())?;
             task.transfer(blob.digest, Action::Exists, blob.size, Some(blob.size));
             self.keep(*diff_id, blob);
             return Ok(0);
         }
-        let _one_of_few = self.gate[index % AT_ONCE].lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = self.missing.iter().position(|missing| *missing == index).unwrap_or_default();
+        let _one_of_few = self.gate[turn % AT_ONCE].lock().unwrap_or_else(PoisonError::into_inner);
         let (give, take) = mpsc::channel();
         let (blob, sent) = thread::scope(|scope| {
             let maker = scope.spawn(move || {

@@ -52,11 +52,14 @@ fn raw(remote: &Remote, place: &Place, args: &InspectArgs) -> Result<Vec<u8>, Fa
     let platform = args.platform.as_ref();
     if !args.config {
         return Ok(match platform {
-            Some(platform) => place::pick(&source, root, platform)?.manifest.bytes.to_vec(),
+            Some(platform) => place::pick_asked(&source, root, platform)?.manifest.bytes.to_vec(),
             None => root.bytes.to_vec(),
         });
     }
-    let picked = place::pick(&source, root, platform.unwrap_or(&host))?;
+    let picked = match platform {
+        Some(platform) => place::pick_asked(&source, root, platform)?,
+        None => place::pick(&source, root, &host)?,
+    };
     config(&source, &picked)
 }
 
@@ -146,7 +149,7 @@ fn pick_or_first(
             }
         };
     };
-    Ok(place::pick(source, root.clone(), platform)?)
+    Ok(place::pick_asked(source, root.clone(), platform)?)
 }
 
 fn shown(image: &Image, manifest: &Document) -> Value {
