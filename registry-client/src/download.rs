@@ -140,6 +140,7 @@ impl Client {
             what: "not an `http` or `https` URL".into(),
         })?;
         let core = std::sync::Arc::clone(&self.core);
+        core.transport.secrets().add_url(url.as_str());
         self.run(async move {
             let send = || async {
                 let route = Route { registry: None, insecure: false, bulk: true };

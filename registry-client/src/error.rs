@@ -132,10 +132,10 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
-    /// The last of several mirrors' failures, with the ones before.
+    /// The failure of the registry itself, with those of its mirrors.
     #[error("{last} (before that: {before})")]
     Mirrors {
-        /// Failure of the registry itself, tried last.
+        /// Failure of the registry itself.
         last: Box<Error>,
         /// Failures of the mirrors, one after the other.
         before: String,

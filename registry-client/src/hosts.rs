@@ -90,6 +90,16 @@ pub(crate) struct Places {
     pub(crate) blocked: Option<Blocked>,
 }
 
+impl Places {
+    /// How many attempts the place of this number is worth. A mirror that is down is no reason to wait where another
+    /// place comes next; mirrors may stand behind the registry too.
+    pub(crate) fn patience(&self, at: usize) -> u32 {
+        let last = at + 1 == self.list.len() && self.blocked.is_none();
+        let mirror = self.list.get(at).is_some_and(|place| place.mirror);
+        if last || !mirror { u32::MAX } else { 1 }
+    }
+}
+
 impl HostsConfig {
     /// Whether a foreign layer may be fetched from this host.
     pub(crate) fn allows_foreign(&self, host: &str, port: Option<u16>) -> bool {
