@@ -215,7 +215,7 @@ struct Outline {
 /// What a document is: by its own word, checked against its shape, then by the registry's word, then
 /// by its shape alone. A document that is two things at once is refused, because another program may
 /// read the other half (CVE-2021-41190).
-fn media_type_of(content_type: Option<&str>, bytes: &[u8]) -> Result<String, Shape> {
+pub(crate) fn media_type_of(content_type: Option<&str>, bytes: &[u8]) -> Result<String, Shape> {
     let (outline, index, image) = outline(bytes)?;
     let fits = |t: &str| is_known(t) && (if media_type::is_index(t) { !image } else { !index });
     if let Some(own) = outline.media_type.as_deref().filter(|t| !t.is_empty()) {

@@ -62,9 +62,13 @@ impl Core {
     ) -> Result<(), Error> {
         let _ours = self.referrers.lock().await;
         let path = format!("{}/manifests/sha256-{}", place.name, subject.hex());
-        for attempt in 0..ATTEMPTS {
+        for attempt in 0..=ATTEMPTS {
             let list = self.referrers_list(place, &path).await?;
             let Some(new) = change.made(list.index) else { return Ok(()) };
+            // Read once more than written, as the last may have stayed as well.
+            if attempt == ATTEMPTS {
+                break;
+            }
             match self.put_referrers(place, &path, &new, list.state).await {
                 Ok(()) => {}
                 // Somebody was faster, and the registry looks after that.
