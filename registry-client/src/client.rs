@@ -302,11 +302,7 @@ impl Core {
         scopes: &Scopes,
         make: &(dyn Fn(&Url) -> Result<Request, Error> + Send + Sync),
     ) -> Result<Response, Error> {
-        let response = self.exchange(place, scopes, false, make).await?;
-        match response.status().is_success() {
-            true => Ok(response),
-            false => Err(response.into_error().await),
-        }
+        self.exchange(place, scopes, false, make).await?.success().await
     }
 
     /// Sends what `make` makes of the registry's base URL, with our credentials where the URL is the

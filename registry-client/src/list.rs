@@ -229,10 +229,7 @@ impl Core {
             let make = |_: &Url| Ok(Request::new(Method::GET, url.clone()));
             let scopes = Scopes::pull(&place.name);
             let send = || async {
-                let response = self.exchange(place, &scopes, false, &make).await?;
-                if !response.status().is_success() {
-                    return Err(response.into_error().await);
-                }
+                let response = self.exchange(place, &scopes, false, &make).await?.success().await?;
                 let shown = response.shown().to_owned();
                 let next = next_page(&response);
                 Ok((response.bytes(PAGE_CAP).await?, next, shown))

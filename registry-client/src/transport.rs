@@ -583,6 +583,14 @@ impl Response {
         let _left = tokio::time::timeout(DRAIN, all).await;
     }
 
+    /// The answer where it says yes, else as an error.
+    pub(crate) async fn success(self) -> Result<Self, Error> {
+        match self.status().is_success() {
+            true => Ok(self),
+            false => Err(self.into_error().await),
+        }
+    }
+
     /// The answer as an error, with what its body says.
     pub(crate) async fn into_error(mut self) -> Error {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs());

@@ -90,13 +90,7 @@ impl Core {
             Ok(Request::new(Method::GET, join(base, path)?).header(ACCEPT, accept))
         };
         let scopes = Scopes::push(&place.name);
-        let send = || async {
-            let response = self.exchange(place, &scopes, false, &make).await?;
-            match response.status().is_success() {
-                true => Ok(response),
-                false => Err(response.into_error().await),
-            }
-        };
+        let send = || async { self.exchange(place, &scopes, false, &make).await?.success().await };
         let response = match self.retrying(u32::MAX, send).await {
             Ok(response) => response,
             Err(e) if e.is_not_found() => {
@@ -136,14 +130,8 @@ impl Core {
         };
         let scopes = Scopes::push(&place.name);
         let send = || async {
-            let response = self.exchange(place, &scopes, false, &make).await?;
-            match response.status().is_success() {
-                true => {
-                    response.drain().await;
-                    Ok(())
-                }
-                false => Err(response.into_error().await),
-            }
+            self.exchange(place, &scopes, false, &make).await?.success().await?.drain().await;
+            Ok(())
         };
         self.retrying(u32::MAX, send).await
     }

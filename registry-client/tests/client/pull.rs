@@ -26,7 +26,7 @@ fn manifest_by_tag_and_by_digest() {
     let got = client.manifest(&repo, &tag("1")).unwrap();
     assert_eq!((got.digest, got.bytes.as_slice()), (digest, IMAGE));
     assert_eq!(client.manifest(&repo, &digest.into()).unwrap(), got);
-    let head = client.head_manifest(&repo, &tag("1")).unwrap();
+    let head = client.head_document(&repo, &tag("1")).unwrap();
     assert_eq!((head.digest, head.size), (digest, IMAGE.len() as u64));
     assert!(
         registry.logged("GET", "/manifests/1")[0].header("accept").unwrap().contains(media_type::DOCKER_LIST)
@@ -38,7 +38,7 @@ fn manifest_by_tag_and_by_digest() {
     );
     assert_eq!(e.to_string(), url);
     assert!(e.is_not_found() && e.hint().is_some());
-    let e = client.head_manifest(&repo, &tag("2")).unwrap_err();
+    let e = client.head_document(&repo, &tag("2")).unwrap_err();
     assert!(e.to_string().contains("MANIFEST_UNKNOWN"), "GET gives the reason that HEAD cannot: {e}");
 }
 
@@ -50,7 +50,18 @@ fn manifest_heads_where_head_is_refused_or_says_too_little() {
     ] {
         let registry = fake(config);
         let digest = registry.put_manifest("x", Some("1"), media_type::OCI_MANIFEST, IMAGE);
-        assert_eq!(client().head_manifest(&repo(&registry, "x"), &tag("1")).unwrap().digest, digest);
+        assert_eq!(client().head_document(&repo(&registry, "x"), &tag("1")).unwrap().digest, digest);
+    }
+}
+
+#[test]
+fn a_head_of_schema_one_is_refused_as_the_document_is() {
+    let registry = fake(FakeConfig::default());
+    for kind in ["v1+json", "v1+prettyjws"] {
+        let kind = format!("application/vnd.docker.distribution.manifest.{kind}");
+        registry.put_manifest("x", Some("1"), &kind, br#"{"schemaVersion":1,"fsLayers":[]}"#);
+        let e = client().head_document(&repo(&registry, "x"), &tag("1")).unwrap_err();
+        assert!(e.to_string().contains("schema 1"), "{e}");
     }
 }
 
