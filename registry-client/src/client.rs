@@ -19,7 +19,7 @@ use crate::auth::{Authenticator, Credentials, Scopes};
 use crate::error::{Error, TransportKind};
 use crate::hosts::{Endpoint, HostsConfig, Places, ShortName, is_loopback};
 use crate::notice::{NoticeObserver, Told};
-use crate::places::{Learned, no_place};
+use crate::places::{Failed, Learned};
 use crate::retry::{Attempts, Retry, RetryObserver, RetryPolicy, STOP_INTERVAL, Stop, repetitions};
 use crate::transport::{Proxies, Request, Response, Route, Timeouts, Transport};
 
@@ -259,20 +259,15 @@ impl Core {
         F: Fn(Endpoint) -> Fut,
         Fut: Future<Output = Result<T, Error>>,
     {
-        let end = places.list.len();
-        let mut before = places.before.clone();
+        let mut failed = Failed::new(places);
         for (i, place) in places.list.iter().enumerate() {
-            let last = i + 1 == end && places.blocked.is_none();
-            // A mirror that is down is no reason to wait: the registry itself comes next.
-            let limit = if last { u32::MAX } else { 1 };
-            match self.retrying(limit, || f(place.clone())).await {
+            match self.retrying(places.patience(i), || f(place.clone())).await {
                 Ok(value) => return Ok((value, i)),
                 Err(e @ Error::Cancelled) => return Err(e),
-                Err(e) if last => return Err(no_place(Some(e), before, None)),
-                Err(e) => before.push(self.mirror_failed(place, &e)),
+                Err(e) => failed.add(self, place, e),
             }
         }
-        Err(no_place(None, before, places.blocked.clone()))
+        Err(failed.into_error())
     }
 
     /// A request without a body to `/v2/` and `path`; an answer that is no success is an error.
@@ -307,11 +302,7 @@ impl Core {
         scopes: &Scopes,
         make: &(dyn Fn(&Url) -> Result<Request, Error> + Send + Sync),
     ) -> Result<Response, Error> {
-        let response = self.exchange(place, scopes, false, make).await?;
-        match response.status().is_success() {
-            true => Ok(response),
-            false => Err(response.into_error().await),
-        }
+        self.exchange(place, scopes, false, make).await?.success().await
     }
 
     /// Sends what `make` makes of the registry's base URL, with our credentials where the URL is the
@@ -381,8 +372,9 @@ impl Core {
         match self.probe(place, &https).await {
             Ok(_) => Ok(https),
             Err(secure) => match self.probe(place, &http).await {
-                Ok(_) => Ok(http),
-                Err(_) => Err(secure),
+                Ok(false) => Ok(http),
+                // Only that it wants HTTPS, where something is wrong with that, is no leave to do without.
+                Ok(true) | Err(_) => Err(secure),
             },
         }
     }

@@ -30,7 +30,7 @@ impl Client {
         let (core, repo, which) = (Arc::clone(&self.core), repo.clone(), which.clone());
         self.run(async move {
             let places = core.manifest_places(&repo, &which)?;
-            let answer = core.on_places(&places, |place| head(&core, place, &which, |t| t.contains("/vnd.")));
+            let answer = core.on_places(&places, |place| head(&core, place, &which));
             match answer.await {
                 Ok((Some(head), _)) => return Ok(head),
                 // What did not pass in several attempts hardly does in as many more.
@@ -45,10 +45,11 @@ impl Client {
     }
 
     /// The digest of what is there where a manifest is to be pushed to: one HEAD, of the registry itself and no
-    /// mirror. None where there is nothing, or where the registry does not say.
+    /// mirror. None where there is nothing, where the registry does not say, or where it refuses the question, which may
+    /// be for want of a login: the push will tell.
     ///
     /// # Errors
-    /// When the registry cannot be reached, or refuses the login.
+    /// When the registry cannot be reached, or when there is no token to be had for it.
     pub fn pushed_document(&self, repo: &Repository, which: &TagOrDigest) -> Result<Option<Digest>, Error> {
         let place = self.core.config.hosts.push_endpoint(repo)?;
         let core = Arc::clone(&self.core);

@@ -73,7 +73,7 @@ impl Client {
     /// # Errors
     /// When the URL is not such, the server cannot be reached or says no.
     pub fn download(&self, url: &str, cap: Option<u64>) -> Result<Download, Error> {
-        let mut response = self.plain(url, Method::GET)?;
+        let mut response = self.plain(url)?;
         let head = DownloadHead::of(&response);
         let too_long =
             move |r: &Response| r.protocol(format!("longer than {} bytes", cap.unwrap_or(u64::MAX)));
@@ -104,16 +104,9 @@ impl Client {
         Ok(Download { head, body: ChunkReader::new(reader, task, self.clone()) })
     }
 
-    /// Asks about a URL without fetching it, to learn whether it changed.
-    ///
-    /// # Errors
-    /// As for [`Client::download`]; some servers refuse the question.
-    pub fn download_head(&self, url: &str) -> Result<DownloadHead, Error> {
-        Ok(DownloadHead::of(&self.plain(url, Method::HEAD)?))
-    }
-
-    /// Fetches a layer that its registry does not keep from one of its URLs: from no host but those that
-    /// [`HostsConfig::foreign`](crate::hosts::HostsConfig::foreign) allows, and without any registry's credentials.
+    /// Fetches a layer that its registry does not keep from one of its URLs, without any registry's credentials. The
+    /// URL's host is one that [`HostsConfig::foreign`](crate::hosts::HostsConfig::foreign) allows; redirects of that
+    /// host are followed to wherever they lead.
     /// Nothing verifies the bytes but that they are not more than the descriptor says.
     ///
     /// # Errors
@@ -133,22 +126,19 @@ impl Client {
         self.download(url, Some(descriptor.size))
     }
 
-    fn plain(&self, url: &str, method: Method) -> Result<Response, Error> {
+    fn plain(&self, url: &str) -> Result<Response, Error> {
         let parsed = Url::parse(url).ok().filter(|u| matches!(u.scheme(), "http" | "https") && u.has_host());
         let url = parsed.ok_or_else(|| Error::Config {
             name: Url::parse(url).map_or_else(|_| "URL".to_owned(), |u| redact(&u)),
             what: "not an `http` or `https` URL".into(),
         })?;
         let core = std::sync::Arc::clone(&self.core);
+        core.transport.secrets().add_url(url.as_str());
         self.run(async move {
             let send = || async {
                 let route = Route { registry: None, insecure: false, bulk: true };
-                let request = Request { downgrade: true, ..Request::new(method.clone(), url.clone()) };
-                let response = core.transport.send(request, &route).await?;
-                match response.status().is_success() {
-                    true => Ok(response),
-                    false => Err(response.into_error().await),
-                }
+                let request = Request { downgrade: true, ..Request::new(Method::GET, url.clone()) };
+                core.transport.send(request, &route).await?.success().await
             };
             core.retrying(u32::MAX, send).await
         })

@@ -132,10 +132,10 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
-    /// The last of several mirrors' failures, with the ones before.
+    /// The failure of the registry itself, with those of its mirrors.
     #[error("{last} (before that: {before})")]
     Mirrors {
-        /// Failure of the registry itself, tried last.
+        /// Failure of the registry itself.
         last: Box<Error>,
         /// Failures of the mirrors, one after the other.
         before: String,
@@ -173,8 +173,6 @@ pub enum TransportKind {
     NotTls,
     /// TLS failed otherwise.
     Tls,
-    /// The peer asked for HTTPS although we spoke plain HTTP.
-    WantsTls,
     /// No answer within the time (first byte).
     FirstByteTimeout,
     /// Bytes stopped coming or going.
@@ -206,7 +204,6 @@ impl fmt::Display for TransportKind {
             Self::TlsRefused => "the server refuses this TLS connection",
             Self::NotTls => "the server does not speak HTTPS",
             Self::Tls => "TLS failed",
-            Self::WantsTls => "the server speaks HTTPS, not plain HTTP",
             Self::FirstByteTimeout => "no answer within the time limit",
             Self::Stalled => "the transfer stalled",
             Self::Slow => "the transfer is too slow to end",
@@ -549,7 +546,6 @@ fn transport_hint(kind: TransportKind, url: &str) -> Option<String> {
             "if `{host}` may be used over plain HTTP, add to registries.conf: \
              `[[registry]] location = \"{host}\" insecure = true`"
         ),
-        TransportKind::WantsTls => format!("use HTTPS for `{host}`: remove `insecure` for it"),
         TransportKind::Stalled | TransportKind::Slow | TransportKind::FirstByteTimeout => {
             format!("`{host}`, or a proxy before it, is overloaded or stuck: try again later")
         }

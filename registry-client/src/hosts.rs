@@ -29,8 +29,9 @@ pub struct HostsConfig {
     /// More authorities, PEM, for every host: what `SSL_CERT_FILE` names, for instance.
     pub extra_ca: Vec<Vec<u8>>,
     /// Hosts (`host`, or `host:port` for one port of it) that layers which a registry does not keep may be fetched
-    /// from. An image names the URL of such a layer, so whoever makes an image could have us ask any host: only
-    /// these are asked. [`FOREIGN_LAYER_HOSTS`] are those of Microsoft's own base images.
+    /// from. An image names the URL of such a layer, so whoever makes an image could have us ask any host: it may
+    /// name only these. Where these send us on to is theirs to say. [`FOREIGN_LAYER_HOSTS`] are those of Microsoft's
+    /// own base images.
     pub foreign: Vec<String>,
 }
 
@@ -90,6 +91,16 @@ pub(crate) struct Places {
     pub(crate) blocked: Option<Blocked>,
 }
 
+impl Places {
+    /// How many attempts the place of this number is worth. A mirror that is down is no reason to wait where another
+    /// place comes next; mirrors may stand behind the registry too.
+    pub(crate) fn patience(&self, at: usize) -> u32 {
+        let last = at + 1 == self.list.len() && self.blocked.is_none();
+        let mirror = self.list.get(at).is_some_and(|place| place.mirror);
+        if last || !mirror { u32::MAX } else { 1 }
+    }
+}
+
 impl HostsConfig {
     /// Whether a foreign layer may be fetched from this host.
     pub(crate) fn allows_foreign(&self, host: &str, port: Option<u16>) -> bool {
@@ -107,7 +118,7 @@ impl HostsConfig {
         let full = repo.to_string();
         let mut out = Places::default();
         let Some((entry, matched)) = self.registries.find(&full) else {
-            out.list.push(self.endpoint(repo.registry(), repo.name(), false)?);
+            out.list.push(self.endpoint(repo.registry(), repo.name(), false));
             return Ok(out);
         };
         let mut behind = Vec::new();
@@ -164,7 +175,7 @@ impl HostsConfig {
         if let Some(entry) = entry.filter(|entry| entry.blocked) {
             return Err(Blocked::from(entry).into());
         }
-        self.endpoint(repo.registry(), repo.name(), entry.is_some_and(|entry| entry.insecure))
+        Ok(self.endpoint(repo.registry(), repo.name(), entry.is_some_and(|entry| entry.insecure)))
     }
 
     fn relocated(
@@ -186,12 +197,12 @@ impl HostsConfig {
         };
         // Checks that what configuration made of the name may stand in a URL.
         Repository::new(registry, name.as_str())?;
-        self.endpoint(registry, &name, insecure)
+        Ok(self.endpoint(registry, &name, insecure))
     }
 
-    fn endpoint(&self, registry: &str, name: &str, insecure: bool) -> Result<Endpoint, Error> {
+    fn endpoint(&self, registry: &str, name: &str, insecure: bool) -> Endpoint {
         let insecure = insecure || self.insecure.iter().any(|h| h == registry);
-        Ok(Endpoint { registry: registry.to_owned(), name: name.to_owned(), insecure, mirror: false })
+        Endpoint { registry: registry.to_owned(), name: name.to_owned(), insecure, mirror: false }
     }
 
     /// The registry alone, for requests that concern no repository.
@@ -201,7 +212,7 @@ impl HostsConfig {
         if let Some((entry, _)) = entry.filter(|(e, _)| e.blocked) {
             return Err(Blocked::from(entry).into());
         }
-        self.endpoint(registry, "", entry.is_some_and(|(e, _)| e.insecure))
+        Ok(self.endpoint(registry, "", entry.is_some_and(|(e, _)| e.insecure)))
     }
 }
 

@@ -13,7 +13,7 @@ use crate::auth::Scopes;
 use crate::client::{Client, Core, join};
 use crate::error::Error;
 use crate::hosts::Endpoint;
-use crate::pull::MANIFEST_CAP;
+use crate::pull::media_type_of;
 use crate::push::subject::{Change, subject_of};
 use crate::registry::{Repository, TagOrDigest};
 use crate::transport::{Request, Response};
@@ -73,47 +73,25 @@ impl Client {
         artifact_type: Option<&str>,
     ) -> Result<Vec<Descriptor>, Error> {
         let place = self.core.config.hosts.list_endpoint(repo)?;
-        let (core, repo) = (Arc::clone(&self.core), repo.clone());
+        let core = Arc::clone(&self.core);
         let kind = artifact_type.map(str::to_owned);
         self.run(async move {
-            let mut out: Vec<Descriptor> = Vec::new();
             let query = kind.as_deref().map(|k| {
                 let mut query = url::form_urlencoded::Serializer::new(String::from("?"));
                 query.append_pair("artifactType", k).finish()
             });
             let path = format!("{}/referrers/{digest}{}", place.name, query.unwrap_or_default());
-            let no_api = |status: u16| NO_REFERRERS.contains(&status);
-            let mut read = |bytes: &[u8]| {
-                let index: Referrers = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
-                out.extend(index.manifests.unwrap_or_default());
-                Ok(())
+            let mut out = match core.own_referrers(&place, &path).await? {
+                Some(list) => list,
+                None => core.tagged_referrers(&place, digest).await?,
             };
-            match core.pages(&place, &path, &mut read).await {
-                Ok(()) => {}
-                // Some answer everything that they do not know with a page for people.
-                Err(e) if matches!(e, Error::Protocol { .. }) || e.status().is_some_and(no_api) => {
-                    let tag = TagOrDigest::Tag(format!("sha256-{}", digest.hex()));
-                    match core.manifest(&repo, &tag).await {
-                        Ok(m) if media_type::is_index(&m.media_type) && m.bytes.len() <= MANIFEST_CAP => {
-                            let index: Referrers = serde_json::from_slice(&m.bytes).map_err(|e| {
-                                Error::Manifest { name: format!("{repo}:{tag}"), what: e.to_string() }
-                            })?;
-                            out = index.manifests.unwrap_or_default();
-                        }
-                        Ok(_) => {}
-                        Err(e) if e.is_not_found() => {}
-                        Err(e) => return Err(e),
-                    }
-                }
-                Err(e) => return Err(e),
-            }
             // A registry that does not filter says so by leaving a header out; filtering twice is free.
             out.retain(|d| kind.is_none() || d.artifact_type == kind);
             Ok(out)
         })
     }
 
-    /// Deletes a manifest by its digest, or a tag where the registry does that. A manifest that refers to another
+    /// Deletes a manifest (distribution specification, "Deleting Manifests" and "Deleting Tags") by its digest, or a tag where the registry does that. A manifest that refers to another
     /// one goes from the list of its referrers too, where that is a tag.
     ///
     /// # Errors
@@ -123,15 +101,23 @@ impl Client {
         let TagOrDigest::Digest(digest) = which else { return self.delete_path(repo, path) };
         let place = self.core.config.hosts.push_endpoint(repo)?;
         let (core, digest, here) = (Arc::clone(&self.core), *digest, place.clone());
-        // What cannot be read can be deleted all the same.
-        let subject = self.run(async move { core.subject_at(&here, digest).await }).unwrap_or_default();
+        let read = async move { core.retrying(u32::MAX, || core.subject_at(&here, digest)).await };
+        let subject = match self.run(read) {
+            Ok(subject) => subject,
+            Err(e) if e.is_temporary() => return Err(e),
+            // What cannot be read can be deleted all the same, above all what is damaged.
+            Err(
+                Error::Status(_) | Error::Manifest { .. } | Error::Protocol { .. } | Error::Digest { .. },
+            ) => None,
+            Err(e) => return Err(e),
+        };
         self.delete_path(repo, path)?;
         let Some(subject) = subject else { return Ok(()) };
         let core = Arc::clone(&self.core);
         self.run(async move { core.unlist(&place, subject, digest).await })
     }
 
-    /// Deletes a blob.
+    /// Deletes a blob (distribution specification, "Deleting Blobs").
     ///
     /// # Errors
     /// When there is none, or the registry has deletion switched off.
@@ -154,7 +140,9 @@ impl Client {
                     // An attempt whose answer was lost may have done it.
                     Err(e) if e.is_not_found() && before.load(Ordering::Relaxed) => Ok(()),
                     Err(e) => {
-                        before.store(true, Ordering::Relaxed);
+                        if may_have_been_done(&e) {
+                            before.store(true, Ordering::Relaxed);
+                        }
                         Err(e)
                     }
                 }
@@ -164,7 +152,51 @@ impl Client {
     }
 }
 
+/// Whether a request that failed in this way may have been carried out.
+fn may_have_been_done(error: &Error) -> bool {
+    match error {
+        Error::Transport { .. } => true,
+        Error::Status(e) => matches!(e.status, 500 | 502 | 504),
+        _ => false,
+    }
+}
+
 impl Core {
+    /// The list that the registry keeps of what refers to a manifest; nothing where it does not do that.
+    async fn own_referrers(&self, place: &Endpoint, path: &str) -> Result<Option<Vec<Descriptor>>, Error> {
+        let mut out = Vec::new();
+        let read = |bytes: &[u8]| {
+            let index: Referrers = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
+            out.extend(index.manifests.unwrap_or_default());
+            Ok(())
+        };
+        let no_api = |status: u16| NO_REFERRERS.contains(&status);
+        match self.pages(place, path, read).await {
+            Ok(()) => Ok(Some(out)),
+            // Some answer everything that they do not know with a page for people.
+            Err(e) if matches!(e, Error::Protocol { .. }) || e.status().is_some_and(no_api) => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// The list that clients keep at the registry itself, under a tag.
+    async fn tagged_referrers(&self, place: &Endpoint, subject: Digest) -> Result<Vec<Descriptor>, Error> {
+        let tag = TagOrDigest::Tag(format!("sha256-{}", subject.hex()));
+        let send = || self.manifest_once(place, &tag, media_type_of);
+        match self.retrying(u32::MAX, send).await {
+            Ok(list) if media_type::is_index(&list.media_type) => {
+                let index: Referrers = serde_json::from_slice(&list.bytes).map_err(|e| Error::Manifest {
+                    name: format!("{}/{}:{tag}", place.registry, place.name),
+                    what: e.to_string(),
+                })?;
+                Ok(index.manifests.unwrap_or_default())
+            }
+            Ok(_) => Ok(Vec::new()),
+            Err(e) if e.is_not_found() => Ok(Vec::new()),
+            Err(e) => Err(e),
+        }
+    }
+
     /// What the manifest refers to.
     async fn subject_at(&self, place: &Endpoint, digest: Digest) -> Result<Option<Digest>, Error> {
         let manifest = self.manifest_once(place, &digest.into(), crate::pull::any_media_type).await?;
@@ -174,16 +206,9 @@ impl Core {
     /// Takes a manifest off the list of what refers to `subject`, where the registry has none of its own.
     async fn unlist(&self, place: &Endpoint, subject: Digest, digest: Digest) -> Result<(), Error> {
         let path = format!("{}/referrers/{subject}", place.name);
-        let send = || self.ask(place, Scopes::pull(&place.name), Method::GET, &path);
-        match self.retrying(u32::MAX, send).await {
-            Ok(response) => {
-                response.drain().await;
-                Ok(())
-            }
-            Err(Error::Status(e)) if NO_REFERRERS.contains(&e.status) => {
-                self.change_referrers(place, subject, &Change::Remove(digest)).await
-            }
-            Err(e) => Err(e),
+        match self.own_referrers(place, &path).await? {
+            Some(_) => Ok(()),
+            None => self.change_referrers(place, subject, &Change::Remove(digest)).await,
         }
     }
 
@@ -204,10 +229,7 @@ impl Core {
             let make = |_: &Url| Ok(Request::new(Method::GET, url.clone()));
             let scopes = Scopes::pull(&place.name);
             let send = || async {
-                let response = self.exchange(place, &scopes, false, &make).await?;
-                if !response.status().is_success() {
-                    return Err(response.into_error().await);
-                }
+                let response = self.exchange(place, &scopes, false, &make).await?.success().await?;
                 let shown = response.shown().to_owned();
                 let next = next_page(&response);
                 Ok((response.bytes(PAGE_CAP).await?, next, shown))

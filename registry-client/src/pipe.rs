@@ -106,8 +106,8 @@ impl<E> Writer<E> {
         Some(true)
     }
 
-    /// Puts a chunk in, waiting for room. False when the reader is gone.
-    pub(crate) fn send_blocking(&self, chunk: Bytes) -> bool {
+    /// Puts a chunk in, waiting for room as long as nobody says stop. False when it is not wanted any more.
+    pub(crate) fn send_blocking(&self, chunk: Bytes, stop: &Stop) -> bool {
         let mut chunk = Some(chunk);
         let mut state = self.0.lock();
         loop {
@@ -117,7 +117,12 @@ impl<E> Writer<E> {
                 self.0.wake(waker);
                 return done;
             }
-            state = self.0.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            let woken = self.0.changed.wait_timeout(state, STOP_INTERVAL);
+            let (again, waited) = woken.unwrap_or_else(PoisonError::into_inner);
+            state = again;
+            if waited.timed_out() && stop.is_asked() {
+                return false;
+            }
         }
     }
 
@@ -326,7 +331,7 @@ mod tests {
         let (writer, reader) = pipe::<io::Error>(4);
         let thread = std::thread::spawn(move || {
             for part in ["abcdef", "gh"] {
-                assert!(writer.send_blocking(Bytes::from_static(part.as_bytes())));
+                assert!(writer.send_blocking(Bytes::from_static(part.as_bytes()), &Stop::default()));
             }
             writer.finish(Ok(()));
         });
@@ -342,14 +347,23 @@ mod tests {
     #[test]
     fn a_vanished_writer_is_no_end_and_a_vanished_reader_stops_the_writer() {
         let (writer, reader) = pipe::<io::Error>(4);
-        writer.send_blocking(Bytes::from_static(b"x"));
+        writer.send_blocking(Bytes::from_static(b"x"), &Stop::default());
         drop(writer);
         let never = Stop::default();
         assert!(reader.recv_blocking(&never).unwrap().is_ok());
         assert_eq!(reader.recv_blocking(&never).unwrap().unwrap_err().kind(), io::ErrorKind::BrokenPipe);
         let (writer, reader) = pipe::<io::Error>(1);
-        let thread = std::thread::spawn(move || while writer.send_blocking(Bytes::from_static(b"xy")) {});
+        let put = move || while writer.send_blocking(Bytes::from_static(b"xy"), &Stop::default()) {};
+        let thread = std::thread::spawn(put);
         drop(reader);
         thread.join().unwrap();
+    }
+
+    #[test]
+    fn who_waits_for_room_can_be_stopped() {
+        let (writer, _reader) = pipe::<io::Error>(1);
+        let stop = Stop::new(|| true);
+        assert!(writer.send_blocking(Bytes::from_static(b"xy"), &stop), "there is room");
+        assert!(!writer.send_blocking(Bytes::from_static(b"xy"), &stop));
     }
 }

@@ -95,7 +95,8 @@ impl Core {
     pub(crate) fn mirror_failed(&self, place: &Endpoint, error: &Error) -> String {
         let why = self.transport.secrets().mask(&error.to_string());
         if place.mirror {
-            if matches!(error, Error::Transport { .. } | Error::Digest { .. } | Error::Size { .. }) {
+            if error.transport_kind().is_some() || matches!(error, Error::Digest { .. } | Error::Size { .. })
+            {
                 self.learned.lock().down.insert(place.registry.clone(), why.clone());
             }
             let text = format!("mirror `{}`: {why}", place.registry);
@@ -127,18 +128,31 @@ impl Core {
     }
 }
 
-/// The error of the last place, with those before it.
-pub(crate) fn no_place(last: Option<Error>, mut before: Vec<String>, blocked: Option<Blocked>) -> Error {
-    let last = match (blocked, last) {
-        (Some(blocked), earlier) => {
-            before.extend(earlier.map(|e| e.to_string()));
-            blocked.into()
+/// What came of the places that failed: the registry's own error is what is reported, wherever in the list it stands.
+pub(crate) struct Failed {
+    own: Option<Error>,
+    mirrors: Vec<String>,
+    blocked: Option<Blocked>,
+}
+
+impl Failed {
+    pub(crate) fn new(places: &Places) -> Self {
+        Self { own: None, mirrors: places.before.clone(), blocked: places.blocked.clone() }
+    }
+
+    pub(crate) fn add(&mut self, core: &Core, place: &Endpoint, error: Error) {
+        match place.mirror {
+            true => self.mirrors.push(core.mirror_failed(place, &error)),
+            false => self.own = Some(error),
         }
-        (None, Some(last)) => last,
-        (None, None) => Error::Cancelled,
-    };
-    match before.is_empty() {
-        true => last,
-        false => Error::Mirrors { last: Box::new(last), before: before.join("; ") },
+    }
+
+    pub(crate) fn into_error(self) -> Error {
+        // One of the two is always there.
+        let last = self.own.or_else(|| self.blocked.map(Error::from)).unwrap_or(Error::Cancelled);
+        match self.mirrors.is_empty() {
+            true => last,
+            false => Error::Mirrors { last: Box::new(last), before: self.mirrors.join("; ") },
+        }
     }
 }

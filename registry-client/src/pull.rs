@@ -41,40 +41,16 @@ impl Client {
         let (repo, which) = (repo.clone(), which.clone());
         self.run(async move { core.manifest(&repo, &which).await })
     }
-
-    /// What a tag points to, without the document where the registry allows that.
-    ///
-    /// # Errors
-    /// As for [`Client::manifest`].
-    pub fn head_manifest(&self, repo: &Repository, which: &TagOrDigest) -> Result<ManifestHead, Error> {
-        let core = Arc::clone(&self.core);
-        let (repo, which) = (repo.clone(), which.clone());
-        self.run(async move {
-            let places = core.manifest_places(&repo, &which)?;
-            let head = core.on_places(&places, |place| head(&core, place, &which, is_known)).await;
-            match head {
-                Ok((Some(head), _)) => return Ok(head),
-                // What did not pass in several attempts hardly does in as many more.
-                Err(e) if e.is_temporary() => return Err(e),
-                // HEAD is refused by some registries and has no reasons in it: GET knows more.
-                _ => {}
-            }
-            let whole = core.manifest(&repo, &which).await?;
-            let size = whole.bytes.len() as u64;
-            Ok(ManifestHead { media_type: whole.media_type, digest: whole.digest, size })
-        })
-    }
 }
 
-/// What HEAD says of a manifest, where it says all of it and `reads` takes the media type.
+/// What HEAD says of a manifest, where it says all of it.
 pub(crate) async fn head(
     core: &Core,
     place: Endpoint,
     which: &TagOrDigest,
-    reads: fn(&str) -> bool,
 ) -> Result<Option<ManifestHead>, Error> {
     let response = request(core, &place, which, Method::HEAD).await?;
-    let kind = response.text("content-type").map(bare_type).filter(|t| reads(t));
+    let kind = response.text("content-type").map(bare_type).filter(|t| is_telling(t));
     let digest = response.text("docker-content-digest").and_then(|d| d.parse::<Digest>().ok());
     Ok(match (kind, digest, response.length()) {
         (Some(media_type), Some(digest), Some(size)) if which_is(which, digest) => {
@@ -175,6 +151,13 @@ fn is_known(media_type: &str) -> bool {
         || matches!(media_type, media_type::OCI_MANIFEST | media_type::DOCKER_MANIFEST)
 }
 
+/// Whether what a document is announced as says what it is, and not only that it is JSON. Docker's schema 1 does not
+/// count, as that is not read.
+fn is_telling(media_type: &str) -> bool {
+    media_type.contains("/vnd.")
+        && !media_type.starts_with("application/vnd.docker.distribution.manifest.v1+")
+}
+
 /// Tells the media type of a document from what it was announced as and its bytes, or why it is not read.
 pub(crate) type Reads = fn(Option<&str>, &[u8]) -> Result<String, Shape>;
 
@@ -215,7 +198,7 @@ struct Outline {
 /// What a document is: by its own word, checked against its shape, then by the registry's word, then
 /// by its shape alone. A document that is two things at once is refused, because another program may
 /// read the other half (CVE-2021-41190).
-fn media_type_of(content_type: Option<&str>, bytes: &[u8]) -> Result<String, Shape> {
+pub(crate) fn media_type_of(content_type: Option<&str>, bytes: &[u8]) -> Result<String, Shape> {
     let (outline, index, image) = outline(bytes)?;
     let fits = |t: &str| is_known(t) && (if media_type::is_index(t) { !image } else { !index });
     if let Some(own) = outline.media_type.as_deref().filter(|t| !t.is_empty()) {
@@ -236,7 +219,7 @@ fn media_type_of(content_type: Option<&str>, bytes: &[u8]) -> Result<String, Sha
 pub(crate) fn any_media_type(content_type: Option<&str>, bytes: &[u8]) -> Result<String, Shape> {
     let (outline, index, image) = outline(bytes)?;
     let own = outline.media_type.filter(|t| !t.is_empty());
-    let said = content_type.filter(|t| t.contains("/vnd.")).map(str::to_owned);
+    let said = content_type.filter(|t| is_telling(t)).map(str::to_owned);
     match own.or(said) {
         // What claims to be the one and has the fields of the other is read differently by different programs.
         Some(t) if is_known(&t) && (if media_type::is_index(&t) { image } else { index }) => {

@@ -110,10 +110,7 @@ impl Client {
             };
             let scopes = Scopes::push(&place.name);
             let send = || async {
-                let response = core.exchange(&place, &scopes, false, &make).await?;
-                if !response.status().is_success() {
-                    return Err(response.into_error().await);
-                }
+                let response = core.exchange(&place, &scopes, false, &make).await?.success().await?;
                 check_digest(&response, digest)?;
                 // 201 is the registry's word (distribution specification, "Pushing manifests"); something in between
                 // may say yes to anything.

@@ -511,9 +511,13 @@ impl Response {
             .ok()
             .filter(|u| matches!(u.scheme(), "http" | "https") && u.has_host())
             .ok_or_else(|| self.protocol("redirects to something that is no HTTP URL"))?;
-        // Neither can fail for a URL with a host; whoever answers has no passwords to give.
-        let _ = next.set_username("");
-        let _ = next.set_password(None);
+        // Whoever answers has no passwords to give; that which the question had is good for its own origin.
+        let own = next.origin() == self.url.origin();
+        let (user, password) =
+            if own { (self.url.username(), self.url.password()) } else { Default::default() };
+        // Neither can fail for a URL with a host.
+        let _ = next.set_username(user);
+        let _ = next.set_password(password);
         if !self.may_lead_to(&next) {
             return Err(self.protocol(format!("redirects from HTTPS to plain HTTP, `{}`", redact(&next))));
         }
@@ -577,6 +581,14 @@ impl Response {
             }
         };
         let _left = tokio::time::timeout(DRAIN, all).await;
+    }
+
+    /// The answer where it says yes, else as an error.
+    pub(crate) async fn success(self) -> Result<Self, Error> {
+        match self.status().is_success() {
+            true => Ok(self),
+            false => Err(self.into_error().await),
+        }
     }
 
     /// The answer as an error, with what its body says.

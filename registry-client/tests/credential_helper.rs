@@ -21,6 +21,7 @@ fn main() -> ExitCode {
         ("a helper that knows nothing is no error", nothing_known),
         ("registries.conf says who is asked", ordered),
         ("a helper that fails is named", failure),
+        ("a helper that fails keeps no other from forgetting", forgetting),
         ("a helper that hangs is ended", hanging),
         ("scripts and other directories are not looked at", strangers),
     ] {
@@ -36,6 +37,10 @@ fn helper(kind: &str) -> ExitCode {
     let mut server = String::new();
     let read = std::io::stdin().read_to_string(&mut server);
     let action = std::env::args().nth(1).unwrap_or_default();
+    if kind == "good" && action == "erase" {
+        let me = std::env::current_exe().expect("a helper knows its own program");
+        std::fs::write(me.with_file_name("erased"), &server).expect("a file");
+    }
     let said = match (kind, read) {
         ("good", Ok(_)) if action == "get" && server.trim().starts_with("127.0.0.1:") => {
             r#"{"Username":"u","Secret":"hunter2"}"#
@@ -120,6 +125,19 @@ fn failure(dir: &Path) {
     install(dir, "locked");
     let error = ping("locked", vec![dir.to_owned()]).expect_err("the helper fails").to_string();
     assert!(error.contains("`docker-credential-locked`: failed: the keychain is locked"), "{error}");
+}
+
+fn forgetting(dir: &Path) {
+    install(dir, "locked");
+    install(dir, "good");
+    let mut credentials = Credentials::none();
+    credentials.set_helper_path(vec![dir.to_owned()]);
+    credentials.set_helper_limit(Duration::from_secs(50));
+    let file = br#"{"credHelpers":{"127.0.0.1:1":"locked","127.0.0.1:2":"good"}}"#;
+    let error = credentials.erase_all("config.json", file).expect_err("one of them fails").to_string();
+    assert!(error.contains("docker-credential-locked"), "{error}");
+    let told = std::fs::read_to_string(dir.join("erased")).expect("the other one was told");
+    assert_eq!(told.trim(), "127.0.0.1:2");
 }
 
 fn hanging(dir: &Path) {

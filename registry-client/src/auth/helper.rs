@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 
 use super::{Credential, Secrets, TOKEN_USER};
-use crate::error::Error;
+use crate::error::{Error, clean};
 
 /// Bytes of an answer that are read.
 const ANSWER_CAP: u64 = 1 << 20;
@@ -105,18 +105,16 @@ impl Helper<'_> {
         // The protocol has reasons on standard output, and scripts have them where scripts have them.
         let text = [talk.out, talk.err].map(|bytes| String::from_utf8_lossy(&bytes).trim().to_owned());
         // The words of Docker's own helpers for "none known", which is an answer and not a failure.
-        if text.iter().any(|text| text.contains("credentials not found") || text.contains("no credentials")) {
+        let unknown =
+            |text: &String| text.contains("credentials not found") || text.contains("no credentials");
+        // Of a login that it was to keep they are no answer: it does not have it.
+        if action != "store" && text.iter().any(unknown) {
             return Ok(None);
         }
         let text = text.into_iter().find(|text| !text.is_empty());
         let text = text.map_or_else(|| "without a word".to_owned(), |text| clean(&secrets.mask(&text)));
         Err(self.error(format!("failed: {text}")))
     }
-}
-
-/// Foreign text made fit to print, on one line.
-fn clean(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(200).collect()
 }
 
 /// The helper's program in the first directory that has it. On Windows that is an `.exe` and nothing else:
@@ -256,6 +254,12 @@ test "$1" != list || echo '{"https://index.docker.io/v1/":"u","r":"v"}'
         std::fs::write(dir.path().join("fail"), "").unwrap();
         let e = helper.store("r", &login).unwrap_err().to_string();
         assert!(e.contains("cannot keep") && e.contains("[secret]") && !e.contains("hunter2"), "{e}");
+        let lost = "#!/bin/sh\ncat >&2\necho no credentials server; exit 1\n";
+        std::fs::write(&file, lost).unwrap();
+        while busy(helper.erase("r")) {}
+        helper.erase("r").unwrap();
+        let e = helper.store("r", &login).unwrap_err().to_string();
+        assert!(e.contains("no credentials server"), "{e}");
     }
 
     #[test]

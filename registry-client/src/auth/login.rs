@@ -92,27 +92,31 @@ impl Credentials {
     }
 
     /// Makes the helpers that a file names forget all logins: the one for all registries what it lists, the others
-    /// those that they are named for. Gives what was forgotten.
+    /// those that they are named for. Gives what was forgotten. One that fails keeps no other from it.
     ///
     /// # Errors
-    /// When the file is damaged or a helper fails.
+    /// When the file is damaged; or the first failure of a helper, after all were asked.
     pub fn erase_all(&self, file: &str, bytes: &[u8]) -> Result<Vec<String>, Error> {
         let config = ConfigFile::parse(file, bytes)?;
         let (store, some) = config.helpers();
-        let mut out = Vec::new();
+        let (mut out, mut failed) = (Vec::new(), None);
+        let mut note = |end: Result<Option<String>, Error>| match end {
+            Ok(forgotten) => out.extend(forgotten),
+            Err(e) => drop(failed.get_or_insert(e)),
+        };
         for (registry, name) in some {
-            let target = LoginTarget::parse(registry)?;
-            if self.erase(name, &target)? {
-                out.push(target.to_string());
+            note(LoginTarget::parse(registry).and_then(|target| {
+                let known = self.erase(name, &target)?;
+                Ok(known.then(|| target.to_string()))
+            }));
+        }
+        if let Some(helper) = store.map(|name| self.helper(name)) {
+            match helper.list() {
+                Ok(servers) => servers.into_iter().for_each(|s| note(helper.erase(&s).map(|()| Some(s)))),
+                Err(e) => note(Err(e)),
             }
         }
-        if let Some(name) = store {
-            for server in self.helper(name).list()? {
-                self.helper(name).erase(&server)?;
-                out.push(server);
-            }
-        }
-        Ok(out)
+        failed.map_or(Ok(out), Err)
     }
 }
 

@@ -215,9 +215,7 @@ pub(crate) async fn fetch(
             return Err(refused);
         }
     }
-    if !response.status().is_success() {
-        return Err(response.into_error().await);
-    }
+    let response = response.success().await?;
     let date = response.text("date").and_then(http_date);
     let bad = response.protocol("the token server did not answer in JSON");
     let none = response.protocol("the token server's answer holds no token");

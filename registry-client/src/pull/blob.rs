@@ -14,7 +14,7 @@ use crate::client::{Client, Core, is_worth_it, join};
 use crate::error::{Error, TransportKind};
 use crate::hosts::{Endpoint, Places};
 use crate::pipe::{ChunkReader, Writer, pipe};
-use crate::places::no_place;
+use crate::places::Failed;
 use crate::registry::Repository;
 use crate::retry::{Attempts, got_on};
 use crate::transport::{Request, Response};
@@ -98,19 +98,17 @@ impl<'a> Download<'a> {
     }
 
     async fn run(&mut self, places: &Places) -> Result<(), Error> {
-        let mut before = places.before.clone();
+        let mut failed = Failed::new(places);
         for (i, place) in places.list.iter().enumerate() {
-            let last = i + 1 == places.list.len() && places.blocked.is_none();
             self.whole_only = false;
-            match self.fetch(place, if last { u32::MAX } else { 1 }).await {
+            match self.fetch(place, places.patience(i)).await {
                 // Wrong bytes are with the reader already: it has to begin anew, and not here.
                 Ok(()) => return self.verify().inspect_err(|e| drop(self.core.mirror_failed(place, e))),
                 Err(e @ Error::Cancelled) => return Err(e),
-                Err(e) if last => return Err(no_place(Some(e), before, None)),
-                Err(e) => before.push(self.core.mirror_failed(place, &e)),
+                Err(e) => failed.add(&self.core, place, e),
             }
         }
-        Err(no_place(None, before, places.blocked.clone()))
+        Err(failed.into_error())
     }
 
     async fn fetch(&mut self, place: &Endpoint, limit: u32) -> Result<(), Error> {

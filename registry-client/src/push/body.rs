@@ -155,8 +155,14 @@ impl Part<'_> {
             };
             let _gone = answer.send(result.await);
         });
-        let fed = self.feed(&mut *source, |piece| writer.send_blocking(piece));
+        let stop = &self.client.core.config.stop;
+        let fed = self.feed(&mut *source, |piece| writer.send_blocking(piece, stop));
         match fed {
+            // Without an end, as what has gone so far may be a part.
+            Ok(()) if stop.is_asked() => {
+                task.abort();
+                return Err(Error::Cancelled);
+            }
             Ok(()) => writer.finish(Ok(())),
             Err(e) => {
                 task.abort();

@@ -62,9 +62,13 @@ impl Core {
     ) -> Result<(), Error> {
         let _ours = self.referrers.lock().await;
         let path = format!("{}/manifests/sha256-{}", place.name, subject.hex());
-        for attempt in 0..ATTEMPTS {
+        for attempt in 0..=ATTEMPTS {
             let list = self.referrers_list(place, &path).await?;
             let Some(new) = change.made(list.index) else { return Ok(()) };
+            // Read once more than written, as the last may have stayed as well.
+            if attempt == ATTEMPTS {
+                break;
+            }
             match self.put_referrers(place, &path, &new, list.state).await {
                 Ok(()) => {}
                 // Somebody was faster, and the registry looks after that.
@@ -86,13 +90,7 @@ impl Core {
             Ok(Request::new(Method::GET, join(base, path)?).header(ACCEPT, accept))
         };
         let scopes = Scopes::push(&place.name);
-        let send = || async {
-            let response = self.exchange(place, &scopes, false, &make).await?;
-            match response.status().is_success() {
-                true => Ok(response),
-                false => Err(response.into_error().await),
-            }
-        };
+        let send = || async { self.exchange(place, &scopes, false, &make).await?.success().await };
         let response = match self.retrying(u32::MAX, send).await {
             Ok(response) => response,
             Err(e) if e.is_not_found() => {
@@ -132,14 +130,8 @@ impl Core {
         };
         let scopes = Scopes::push(&place.name);
         let send = || async {
-            let response = self.exchange(place, &scopes, false, &make).await?;
-            match response.status().is_success() {
-                true => {
-                    response.drain().await;
-                    Ok(())
-                }
-                false => Err(response.into_error().await),
-            }
+            self.exchange(place, &scopes, false, &make).await?.success().await?.drain().await;
+            Ok(())
         };
         self.retrying(u32::MAX, send).await
     }

@@ -155,7 +155,7 @@ impl Act {
             }
             Self::Head => {
                 // A tag is what the registry says it is; whether that is so shows what comes for it.
-                let head = client.head_manifest(&source, &tag())?;
+                let head = client.head_document(&source, &tag())?;
                 assert_eq!(client.manifest(&source, &head.digest.into())?.bytes, world.image.manifest);
             }
             Self::Push | Self::PushInChunks | Self::PushAgain | Self::PushByMount | Self::PushWithToken => {

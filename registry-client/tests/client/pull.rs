@@ -4,7 +4,7 @@ use std::io::Read;
 use std::time::{Duration, Instant};
 
 use crate::{client, config, fake, layer, noise, read, repo, watched};
-use orlop_registry_client::fake::{FakeConfig, FakeRegistry, Fault};
+use orlop_registry_client::fake::{FakeAuth, FakeConfig, FakeRegistry, Fault};
 use orlop_registry_client::{Client, Error, NoticeObserver, TagOrDigest, TransportKind};
 use orlop_store::{Digest, media_type};
 
@@ -26,7 +26,7 @@ fn manifest_by_tag_and_by_digest() {
     let got = client.manifest(&repo, &tag("1")).unwrap();
     assert_eq!((got.digest, got.bytes.as_slice()), (digest, IMAGE));
     assert_eq!(client.manifest(&repo, &digest.into()).unwrap(), got);
-    let head = client.head_manifest(&repo, &tag("1")).unwrap();
+    let head = client.head_document(&repo, &tag("1")).unwrap();
     assert_eq!((head.digest, head.size), (digest, IMAGE.len() as u64));
     assert!(
         registry.logged("GET", "/manifests/1")[0].header("accept").unwrap().contains(media_type::DOCKER_LIST)
@@ -38,7 +38,7 @@ fn manifest_by_tag_and_by_digest() {
     );
     assert_eq!(e.to_string(), url);
     assert!(e.is_not_found() && e.hint().is_some());
-    let e = client.head_manifest(&repo, &tag("2")).unwrap_err();
+    let e = client.head_document(&repo, &tag("2")).unwrap_err();
     assert!(e.to_string().contains("MANIFEST_UNKNOWN"), "GET gives the reason that HEAD cannot: {e}");
 }
 
@@ -50,7 +50,18 @@ fn manifest_heads_where_head_is_refused_or_says_too_little() {
     ] {
         let registry = fake(config);
         let digest = registry.put_manifest("x", Some("1"), media_type::OCI_MANIFEST, IMAGE);
-        assert_eq!(client().head_manifest(&repo(&registry, "x"), &tag("1")).unwrap().digest, digest);
+        assert_eq!(client().head_document(&repo(&registry, "x"), &tag("1")).unwrap().digest, digest);
+    }
+}
+
+#[test]
+fn a_head_of_schema_one_is_refused_as_the_document_is() {
+    let registry = fake(FakeConfig::default());
+    for kind in ["v1+json", "v1+prettyjws"] {
+        let kind = format!("application/vnd.docker.distribution.manifest.{kind}");
+        registry.put_manifest("x", Some("1"), &kind, br#"{"schemaVersion":1,"fsLayers":[]}"#);
+        let e = client().head_document(&repo(&registry, "x"), &tag("1")).unwrap_err();
+        assert!(e.to_string().contains("schema 1"), "{e}");
     }
 }
 
@@ -330,6 +341,29 @@ fn download_of_plain_files() {
 }
 
 #[test]
+fn the_login_of_a_download_stays_with_its_server_and_is_not_shown() {
+    let auth = FakeAuth::Basic("user".into(), "hunter%2".into());
+    let (registry, other) =
+        (fake(FakeConfig { auth: auth.clone(), ..FakeConfig::default() }), fake(FakeConfig::default()));
+    let digest = registry.put_blob("x", b"content");
+    let at = format!("/v2/x/blobs/{digest}");
+    other.put_blob("x", b"content");
+    let client = client();
+    let moved = || client.download(&format!("http://user:hunter%252@{}/moved", registry.host()), None);
+    registry.fault("GET", "/moved", 0, 1, Fault::Redirect(302, at.clone()));
+    let mut out = Vec::new();
+    moved().unwrap().read_to_end(&mut out).unwrap();
+    assert_eq!(out, b"content");
+    registry.fault("GET", "/moved", 0, 1, Fault::Redirect(302, format!("http://{}{at}", other.host())));
+    moved().unwrap();
+    assert_eq!(other.logged("GET", "/blobs/")[0].header("authorization"), None);
+    // A server that says it back.
+    registry.fault("GET", "/moved", 0, 1, Fault::Redirect(302, "/v2/hunter%252/hunter%2".to_owned()));
+    let e = moved().map(|_| ()).unwrap_err();
+    assert!(!e.to_string().contains("hunter"), "{e}");
+}
+
+#[test]
 fn proxies_are_used_and_left_out() {
     let registry = fake(FakeConfig::default());
     registry.put_manifest("x", Some("1"), media_type::OCI_MANIFEST, IMAGE);
@@ -350,6 +384,25 @@ fn proxies_are_used_and_left_out() {
     assert!(matches!(e, Error::Transport { kind: TransportKind::Resolve, .. }), "{e:?}");
     assert!(!format!("{e:?}").contains("hunter2"));
     assert_eq!(registry.logged("GET", "/v2/x/manifests/1").len(), 1);
+}
+
+#[test]
+fn a_server_that_wants_https_is_not_taken_for_a_plain_one() {
+    // HTTPS does not get through to it, and plain HTTP is told so.
+    let registry = fake(FakeConfig::default());
+    registry.fault("GET", "/v2/", 0, 1, Fault::Status(400, "THIS_IS_AN_HTTPS_SERVER", vec![]));
+    registry.put_manifest("x", Some("1"), media_type::OCI_MANIFEST, IMAGE);
+    let mut config = config();
+    config.retries.count = 0;
+    let proxy = Some(format!("http://{}", registry.host()));
+    (config.proxies.http, config.proxies.https) = (proxy.clone(), proxy);
+    config.hosts.insecure.push("registry.invalid".into());
+    let client = Client::new(config).unwrap();
+    let repo = orlop_registry_client::Repository::new("registry.invalid", "x").unwrap();
+    let e = client.manifest(&repo, &tag("1")).unwrap_err();
+    assert_eq!(e.transport_kind(), Some(TransportKind::Proxy), "the error of HTTPS: {e:?}");
+    assert!(registry.logged("GET", "/manifests/").is_empty(), "nothing goes over plain HTTP");
+    client.manifest(&repo, &tag("1")).expect("nothing was concluded for ever");
 }
 
 #[test]
@@ -406,6 +459,50 @@ fn everything_comes_from_where_the_manifest_did() {
     let other = noise(999);
     mirror.put_blob("x", &other);
     assert_eq!(read(&client, &repo, &layer(&other)).unwrap(), other, "last, a mirror for tags has blobs too");
+}
+
+#[test]
+fn the_registry_is_waited_for_wherever_it_stands() {
+    let (mirror, registry) = (fake(FakeConfig::default()), fake(FakeConfig::default()));
+    let bytes = noise(1000);
+    registry.put_blob("x", &bytes);
+    let mut config = config();
+    let conf = format!(
+        "[[registry]]\nlocation = \"{}\"\n[[registry.mirror]]\nlocation = \"{}\"\npull-from-mirror = \"tag-only\"\n",
+        registry.host(),
+        mirror.host()
+    );
+    config.hosts.registries.add("registries.conf", &conf).unwrap();
+    let client = Client::new(config).unwrap();
+    // The mirror, which is for tags, stands behind the registry for blobs.
+    registry.fault("GET", "/blobs/", 0, 2, Fault::Status(503, "UNAVAILABLE", vec![]));
+    assert_eq!(read(&client, &repo(&registry, "x"), &layer(&bytes)).unwrap(), bytes);
+    assert!(mirror.logged("GET", "/blobs/").is_empty());
+    registry.fault("GET", "/blobs/", 0, 99, Fault::Status(403, "DENIED", vec![]));
+    let e = read(&client, &repo(&registry, "x"), &layer(&bytes)).unwrap_err();
+    assert_eq!(inner(&e).status(), Some(403), "the registry's own word: {e}");
+    assert!(e.to_string().contains(&mirror.host()), "{e}");
+}
+
+#[test]
+fn a_mirror_whose_token_server_is_down_is_asked_once() {
+    let auth = FakeAuth::Bearer { login: None, identity: None, field: "token", promised: 300, uses: 9 };
+    let (registry, mirror) =
+        (fake(FakeConfig::default()), fake(FakeConfig { auth, ..FakeConfig::default() }));
+    registry.put_manifest("x", Some("1"), media_type::OCI_MANIFEST, IMAGE);
+    mirror.fault("*", "/token", 0, 99, Fault::Close);
+    let mut config = config();
+    let conf = format!(
+        "[[registry]]\nlocation = \"{}\"\n[[registry.mirror]]\nlocation = \"{}\"\n",
+        registry.host(),
+        mirror.host()
+    );
+    config.hosts.registries.add("registries.conf", &conf).unwrap();
+    let client = Client::new(config).unwrap();
+    client.manifest(&repo(&registry, "x"), &tag("1")).unwrap();
+    let asked = mirror.log().len();
+    client.manifest(&repo(&registry, "x"), &tag("1")).unwrap();
+    assert_eq!((mirror.log().len(), client.mirrors_lost()), (asked, 1));
 }
 
 #[test]

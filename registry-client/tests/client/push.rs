@@ -320,6 +320,85 @@ fn the_list_of_referrers_is_kept_where_the_registry_keeps_none() {
 }
 
 #[test]
+fn the_last_attempt_at_a_list_counts() {
+    let registry = fake(FakeConfig { referrers: false, ..FakeConfig::default() });
+    let (repo, subject) = (repo(&registry, "x"), Digest::of(b"s"));
+    let list = format!("/manifests/sha256-{}", subject.hex());
+    let bytes = about(subject, "t");
+    let push = || client().push_manifest(&repo, &Digest::of(&bytes).into(), media_type::OCI_MANIFEST, &bytes);
+    registry.fault("PUT", &list, 0, 8, Fault::Status(412, "PRECONDITION_FAILED", vec![]));
+    assert!(push().unwrap_err().to_string().contains("all the time"));
+    assert_eq!(registry.logged("PUT", &list).len(), 8);
+    registry.fault("PUT", &list, 0, 7, Fault::Status(412, "PRECONDITION_FAILED", vec![]));
+    push().unwrap();
+}
+
+#[test]
+fn a_list_of_referrers_is_kept_where_a_page_for_people_is_the_answer() {
+    let registry = fake(FakeConfig { referrers: false, ..FakeConfig::default() });
+    let (repo, subject) = (repo(&registry, "x"), Digest::of(b"s"));
+    let bytes = about(subject, "t");
+    let which = Digest::of(&bytes).into();
+    client().push_manifest(&repo, &which, media_type::OCI_MANIFEST, &bytes).unwrap();
+    let page = registry.put_blob("x", b"<html>");
+    registry.fault("GET", "/referrers/", 0, 1, Fault::Redirect(302, format!("/v2/x/blobs/{page}")));
+    client().delete(&repo, &which).unwrap();
+    assert!(client().referrers(&repo, subject, None).unwrap().is_empty());
+}
+
+#[test]
+fn what_cannot_be_read_just_now_is_not_deleted() {
+    let registry = fake(FakeConfig { referrers: false, ..FakeConfig::default() });
+    let (repo, subject) = (repo(&registry, "x"), Digest::of(b"s"));
+    let bytes = about(subject, "t");
+    let which = Digest::of(&bytes).into();
+    client().push_manifest(&repo, &which, media_type::OCI_MANIFEST, &bytes).unwrap();
+    registry.fault("GET", "/manifests/sha256:", 0, 4, Fault::Status(503, "UNAVAILABLE", vec![]));
+    assert_eq!(client().delete(&repo, &which).unwrap_err().status(), Some(503));
+    assert!(registry.logged("DELETE", "/").is_empty());
+    registry.fault("GET", "/manifests/sha256:", 0, 1, Fault::Status(503, "UNAVAILABLE", vec![]));
+    client().delete(&repo, &which).unwrap();
+    assert!(client().referrers(&repo, subject, None).unwrap().is_empty(), "it was tried again");
+    // What is damaged has no subject to be read, and goes.
+    let digest = registry.put_manifest("x", None, media_type::OCI_MANIFEST, b"{}");
+    client().delete(&repo, &digest.into()).unwrap();
+}
+
+#[test]
+fn nothing_is_deleted_twice() {
+    let registry = fake(FakeConfig::default());
+    let (repo, gone) = (repo(&registry, "x"), Digest::of(b"gone"));
+    registry.put_blob("x", b"something");
+    registry.fault("DELETE", "/blobs/", 0, 1, Fault::Status(429, "TOOMANYREQUESTS", vec![]));
+    assert!(client().delete_blob(&repo, gone).unwrap_err().is_not_found(), "nobody has done that");
+    registry.fault("DELETE", "/blobs/", 0, 1, Fault::Forget);
+    client().delete_blob(&repo, Digest::of(b"something")).expect("the attempt whose answer was lost did it");
+}
+
+#[test]
+fn lists_are_read_from_the_registry_itself() {
+    let config_of = || FakeConfig { referrers: false, ..FakeConfig::default() };
+    let (mirror, registry) = (fake(config_of()), fake(config_of()));
+    let subject = Digest::of(b"s");
+    let tag = format!("sha256-{}", subject.hex());
+    for (at, word) in [(&mirror, "old"), (&registry, "new")] {
+        let entry = serde_json::json!({"mediaType": media_type::OCI_MANIFEST, "digest": Digest::of(word.as_bytes()), "size": 1});
+        let index = serde_json::json!({"schemaVersion": 2, "manifests": [entry]}).to_string();
+        at.put_manifest("x", Some(&tag), media_type::OCI_INDEX, index.as_bytes());
+    }
+    let mut config = config();
+    let conf = format!(
+        "[[registry]]\nlocation = \"{}\"\n[[registry.mirror]]\nlocation = \"{}\"\n",
+        registry.host(),
+        mirror.host()
+    );
+    config.hosts.registries.add("registries.conf", &conf).unwrap();
+    let found = Client::new(config).unwrap().referrers(&repo(&registry, "x"), subject, None).unwrap();
+    assert_eq!(found.iter().map(|d| d.digest).collect::<Vec<_>>(), [Digest::of(b"new")]);
+    assert!(mirror.log().is_empty());
+}
+
+#[test]
 fn a_registry_with_a_list_of_its_own_keeps_it() {
     let registry = fake(FakeConfig::default());
     let repo = repo(&registry, "x");

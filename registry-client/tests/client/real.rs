@@ -165,7 +165,7 @@ fn round_trip(config: ClientConfig, host: &str) {
             (got.digest, got.bytes, got.media_type.as_str()),
             (digest, image.clone(), media_type::OCI_MANIFEST)
         );
-        assert_eq!(client.head_manifest(&repo, &tag(t)).unwrap().digest, digest);
+        assert_eq!(client.head_document(&repo, &tag(t)).unwrap().digest, digest);
     }
     let mut tags = client.tags(&repo).unwrap();
     tags.sort();

@@ -64,13 +64,22 @@ pub(crate) fn run(global: &Global, args: &LogoutArgs) -> Result<(), Failure> {
 
 fn all(files: &LoginFiles) -> Result<(), Failure> {
     let credentials = files.known()?;
+    let mut read = Vec::new();
     for path in files.written() {
         let name = path.display().to_string();
         let Some(bytes) = file::read_optional(path, config::MAX_FILE)? else { continue };
-        credentials.erase_all(&name, &bytes)?;
         if without_all(&name, &bytes)?.is_some() {
             locked::change(path, config::MAX_FILE, |bytes| Ok(without_all(&name, bytes)?))?;
         }
+        read.push((name, bytes));
     }
+    // After the files, as a helper that fails keeps its own logins and no others.
+    let mut failed = None;
+    for (name, bytes) in read {
+        if let Err(e) = credentials.erase_all(&name, &bytes) {
+            failed.get_or_insert(e);
+        }
+    }
+    failed.map_or(Ok(()), Err)?;
     table::lines(["Removed all logins".to_owned()])
 }
