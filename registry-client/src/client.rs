@@ -18,8 +18,8 @@ use url::Url;
 use crate::auth::{Authenticator, Credentials, Scopes};
 use crate::error::{Error, TransportKind};
 use crate::hosts::{Endpoint, HostsConfig, Places, ShortName, is_loopback};
+use crate::mirrors::{Failed, Learned};
 use crate::notice::{NoticeObserver, Told};
-use crate::places::{Failed, Learned};
 use crate::retry::{Attempts, Retry, RetryObserver, RetryPolicy, STOP_INTERVAL, Stop, repetitions};
 use crate::transport::{Proxies, Request, Response, Route, Timeouts, Transport};
 

@@ -18,7 +18,7 @@ use crate::{file, table};
 /// Copy an image, an index or an artifact between registries, OCI layouts and archives
 ///
 /// A place is written `NAME` or `docker://NAME` (a registry), `oci-layout://DIR[:TAG][@DIGEST]` or `oci:DIR[:TAG]`,
-/// `oci-archive:FILE[:TAG]`, or `docker-archive:FILE[:NAME]`. Bytes are never changed, so digests and signatures hold;
+/// `oci-archive:FILE[:TAG]`, or `docker-archive:FILE[:NAME]`. Bytes are never changed, so digests and signatures hold, but for `docker-archive`;
 /// only a `docker-archive`, which has neither manifests nor compressed layers, is another form. An index is copied with
 /// everything in it, because a part of it would have another digest; `--platform` copies one image of it. What the
 /// destination has, or can take from another of its repositories, is not sent; the name is written last. No image comes
