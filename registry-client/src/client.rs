@@ -71,6 +71,7 @@ impl Default for ClientConfig {
 #[derive(Clone)]
 pub struct Client {
     pub(crate) core: Arc<Core>,
+    pub(crate) stop: Stop,
     runtime: Arc<OwnRuntime>,
 }
 
@@ -131,8 +132,14 @@ impl Client {
         );
         let auth = Authenticator::new(config.credentials.clone());
         let (learned, told, referrers, bases) = Default::default();
+        let stop = config.stop.clone();
         let core = Core { config, transport, auth, learned, told, referrers, bases };
-        Ok(Self { core: Arc::new(core), runtime: Arc::new(OwnRuntime(Some(runtime))) })
+        Ok(Self { core: Arc::new(core), stop, runtime: Arc::new(OwnRuntime(Some(runtime))) })
+    }
+
+    /// A clone that is stopped by `stop` alone.
+    pub fn with_stop(&self, stop: Stop) -> Self {
+        Self { stop, ..self.clone() }
     }
 
     /// What a name that was written without a registry stands for, where configuration says other than Docker.
@@ -196,7 +203,7 @@ impl Client {
         loop {
             match receive.recv_timeout(STOP_INTERVAL) {
                 Ok(end) => return end,
-                Err(RecvTimeoutError::Timeout) if !self.core.config.stop.is_asked() => {}
+                Err(RecvTimeoutError::Timeout) if !self.stop.is_asked() => {}
                 Err(_) => return Err(Error::Cancelled),
             }
         }
@@ -206,7 +213,7 @@ impl Client {
     pub(crate) fn pause(&self, time: Duration) -> Result<(), Error> {
         let end = Instant::now() + time;
         loop {
-            if self.core.config.stop.is_asked() {
+            if self.stop.is_asked() {
                 return Err(Error::Cancelled);
             }
             match end.saturating_duration_since(Instant::now()) {

@@ -271,7 +271,7 @@ impl BufRead for ChunkReader {
             if self.failed {
                 return Err(io::Error::new(io::ErrorKind::BrokenPipe, "the download failed before"));
             }
-            match self.reader.recv_blocking(&self.client.core.config.stop) {
+            match self.reader.recv_blocking(&self.client.stop) {
                 Some(Ok(chunk)) => self.chunk = chunk,
                 Some(Err(e)) => {
                     self.failed = true;

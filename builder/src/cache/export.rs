@@ -6,6 +6,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
+use orlop_registry_client::Stop;
 use orlop_runner::CancelToken;
 use orlop_store::snapshot::Committed;
 use orlop_store::{Descriptor, Digest};
@@ -22,7 +23,7 @@ use crate::request::Engine;
 /// How long nothing must have come before what there is gets its name, and how often that is done at most.
 const QUIET: Duration = Duration::from_secs(1);
 const SELDOM: Duration = Duration::from_secs(5);
-/// How long writing may still take once the user has said stop; what goes to a registry ends at once then.
+/// How long writing may still take once the user has said stop.
 const GRACE: Duration = Duration::from_secs(3);
 /// The largest layer that is still compressed then, in bytes.
 const QUICKLY_PACKED: u64 = 64 << 20;
@@ -79,7 +80,9 @@ pub(crate) fn exporting<T>(
     }
     // A failed step stops its siblings, and not what goes out.
     let stop = CancelToken::new();
-    let sending = Engine { cancel: &stop, ..*engine };
+    let over = stop.clone();
+    let registry = engine.registry.with_stop(Stop::new(move || over.is_cancelled()));
+    let sending = Engine { cancel: &stop, registry: &registry, ..*engine };
     std::thread::scope(|scope| {
         let mut exports = Exports::default();
         let mut workers = Vec::new();
@@ -115,10 +118,8 @@ type Workers<'s, 't> = Vec<(&'t CacheTarget, ScopedJoinHandle<'s, Result<(), Bui
 fn wait<'s, 't>(workers: Workers<'s, 't>, asked: &CancelToken, stop: &CancelToken) -> Workers<'s, 't> {
     let mut since = None;
     while !workers.iter().all(|(_, worker)| worker.is_finished()) {
-        if asked.is_cancelled()
-            && since.get_or_insert_with(Instant::now).elapsed() >= GRACE
-            && !stop.is_cancelled()
-        {
+        let over = asked.is_cancelled() && since.get_or_insert_with(Instant::now).elapsed() >= GRACE;
+        if (over || asked.is_killed()) && !stop.is_cancelled() {
             stop.cancel();
         }
         std::thread::sleep(Duration::from_millis(10));

@@ -155,7 +155,7 @@ impl Part<'_> {
             };
             let _gone = answer.send(result.await);
         });
-        let stop = &self.client.core.config.stop;
+        let stop = &self.client.stop;
         let fed = self.feed(&mut *source, |piece| writer.send_blocking(piece, stop));
         match fed {
             // Without an end, as what has gone so far may be a part.
