@@ -3,9 +3,9 @@
 use std::io::Read;
 use std::time::{Duration, Instant};
 
-use crate::{client, config, fake, layer, noise, read, repo, watched};
+use crate::{client, config, fake, layer, noise, push, read, repo, watched};
 use orlop_registry_client::fake::{FakeAuth, FakeConfig, FakeRegistry, Fault};
-use orlop_registry_client::{Client, Error, NoticeObserver, TagOrDigest, TransportKind};
+use orlop_registry_client::{Client, ClientConfig, Error, NoticeObserver, Stop, TagOrDigest, TransportKind};
 use orlop_store::{Digest, media_type};
 
 const IMAGE: &[u8] = br#"{"schemaVersion":2,"config":{},"layers":[]}"#;
@@ -265,6 +265,31 @@ fn nobody_listens() {
     let e = client().manifest(&repo, &tag("1")).unwrap_err();
     assert!(matches!(e, Error::Transport { kind: TransportKind::Refused, .. }), "{e:?}");
     assert!(e.hint().unwrap().contains(&host));
+}
+
+#[test]
+fn a_wait_ends_by_the_stop_of_the_client_that_waits() {
+    let registry = fake(FakeConfig::default());
+    let bytes = noise(100_000);
+    registry.put_blob("a/b", &bytes);
+    registry.put_manifest("a/b", Some("1"), media_type::OCI_MANIFEST, IMAGE);
+    let repo = repo(&registry, "a/b");
+    let never = Client::new(ClientConfig { stop: Stop::new(|| true), ..config() }).unwrap();
+    let lives = never.with_stop(Stop::default());
+    // Nothing comes for longer than a stop may take, and then all does.
+    let late = |method: &'static str, path: &str| {
+        registry.fault(method, path, 0, 2, Fault::Delay(Duration::from_millis(400)));
+    };
+    late("GET", "/manifests/");
+    assert!(matches!(never.manifest(&repo, &tag("1")), Err(Error::Cancelled)));
+    assert_eq!(lives.manifest(&repo, &tag("1")).unwrap().bytes, IMAGE);
+    late("GET", "/blobs/");
+    let e = read(&never, &repo, &layer(&bytes)).unwrap_err();
+    assert!(e.to_string().contains("cancel"), "{e}");
+    assert_eq!(read(&lives, &repo, &layer(&bytes)).unwrap(), bytes);
+    late("PUT", "/blobs/uploads/");
+    assert!(matches!(push(&never, &repo, b"other bytes", &[]), Err(Error::Cancelled)));
+    push(&lives, &repo, b"other bytes", &[]).unwrap();
 }
 
 #[test]
