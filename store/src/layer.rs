@@ -12,6 +12,7 @@
 //!   fs/           form: a directory in overlay form (whiteouts are 0:0 devices, opaque directories
 //!                 carry `trusted.overlay.opaque`, in a user namespace `user.overlay.opaque`)
 //!   tar           form: the layer's own tar, byte for byte
+//!   index         form, beside a tar: an EROFS image of its names, whose content is in the tar; can be made again
 //!   tree/         form, chain-keyed only: the whole file system up to this layer (copy driver)
 //! ```
 //! A directory appears under `layers/` by one rename, complete; a form that is added later by
@@ -19,6 +20,8 @@
 
 #[cfg(unix)]
 mod apply;
+#[cfg(unix)]
+pub mod compose;
 pub mod compress;
 #[cfg(unix)]
 pub(crate) mod copy;
@@ -26,7 +29,11 @@ pub(crate) mod copy;
 pub mod diff;
 mod failure;
 mod import;
+#[cfg(unix)]
+pub(crate) mod index;
 mod layers;
+#[cfg(unix)]
+pub(crate) mod mounts;
 #[cfg(unix)]
 pub(crate) mod node;
 #[cfg(unix)]
@@ -125,21 +132,25 @@ pub enum Form {
     Fs,
     /// The layer's own tar.
     Tar,
+    /// What makes the tar a file system that can be mounted.
+    Index,
     /// The whole file system up to this layer.
     Tree,
 }
 
 impl Form {
-    const ALL: [Self; 3] = [Self::Fs, Self::Tar, Self::Tree];
+    /// All, each after those that it needs.
+    const ALL: [Self; 4] = [Self::Fs, Self::Tar, Self::Index, Self::Tree];
 
-    /// The form that a layer is imported in: on Windows its own tar, which is unpacked into a tree with those
-    /// below it when a snapshot is made.
-    const IMPORTED: Self = if cfg!(unix) { Self::Fs } else { Self::Tar };
+    /// The forms that a layer may be imported in: a directory, or its own tar, which is mounted or unpacked when
+    /// a snapshot is made. On Windows always a tar.
+    const IMPORTED: &[Self] = if cfg!(unix) { &[Self::Fs, Self::Tar] } else { &[Self::Tar] };
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Fs => "fs",
             Self::Tar => "tar",
+            Self::Index => "index",
             Self::Tree => "tree",
         }
     }

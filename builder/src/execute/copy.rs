@@ -5,6 +5,8 @@
 
 mod apply;
 mod chmod;
+#[cfg(unix)]
+mod compose;
 mod content;
 mod destination;
 mod directory;
@@ -24,6 +26,8 @@ use orlop_runner::Account;
 use crate::dialect::Dialect;
 
 pub use apply::{CopyStats, Owners, apply};
+#[cfg(unix)]
+pub(crate) use compose::{ComposeError, compose};
 pub use chmod::{Chmod, ChmodError};
 pub use directory::fill_directory;
 pub(crate) use directory::make_directory;

@@ -9,6 +9,9 @@ mod windows;
 #[cfg(windows)]
 use windows as platform;
 
+#[cfg(unix)]
+pub(super) use unix::{refused_error, write_index};
+
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
@@ -52,9 +55,13 @@ impl Layers {
         diff_id: &Digest,
         tar: impl Read,
     ) -> Result<LayerFacts, LayerError> {
-        let known = || match self.hold(below, diff_id, Form::IMPORTED)? {
-            Some(hold) => read_facts(hold.dir()),
-            None => Ok(None),
+        let known = || {
+            for form in Form::IMPORTED {
+                if let Some(hold) = self.hold(below, diff_id, *form)? {
+                    return read_facts(hold.dir());
+                }
+            }
+            Ok(None)
         };
         if let Some(facts) = known()? {
             return Ok(facts);
@@ -63,15 +70,15 @@ impl Layers {
         if let Some(facts) = known()? {
             return Ok(facts);
         }
-        self.unpack(below, Some(diff_id), tar, false)
+        self.take(below, Some(diff_id), tar, false)
     }
 
-    /// Stores an uncompressed tar whose diff ID is not known yet, in the forms `fs` and `tar`; on Windows `tar`.
+    /// Stores an uncompressed tar whose diff ID is not known yet, in the forms `tar` and one that it can be looked at in.
     ///
     /// # Errors
     /// As [`Layers::import`].
     pub fn adopt(&self, below: &[Digest], tar: impl Read) -> Result<LayerFacts, LayerError> {
-        self.unpack(below, None, tar, true)
+        self.take(below, None, tar, true)
     }
 
     /// Moves the forms in the directory `layer` of `work` into the store. Forms that it has already stay.
