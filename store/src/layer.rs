@@ -26,6 +26,8 @@ pub(crate) mod copy;
 pub mod diff;
 mod failure;
 mod import;
+#[cfg(unix)]
+pub(crate) mod index;
 mod layers;
 #[cfg(unix)]
 pub(crate) mod node;
