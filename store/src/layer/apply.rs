@@ -277,7 +277,7 @@ impl Dir {
 
 /// The names of a path: no empty ones, no `.`, and `..` taken back as path.Clean of Go does, which is how
 /// Docker reads such paths.
-fn clean(path: &[u8]) -> Result<Vec<&[u8]>, UnpackError> {
+pub(super) fn clean(path: &[u8]) -> Result<Vec<&[u8]>, UnpackError> {
     let mut out = Vec::new();
     for name in path.split(|b| *b == b'/') {
         match name {
@@ -293,11 +293,11 @@ fn clean(path: &[u8]) -> Result<Vec<&[u8]>, UnpackError> {
     Ok(out)
 }
 
-fn impossible(entry: &Entry, why: impl Into<String>) -> UnpackError {
+pub(super) fn impossible(entry: &Entry, why: impl Into<String>) -> UnpackError {
     UnpackError::Impossible { entry: shown(&entry.path), why: why.into() }
 }
 
-fn io_error(action: &'static str, entry: &[u8]) -> impl Fn(io::Error) -> UnpackError + use<> {
+pub(super) fn io_error(action: &'static str, entry: &[u8]) -> impl Fn(io::Error) -> UnpackError + use<> {
     let entry = shown(entry);
     move |source| UnpackError::Io { action, entry: entry.clone(), source }
 }
