@@ -26,9 +26,9 @@ use orlop_runner::Account;
 use crate::dialect::Dialect;
 
 pub use apply::{CopyStats, Owners, apply};
+pub use chmod::{Chmod, ChmodError};
 #[cfg(unix)]
 pub(crate) use compose::{ComposeError, compose};
-pub use chmod::{Chmod, ChmodError};
 pub use directory::fill_directory;
 pub(crate) use directory::make_directory;
 pub use error::{CopyError, CopyErrorKind};

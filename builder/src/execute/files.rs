@@ -10,7 +10,9 @@ use orlop_store::files::FileStat as StoredStat;
 use orlop_store::steps::{KeyPart, StepKey};
 
 use super::change::Change;
-use super::copy::{AddOptions, Chmod, CopyError, CopyErrorKind, CopyRequest, Selection, Source, apply, select};
+use super::copy::{
+    AddOptions, Chmod, CopyError, CopyErrorKind, CopyRequest, Selection, Source, apply, select,
+};
 #[cfg(unix)]
 use super::copy::{ComposeError, compose};
 use super::repository::Repository;
@@ -390,25 +392,27 @@ impl StageRun<'_, '_> {
             times_count: epoch.is_some(),
             alias: None,
         };
-        self.step(spec, |stage, task| stage.in_snapshot(|active| {
-            let owner = match dialect {
-                Dialect::Linux => resolve_user(active.path(), &user)?,
-                Dialect::Windows => User::default(),
-            };
-            let given = super::copy::make_directory(
-                active.path(),
-                &path,
-                (owner.uid, owner.gid),
-                account,
-                dialect,
-                time,
-            )
-            .map_err(|e| workdir_error(&e, &dir))?;
-            if !given {
-                task.note(format!("the owner of `{dir}` {NOT_GIVEN}"));
-            }
-            Ok(None)
-        }))
+        self.step(spec, |stage, task| {
+            stage.in_snapshot(|active| {
+                let owner = match dialect {
+                    Dialect::Linux => resolve_user(active.path(), &user)?,
+                    Dialect::Windows => User::default(),
+                };
+                let given = super::copy::make_directory(
+                    active.path(),
+                    &path,
+                    (owner.uid, owner.gid),
+                    account,
+                    dialect,
+                    time,
+                )
+                .map_err(|e| workdir_error(&e, &dir))?;
+                if !given {
+                    task.note(format!("the owner of `{dir}` {NOT_GIVEN}"));
+                }
+                Ok(None)
+            })
+        })
     }
 }
 

@@ -1,14 +1,15 @@
 //! A layer that is written as its tar by somebody who knows what is to be in it: no file is made for a file.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{BufWriter, Read};
 use std::path::Path;
 
 use super::diff::Out;
+use super::import::{refused_error, write_index};
 use super::index::{Indexer, Refused};
 use super::layers::{Layers, io_error};
 use super::tar::Entry;
-use super::import::{refused_error, write_index};
 use super::{Form, LayerFacts};
 use crate::digest::Digest;
 use crate::snapshot::{Committed, Diff, SnapshotError};
@@ -18,7 +19,6 @@ const BUFFER: usize = 256 * 1024;
 
 /// A layer in the making. Entries come as [`diff`](super::diff) orders them, parents before what is in them. Dropped,
 /// nothing of it stays.
-#[derive(Debug)]
 pub struct Composer {
     layers: Layers,
     parent: Committed,
@@ -27,6 +27,12 @@ pub struct Composer {
     indexer: Indexer,
     root_entry: bool,
     buf: Vec<u8>,
+}
+
+impl fmt::Debug for Composer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Composer").field("parent", &self.parent).finish_non_exhaustive()
+    }
 }
 
 /// A layer that is written and not in the store yet.

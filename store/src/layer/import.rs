@@ -26,6 +26,32 @@ struct Tee<R> {
     inner: R,
     digester: Digester,
     copy: Option<File>,
+    zeros: Zeros,
+}
+
+impl<R> Tee<R> {
+    fn new(inner: R, copy: Option<File>) -> Self {
+        Self { inner, digester: Digester::new(), copy, zeros: Zeros::default() }
+    }
+}
+
+/// Looks for what had better be a hole.
+#[derive(Debug, Default)]
+struct Zeros {
+    run: usize,
+    found: bool,
+}
+
+/// So many zeros in a row, in bytes, take no room where a file may have holes.
+const HOLE: usize = 1 << 20;
+
+impl Zeros {
+    fn update(&mut self, bytes: &[u8]) {
+        for piece in bytes.chunks(4096) {
+            self.run = if piece.iter().all(|byte| *byte == 0) { self.run + piece.len() } else { 0 };
+            self.found |= self.run >= HOLE;
+        }
+    }
 }
 
 impl<R: Read> Read for Tee<R> {
@@ -34,6 +60,7 @@ impl<R: Read> Read for Tee<R> {
         self.digester.update(&buf[..n]);
         if let Some(copy) = &mut self.copy {
             copy.write_all(&buf[..n])?;
+            self.zeros.update(&buf[..n]);
         }
         Ok(n)
     }

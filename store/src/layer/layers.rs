@@ -159,9 +159,8 @@ impl Layers {
     /// Where layers are mounted, if they are.
     #[cfg(unix)]
     pub(super) fn mounts(&self) -> Option<&Mounts> {
-        let fit = self.os == LayerOs::Linux
-            && self.form == XattrForm::Trusted
-            && self.ownership == Ownership::Keep;
+        let fit =
+            self.os == LayerOs::Linux && self.form == XattrForm::Trusted && self.ownership == Ownership::Keep;
         self.mounts.as_deref().filter(|mounts| fit && mounts.refusal().is_none())
     }
 
@@ -343,7 +342,11 @@ impl Layers {
 
     /// The layer as a directory to stack: its form `fs`, or its tar, mounted; none where it has neither.
     #[cfg(unix)]
-    pub(super) fn hold_directory(&self, below: &[Digest], diff_id: &Digest) -> Result<Option<Hold>, LayerError> {
+    pub(super) fn hold_directory(
+        &self,
+        below: &[Digest],
+        diff_id: &Digest,
+    ) -> Result<Option<Hold>, LayerError> {
         if let Some(hold) = self.hold(below, diff_id, Form::Fs)? {
             return Ok(Some(hold));
         }

@@ -378,8 +378,7 @@ pub fn probe(work: &Work, form: XattrForm) -> Result<(), SnapshotError> {
         let path = lower.join(name);
         std::fs::create_dir(&path).map_err(io_error("make", &path))?;
     }
-    let mount =
-        Mount::overlay(&[lower], Some((&upper, &scratch)), &merged, How { form, several: false })?;
+    let mount = Mount::overlay(&[lower], Some((&upper, &scratch)), &merged, How { form, several: false })?;
     for name in ["dir", "gone"] {
         let path = merged.join(name);
         std::fs::remove_dir(&path).map_err(io_error("remove", &path))?;

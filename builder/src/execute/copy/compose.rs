@@ -25,6 +25,9 @@ use crate::context::{Dir, Kind, Time, Xattrs, file_meta, name_bytes};
 /// The mode of directories that are made on the way.
 const NEW_DIRECTORY: u32 = 0o755;
 
+/// A file of so many bytes may have holes that are worth keeping.
+const HOLE: u64 = 1 << 20;
+
 /// How many directories of the image a copy may go into before it is not plain any more: each is kept open.
 const MOST_THERE: usize = 2000;
 
@@ -213,7 +216,8 @@ impl<'a> Plan<'a> {
         let path = match link {
             true => path.to_owned(),
             false => {
-                let found = self.image()?.resolve(path, true, self.selection.dialect, &mut |_, _| true).ok()?;
+                let found =
+                    self.image()?.resolve(path, true, self.selection.dialect, &mut |_, _| true).ok()?;
                 if found.meta.is_some_and(|meta| !meta.is_dir()) {
                     return None;
                 }
@@ -390,12 +394,7 @@ impl<'a> Plan<'a> {
 
     /// False where the layer cannot be kept so.
     fn write(&self, composer: &mut Composer) -> Result<bool, ComposeError> {
-        let mut writer = Writer {
-            plan: self,
-            targets: self.targets(),
-            names: HashMap::new(),
-            source: None,
-        };
+        let mut writer = Writer { plan: self, targets: self.targets(), names: HashMap::new(), source: None };
         let mut path: Vec<u8> = Vec::new();
         let mut open = vec![(self.nodes[0].children.iter(), 0)];
         while let Some((children, length)) = open.last_mut() {
@@ -511,9 +510,9 @@ impl Writer<'_> {
             EntryKind::File { size, digest } | EntryKind::HardLink { size, digest, .. } => {
                 out.size = *size;
                 return match &group.origin {
-                    Origin::Inline(bytes) => composer
-                        .entry(&out, Some((&mut &bytes[..], digest)))
-                        .map_err(ComposeError::Store),
+                    Origin::Inline(bytes) => {
+                        composer.entry(&out, Some((&mut &bytes[..], digest))).map_err(ComposeError::Store)
+                    }
                     _ => {
                         let mut file = self.open(number, group, entry).map_err(at)?;
                         self.file(group, entry, &mut file, (&out, digest), composer)
@@ -553,9 +552,9 @@ impl Writer<'_> {
                     }
                 }
             }
-            Origin::Inline(_) | Origin::Unfetched(_) => Err(CopyErrorKind::Changed {
-                path: group.source_path(entry).display().to_string(),
-            }),
+            Origin::Inline(_) | Origin::Unfetched(_) => {
+                Err(CopyErrorKind::Changed { path: group.source_path(entry).display().to_string() })
+            }
         }
     }
 
@@ -574,6 +573,10 @@ impl Writer<'_> {
         let before = file_meta(file).map_err(|e| at(CopyErrorKind::io("look at", &source)(e)))?;
         if before.kind == Kind::File && before.size != out.size {
             return Err(changed());
+        }
+        // A layer's tar has no holes.
+        if before.size >= HOLE && before.blocks.saturating_mul(512) < before.size {
+            return Ok(false);
         }
         let content = (out.size > 0).then_some((file as &mut dyn Read, digest));
         let fits = composer.entry(out, content).map_err(|e| match e.is_change() {

@@ -8,7 +8,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use super::Tee;
-use crate::digest::{Digest, Digester};
+use crate::digest::Digest;
 use crate::layer::apply::{self, Below, How};
 use crate::layer::index::{Indexed, Indexer, Of, Refused};
 use crate::layer::layers::{Layers, io_error};
@@ -43,7 +43,7 @@ impl Layers {
         std::fs::create_dir(&making).map_err(io_error("make", &making))?;
         let path = making.join(Form::Tar.name());
         let copy = File::create(&path).map_err(io_error("make", &path))?;
-        let mut reader = Reader::new(Tee { inner: tar, digester: Digester::new(), copy: Some(copy) });
+        let mut reader = Reader::new(Tee::new(tar, Some(copy)));
         let failed = |source| unpack_error(expected, source);
         let mut indexer = Indexer::new(below.is_empty());
         let fits = match indexer.read(&mut reader) {
@@ -52,7 +52,10 @@ impl Layers {
             Err(refused) => return Err(refused_error(expected, &path, refused)),
         };
         reader.drain().map_err(|e| failed(UnpackError::Tar(e)))?;
-        let (diff_id, size) = finish(reader.into_inner(), expected)?;
+        let read = reader.into_inner();
+        // In a directory holes take no room, and none where a step changes such a file either.
+        let fits = fits && !read.zeros.found;
+        let (diff_id, size) = finish(read, expected)?;
         let indexed = match fits {
             true => write_index(indexer, &making, &diff_id, size)?,
             false => None,
@@ -147,7 +150,7 @@ impl Layers {
         };
         let root = node::open_root(&fs).map_err(io_error("open", &fs))?;
         node::set_mode(root.as_fd(), b".", 0o755).map_err(io_error("make", &fs))?;
-        let mut reader = Reader::new(Tee { inner: tar, digester: Digester::new(), copy });
+        let mut reader = Reader::new(Tee::new(tar, copy));
         let how = How { form: self.form, ownership: self.ownership, os: self.os };
         let applied = apply::apply(&mut reader, root, &Below::new(&open), how)
             .and_then(|applied| reader.drain().map(|()| applied).map_err(UnpackError::Tar));

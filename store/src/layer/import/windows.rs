@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use super::Tee;
-use crate::digest::{Digest, Digester};
+use crate::digest::Digest;
 use crate::layer::layers::{Layers, io_error};
 use crate::layer::tar::{Chunk, Reader, TarError};
 use crate::layer::{Form, LayerError, LayerFacts, LayerKey, UnpackError};
@@ -23,7 +23,7 @@ impl Layers {
         std::fs::create_dir(&making).map_err(io_error("make", &making))?;
         let path = making.join(Form::Tar.name());
         let copy = File::create(&path).map_err(io_error("make", &path))?;
-        let mut reader = Reader::new(Tee { inner: tar, digester: Digester::new(), copy: Some(copy) });
+        let mut reader = Reader::new(Tee::new(tar, Some(copy)));
         let read = read_through(&mut reader);
         let (entries, root_entry) = read.map_err(|source| {
             let layer = match expected {
