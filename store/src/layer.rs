@@ -8,6 +8,7 @@
 //! layers/windows-<hex of the chain ID>/ a layer of a Windows image on another system: names in it are spelled
 //!                                       as the layers below spell them
 //!   layer.json    LayerFacts
+//!   unsynced      it may not be on the disk yet: which run of the system put it there
 //!   lock          held shared by whoever uses the layer, exclusively by whoever removes it
 //!   fs/           form: a directory in overlay form (whiteouts are 0:0 devices, opaque directories
 //!                 carry `trusted.overlay.opaque`, in a user namespace `user.overlay.opaque`)
@@ -39,6 +40,8 @@ pub(crate) mod node;
 #[cfg(unix)]
 pub(crate) mod stack;
 pub mod tar;
+#[cfg(unix)]
+mod unsynced;
 pub mod windows;
 
 use std::io;

@@ -230,7 +230,7 @@ impl Store {
 
     /// Images and their names.
     pub fn images(&self) -> Images<'_> {
-        Images { facts: &self.facts, blobs: &self.blobs }
+        Images { facts: &self.facts, blobs: &self.blobs, layers: &self.layers }
     }
 
     /// The step cache.

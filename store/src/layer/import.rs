@@ -16,7 +16,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
-use super::layers::{Hold, Layers, io_error, read_facts};
+use super::layers::{Hold, Layers, io_error, is_doubtful, read_facts};
 use super::{Durability, Form, LayerError, LayerFacts, LayerKey};
 use crate::digest::{Digest, Digester};
 use crate::work::WorkDir;
@@ -127,33 +127,58 @@ impl Layers {
             .truncate(false)
             .open(&lock)
             .map_err(io_error("make", &lock))?;
-        if self.durability == Durability::Power {
+        let settled = self.durability == Durability::Power && !platform::defer(&making)?;
+        if settled {
             platform::sync_all(&making).map_err(io_error("sync", &making))?;
         }
         let place = self.path(key);
         loop {
             match platform::rename_new(&making, &place) {
-                Ok(true) => break,
+                Ok(true) => {
+                    self.note_unsynced(&place);
+                    break;
+                }
                 Ok(false) => {}
                 Err(e) => return Err(io_error("make", &place)(e)),
             }
             // Somebody was first: what they lack is added.
             let Some(hold) = self.hold_key(key)? else {
-                if self.lock_path(key).symlink_metadata().is_err() && place.symlink_metadata().is_ok() {
-                    // No lock, no layer: what no orlop has made is moved out of the way.
+                let doubtful = is_doubtful(&place);
+                if doubtful
+                    || self.lock_path(key).symlink_metadata().is_err() && place.symlink_metadata().is_ok()
+                {
+                    // No lock, no layer: what no orlop has made is moved out of the way, and so is what may be
+                    // incomplete.
                     self.remove(key)?;
                 }
                 continue;
             };
+            let missing = |form: &Form| {
+                hold.form(*form).is_none() && making.join(form.name()).symlink_metadata().is_ok()
+            };
+            if self.durability == Durability::Power && !settled && Form::ALL.iter().any(missing) {
+                platform::defer(hold.dir())?;
+                self.note_unsynced(hold.dir());
+            }
             for form in Form::ALL {
                 self.add(&making, &hold, form)?;
             }
             break;
         }
-        if self.durability == Durability::Power {
+        if settled {
             platform::sync_dir(&self.dir).map_err(io_error("sync", &self.dir))?;
         }
         Ok(())
+    }
+
+    /// Has a new layer synced with the others.
+    fn note_unsynced(&self, dir: &Path) {
+        #[cfg(unix)]
+        if self.durability == Durability::Power {
+            self.unsynced.add(dir);
+        }
+        #[cfg(windows)]
+        let _ = dir;
     }
 
     fn add(&self, making: &Path, hold: &Hold, form: Form) -> Result<(), LayerError> {

@@ -17,6 +17,8 @@ use super::mounts::{Mounted, Mounts};
 use super::node;
 #[cfg(unix)]
 use super::stack::Stack;
+#[cfg(unix)]
+use super::unsynced::{self, Mark, Unsynced};
 use super::{
     Durability, Form, LayerError, LayerFacts, LayerKey, Ownership, StoredLayer, XattrForm, chain_id,
 };
@@ -48,6 +50,8 @@ pub struct Layers {
     /// Layers that are mounted as they are; none where they are all unpacked.
     #[cfg(unix)]
     pub(super) mounts: Option<Arc<Mounts>>,
+    #[cfg(unix)]
+    pub(super) unsynced: Arc<Unsynced>,
 }
 
 /// Keeps a stored layer from being removed for as long as it lives.
@@ -129,6 +133,8 @@ impl Layers {
             os: LayerOs::Linux,
             #[cfg(unix)]
             mounts: None,
+            #[cfg(unix)]
+            unsynced: Arc::new(Unsynced::new(dir)),
         })
     }
 
@@ -213,7 +219,9 @@ impl Layers {
     pub(crate) fn form_path(&self, below: &[Digest], diff_id: &Digest, form: Form) -> Option<PathBuf> {
         self.keys(below, diff_id)
             .iter()
-            .map(|key| self.path(key).join(form.name()))
+            .map(|key| self.path(key))
+            .filter(|dir| !is_doubtful(dir))
+            .map(|dir| dir.join(form.name()))
             .find(|path| path.symlink_metadata().is_ok())
     }
 
@@ -241,7 +249,8 @@ impl Layers {
         // That of an imported form goes before that of a tree, which is kept under the chain as well.
         let imported = Form::IMPORTED.iter().filter_map(|form| self.form_path(below, diff_id, *form));
         let imported = imported.filter_map(|path| path.parent().map(Path::to_owned));
-        let keys = self.keys(below, diff_id).into_iter().map(|key| self.path(&key));
+        let keys =
+            self.keys(below, diff_id).into_iter().map(|key| self.path(&key)).filter(|dir| !is_doubtful(dir));
         for dir in imported.chain(keys) {
             if let Some(facts) = read_facts(&dir)? {
                 return Ok(Some(facts));
@@ -280,6 +289,12 @@ impl Layers {
         // Whoever removes a layer moves it away while the lock is held.
         if !platform::is_in_place(&lock, &dir, &path).map_err(io_error("look at", &path))? {
             return Ok(None);
+        }
+        #[cfg(unix)]
+        match unsynced::look(&dir) {
+            Mark::None => {}
+            Mark::Whole => self.unsynced.add(&dir),
+            Mark::Doubtful => return Ok(None),
         }
         // Says to garbage collection when it was last used; where it can not be said, it looks older.
         let _ = lock.set_modified(SystemTime::now());
@@ -424,6 +439,16 @@ impl Layers {
         Ok(Root::scratch())
     }
 
+    /// Makes everything that was put there, or used, survive a loss of power, as far as that was asked for.
+    ///
+    /// # Errors
+    /// When the system can not write.
+    pub fn settle(&self) -> Result<(), LayerError> {
+        #[cfg(unix)]
+        self.unsynced.settle()?;
+        Ok(())
+    }
+
     /// Everything stored, in no order.
     ///
     /// # Errors
@@ -475,6 +500,19 @@ impl Layers {
         work.remove()?;
         Ok(())
     }
+}
+
+/// Whether a layer may be incomplete since the system went down.
+pub(super) fn is_doubtful(dir: &Path) -> bool {
+    #[cfg(unix)]
+    let doubtful = unsynced::look(dir) == Mark::Doubtful;
+    // There every layer is synced before it gets its name.
+    #[cfg(windows)]
+    let doubtful = {
+        let _ = dir;
+        false
+    };
+    doubtful
 }
 
 /// A reader that keeps its layer.

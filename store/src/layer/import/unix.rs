@@ -13,7 +13,7 @@ use crate::layer::apply::{self, Below, How};
 use crate::layer::index::{Indexed, Indexer, Of, Refused};
 use crate::layer::layers::{Layers, io_error};
 use crate::layer::tar::Reader;
-use crate::layer::{Form, LayerError, LayerFacts, UnpackError, node};
+use crate::layer::{Form, LayerError, LayerFacts, UnpackError, node, unsynced};
 
 impl Layers {
     /// Takes in a tar in the form that is best here.
@@ -217,6 +217,11 @@ fn finish<R>(read: Tee<R>, expected: Option<&Digest>) -> Result<(Digest, u64), L
         Some(expected) => Err(LayerError::WrongDiffId { expected: *expected, found: diff_id }),
         None => Ok((diff_id, size)),
     }
+}
+
+/// Marks a layer as one that is synced later, with others. False where it has to be at once.
+pub(super) fn defer(layer: &Path) -> Result<bool, LayerError> {
+    unsynced::mark(layer)
 }
 
 /// Syncs everything on the file system of `dir`: one call for all files of a layer.
