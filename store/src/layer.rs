@@ -241,6 +241,16 @@ pub enum LayerError {
         /// Why.
         source: DiffError,
     },
+    /// The layer can not be mounted from its tar.
+    #[error("cannot mount `{path}`{}", crate::snapshot::said(.log))]
+    Mount {
+        /// Its index.
+        path: PathBuf,
+        /// What the kernel says about it, or nothing.
+        log: String,
+        /// Why.
+        source: io::Error,
+    },
     /// Something in `work/` went wrong.
     #[error(transparent)]
     Work(#[from] WorkError),
@@ -267,6 +277,10 @@ impl LayerError {
             Self::Facts { .. } => Some("run `orlop store check`".to_owned()),
             Self::Remake { source, .. } => source.hint(),
             Self::Work(e) => e.hint(),
+            Self::Mount { .. } => Some(
+                "mounting a layer from its tar needs root and Linux 6.12 with EROFS; unpacked layers work anywhere"
+                    .to_owned(),
+            ),
             Self::Io { source, path, .. } => crate::work::hint_of(source, path),
             Self::InUse { .. } => Some("wait until the builds that use it are done".to_owned()),
             Self::NeedsBelow { .. } | Self::NotReproducible { .. } | Self::Missing { .. } => None,

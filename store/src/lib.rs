@@ -4,6 +4,8 @@
 pub mod blob;
 pub mod caches;
 pub mod check;
+#[cfg(unix)]
+mod context;
 pub mod descriptor;
 pub mod digest;
 pub mod error;

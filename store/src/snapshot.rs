@@ -271,7 +271,8 @@ pub enum SnapshotError {
     },
 }
 
-fn said(log: &str) -> String {
+/// What the kernel said, for a message.
+pub(crate) fn said(log: &str) -> String {
     if log.is_empty() { String::new() } else { format!(" ({log})") }
 }
 

@@ -21,6 +21,7 @@
 mod attributes;
 mod format;
 mod image;
+mod mount;
 mod place;
 #[cfg(test)]
 mod tests;
@@ -34,6 +35,7 @@ use super::apply::{clean, impossible, io_error};
 use super::failure::UnpackError;
 use super::tar::{Entry, Kind, Reader, TarError, shown};
 use crate::digest::Digest;
+pub(crate) use mount::{mount, probe};
 use tree::{BLOCK, CHARACTER, DIRECTORY, FIFO, FILE, LINK, NONE, Node, ROOT, Tree};
 
 /// The longest name.

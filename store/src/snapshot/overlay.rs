@@ -12,15 +12,15 @@
 //! `xino`: else their files would seem to be on other file systems than the directories that they are in.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, UnmountFlags};
 
 use super::{Active, Committed, Diff, LayerOs, SnapshotDriver, SnapshotError, View, io_error};
+use crate::context::{self, Names};
 use crate::digest::Digest;
 use crate::layer::compose::Composer;
 use crate::layer::diff::{self, Against, Root, Upper};
@@ -290,26 +290,15 @@ fn configure(
 ) -> Result<OwnedFd, Errno> {
     use rustix::mount as m;
     let context = m::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    let mut handles = Vec::new();
-    // The kernel takes 255 bytes of text; what is longer is named by a handle.
-    let mut short = |path: &Path| -> Result<PathBuf, Errno> {
-        if path.as_os_str().len() <= 255 {
-            return Ok(path.to_owned());
-        }
-        let handle =
-            rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-        let name = PathBuf::from(format!("/proc/self/fd/{}", handle.as_raw_fd()));
-        handles.push(handle);
-        Ok(name)
-    };
+    let mut names = Names::default();
     let mut set = || {
         m::fsconfig_set_string(context.as_fd(), "source", "orlop")?;
         for path in lower {
-            m::fsconfig_set_string(context.as_fd(), "lowerdir+", short(path)?)?;
+            m::fsconfig_set_string(context.as_fd(), "lowerdir+", names.short(path)?)?;
         }
         if let Some((upper, work)) = upper {
-            m::fsconfig_set_string(context.as_fd(), "upperdir", short(upper)?)?;
-            m::fsconfig_set_string(context.as_fd(), "workdir", short(work)?)?;
+            m::fsconfig_set_string(context.as_fd(), "upperdir", names.short(upper)?)?;
+            m::fsconfig_set_string(context.as_fd(), "workdir", names.short(work)?)?;
         }
         for (key, value) in options(how, upper.is_some()) {
             match value {
@@ -326,12 +315,7 @@ fn configure(
     };
     let made = set();
     if made.is_err() {
-        let mut line = [0; 512];
-        while let Ok(n @ 1..) = rustix::io::read(&context, &mut line) {
-            let text = String::from_utf8_lossy(&line[..n]);
-            let text = text.trim_start_matches(['e', 'w', 'i', ' ']).trim();
-            *log = if log.is_empty() { text.to_owned() } else { format!("{log}; {text}") };
-        }
+        *log = context::log(&context);
     }
     made
 }
@@ -343,14 +327,8 @@ fn mount_by_options(
     path: &Path,
     how: How,
 ) -> Result<(), Errno> {
-    let mut handles = Vec::new();
-    let mut named = |path: &Path| -> Result<String, Errno> {
-        let handle =
-            rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-        let name = format!("/proc/self/fd/{}", handle.as_raw_fd());
-        handles.push(handle);
-        Ok(name)
-    };
+    let mut names = Names::default();
+    let mut named = |path: &Path| -> Result<String, Errno> { Ok(names.handle(path)?.display().to_string()) };
     let lower: Vec<String> = lower.iter().map(|path| named(path)).collect::<Result<_, _>>()?;
     let mut text = format!("lowerdir={}", lower.join(":"));
     let mut flags = rustix::mount::MountFlags::RDONLY;
