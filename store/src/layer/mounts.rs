@@ -7,7 +7,8 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use super::{Form, LayerError};
+use super::{Form, LayerError, index};
+use crate::snapshot::overlay;
 use crate::work::Work;
 
 /// A mounted layer.
@@ -37,7 +38,12 @@ impl Mounts {
 
     /// Why layers can not be mounted here; none where they can. Tried out once.
     pub(crate) fn refusal(&self) -> Option<&str> {
-        self.refusal.get_or_init(|| None).as_deref()
+        let tried = || {
+            let over =
+                |root| overlay::probe_over(&self.work, &Mounted(root).path()).map_err(|e| described(&e));
+            index::probe(&self.work).map_err(|e| described(&e)).and_then(over).err()
+        };
+        self.refusal.get_or_init(tried).as_deref()
     }
 
     /// The layer in the directory `layer`, which must be held.
@@ -48,23 +54,19 @@ impl Mounts {
             return Ok(Arc::clone(there));
         }
         let (index, tar) = (layer.join(Form::Index.name()), layer.join(Form::Tar.name()));
-        let new = Arc::new(Mounted(
-            attach(&index, &tar).map_err(|e| super::layers::io_error("mount", &index)(e.into()))?,
-        ));
+        let new = Arc::new(Mounted(index::mount(&index, &tar)?));
         mounted.insert(layer.to_owned(), Arc::clone(&new));
         Ok(new)
     }
 }
 
-fn attach(index: &Path, tar: &Path) -> Result<OwnedFd, rustix::io::Errno> {
-    use rustix::mount as m;
-    let context = m::fsopen("erofs", m::FsOpenFlags::FSOPEN_CLOEXEC)?;
-    m::fsconfig_set_string(std::os::fd::AsFd::as_fd(&context), "source", index)?;
-    m::fsconfig_set_string(std::os::fd::AsFd::as_fd(&context), "device", tar)?;
-    m::fsconfig_create(std::os::fd::AsFd::as_fd(&context))?;
-    m::fsmount(
-        std::os::fd::AsFd::as_fd(&context),
-        m::FsMountFlags::FSMOUNT_CLOEXEC,
-        m::MountAttrFlags::MOUNT_ATTR_RDONLY,
-    )
+/// An error in one line, with its causes.
+fn described(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(found) = cause {
+        text = format!("{text}: {found}");
+        cause = found.source();
+    }
+    text
 }
