@@ -6,7 +6,7 @@ use rustix::io::Errno;
 
 use super::tree::{DIRECTORY, LINK, Node, ROOT};
 use super::{Indexer, NAME, PATH, Refused};
-use crate::layer::apply::{impossible, io_error};
+use crate::layer::apply::{MOST_IMPLIED, TOO_MANY_IMPLIED, impossible, io_error};
 use crate::layer::tar::Entry;
 
 /// As many links as the kernel follows.
@@ -145,6 +145,10 @@ impl Indexer {
             hidden |= opaque;
             if !hidden && !self.below_is_empty {
                 return Err(Refused::NotHere(PARENTS));
+            }
+            self.implied += 1;
+            if self.implied > MOST_IMPLIED.saturating_add(self.found.entries) {
+                return Err(impossible(entry, TOO_MANY_IMPLIED).into());
             }
             let node = Node { data: here, opaque, implied: true, ..Node::new(DIRECTORY | 0o755) };
             let made = self.tree.add(node)?;
