@@ -20,6 +20,7 @@ use crate::request::{BuildReport, BuildRequest, Engine};
 
 #[cfg(unix)]
 mod agent;
+mod change;
 mod checks;
 mod context;
 pub mod copy;

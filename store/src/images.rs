@@ -16,6 +16,7 @@ use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::facts::{Facts, digest, digest_or_none, now};
 use crate::image::{Image, Index, MAX_CONFIG, MAX_MANIFEST, Manifest};
+use crate::layer::Layers;
 use crate::platform::Platform;
 use crate::reference::{Reference, image_id_prefix};
 
@@ -63,6 +64,7 @@ pub struct Removed {
 pub struct Images<'a> {
     pub(crate) facts: &'a Facts,
     pub(crate) blobs: &'a Blobs,
+    pub(crate) layers: &'a Layers,
 }
 
 impl Images<'_> {
@@ -72,6 +74,7 @@ impl Images<'_> {
     /// # Errors
     /// When they cannot be written.
     pub fn put(&self, image: &Image) -> Result<Digest> {
+        self.layers.settle()?;
         let kind = image.manifest().map(Manifest::kind).unwrap_or_default();
         let config =
             self.blobs.put_bytes(&image.config_descriptor(kind).media_type, &image.config_bytes())?;
@@ -119,6 +122,7 @@ impl Images<'_> {
                 "its digest is not that of the image; leave it out",
             ));
         }
+        self.layers.settle()?;
         let text = |d: Option<Digest>| d.map(|d| d.to_string());
         self.facts.write("set the name", |tx| {
             tx.execute(

@@ -146,6 +146,7 @@ impl Store {
         let layers = Layers::open(&root.join(LAYERS), &work, options.xattrs)?
             .with_ownership(options.ownership)
             .with_durability(options.durability);
+        let layers = driver::mounted(layers, &options);
         let facts = open_facts(&root)?;
         if let Some(aside) = facts.set_aside() {
             notes.push(format!(
@@ -229,7 +230,7 @@ impl Store {
 
     /// Images and their names.
     pub fn images(&self) -> Images<'_> {
-        Images { facts: &self.facts, blobs: &self.blobs }
+        Images { facts: &self.facts, blobs: &self.blobs, layers: &self.layers }
     }
 
     /// The step cache.

@@ -143,7 +143,7 @@ impl StageRun<'_, '_> {
         self.look_at_mounts(&mut job.mounts)?;
         let (parts, alias) = (job.key_parts(hosts), Some(alias));
         let spec = StepSpec { text, created_by, parts, runs: true, times_count: false, alias };
-        self.step(spec, |stage, active, task| stage.job(active, task, job))
+        self.step(spec, |stage, task| stage.in_snapshot(|active| stage.job(active, task, job)))
     }
 
     /// The host name that `--build-arg BUILDKIT_SANDBOX_HOSTNAME` gives all steps.

@@ -10,6 +10,7 @@ use orlop_store::image::{History, ImageLayer};
 use orlop_store::snapshot::Active;
 use orlop_store::steps::{KeyPart, StepKey, StepRecord};
 
+use super::change::Change;
 use super::flight::{Flight, Found};
 use super::stage::StageRun;
 use crate::cache::{Carried, Exported};
@@ -41,7 +42,7 @@ impl StageRun<'_, '_> {
     pub(crate) fn step(
         &mut self,
         spec: StepSpec,
-        work: impl FnOnce(&Self, &Active, &Task<'_>) -> Result<Option<Usage>, BuildError>,
+        work: impl FnOnce(&Self, &Task<'_>) -> Result<(Change, Option<Usage>), BuildError>,
     ) -> Result<(), BuildError> {
         let exec = self.exec;
         let title = self.title(&spec.text);
@@ -181,16 +182,15 @@ impl StageRun<'_, '_> {
         mut record: StepRecord,
         times_count: bool,
         task: &Task<'_>,
-        work: impl FnOnce(&Self, &Active, &Task<'_>) -> Result<Option<Usage>, BuildError>,
+        work: impl FnOnce(&Self, &Task<'_>) -> Result<(Change, Option<Usage>), BuildError>,
     ) -> Result<(Found, Option<Usage>), BuildError> {
         let exec = self.exec;
         let store = exec.engine.store;
         let started = SystemTime::now();
         self.fetch_base(task)?;
-        let active = store.snapshots()?.prepare(&self.snapshot).map_err(orlop_store::Error::from)?;
-        let usage = work(self, &active, task)?;
+        let (change, usage) = work(self, task)?;
         exec.check_canceled()?;
-        let diff = store.snapshots()?.diff(&active).map_err(orlop_store::Error::from)?;
+        let diff = change.diff();
         let parent = record.parent;
         let (mut earlier, mut shared) = (None, None);
         if !(times_count || self.is_without_cache() || diff.is_empty()) {
@@ -211,7 +211,7 @@ impl StageRun<'_, '_> {
             Some(found) => found,
             None => {
                 let created = now();
-                let committed = store.snapshots()?.commit(active, &diff).map_err(orlop_store::Error::from)?;
+                let committed = change.commit(store)?;
                 let layer = (committed != self.snapshot).then_some(diff.diff_id);
                 if let Some(diff_id) = layer {
                     store.steps().put_content_result(&parent, &diff.content_id, &diff_id, created)?;
@@ -227,6 +227,19 @@ impl StageRun<'_, '_> {
         // had, this one is here; and what is the same to the byte needs none of theirs.
         let shared = shared.filter(|shared| shared.layer != Some(diff.diff_id));
         Ok((shared.unwrap_or(found), usage))
+    }
+
+    /// What `work` changes in a snapshot of the stage as far as it has come.
+    pub(crate) fn in_snapshot(
+        &self,
+        work: impl FnOnce(&Active) -> Result<Option<Usage>, BuildError>,
+    ) -> Result<(Change, Option<Usage>), BuildError> {
+        let snapshots = self.exec.engine.store.snapshots()?;
+        let active = snapshots.prepare(&self.snapshot).map_err(orlop_store::Error::from)?;
+        let usage = work(&active)?;
+        self.exec.check_canceled()?;
+        let diff = snapshots.diff(&active).map_err(orlop_store::Error::from)?;
+        Ok((Change::Snapshot(active, diff), usage))
     }
 
     /// Whether every step of this stage is to run.

@@ -3,13 +3,14 @@ use std::sync::Arc;
 use super::*;
 use crate::error::ErrorKind;
 use crate::image::{History, ImageLayer, ManifestKind};
-use crate::layer::Durability;
+use crate::layer::{Durability, XattrForm};
 use crate::session::Session;
 use crate::work::Work;
 
 struct Bench {
     facts: Facts,
     blobs: Blobs,
+    layers: Layers,
     _dir: tempfile::TempDir,
 }
 
@@ -17,13 +18,14 @@ impl Bench {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let work = Work::open(&dir.path().join("work")).unwrap();
+        let layers = Layers::open(&dir.path().join("layers"), &work, XattrForm::User).unwrap();
         let session = Arc::new(Session::new(work, dir.path().join("gc.lock")));
         let blobs = Blobs::open(&dir.path().join("blobs"), session, Durability::Process).unwrap();
-        Self { facts: Facts::open(&dir.path().join("facts")).unwrap(), blobs, _dir: dir }
+        Self { facts: Facts::open(&dir.path().join("facts")).unwrap(), blobs, layers, _dir: dir }
     }
 
     fn images(&self) -> Images<'_> {
-        Images { facts: &self.facts, blobs: &self.blobs }
+        Images { facts: &self.facts, blobs: &self.blobs, layers: &self.layers }
     }
 }
 

@@ -6,9 +6,10 @@
 //! work/step-…/merged   the mount
 //! work/view-…/root     an empty directory with the root's mode and owner, the topmost layer of a view
 //! ```
-//! Mounted with redirects, `metacopy`, `index` and `xino` off, so that the upper directory holds whole
+//! Mounted with redirects, `metacopy` and `index` off, so that the upper directory holds whole
 //! files and nothing that refers to the layers below; active ones `volatile`, since what has to be synced is
-//! synced when it is committed. In a user namespace with `userxattr`.
+//! synced when it is committed. In a user namespace with `userxattr`. Where layers are mounted from their tars, with
+//! `xino`: else their files would seem to be on other file systems than the directories that they are in.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -21,6 +22,7 @@ use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, U
 use super::{Active, Committed, Diff, LayerOs, SnapshotDriver, SnapshotError, View, io_error};
 use crate::context::{self, Names};
 use crate::digest::Digest;
+use crate::layer::compose::Composer;
 use crate::layer::diff::{self, Against, Root, Upper};
 use crate::layer::{Hold, LayerError, LayerFacts, Layers, Ownership, XattrForm, node};
 use crate::work::{Work, WorkDir};
@@ -82,7 +84,8 @@ impl SnapshotDriver for OverlayDriver {
         if lower.is_empty() {
             lower.push(directory(&work, "lower", &Root::scratch(), Ownership::Ignore)?);
         }
-        let mount = Mount::overlay(&lower, Some((&upper, &scratch)), &path, self.layers.form)?;
+        let how = How::of(&holds, self.layers.form);
+        let mount = Mount::overlay(&lower, Some((&upper, &scratch)), &path, how)?;
         Ok(Active {
             parent: parent.clone(),
             path,
@@ -92,6 +95,10 @@ impl SnapshotDriver for OverlayDriver {
             work,
             holds,
         })
+    }
+
+    fn compose(&self, parent: &Committed) -> Result<Option<Composer>, SnapshotError> {
+        Composer::start(&self.layers, parent)
     }
 
     fn view(&self, snapshot: &Committed) -> Result<View, SnapshotError> {
@@ -104,7 +111,7 @@ impl SnapshotDriver for OverlayDriver {
         let path = directory(&work, "merged", &Root::scratch(), Ownership::Ignore)?;
         let mut lower = lowers(&holds);
         lower.insert(0, root);
-        let mount = Mount::overlay(&lower, None, &path, self.layers.form)?;
+        let mount = Mount::overlay(&lower, None, &path, How::of(&holds, self.layers.form))?;
         Ok(View { path, _mount: Some(mount), _work: Some(work), _holds: holds })
     }
 
@@ -195,6 +202,20 @@ pub(super) fn directory(
     Ok(path)
 }
 
+/// What an overlay is made of.
+#[derive(Clone, Copy, Debug)]
+struct How {
+    form: XattrForm,
+    /// Its layers are on several file systems.
+    several: bool,
+}
+
+impl How {
+    fn of(holds: &[Hold], form: XattrForm) -> Self {
+        Self { form, several: holds.iter().any(Hold::is_mounted) }
+    }
+}
+
 /// A mount, taken down when dropped.
 #[derive(Debug)]
 pub struct Mount {
@@ -207,18 +228,18 @@ impl Mount {
         lower: &[PathBuf],
         upper: Option<(&Path, &Path)>,
         path: &Path,
-        form: XattrForm,
+        how: How,
     ) -> Result<Self, SnapshotError> {
         if lower.len() > MOST_LAYERS {
             return Err(SnapshotError::TooManyLayers { layers: lower.len(), most: MOST_LAYERS });
         }
         let mut log = String::new();
-        let made = match configure(lower, upper, form, &mut log) {
+        let made = match configure(lower, upper, how, &mut log) {
             // Before Linux 6.5 overlays have one option for all lower directories, of one page at most.
             Err(Errno::INVAL | Errno::NOSYS | Errno::NOENT)
                 if log.is_empty() || log.contains("lowerdir+") =>
             {
-                mount_by_options(lower, upper, path, form)
+                mount_by_options(lower, upper, path, how)
             }
             made => made.and_then(|mount| {
                 rustix::mount::move_mount(
@@ -247,10 +268,11 @@ impl Drop for Mount {
 }
 
 /// What is always said, and what a user namespace and a writable overlay need.
-fn options(form: XattrForm, writable: bool) -> Vec<(&'static str, &'static str)> {
+fn options(how: How, writable: bool) -> Vec<(&'static str, &'static str)> {
+    let xino = if how.several { "on" } else { "off" };
     // `nofollow` and not `off`, which still follows what is there and is refused together with `userxattr`.
-    let mut out = vec![("redirect_dir", "nofollow"), ("metacopy", "off"), ("index", "off"), ("xino", "off")];
-    if form == XattrForm::User {
+    let mut out = vec![("redirect_dir", "nofollow"), ("metacopy", "off"), ("index", "off"), ("xino", xino)];
+    if how.form == XattrForm::User {
         out.push(("userxattr", ""));
     }
     if writable {
@@ -263,7 +285,7 @@ fn options(form: XattrForm, writable: bool) -> Vec<(&'static str, &'static str)>
 fn configure(
     lower: &[PathBuf],
     upper: Option<(&Path, &Path)>,
-    form: XattrForm,
+    how: How,
     log: &mut String,
 ) -> Result<OwnedFd, Errno> {
     use rustix::mount as m;
@@ -278,7 +300,7 @@ fn configure(
             m::fsconfig_set_string(context.as_fd(), "upperdir", names.short(upper)?)?;
             m::fsconfig_set_string(context.as_fd(), "workdir", names.short(work)?)?;
         }
-        for (key, value) in options(form, upper.is_some()) {
+        for (key, value) in options(how, upper.is_some()) {
             match value {
                 "" => m::fsconfig_set_flag(context.as_fd(), key)?,
                 value => m::fsconfig_set_string(context.as_fd(), key, value)?,
@@ -303,7 +325,7 @@ fn mount_by_options(
     lower: &[PathBuf],
     upper: Option<(&Path, &Path)>,
     path: &Path,
-    form: XattrForm,
+    how: How,
 ) -> Result<(), Errno> {
     let mut names = Names::default();
     let mut named = |path: &Path| -> Result<String, Errno> { Ok(names.handle(path)?.display().to_string()) };
@@ -314,7 +336,7 @@ fn mount_by_options(
         text += &format!(",upperdir={},workdir={}", named(upper)?, named(work)?);
         flags = rustix::mount::MountFlags::empty();
     }
-    for (key, value) in options(form, upper.is_some()) {
+    for (key, value) in options(how, upper.is_some()) {
         text += &if value.is_empty() { format!(",{key}") } else { format!(",{key}={value}") };
     }
     let text = std::ffi::CString::new(text).map_err(|_| Errno::INVAL)?;
@@ -334,7 +356,7 @@ pub fn probe(work: &Work, form: XattrForm) -> Result<(), SnapshotError> {
         let path = lower.join(name);
         std::fs::create_dir(&path).map_err(io_error("make", &path))?;
     }
-    let mount = Mount::overlay(&[lower], Some((&upper, &scratch)), &merged, form)?;
+    let mount = Mount::overlay(&[lower], Some((&upper, &scratch)), &merged, How { form, several: false })?;
     for name in ["dir", "gone"] {
         let path = merged.join(name);
         std::fs::remove_dir(&path).map_err(io_error("remove", &path))?;
