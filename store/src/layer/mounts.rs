@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use super::{Form, LayerError};
+use super::{Form, LayerError, index};
 use crate::work::Work;
 
 /// A mounted layer.
@@ -37,7 +37,7 @@ impl Mounts {
 
     /// Why layers can not be mounted here; none where they can. Tried out once.
     pub(crate) fn refusal(&self) -> Option<&str> {
-        self.refusal.get_or_init(|| None).as_deref()
+        self.refusal.get_or_init(|| index::probe(&self.work).err().map(|e| e.to_string())).as_deref()
     }
 
     /// The layer in the directory `layer`, which must be held.
@@ -48,23 +48,8 @@ impl Mounts {
             return Ok(Arc::clone(there));
         }
         let (index, tar) = (layer.join(Form::Index.name()), layer.join(Form::Tar.name()));
-        let new = Arc::new(Mounted(
-            attach(&index, &tar).map_err(|e| super::layers::io_error("mount", &index)(e.into()))?,
-        ));
+        let new = Arc::new(Mounted(index::mount(&index, &tar)?));
         mounted.insert(layer.to_owned(), Arc::clone(&new));
         Ok(new)
     }
-}
-
-fn attach(index: &Path, tar: &Path) -> Result<OwnedFd, rustix::io::Errno> {
-    use rustix::mount as m;
-    let context = m::fsopen("erofs", m::FsOpenFlags::FSOPEN_CLOEXEC)?;
-    m::fsconfig_set_string(std::os::fd::AsFd::as_fd(&context), "source", index)?;
-    m::fsconfig_set_string(std::os::fd::AsFd::as_fd(&context), "device", tar)?;
-    m::fsconfig_create(std::os::fd::AsFd::as_fd(&context))?;
-    m::fsmount(
-        std::os::fd::AsFd::as_fd(&context),
-        m::FsMountFlags::FSMOUNT_CLOEXEC,
-        m::MountAttrFlags::MOUNT_ATTR_RDONLY,
-    )
 }

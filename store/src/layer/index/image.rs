@@ -109,7 +109,7 @@ pub(super) fn write(
         }
         image.flush(PIECE)?;
     }
-    image.pad_to(u64::from(first) * layout.block);
+    image.pad_to(first * layout.block);
     layout.put_blocks(&tree, &mut image)?;
     image.flush(0)?;
     found.size = image.written;

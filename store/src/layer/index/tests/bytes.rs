@@ -1,5 +1,7 @@
 //! What stands where.
 
+#![expect(clippy::disallowed_methods, reason = "tests start programs")]
+
 use super::reader::Image;
 use super::*;
 
