@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::{Form, LayerError, index};
+use crate::snapshot::overlay;
 use crate::work::Work;
 
 /// A mounted layer.
@@ -37,7 +38,12 @@ impl Mounts {
 
     /// Why layers can not be mounted here; none where they can. Tried out once.
     pub(crate) fn refusal(&self) -> Option<&str> {
-        self.refusal.get_or_init(|| index::probe(&self.work).err().map(|e| e.to_string())).as_deref()
+        let tried = || {
+            let over =
+                |root| overlay::probe_over(&self.work, &Mounted(root).path()).map_err(|e| described(&e));
+            index::probe(&self.work).map_err(|e| described(&e)).and_then(over).err()
+        };
+        self.refusal.get_or_init(tried).as_deref()
     }
 
     /// The layer in the directory `layer`, which must be held.
@@ -52,4 +58,15 @@ impl Mounts {
         mounted.insert(layer.to_owned(), Arc::clone(&new));
         Ok(new)
     }
+}
+
+/// An error in one line, with its causes.
+fn described(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(found) = cause {
+        text = format!("{text}: {found}");
+        cause = found.source();
+    }
+    text
 }

@@ -377,3 +377,20 @@ pub fn probe(work: &Work, form: XattrForm) -> Result<(), SnapshotError> {
         _ => Err(io_error("use", &upper)(unlike())),
     }
 }
+
+/// Tries out whether an overlay can be mounted over the file system whose root directory is `lower`, which is
+/// attached nowhere.
+///
+/// # Errors
+/// What does not work.
+pub(crate) fn probe_over(work: &Work, lower: &Path) -> Result<(), SnapshotError> {
+    let work = work.create("probe")?;
+    let make = |name| directory(&work, name, &Root::scratch(), Ownership::Ignore);
+    let (upper, scratch, merged) = (make("upper")?, make("work")?, make("merged")?);
+    let how = How { form: XattrForm::Trusted, several: true };
+    let mount = Mount::overlay(&[lower.to_owned()], Some((&upper, &scratch)), &merged, how)?;
+    let file = merged.join("file");
+    let moved = std::fs::rename(&file, merged.join("moved")).map_err(io_error("move", &file));
+    drop(mount);
+    moved
+}

@@ -37,11 +37,11 @@ fn configure(context: std::os::fd::BorrowedFd<'_>, index: &Path, tar: &Path) -> 
 }
 
 /// Tries out whether layers can be mounted for a store whose `work/` this is: indexes a small tar, mounts it and
-/// reads its file.
+/// reads its file. The root directory of what was mounted.
 ///
 /// # Errors
 /// What does not work.
-pub(crate) fn probe(work: &Work) -> Result<(), LayerError> {
+pub(crate) fn probe(work: &Work) -> Result<OwnedFd, LayerError> {
     const TEXT: &[u8] = b"what is in the tar is in the file";
     let work = work.create("probe")?;
     let (index, tar) = (work.path().join("index"), work.path().join("tar"));
@@ -80,7 +80,7 @@ pub(crate) fn probe(work: &Work) -> Result<(), LayerError> {
     let read = file.map_err(io::Error::from).and_then(|file| File::from(file).read_to_end(&mut found));
     read.map_err(io_error("read a file of", &index))?;
     match found == TEXT {
-        true => Ok(()),
+        true => Ok(root),
         false => Err(io_error("read a file of", &index)(io::Error::other("it does not have its content"))),
     }
 }
