@@ -211,6 +211,16 @@ fn one_entry_cannot_stand_for_any_number() {
     assert!(chain(&refused).contains("more than a million parent directories"), "{refused}");
 }
 
+#[test]
+fn what_is_kept_in_memory_has_an_end() {
+    let mut indexer = Indexer::new(true);
+    let link = |i: u32| symlink(&i.to_string(), &"t".repeat(4000)).0;
+    // Zeros that nobody touches stand for the first half of a gigabyte.
+    indexer.tree.bytes = vec![0; super::super::tree::MOST_BYTES - 5000];
+    indexer.entry(&link(1), None).unwrap();
+    assert!(matches!(indexer.entry(&link(2), None), Err(Refused::NotHere(_))));
+}
+
 /// Blocks of 4096 bytes, which Debian 12's tools can read; those of 512 they cannot.
 #[test]
 fn fsck_finds_nothing() {
