@@ -23,6 +23,11 @@ use super::{Ownership, XattrForm};
 use crate::snapshot::LayerOs;
 use place::Place;
 
+/// As many links as the kernel follows to find the directory of an entry, and through how many names: a link has
+/// thousands of them.
+pub(super) const LINKS: usize = 40;
+pub(super) const MOST_WALKED: usize = 5000;
+
 /// So many directories a layer may leave out, and one more for each of its entries: one entry can stand for
 /// thousands.
 pub(super) const MOST_IMPLIED: u64 = 1_000_000;

@@ -6,14 +6,13 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{AtFlags, FileType, Mode};
 
-use super::{Dir, MOST_IMPLIED, TOO_MANY_IMPLIED, Unpack, UnpackError, impossible, io_error};
+use super::{
+    Dir, LINKS, MOST_IMPLIED, MOST_WALKED, TOO_MANY_IMPLIED, Unpack, UnpackError, impossible, io_error,
+};
 use crate::layer::node::{self, Meta, Xattrs};
 use crate::layer::stack::{self, Found};
 use crate::layer::tar::{Entry, Time};
 use crate::layer::{Ownership, stack::push};
-
-/// As many links as the kernel follows.
-const LINKS: usize = 40;
 
 /// A directory of this layer.
 #[derive(Clone, Debug)]
@@ -61,10 +60,14 @@ impl Unpack<'_> {
         let mut real: Vec<Vec<u8>> = Vec::new();
         // Where `real` is in this layer, if it is.
         let mut here = Some(node::open_dir(self.root.as_fd(), b"").map_err(fail)?);
-        let mut links = 0;
+        let (mut links, mut walked) = (0, 0);
         // From how many names on the layers below have nothing.
         let mut nothing: Option<usize> = None;
         while let Some(name) = todo.pop_front() {
+            walked += 1;
+            if links > LINKS || walked > MOST_WALKED {
+                return Err(impossible(entry, "too many symbolic links above it"));
+            }
             nothing = nothing.filter(|from| real.len() >= *from);
             match &name[..] {
                 b"" | b"." => continue,
@@ -97,19 +100,16 @@ impl Unpack<'_> {
                 }
                 _ => {
                     here = None;
-                    let mut path = real.clone();
-                    path.push(name.clone());
-                    let found = match nothing {
-                        None => self.shining_through(&path).map_err(fail)?,
-                        Some(_) => None,
-                    };
-                    match found {
-                        Some((link, found)) if found.meta.kind == FileType::Symlink => {
-                            self.applied.needs_below = true;
-                            target = Some(link);
+                    if nothing.is_none() {
+                        let path = [&real[..], std::slice::from_ref(&name)].concat();
+                        match self.shining_through(&path).map_err(fail)? {
+                            Some((link, found)) if found.meta.kind == FileType::Symlink => {
+                                self.applied.needs_below = true;
+                                target = Some(link);
+                            }
+                            Some((_, found)) if found.meta.is_dir() => {}
+                            _ => nothing = Some(path.len()),
                         }
-                        Some((_, found)) if found.meta.is_dir() => {}
-                        _ => nothing = nothing.or(Some(path.len())),
                     }
                 }
             }
@@ -118,9 +118,6 @@ impl Unpack<'_> {
                 continue;
             };
             links += 1;
-            if links > LINKS {
-                return Err(impossible(entry, "too many symbolic links above it"));
-            }
             if target.starts_with(b"/") {
                 real.clear();
             }
