@@ -213,6 +213,7 @@ impl Store {
                 tx.execute("DELETE FROM results WHERE layer = ?", [&text])?;
                 tx.execute("DELETE FROM layer_blobs WHERE blob = ?", [&text])?;
             }
+            tx.execute("DELETE FROM parts WHERE key NOT IN (SELECT key FROM steps)", ())?;
             tx.execute("DELETE FROM files WHERE used < ?", [files])?;
             tx.execute(
                 "DELETE FROM sources WHERE blob NOT IN (SELECT blob FROM layer_blobs) AND seen < ?",

@@ -53,6 +53,11 @@ fn named_images_stay_whole_and_the_rest_goes() {
     assert_eq!(image.id(), named.id());
     assert!(store.images().get(&unnamed.id().to_string()).is_err());
     assert_eq!(store.steps().lookup(&step.key).unwrap(), None);
+    let parts: i64 = store
+        .facts()
+        .read("count", |c| c.query_row("SELECT count(*) FROM parts", [], |row| row.get(0)))
+        .unwrap();
+    assert_eq!(parts, 0);
     assert_eq!(store.usage().unwrap().reclaimable, 0);
     assert_eq!(store.gc(&ALL).unwrap(), GcReport::default());
 }
