@@ -47,7 +47,7 @@ fn made(path: &str, link: &str, kind: u8, number: u8) -> Made {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 150, max_shrink_iters: 2000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 100, max_shrink_iters: 2000, ..ProptestConfig::default() })]
 
     /// Unpacked and mounted, a tar shows the same; or neither is to be had, for the same reason.
     #[test]
