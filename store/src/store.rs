@@ -146,7 +146,7 @@ impl Store {
         let layers = Layers::open(&root.join(LAYERS), &work, options.xattrs)?
             .with_ownership(options.ownership)
             .with_durability(options.durability);
-        let layers = driver::mounted(layers, &options);
+        let layers = driver::mounted(layers, options);
         let facts = open_facts(&root)?;
         if let Some(aside) = facts.set_aside() {
             notes.push(format!(

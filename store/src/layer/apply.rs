@@ -23,6 +23,16 @@ use super::{Ownership, XattrForm};
 use crate::snapshot::LayerOs;
 use place::Place;
 
+/// As many links as the kernel follows to find the directory of an entry, and through how many names: a link has
+/// thousands of them.
+pub(super) const LINKS: usize = 40;
+pub(super) const MOST_WALKED: usize = 5000;
+
+/// So many directories a layer may leave out, and one more for each of its entries: one entry can stand for
+/// thousands.
+pub(super) const MOST_IMPLIED: u64 = 1_000_000;
+pub(super) const TOO_MANY_IMPLIED: &str = "the layer leaves out more than a million parent directories";
+
 /// What was unpacked.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Applied {
@@ -74,8 +84,15 @@ pub(super) fn apply<R: Read>(
     below: &Below<'_>,
     how: How,
 ) -> Result<Applied, UnpackError> {
-    let mut unpack =
-        Unpack { root, below, how, applied: Applied::default(), dirs: BTreeMap::new(), parent: None };
+    let mut unpack = Unpack {
+        root,
+        below,
+        how,
+        applied: Applied::default(),
+        dirs: BTreeMap::new(),
+        parent: None,
+        implied: 0,
+    };
     let mut windows = (how.os == LayerOs::Windows).then(windows::Spelling::default);
     while let Some(entry) = reader.next_entry()? {
         unpack.applied.entries += 1;
@@ -115,6 +132,8 @@ struct Unpack<'a> {
     dirs: BTreeMap<Vec<u8>, Dir>,
     /// The last parent directory by its path in the archive: entries come directory by directory.
     parent: Option<(Vec<u8>, Place)>,
+    /// Directories that were made before an entry named them, if one did.
+    implied: u64,
 }
 
 impl Unpack<'_> {

@@ -33,6 +33,7 @@ use rustix::io::Errno;
 
 use super::apply::{clean, impossible, io_error};
 use super::failure::UnpackError;
+use super::node;
 use super::tar::{Entry, Kind, Reader, TarError, shown};
 use crate::digest::Digest;
 pub(crate) use mount::{mount, probe};
@@ -104,6 +105,8 @@ pub(crate) struct Indexer {
     found: Indexed,
     /// The last parent directory by its path in the archive: entries come directory by directory.
     parent: Option<(Vec<u8>, u32)>,
+    /// Directories that were made before an entry named them, if one did.
+    implied: u64,
     /// The attributes that were kept last, and where: many files have the same.
     xattrs: (Vec<u8>, u32),
 }
@@ -118,6 +121,7 @@ impl Indexer {
             block_bits: BLOCK_BITS,
             found: Indexed::default(),
             parent: None,
+            implied: 0,
             xattrs: (Vec::new(), NONE),
         }
     }
@@ -276,11 +280,10 @@ impl Indexer {
     /// Kind and content of a node that is no directory; false for a device that there cannot be.
     fn content(&mut self, entry: &Entry, at: Option<u64>, node: &mut Node) -> Result<bool, Refused> {
         let device = |node: &mut Node, kind| {
-            node.mode = kind;
-            // The kernel has 12 and 20 bits for the two numbers, and would drop what is more.
             let (major, minor) = entry.device;
+            node.mode = kind;
             node.data = (minor & 0xff) | major << 8 | (minor & !0xff) << 12;
-            major < 1 << 12 && minor < 1 << 20
+            node::device_number(entry.device).is_some()
         };
         match entry.kind {
             Kind::File => {

@@ -35,6 +35,9 @@ pub(super) fn encode(xattrs: &Xattrs, mode: u16) -> Result<(Vec<u8>, u64), Refus
             missing += 1;
             continue;
         };
+        if rest.is_empty() && !matches!(prefix, 2 | 3) {
+            return Err(STRANGE);
+        }
         let kept = match prefix {
             1 => matches!(mode & KIND, FILE | DIRECTORY),
             2 => mode & KIND != LINK && !is_plain_acl(value, mode)?,
@@ -67,9 +70,7 @@ fn split(name: &[u8]) -> Option<(u8, &[u8])> {
         ACL_DEFAULT => return Some((3, b"")),
         _ => {}
     }
-    NAMESPACES.iter().find_map(|(prefix, number)| {
-        name.strip_prefix(*prefix).filter(|rest| !rest.is_empty()).map(|rest| (*number, rest))
-    })
+    NAMESPACES.iter().find_map(|(prefix, number)| Some((*number, name.strip_prefix(*prefix)?)))
 }
 
 /// Whether an access ACL says no more than the mode. The system makes the two agree; where they do not, it

@@ -97,7 +97,7 @@ pub(super) fn seal(image: &mut [u8], block_bits: u8) {
 }
 
 /// CRC-32C without the last inversion, as the kernel has it.
-fn crc32c(bytes: &[u8]) -> u32 {
+pub(super) fn crc32c(bytes: &[u8]) -> u32 {
     bytes.iter().fold(!0, |crc, byte| {
         (0..8).fold(
             crc ^ u32::from(*byte),

@@ -11,6 +11,9 @@ use crate::layer::tar::TarError;
 /// Why there is no index of a layer that its numbers have no bits for.
 pub(super) const TOO_LARGE: Refused = Refused::NotHere("its tar is larger than an index can point into");
 
+/// Why there is no index of a tar that lacks zeros at its end, which no reader minds.
+const CUT_SHORT: Refused = Refused::NotHere("its tar ends within the last block of a file");
+
 /// So much is written at once.
 const PIECE: usize = 1 << 20;
 
@@ -78,8 +81,11 @@ pub(super) fn write(
             FILE if node.size == 0 => 0,
             FILE => {
                 let end = (u64::from(node.data) << block_bits).checked_add(node.size);
-                if end.is_none_or(|end| end > of.tar_size) {
-                    return Err(TarError::Truncated { entry: None }.into());
+                match end.and_then(|end| end.checked_next_multiple_of(layout.block)) {
+                    Some(end) if end <= of.tar_size => {}
+                    // The system reads whole blocks, or nothing.
+                    _ if end.is_some_and(|end| end <= of.tar_size) => return Err(CUT_SHORT),
+                    _ => return Err(TarError::Truncated { entry: None }.into()),
                 }
                 blocks + node.data
             }
@@ -103,7 +109,7 @@ pub(super) fn write(
         }
         image.flush(PIECE)?;
     }
-    image.pad_to(u64::from(first) * layout.block);
+    image.pad_to(first * layout.block);
     layout.put_blocks(&tree, &mut image)?;
     image.flush(0)?;
     found.size = image.written;

@@ -4,27 +4,36 @@ use std::collections::VecDeque;
 
 use rustix::io::Errno;
 
-use super::tree::{DIRECTORY, LINK, Node, ROOT};
+use super::tree::{DIRECTORY, LINK, Node, ROOT, Tree};
 use super::{Indexer, NAME, PATH, Refused};
-use crate::layer::apply::{impossible, io_error};
+use crate::layer::apply::{LINKS, MOST_IMPLIED, MOST_WALKED, TOO_MANY_IMPLIED, impossible, io_error};
 use crate::layer::tar::Entry;
-
-/// As many links as the kernel follows.
-const LINKS: usize = 40;
 
 /// Why a layer that leaves out parents cannot be had without those below it.
 const PARENTS: &str = "it leaves out parent directories, which are as the layers below have them";
 
 /// A path without links: directories that this layer has, then names that it does not have.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Real {
-    dirs: Vec<u32>,
+    /// Directories, the root first, each with whether it or one above it is opaque.
+    dirs: Vec<(u32, bool)>,
     missing: Vec<Vec<u8>>,
 }
 
 impl Real {
-    fn deepest(&self) -> u32 {
-        self.dirs.last().copied().unwrap_or(ROOT)
+    fn root(tree: &Tree) -> Self {
+        Self { dirs: vec![(ROOT, tree.node(ROOT).opaque)], missing: Vec::new() }
+    }
+
+    /// The deepest directory.
+    fn deepest(&self) -> (u32, bool) {
+        *self.dirs.last().expect("the root stays")
+    }
+
+    fn up(&mut self) {
+        if self.missing.pop().is_none() && self.dirs.len() > 1 {
+            self.dirs.pop();
+        }
     }
 }
 
@@ -67,43 +76,45 @@ impl Indexer {
     /// Follows the links in `names` that this layer has; inside the root.
     fn resolve(&self, names: &[&[u8]], entry: &Entry) -> Result<Real, Refused> {
         let mut todo: VecDeque<&[u8]> = names.iter().copied().collect();
-        let mut real = Real::default();
-        let mut links = 0;
+        let mut real = Real::root(&self.tree);
+        let (mut links, mut walked) = (0, 0);
         while let Some(name) = todo.pop_front() {
+            walked += 1;
+            if links > LINKS || walked > MOST_WALKED {
+                return Err(impossible(entry, "too many symbolic links above it").into());
+            }
             match name {
                 b"" | b"." => continue,
                 b".." => {
-                    if real.missing.pop().is_none() {
-                        real.dirs.pop();
-                    }
+                    real.up();
                     continue;
+                }
+                _ if !real.missing.is_empty() => {
+                    // Where it began, the layers below were asked for.
+                    real.missing.push(name.to_vec());
+                    continue;
+                }
+                _ if name.len() > NAME => {
+                    return Err(io_error("find the place of", &entry.path)(Errno::NAMETOOLONG.into()).into());
                 }
                 _ => {}
             }
-            if !real.missing.is_empty() {
-                self.must_not_shine(&real, name)?;
-                real.missing.push(name.to_vec());
-                continue;
-            }
-            if name.len() > NAME {
-                return Err(io_error("find the place of", &entry.path)(Errno::NAMETOOLONG.into()).into());
-            }
-            let Some(found) = self.tree.find(real.deepest(), name) else {
-                self.must_not_shine(&real, name)?;
+            let (deepest, hidden) = real.deepest();
+            let Some(found) = self.tree.find(deepest, name) else {
+                if !self.below_is_empty && !self.hides(&real, name) {
+                    return Err(Refused::NotHere(PARENTS));
+                }
                 real.missing.push(name.to_vec());
                 continue;
             };
             let node = self.tree.node(found);
             match node.kind() {
-                DIRECTORY => real.dirs.push(found),
+                DIRECTORY => real.dirs.push((found, hidden | node.opaque)),
                 LINK => {
                     links += 1;
-                    if links > LINKS {
-                        return Err(impossible(entry, "too many symbolic links above it").into());
-                    }
                     let target = self.tree.target(node);
                     if target.starts_with(b"/") {
-                        real = Real::default();
+                        real = Real::root(&self.tree);
                     }
                     for part in target.split(|b| *b == b'/').rev() {
                         todo.push_front(part);
@@ -118,24 +129,14 @@ impl Indexer {
 
     /// Whether this layer hides what those below have at `name` in `real`.
     fn hides(&self, real: &Real, name: &[u8]) -> bool {
-        let opaque = |dir: &u32| self.tree.node(*dir).opaque;
+        let (deepest, hidden) = real.deepest();
         let first = real.missing.first().map_or(name, Vec::as_slice);
-        opaque(&ROOT) || real.dirs.iter().any(opaque) || self.tree.find(real.deepest(), first).is_some()
-    }
-
-    /// Refuses the layer where what those below have there would have to be known.
-    fn must_not_shine(&self, real: &Real, name: &[u8]) -> Result<(), Refused> {
-        if self.below_is_empty || self.hides(real, name) {
-            return Ok(());
-        }
-        Err(Refused::NotHere(PARENTS))
+        hidden || self.tree.find(deepest, first).is_some()
     }
 
     /// The directory at a path without links, made where it is missing: as root's with mode 0755.
     fn make(&mut self, real: Real, entry: &Entry) -> Result<u32, Refused> {
-        let mut here = real.deepest();
-        let mut hidden =
-            self.tree.node(ROOT).opaque || real.dirs.iter().any(|dir| self.tree.node(*dir).opaque);
+        let (mut here, mut hidden) = real.deepest();
         for name in &real.missing {
             if name.len() > NAME {
                 return Err(io_error("make the directory of", &entry.path)(Errno::NAMETOOLONG.into()).into());
@@ -145,6 +146,10 @@ impl Indexer {
             hidden |= opaque;
             if !hidden && !self.below_is_empty {
                 return Err(Refused::NotHere(PARENTS));
+            }
+            self.implied += 1;
+            if self.implied > MOST_IMPLIED.saturating_add(self.found.entries) {
+                return Err(impossible(entry, TOO_MANY_IMPLIED).into());
             }
             let node = Node { data: here, opaque, implied: true, ..Node::new(DIRECTORY | 0o755) };
             let made = self.tree.add(node)?;
@@ -166,7 +171,7 @@ impl Indexer {
             if name.len() > NAME {
                 return Err(io_error("find the target of", &entry.path)(Errno::NAMETOOLONG.into()).into());
             }
-            let dir = real.deepest();
+            let (dir, _) = real.deepest();
             if let Some(found) = self.tree.find(dir, name) {
                 return Ok((!self.tree.node(found).is_whiteout()).then_some((dir, found)));
             }

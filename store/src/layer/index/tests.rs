@@ -2,6 +2,8 @@
 
 mod bytes;
 mod mounted;
+mod random;
+mod reader;
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::Read;

@@ -15,6 +15,9 @@ pub(super) const ROOT: u32 = 0;
 /// Number of what is not there.
 pub(super) const NONE: u32 = u32::MAX;
 
+/// So many bytes of names, targets and attributes are kept in memory; ten million files have half of it.
+pub(super) const MOST_BYTES: usize = 512 << 20;
+
 /// Bits of a mode that say what kind of node it is.
 pub(super) const KIND: u16 = 0o170_000;
 pub(super) const FIFO: u16 = 0o010_000;
@@ -187,9 +190,9 @@ impl Tree {
         for part in parts {
             self.bytes.extend_from_slice(part);
         }
-        match u32::try_from(self.bytes.len()) {
-            Ok(end) if end != NONE => Ok(start as u32),
-            _ => Err(Refused::NotHere("its names and attributes are larger than an index can hold")),
+        match self.bytes.len() {
+            ..=MOST_BYTES => Ok(start as u32),
+            _ => Err(Refused::NotHere("its names, links and attributes are too large for an index")),
         }
     }
 
