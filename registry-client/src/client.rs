@@ -21,7 +21,7 @@ use crate::hosts::{Endpoint, HostsConfig, Places, ShortName, is_loopback};
 use crate::mirrors::{Failed, Learned};
 use crate::notice::{NoticeObserver, Told};
 use crate::retry::{Attempts, Retry, RetryObserver, RetryPolicy, STOP_INTERVAL, Stop, repetitions};
-use crate::transport::{Proxies, Request, Response, Route, Timeouts, Transport};
+use crate::transport::{Proxies, Request, Response, Route, Timeouts, Transport, is_same_host};
 
 /// Everything that a client is told. Nothing is read from the environment.
 #[derive(Clone, Debug)]
@@ -322,11 +322,12 @@ impl Core {
         make: &(dyn Fn(&Url) -> Result<Request, Error> + Send + Sync),
     ) -> Result<Response, Error> {
         let base = self.base(place).await?;
-        let route = Route { registry: Some(place.host()), insecure: place.insecure, bulk };
         let mut attempt = 0;
         loop {
             let mut request = make(&base)?;
             let own = request.url.origin() == base.origin();
+            let insecure = place.insecure && is_same_host(&request.url, &base);
+            let route = Route { registry: Some(place.host()), insecure, bulk };
             let sent = if own { self.auth.header(&self.transport, place, scopes).await? } else { None };
             if let Some(value) = &sent {
                 request.headers.insert(AUTHORIZATION, value.clone());

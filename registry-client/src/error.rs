@@ -42,6 +42,20 @@ pub enum Error {
         /// What was wrong with the answer.
         what: String,
     },
+    /// An answer by HTTPS that leads to plain HTTP, at a host for which configuration does not allow that.
+    #[error("{method} {url}: {what}, `{to}`")]
+    Downgrade {
+        /// HTTP method.
+        method: String,
+        /// URL without secrets.
+        url: String,
+        /// What leads there.
+        what: String,
+        /// Where it leads, without secrets.
+        to: String,
+        /// The host there.
+        host: String,
+    },
     /// Other content than was asked for.
     #[error("GET {url}: expected {expected}, the registry sent {found}")]
     Digest {
@@ -370,6 +384,9 @@ impl Error {
             Self::Digest { .. } | Self::Size { .. } => Some(
                 "a proxy or mirror in between may hold damaged content; try again or another mirror".into(),
             ),
+            Self::Downgrade { host, .. } => Some(format!(
+                "if `{host}` may be spoken to by plain HTTP, say so with `--insecure-registry {host}`"
+            )),
             Self::ForeignHost { host, .. } => {
                 Some(format!("if you trust that host, say so with `--foreign-layers-from {host}`"))
             }
@@ -408,6 +425,7 @@ impl Error {
                 }
             }
             Self::Protocol { url, what, .. } => [url, what].into_iter().for_each(mask),
+            Self::Downgrade { url, what, to, host, .. } => [url, what, to, host].into_iter().for_each(mask),
             Self::Digest { url, .. } | Self::Size { url, .. } => mask(url),
             Self::Manifest { name, what } | Self::Config { name, what } => {
                 [name, what].into_iter().for_each(mask);
@@ -431,7 +449,9 @@ impl Error {
     /// As an [`io::Error`] that carries this error inside.
     pub(crate) fn into_io(self) -> io::Error {
         let kind = match &self {
-            Self::Digest { .. } | Self::Size { .. } | Self::Protocol { .. } => io::ErrorKind::InvalidData,
+            Self::Digest { .. } | Self::Size { .. } | Self::Protocol { .. } | Self::Downgrade { .. } => {
+                io::ErrorKind::InvalidData
+            }
             Self::Transport { kind: TransportKind::Refused, .. } => io::ErrorKind::ConnectionRefused,
             Self::Transport { kind: TransportKind::Stalled | TransportKind::FirstByteTimeout, .. } => {
                 io::ErrorKind::TimedOut

@@ -97,7 +97,7 @@ pub(crate) struct Route<'a> {
     /// The registry (`host` or `host:port`) that the request is made for, whoever is asked: its token server and its
     /// storage are believed by the same certificates, as docker and podman do.
     pub(crate) registry: Option<&'a str>,
-    /// Certificates are not checked.
+    /// The certificate of the first URL's host is not checked. Of hosts that this leads to, configuration says it.
     pub(crate) insecure: bool,
     /// A blob: over HTTP/1.1 and so a connection of its own, which no window of a shared one slows.
     pub(crate) bulk: bool,
@@ -162,7 +162,7 @@ struct ClientKey {
 
 /// The connections of one client.
 pub(crate) struct Transport {
-    hosts: HostsConfig,
+    hosts: Arc<HostsConfig>,
     proxies: Proxies,
     timeouts: Timeouts,
     user_agent: String,
@@ -184,6 +184,7 @@ impl Transport {
         for proxy in [&proxies.http, &proxies.https].into_iter().flatten() {
             secrets.add_url(proxy);
         }
+        let hosts = Arc::new(hosts);
         Self { hosts, proxies, timeouts, user_agent, http2, clients, roots, secrets }
     }
 
@@ -206,6 +207,8 @@ impl Transport {
             };
             let headers = request.headers.clone();
             let (keep, downgrade, secret) = (request.keep_redirect, request.downgrade, request.secret);
+            let insecure = (route.insecure && is_same_host(&url, &begin)) || self.hosts.is_insecure(&url);
+            let route = &Route { insecure, ..*route };
             let client = self.client(&url, route)?;
             let inner = match self.once(client, request, &first).await {
                 Err(e)
@@ -224,7 +227,9 @@ impl Transport {
                 method: method.clone(),
                 shown: shown(&first, &url),
                 url,
-                plain: downgrade || route.insecure,
+                hosts: Arc::clone(&self.hosts),
+                insecure,
+                downgrade,
                 limits: self.timeouts,
                 pace: Pace::default(),
                 secrets: self.secrets.clone(),
@@ -233,7 +238,7 @@ impl Transport {
             let Some(body) = again.filter(|_| !keep) else { return Ok(response) };
             let Some((next, next_method)) = response.redirect(&method)? else { return Ok(response) };
             if secret && next_method == method && next.origin() != begin.origin() {
-                return Err(response.protocol("redirects a login to another server, which does not get it"));
+                return Err(response.protocol("it redirects a login to another server, which does not get it"));
             }
             request = Request::new(next_method, next);
             request.downgrade = downgrade;
@@ -403,6 +408,11 @@ fn is_reading(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD)
 }
 
+/// Whether two URLs are of one host and port, be it by HTTP or by HTTPS.
+pub(crate) fn is_same_host(one: &Url, other: &Url) -> bool {
+    one.host() == other.host() && one.port() == other.port()
+}
+
 /// Whether a connection ended and nobody said why.
 fn is_lost(kind: TransportKind) -> bool {
     matches!(kind, TransportKind::Broken | TransportKind::Other)
@@ -415,8 +425,11 @@ pub(crate) struct Response {
     url: Url,
     /// The URL for messages, with the one that was asked first.
     shown: String,
-    /// It may lead from HTTPS to plain HTTP.
-    plain: bool,
+    hosts: Arc<HostsConfig>,
+    /// The host that answered may be spoken to by plain HTTP.
+    insecure: bool,
+    /// It may lead from HTTPS to plain HTTP wherever.
+    downgrade: bool,
     limits: Timeouts,
     pace: Pace,
     secrets: Secrets,
@@ -430,6 +443,12 @@ pub(crate) fn shown(first: &Url, url: &Url) -> String {
         true => redact(url),
         false => format!("{}{ON}{}", redact(first), redact(url)),
     }
+}
+
+/// `host` or `host:port`.
+pub(crate) fn authority(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    url.port().map_or(host.to_owned(), |port| format!("{host}:{port}"))
 }
 
 /// Between a URL and that which it led to.
@@ -475,11 +494,15 @@ impl Response {
         &self.shown
     }
 
-    /// Whether something here may lead to that URL: not from HTTPS to plain HTTP, unless this is a host that
+    /// Whether something here may lead to that URL: not from HTTPS to plain HTTP, unless the host there is one that
     /// configuration allows it for, or one's own machine.
     pub(crate) fn may_lead_to(&self, url: &Url) -> bool {
-        let safe = url.scheme() == "https" || url.host_str().is_some_and(is_loopback);
-        self.url.scheme() != "https" || safe || self.plain
+        self.url.scheme() != "https"
+            || url.scheme() == "https"
+            || self.downgrade
+            || url.host_str().is_some_and(is_loopback)
+            || (self.insecure && is_same_host(url, &self.url))
+            || self.hosts.is_insecure(url)
     }
 
     /// Where the answer came from in the end.
@@ -493,7 +516,19 @@ impl Response {
 
     /// An answer that breaks the rules.
     pub(crate) fn protocol(&self, what: impl Into<String>) -> Error {
-        Error::Protocol { method: self.method.to_string(), url: self.shown.clone(), what: what.into() }
+        let what = format!("{}: {}", self.status(), what.into());
+        Error::Protocol { method: self.method.to_string(), url: self.shown.clone(), what }
+    }
+
+    /// It leads from HTTPS to plain HTTP at a host that nobody has allowed that for.
+    pub(crate) fn plain_http(&self, what: &str, to: &Url) -> Error {
+        Error::Downgrade {
+            method: self.method.to_string(),
+            url: self.shown.clone(),
+            what: format!("{}: {what} from HTTPS to plain HTTP", self.status()),
+            to: redact(to),
+            host: authority(to),
+        }
     }
 
     pub(crate) fn redirect(&self, method: &Method) -> Result<Option<(Url, Method)>, Error> {
@@ -510,7 +545,7 @@ impl Response {
             .join(location)
             .ok()
             .filter(|u| matches!(u.scheme(), "http" | "https") && u.has_host())
-            .ok_or_else(|| self.protocol("redirects to something that is no HTTP URL"))?;
+            .ok_or_else(|| self.protocol("it redirects to something that is no HTTP URL"))?;
         // Whoever answers has no passwords to give; that which the question had is good for its own origin.
         let own = next.origin() == self.url.origin();
         let (user, password) =
@@ -519,7 +554,7 @@ impl Response {
         let _ = next.set_username(user);
         let _ = next.set_password(password);
         if !self.may_lead_to(&next) {
-            return Err(self.protocol(format!("redirects from HTTPS to plain HTTP, `{}`", redact(&next))));
+            return Err(self.plain_http("it redirects", &next));
         }
         Ok(Some((next, if same { method.clone() } else { Method::GET })))
     }
