@@ -119,6 +119,18 @@ pub enum Error {
         /// What is wrong with it.
         what: String,
     },
+    /// A file of certs.d that cannot be used.
+    #[error("`{file}`, {role}: {what}")]
+    Certificate {
+        /// The file.
+        file: String,
+        /// What it is there for, and for which registry.
+        role: String,
+        /// What is wrong with it.
+        what: String,
+        /// What to do about it.
+        hint: String,
+    },
     /// `registries.conf` forbids the registry.
     #[error("`{prefix}` is blocked by `{file}`")]
     Blocked {
@@ -402,6 +414,7 @@ impl Error {
                 Some(_) => Some(login_hint(registry)),
             },
             Self::Config { name, what } if name.starts_with("docker-credential-") => helper_hint(name, what),
+            Self::Certificate { hint, .. } => Some(hint.clone()),
             Self::Blocked { file, .. } => Some(format!("see `blocked` in `{file}`")),
             Self::Ambiguous { .. } => Some("write one of them in full".into()),
             Self::Mirrors { last, .. } => last.hint(),
@@ -441,7 +454,10 @@ impl Error {
                 let inner = std::mem::replace(&mut **last, Self::Cancelled);
                 **last = inner.masked(secrets);
             }
-            Self::Blocked { .. } | Self::Ambiguous { .. } | Self::Source { .. } | Self::Cancelled => {}
+            Self::Certificate { .. }
+            | Self::Blocked { .. }
+            | Self::Ambiguous { .. }
+            | Self::Source { .. } | Self::Cancelled => {}
         }
         self
     }
@@ -536,6 +552,7 @@ fn status_hint(e: &StatusError) -> Option<String> {
 fn minutes(time: Duration) -> String {
     match time.as_secs().div_ceil(60) {
         m @ 0..=119 => format!("{m} minutes"),
+        525_600.. => "more than a year".to_owned(),
         m => format!("{} hours", m.div_ceil(60)),
     }
 }

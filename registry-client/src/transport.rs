@@ -1,6 +1,7 @@
 //! One HTTP request and its answer: connections, TLS, proxies, redirects, time limits. Knows nothing
 //! of registries.
 
+mod certificates;
 mod failure;
 mod proxy;
 mod tls;
@@ -332,7 +333,7 @@ impl Transport {
         if let Some(client) = clients.get(&key) {
             return Ok(client.clone());
         }
-        let client = self.make(&key, None)?;
+        let client = self.make(&key, &authority(url), None)?;
         clients.insert(key, client.clone());
         Ok(client)
     }
@@ -349,9 +350,14 @@ impl Transport {
     }
 
     /// A client with connections of its own; `asked` is told whether a server wants a certificate that we have not.
-    fn make(&self, key: &ClientKey, asked: Option<Arc<AtomicBool>>) -> Result<reqwest::Client, Error> {
+    fn make(
+        &self,
+        key: &ClientKey,
+        host: &str,
+        asked: Option<Arc<AtomicBool>>,
+    ) -> Result<reqwest::Client, Error> {
         let http2 = self.http2 && !key.bulk;
-        let config = self.tls_config(key, http2, asked)?;
+        let config = self.tls_config(key, host, http2, asked)?;
         let mut builder = reqwest::Client::builder()
             .tls_backend_preconfigured(config)
             .user_agent(&self.user_agent)
@@ -385,7 +391,8 @@ impl Transport {
     ) -> Result<reqwest::Response, Error> {
         let asked = Arc::new(AtomicBool::new(false));
         let route = Route { bulk: true, ..*route };
-        let client = self.make(&self.key(&request.url, &route)?, Some(Arc::clone(&asked)))?;
+        let (key, host) = (self.key(&request.url, &route)?, authority(&request.url));
+        let client = self.make(&key, &host, Some(Arc::clone(&asked)))?;
         match self.once(client, request, first).await {
             Err(Error::Transport { method, url, kind, .. })
                 if is_lost(kind) && asked.load(Ordering::Relaxed) =>
