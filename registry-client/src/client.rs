@@ -251,7 +251,7 @@ impl Core {
     pub(crate) fn announce(&self, attempts: &mut Attempts, error: &Error) -> Option<Duration> {
         let wait = self.config.retries.wait(attempts, error)?;
         self.config.on_retry.notify(&Retry {
-            error: self.transport.secrets().mask(&error.to_string()),
+            error: self.transport.secrets().mask(&error.line()),
             attempt: attempts.failures,
             of: repetitions(&self.config.retries, error).max(attempts.failures),
             wait,
@@ -345,7 +345,7 @@ impl Core {
             // Twice: an expired token, then one for what else the registry wants.
             if !asks
                 || attempt > 2
-                || !self.auth.challenged(&self.transport, place, scopes, sent.as_ref(), &response).await?
+                || !self.auth.challenged(&self.transport, place, scopes, sent.as_ref(), &mut response).await?
             {
                 return Ok(response);
             }
@@ -416,7 +416,7 @@ impl Core {
         let mut request = Request::new(Method::GET, url.clone());
         request.keep_redirect = true;
         let route = Route { registry: Some(place.host()), insecure: place.insecure, bulk: false };
-        let response = self.transport.send(request, &route).await?;
+        let mut response = self.transport.send(request, &route).await?;
         match response.status().as_u16() {
             400 if url.scheme() == "http" => {
                 // Go's and nginx's words: "… an HTTP request to an HTTPS server", "… sent to HTTPS port".
@@ -433,7 +433,7 @@ impl Core {
             }
             401 => {
                 // Saves the first request from being refused.
-                self.auth.challenged(&self.transport, place, &Scopes::none(), None, &response).await?;
+                self.auth.challenged(&self.transport, place, &Scopes::none(), None, &mut response).await?;
                 response.drain().await;
                 Ok(false)
             }

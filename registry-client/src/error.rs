@@ -189,8 +189,12 @@ pub enum TransportKind {
     CertificateTime,
     /// The certificate is for another name.
     CertificateName,
-    /// The server wants a certificate of ours, another one, or another TLS.
+    /// The server wants a certificate of ours, or another one.
     TlsRefused,
+    /// There is no version of TLS, or no cipher, that the server and we both know.
+    TlsVersion,
+    /// The server ended TLS for another reason, and will do so again.
+    TlsAlert,
     /// The proxy cannot be reached, or opens no way to the host.
     Proxy,
     /// The proxy wants a login, or another one.
@@ -227,7 +231,8 @@ impl fmt::Display for TransportKind {
             Self::CertificateName => "the server's certificate is for another name",
             Self::Proxy => "no way through the proxy",
             Self::ProxyLogin => "the proxy wants a login",
-            Self::TlsRefused => "the server refuses this TLS connection",
+            Self::TlsRefused | Self::TlsAlert => "the server refuses this TLS connection",
+            Self::TlsVersion => "the server speaks no TLS that can be used",
             Self::NotTls => "the server does not speak HTTPS",
             Self::Tls => "TLS failed",
             Self::FirstByteTimeout => "no answer within the time limit",
@@ -258,6 +263,8 @@ pub struct StatusError {
     pub retry_after: Option<Duration>,
     /// Of a refusal: the user whom we had logged in as, empty where the login names none.
     pub login: Option<String>,
+    /// Of a refusal: why what it asks for (`WWW-Authenticate`) cannot be given, whoever is logged in.
+    pub challenge: Option<String>,
 }
 
 impl StatusError {
@@ -303,6 +310,9 @@ impl fmt::Display for StatusError {
         if let Some(message) = &self.message {
             write!(f, ": {message}")?;
         }
+        if let Some(challenge) = &self.challenge {
+            write!(f, "; {challenge}")?;
+        }
         if self.method == "HEAD" {
             write!(f, " (an answer to HEAD gives no reason)")?;
         }
@@ -335,6 +345,14 @@ impl Error {
             Self::Auth { source: Some(source), .. } => source.is_temporary(),
             Self::Mirrors { last, .. } => last.is_temporary(),
             _ => false,
+        }
+    }
+
+    /// The error with what lies below it, in one line.
+    pub(crate) fn line(&self) -> String {
+        match self {
+            Self::Auth { source: Some(source), .. } => format!("{self}: {}", source.line()),
+            _ => self.to_string(),
         }
     }
 
@@ -428,7 +446,7 @@ impl Error {
         match &mut self {
             Self::Status(e) => {
                 mask(&mut e.url);
-                e.code.iter_mut().chain(&mut e.message).for_each(mask);
+                e.code.iter_mut().chain(&mut e.message).chain(&mut e.challenge).for_each(mask);
             }
             Self::Transport { url, source, .. } => {
                 mask(url);
@@ -457,7 +475,8 @@ impl Error {
             Self::Certificate { .. }
             | Self::Blocked { .. }
             | Self::Ambiguous { .. }
-            | Self::Source { .. } | Self::Cancelled => {}
+            | Self::Source { .. }
+            | Self::Cancelled => {}
         }
         self
     }
@@ -529,6 +548,10 @@ fn status_hint(e: &StatusError) -> Option<String> {
         (401 | 403, _) if e.url.contains(ON) => Some(format!(
             "the registry sent us on to `{host}`, which refuses; its links do not last long: try again"
         )),
+        (401 | 403, _) if e.challenge.is_some() => Some(format!(
+            "no login helps there: `{host}`, or a proxy before it, has to ask for `Basic`, or for `Bearer` with the \
+             URL of a token server"
+        )),
         (401 | 403, _) => Some(refusal_hint(&host, e.login.as_deref())),
         (404, Some("NAME_UNKNOWN")) => {
             Some("check the repository's name; private ones may need a login".into())
@@ -579,6 +602,9 @@ fn transport_hint(kind: TransportKind, url: &str) -> Option<String> {
             "if it wants a certificate of yours, put it and its key into \
              `/etc/containers/certs.d/{host}/client.cert` and `client.key`"
         ),
+        TransportKind::TlsVersion => {
+            format!("`{host}`, or a proxy before it, has to speak TLS 1.2 or 1.3, with a cipher of today")
+        }
         TransportKind::NotTls => format!(
             "if `{host}` may be used over plain HTTP, add to registries.conf: \
              `[[registry]] location = \"{host}\" insecure = true`"
@@ -607,6 +633,7 @@ mod tests {
             message: None,
             retry_after: None,
             login: None,
+            challenge: None,
         };
         e.read_body(body, &Secrets::default());
         e

@@ -284,8 +284,9 @@ fn next_page(response: &Response) -> Result<Option<Url>, Error> {
     for value in response.headers().get_all("link") {
         let text = String::from_utf8_lossy(value.as_bytes());
         let shown = || format!("`Link: {}`", clean(&text));
-        let Some(target) = next_link(&text)
-            .map_err(|what| response.protocol(format!("{} cannot be read, and may say more: {what}", shown())))?
+        let Some(target) = next_link(&text).map_err(|what| {
+            response.protocol(format!("{} cannot be read, and may say more: {what}", shown()))
+        })?
         else {
             continue;
         };

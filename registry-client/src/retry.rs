@@ -254,6 +254,7 @@ mod tests {
             message: None,
             retry_after,
             login: None,
+            challenge: None,
         }))
     }
 

@@ -208,7 +208,8 @@ impl Transport {
             };
             let headers = request.headers.clone();
             let (keep, downgrade, secret) = (request.keep_redirect, request.downgrade, request.secret);
-            let insecure = (route.insecure && is_same_host(&url, &begin)) || self.hosts.is_insecure(&url);
+            let insecure = (route.insecure && is_same_host(&url, &begin))
+                || (route.registry.is_some() && self.hosts.is_insecure(&url));
             let route = &Route { insecure, ..*route };
             let client = self.client(&url, route)?;
             let inner = match self.once(client, request, &first).await {
@@ -235,11 +236,14 @@ impl Transport {
                 pace: Pace::default(),
                 secrets: self.secrets.clone(),
                 login: None,
+                challenge: None,
             };
             let Some(body) = again.filter(|_| !keep) else { return Ok(response) };
             let Some((next, next_method)) = response.redirect(&method)? else { return Ok(response) };
             if secret && next_method == method && next.origin() != begin.origin() {
-                return Err(response.protocol("it redirects a login to another server, which does not get it"));
+                return Err(
+                    response.protocol("it redirects a login to another server, which does not get it")
+                );
             }
             request = Request::new(next_method, next);
             request.downgrade = downgrade;
@@ -441,6 +445,7 @@ pub(crate) struct Response {
     pace: Pace,
     secrets: Secrets,
     login: Option<String>,
+    challenge: Option<String>,
 }
 
 /// A URL fit to print, and before it the one that led there, where that is another host's: it names the registry
@@ -589,6 +594,11 @@ impl Response {
         self.login = login;
     }
 
+    /// Notes why what the server asks for cannot be given.
+    pub(crate) fn set_challenge(&mut self, why: String) {
+        self.challenge = Some(why);
+    }
+
     /// The whole body, unless it is longer than `cap` bytes.
     pub(crate) async fn bytes(mut self, cap: usize) -> Result<Vec<u8>, Error> {
         let too_long = |r: &Self| r.protocol(format!("the answer is longer than {cap} bytes"));
@@ -644,6 +654,7 @@ impl Response {
             message: None,
             retry_after: self.text(RETRY_AFTER.as_str()).and_then(|v| retry_after(v, now)),
             login: self.login.take(),
+            challenge: self.challenge.take(),
         };
         // Docker Hub says so how much it lets through.
         let limit = self.text("ratelimit-limit").filter(|_| error.status == 429).and_then(rate_limit);

@@ -93,7 +93,8 @@ impl Reader<'_> {
         let pem = PrivateKeyDer::from_pem_slice(&bytes).map_err(|_| {
             let text = String::from_utf8_lossy(&bytes);
             if text.contains("ENCRYPTED") {
-                let hint = format!("orlop asks for no password; take it off: `openssl pkey -in {shown} -out NEW`");
+                let hint =
+                    format!("orlop asks for no password; take it off: `openssl pkey -in {shown} -out NEW`");
                 return bad("it is encrypted", hint);
             }
             bad("it holds no key in PEM", "a key begins with `-----BEGIN PRIVATE KEY-----`".to_owned())
@@ -108,7 +109,9 @@ impl Reader<'_> {
         let bytes = self.bytes(path, role)?;
         let hint = || {
             let shown = path.display();
-            format!("a certificate begins with `-----BEGIN CERTIFICATE-----`; of DER `openssl x509 -inform DER -in {shown} -out NEW` makes one")
+            format!(
+                "a certificate begins with `-----BEGIN CERTIFICATE-----`; of DER `openssl x509 -inform DER -in {shown} -out NEW` makes one"
+            )
         };
         let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
         let all = all.map_err(|e| self.bad(path, role, format!("not a certificate in PEM: {e}"), hint()))?;
@@ -132,10 +135,7 @@ impl Reader<'_> {
         let hint = match (role, e.kind()) {
             (Role::Key, io::ErrorKind::NotFound) => {
                 let certificate = path.with_extension("cert");
-                format!(
-                    "put the key there that `{}` was made with, or take that away",
-                    certificate.display()
-                )
+                format!("put the key there that `{}` was made with, or take that away", certificate.display())
             }
             (_, io::ErrorKind::NotFound) => format!("`{shown}` leads nowhere: take it away"),
             (_, io::ErrorKind::PermissionDenied) => format!(
