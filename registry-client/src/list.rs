@@ -14,7 +14,7 @@ use url::Url;
 use self::link::next_link;
 use crate::auth::Scopes;
 use crate::client::{Client, Core, join};
-use crate::error::{Error, clean};
+use crate::error::Error;
 use crate::hosts::Endpoint;
 use crate::pull::media_type_of;
 use crate::push::subject::{Change, subject_of};
@@ -283,9 +283,9 @@ impl Core {
 fn next_page(response: &Response) -> Result<Option<Url>, Error> {
     for value in response.headers().get_all("link") {
         let text = String::from_utf8_lossy(value.as_bytes());
-        let shown = || format!("`Link: {}`", clean(&text));
+        let shown = || format!("`Link: {}`", response.quoted(&text));
         let Some(target) = next_link(&text).map_err(|what| {
-            response.protocol(format!("{} cannot be read, and may say more: {what}", shown()))
+            response.protocol(format!("{} cannot be read, and the list may go on there: {what}", shown()))
         })?
         else {
             continue;

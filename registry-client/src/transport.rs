@@ -20,7 +20,7 @@ use reqwest::{Method, StatusCode};
 use url::Url;
 
 use crate::auth::Secrets;
-use crate::error::{ERROR_BODY_CAP, Error, StatusError, TransportKind};
+use crate::error::{ERROR_BODY_CAP, Error, StatusError, TransportKind, clean};
 use crate::hosts::{HostsConfig, is_loopback};
 use crate::pipe::{Monitor, Reader};
 use crate::retry::{rate_limit, retry_after};
@@ -595,8 +595,13 @@ impl Response {
     }
 
     /// Notes why what the server asks for cannot be given.
-    pub(crate) fn set_challenge(&mut self, why: String) {
-        self.challenge = Some(why);
+    pub(crate) fn set_challenge(&mut self, why: &str) {
+        self.challenge = Some(self.quoted(why));
+    }
+
+    /// What a server says, fit to print: masked before it is cut, as half a secret would not be known again.
+    pub(crate) fn quoted(&self, text: &str) -> String {
+        clean(&self.secrets.mask(text))
     }
 
     /// The whole body, unless it is longer than `cap` bytes.

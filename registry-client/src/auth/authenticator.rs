@@ -130,7 +130,7 @@ impl Authenticator {
         let (offered, unusable) = token::challenges(answer.headers(), answer.url());
         let credential = self.credential(transport, place).await?;
         if offered.is_empty() && sent.is_none() {
-            answer.set_challenge(unusable);
+            answer.set_challenge(&unusable);
         }
         let usable = offered.into_iter().find(|c| match c {
             Challenge::Bearer { .. } => true,

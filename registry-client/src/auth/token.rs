@@ -9,7 +9,7 @@ use serde::Deserialize;
 use url::Url;
 
 use super::{Credential, TOKEN_USER, basic, secret_header};
-use crate::error::{Error, clean};
+use crate::error::Error;
 use crate::retry::{http_date, rfc3339};
 use crate::transport::{Body, Request, Route, Transport};
 
@@ -47,8 +47,7 @@ pub(crate) fn challenges(headers: &HeaderMap, base: &Url) -> (Vec<Challenge>, St
                     Err(why) => unusable = Some(why),
                 }
             } else {
-                let why =
-                    || format!("it asks for `{}`, and orlop knows `Basic` and `Bearer`", clean(&scheme));
+                let why = || format!("it asks for `{scheme}`, and orlop knows `Basic` and `Bearer`");
                 unusable.get_or_insert_with(why);
             }
         }
@@ -63,7 +62,7 @@ fn realm(given: Option<String>, base: &Url) -> Result<Url, String> {
     let given = given.filter(|realm| !realm.is_empty());
     let given = given.ok_or("its `Bearer` challenge names no token server (`realm`)")?;
     let url = base.join(&given).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-    url.ok_or_else(|| format!("the token server that it names, `{}`, is no HTTP URL", clean(&given)))
+    url.ok_or_else(|| format!("the token server that it names, `{given}`, is no HTTP URL"))
 }
 
 /// Splits `Bearer realm="…",service=x, Basic realm=y` (RFC 9110, 11.6.1) into schemes and parameters.
