@@ -326,7 +326,7 @@ impl Core {
         loop {
             let mut request = make(&base)?;
             let own = request.url.origin() == base.origin();
-            let insecure = place.insecure && is_same_host(&request.url, &base);
+            let insecure = self.is_insecure(place, &base, &request.url);
             let route = Route { registry: Some(place.host()), insecure, bulk };
             let sent = if own { self.auth.header(&self.transport, place, scopes).await? } else { None };
             if let Some(value) = &sent {
@@ -351,6 +351,12 @@ impl Core {
             }
             response.drain().await;
         }
+    }
+
+    /// Whether a URL that the registry gave is one of an insecure host: the registry's own by what is said of the
+    /// repository, another by what is said of that host.
+    pub(crate) fn is_insecure(&self, place: &Endpoint, base: &Url, url: &Url) -> bool {
+        if is_same_host(url, base) { place.insecure } else { self.config.hosts.is_insecure(url) }
     }
 
     /// The URL of the registry's `/v2/`, found out by trial where both HTTP and HTTPS are allowed.

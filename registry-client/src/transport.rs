@@ -208,8 +208,10 @@ impl Transport {
             };
             let headers = request.headers.clone();
             let (keep, downgrade, secret) = (request.keep_redirect, request.downgrade, request.secret);
-            let insecure = (route.insecure && is_same_host(&url, &begin))
-                || (route.registry.is_some() && self.hosts.is_insecure(&url));
+            let insecure = match is_same_host(&url, &begin) {
+                true => route.insecure,
+                false => route.registry.is_some() && self.hosts.is_insecure(&url),
+            };
             let route = &Route { insecure, ..*route };
             let client = self.client(&url, route)?;
             let inner = match self.once(client, request, &first).await {
@@ -513,8 +515,7 @@ impl Response {
             || url.scheme() == "https"
             || self.downgrade
             || url.host_str().is_some_and(is_loopback)
-            || (self.insecure && is_same_host(url, &self.url))
-            || self.hosts.is_insecure(url)
+            || if is_same_host(url, &self.url) { self.insecure } else { self.hosts.is_insecure(url) }
     }
 
     /// Where the answer came from in the end.

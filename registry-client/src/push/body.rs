@@ -16,7 +16,7 @@ use crate::client::{Client, uploads};
 use crate::error::Error;
 use crate::hosts::Endpoint;
 use crate::pipe::pipe;
-use crate::transport::{Body, Request, Response, Route, is_same_host};
+use crate::transport::{Body, Request, Response, Route};
 
 /// Bytes that wait for the network.
 const AHEAD: usize = 1 << 20;
@@ -148,7 +148,7 @@ impl Part<'_> {
                 let body = Body::Stream { reader, monitor, length };
                 let asked =
                     Some(if url.origin() == base.origin() { url.clone() } else { uploads(&base, &place)? });
-                let insecure = place.insecure && is_same_host(&url, &base);
+                let insecure = core.is_insecure(&place, &base, &url);
                 let route = Route { registry: Some(place.host()), insecure, bulk: true };
                 let request =
                     Request { headers, body, asked, keep_redirect: true, ..Request::new(method, url) };

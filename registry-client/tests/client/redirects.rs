@@ -194,4 +194,17 @@ fn certificates_of_other_hosts_are_checked_all_the_same() {
     assert_eq!(e.transport_kind(), Some(TransportKind::Certificate), "{e:?}");
     assert!(e.to_string().contains(&storage), "{e}");
     pull(&[&host, &storage]).unwrap();
+    // Of its own host it is the repository's line that counts.
+    let mut config = config();
+    let text = format!(
+        "[[registry]]\nlocation = \"{host}\"\ninsecure = true\n[[registry]]\nlocation = \"{host}/x\"\n\
+         [[registry]]\nlocation = \"{storage}\"\ninsecure = true"
+    );
+    config.hosts.registries.add("registries.conf", &text).unwrap();
+    let client = Client::new(config).unwrap();
+    let e = client.manifest(&repo, &TagOrDigest::Tag("1".into())).unwrap_err();
+    assert_eq!(e.transport_kind(), Some(TransportKind::Certificate), "{e:?}");
+    assert!(!e.to_string().contains(&storage), "{e}");
+    behind.put_manifest("y", Some("1"), media_type::OCI_MANIFEST, IMAGE);
+    client.manifest(&Repository::new(&host, "y").unwrap(), &TagOrDigest::Tag("1".into())).unwrap();
 }
