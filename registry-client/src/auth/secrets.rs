@@ -73,8 +73,6 @@ impl Secrets {
                 all.push(text);
             }
         }
-        // A secret may be the beginning of another: the longer one goes first.
-        all.sort_by_key(|text| std::cmp::Reverse(text.len()));
     }
 
     /// The text without any of them, however it quotes them.

@@ -21,6 +21,9 @@ const IMAGE: &[u8] = br#"{"schemaVersion":2,"config":{},"layers":[]}"#;
 const OTHER: &str = "other.example.invalid:5000";
 const SAFE: &str = "safe.example.invalid:5001";
 
+/// What configuration says.
+type Setting = Box<dyn Fn(&mut ClientConfig)>;
+
 /// A server that speaks HTTPS with `NAME.crt`, and sends all but `/v2/` on to the same path elsewhere.
 fn leading(dir: &Path, name: &str, status: u16, to: &str) -> String {
     let certificate = CertificateDer::from_pem_file(dir.join(format!("{name}.crt"))).unwrap();
@@ -95,7 +98,7 @@ fn plain_http_is_for_the_hosts_that_it_is_allowed_for() {
         move |config: &mut ClientConfig| config.hosts.insecure.push(host.clone())
     };
     let bare = OTHER.split(':').next().unwrap();
-    let cases: [(&str, bool, Box<dyn Fn(&mut ClientConfig)>); 9] = [
+    let cases: [(&str, bool, Setting); 9] = [
         ("nothing", false, Box::new(|_| ())),
         ("its origin", false, Box::new(insecure(&host))),
         ("another port", false, Box::new(insecure(bare))),
