@@ -22,6 +22,8 @@ pub struct Source<'a> {
     /// As it was written, for messages.
     label: String,
     kind: Kind<'a>,
+    /// It is looked at, and nothing is copied.
+    looked_at: bool,
 }
 
 #[derive(Debug)]
@@ -74,7 +76,13 @@ impl<'a> Source<'a> {
                 }
             }
         };
-        Ok(Self { label, kind })
+        Ok(Self { label, kind, looked_at: false })
+    }
+
+    /// The same to look at, and not to copy from: for messages.
+    #[must_use]
+    pub fn to_look_at(self) -> Self {
+        Self { looked_at: true, ..self }
     }
 
     /// What the place means.
@@ -212,7 +220,8 @@ impl<'a> Source<'a> {
 
     /// What fails when something cannot be had from here.
     pub(super) fn cannot(&self) -> String {
-        format!("cannot copy from `{}`", self.label)
+        let deed = if self.looked_at { "read" } else { "copy from" };
+        format!("cannot {deed} `{}`", self.label)
     }
 
     fn fetch(&self, which: TagOrDigest, said: &Descriptor) -> Result<Document, BuildError> {

@@ -46,7 +46,7 @@ pub(super) fn run(global: &Global, args: &InspectArgs) -> Result<(), Failure> {
 
 /// The bytes of a manifest or index, or of a config, as they are.
 fn raw(remote: &Remote, place: &Place, args: &InspectArgs) -> Result<Vec<u8>, Failure> {
-    let source = Source::open(&remote.client, place, false)?;
+    let source = Source::open(&remote.client, place, false)?.to_look_at();
     let root = source.root()?;
     let host = Platform::host();
     let platform = args.platform.as_ref();
@@ -83,7 +83,7 @@ fn config(source: &Source<'_>, picked: &Picked) -> Result<Vec<u8>, Failure> {
 
 /// The document in the manner of `orlop inspect` of an image in the store; of what is no image its manifest.
 fn document(remote: &Remote, place: &Place, platform: Option<&Platform>) -> Result<Value, Failure> {
-    let source = Source::open(&remote.client, place, false)?;
+    let source = Source::open(&remote.client, place, false)?.to_look_at();
     let root = source.root()?;
     let host = Platform::host();
     let picked = match root.is_index() || root.is_image() {
