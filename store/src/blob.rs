@@ -296,6 +296,7 @@ impl BlobWriter {
         // Before it is in its place, so that no collector finds it without.
         self.blobs.session.hold(&[found])?;
         if self.blobs.durability == Durability::Power {
+            let _span = self.blobs.session.trace().span("sync", &[]);
             self.file.sync_data().map_err(Error::io("sync", &path))?;
         }
         let target = self.blobs.path(&found);
@@ -310,6 +311,7 @@ impl BlobWriter {
             Err(e) => return Err(Error::io("rename into place", &target)(e)),
         }
         if self.blobs.durability == Durability::Power {
+            let _span = self.blobs.session.trace().span("sync", &[]);
             sync_dir(&self.blobs.dir)?;
         }
         let descriptor = Descriptor::new(media_type, found, size);

@@ -94,6 +94,7 @@ impl Layers {
             .open(&lock)
             .map_err(io_error("make", &lock))?;
         if self.durability == Durability::Power {
+            let _span = self.work.trace().span("sync", &[]);
             platform::sync_all(&making).map_err(io_error("sync", &making))?;
         }
         let place = self.path(key);
@@ -117,6 +118,7 @@ impl Layers {
             break;
         }
         if self.durability == Durability::Power {
+            let _span = self.work.trace().span("sync", &[]);
             platform::sync_dir(&self.dir).map_err(io_error("sync", &self.dir))?;
         }
         Ok(())
