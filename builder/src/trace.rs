@@ -126,6 +126,13 @@ impl Recorder {
     }
 }
 
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        // Nobody to tell: who wants to know has asked before.
+        let _ = self.finish();
+    }
+}
+
 impl State {
     /// The calling thread.
     fn thread(&mut self) -> usize {

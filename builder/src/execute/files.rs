@@ -257,11 +257,18 @@ impl StageRun<'_, '_> {
         repositories: &[Repository],
     ) -> Result<(), BuildError> {
         let cache = StoreDigests { files: self.exec.engine.store.files() };
+        let trace = self.exec.engine.trace();
+        let mut span = trace.span("scan", &[]);
         let selection = select(&request, tree, &cache).map_err(|e| self.copy_error(e, words))?;
+        let (files, bytes) = selection.size();
+        span.add("files", files);
+        span.add("bytes", bytes);
+        drop(span);
         for word in selection.unmatched().iter().filter_map(|&n| words.sources.get(n)) {
             let text = format!("`{}` matches nothing", word.value);
             self.exec.progress.warn_at(&self.exec.dockerfile().source, word.span, &text, None);
         }
+        let span = trace.span("key", &[]);
         let mut parts = vec![KeyPart::new("instruction", "", keyword)];
         parts.extend(selection.key_parts().into_iter().map(|(path, what)| KeyPart::new("file", path, what)));
         parts.push(KeyPart::new("workdir", "", &request.workdir));
@@ -269,6 +276,7 @@ impl StageRun<'_, '_> {
         // What is written there may have a password in a URL, and history is for everybody.
         let (text, created_by) = (redact(&text), redact(&created_by));
         let spec = StepSpec { text, created_by, parts, runs: false, times_count: false, alias: words.alias };
+        drop(span);
         self.step(spec, |stage, active, task| {
             let owner = |text: &str| resolve_owner(active.path(), text);
             let held = stage.fetch_repositories(repositories, words, &mut request, task)?;
@@ -276,7 +284,11 @@ impl StageRun<'_, '_> {
                 true => selection,
                 false => select(&request, tree, &cache).map_err(|e| stage.copy_error(e, words))?,
             };
+            let mut span = trace.span("copy", &[]);
             let stats = apply(&selection, active.path(), &owner).map_err(|e| stage.copy_error(e, words))?;
+            span.add("files", stats.files);
+            span.add("bytes", stats.bytes);
+            drop(span);
             match (stats.attributes_lost, dialect) {
                 (0, _) => {}
                 (lost, Dialect::Linux) => {
@@ -361,7 +373,9 @@ impl StageRun<'_, '_> {
             times_count: epoch.is_some(),
             alias: None,
         };
+        let trace = self.exec.engine.trace();
         self.step(spec, |_, active, task| {
+            let _span = trace.span("copy", &[]);
             let owner = match dialect {
                 Dialect::Linux => resolve_user(active.path(), &user)?,
                 Dialect::Windows => User::default(),
