@@ -324,6 +324,7 @@ fn fetch_blobs(
         blob.is_none_or(|blob| blobs.iter().any(|wanted| wanted.digest == blob.digest))
     };
     let wanted: Vec<usize> = (0..image.layers().len()).filter(is_wanted).collect();
+    let _span = engine.trace().span("pull", &[]);
     fetch_chosen(engine, image, &wanted, |_| None, task)
 }
 
@@ -336,7 +337,6 @@ fn fetch_chosen<'r>(
     task: &Task<'_>,
 ) -> Result<(), BuildError> {
     let failed = Mutex::new(None::<BuildError>);
-    let _span = engine.trace().span("pull", &[]);
     side_by_side(wanted, |&index| {
         engine.trace().thread("transfer");
         let stop = || failed.lock().unwrap_or_else(PoisonError::into_inner).is_some();

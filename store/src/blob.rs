@@ -242,7 +242,7 @@ impl BlobWriter {
     /// When the file cannot be opened a second time.
     pub fn growing(&mut self) -> Result<GrowingBlob> {
         let path = self.path.as_deref().unwrap_or(Path::new(""));
-        let (growth, blob) = Growth::of(path).map_err(Error::io("open", path))?;
+        let (growth, blob) = Growth::of(path, self.blobs.session.trace()).map_err(Error::io("open", path))?;
         growth.grow(usize::try_from(self.size()).unwrap_or(usize::MAX)).map_err(Error::io("read", path))?;
         self.growth = Some(growth);
         Ok(blob)

@@ -147,6 +147,7 @@ fn send(
     };
     let gone = made.gone(engine);
     if !gone.is_empty() {
+        let _span = engine.trace().span("pull", &[]);
         fetch_chosen(engine, image, &gone, |_| None, task)?;
     }
     // As many as can be compressed at one time go first, and nothing that is ready waits for the others.
