@@ -43,7 +43,7 @@ use std::thread::ThreadId;
 use std::time::Instant;
 
 use orlop_store::Digest;
-use orlop_store::trace::{Named, TraceObserver, Value, What};
+use orlop_store::trace::{Field, TraceObserver, Value, What};
 
 use crate::redact::redact;
 use file::{Event, TraceFile};
@@ -146,7 +146,7 @@ impl State {
 }
 
 impl TraceObserver for Recorder {
-    fn begin(&self, what: What<'_>, values: &[Named<'_>]) -> u64 {
+    fn begin(&self, what: What<'_>, values: &[Field<'_>]) -> u64 {
         let mut state = self.state();
         let state = &mut *state;
         // Taken here, so that the file is in order.
@@ -174,7 +174,7 @@ impl TraceObserver for Recorder {
         span
     }
 
-    fn end(&self, span: u64, values: &[Named<'_>]) {
+    fn end(&self, span: u64, values: &[Field<'_>]) {
         let mut state = self.state();
         let state = &mut *state;
         let now = self.begun.elapsed();

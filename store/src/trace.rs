@@ -57,7 +57,7 @@ impl<'a> From<&'a str> for Value<'a> {
 }
 
 /// A value with its name.
-pub type Named<'a> = (&'static str, Value<'a>);
+pub type Field<'a> = (&'static str, Value<'a>);
 
 /// What a span is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,10 +71,10 @@ pub enum What<'a> {
 /// Told of spans, by the threads that do the work.
 pub trait TraceObserver: Debug + Send + Sync {
     /// A span begins in this thread. Gives its number, which its end is told with.
-    fn begin(&self, what: What<'_>, values: &[Named<'_>]) -> u64;
+    fn begin(&self, what: What<'_>, values: &[Field<'_>]) -> u64;
 
     /// A span ends. Also told by another thread, where that drops it.
-    fn end(&self, span: u64, values: &[Named<'_>]);
+    fn end(&self, span: u64, values: &[Field<'_>]);
 
     /// So many bytes of `of` have been moved by now.
     fn moved(&self, counter: &'static str, of: &Digest, bytes: u64);
@@ -99,7 +99,7 @@ impl Trace {
     }
 
     /// Begins a phase, which ends when the span is dropped.
-    pub fn span(&self, phase: &'static str, values: &[Named<'_>]) -> Span {
+    pub fn span(&self, phase: &'static str, values: &[Field<'_>]) -> Span {
         self.begin(What::Phase(phase), values)
     }
 
@@ -108,7 +108,7 @@ impl Trace {
         self.begin(What::Task(title), &[])
     }
 
-    fn begin(&self, what: What<'_>, values: &[Named<'_>]) -> Span {
+    fn begin(&self, what: What<'_>, values: &[Field<'_>]) -> Span {
         Span(self.0.as_ref().map(|observer| Open {
             number: observer.begin(what, values),
             observer: Arc::clone(observer),
@@ -140,7 +140,7 @@ pub struct Span(Option<Open>);
 struct Open {
     observer: Arc<dyn TraceObserver>,
     number: u64,
-    values: Vec<Named<'static>>,
+    values: Vec<Field<'static>>,
 }
 
 impl Span {
@@ -182,13 +182,13 @@ mod tests {
     }
 
     impl TraceObserver for Heard {
-        fn begin(&self, what: What<'_>, values: &[Named<'_>]) -> u64 {
+        fn begin(&self, what: What<'_>, values: &[Field<'_>]) -> u64 {
             let number = self.0.fetch_add(1, Ordering::Relaxed);
             self.say(format!("{number} {what:?} {values:?}"));
             number
         }
 
-        fn end(&self, span: u64, values: &[Named<'_>]) {
+        fn end(&self, span: u64, values: &[Field<'_>]) {
             self.say(format!("{span} ends {values:?}"));
         }
 

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use orlop_runner::{Account, User};
@@ -256,13 +257,14 @@ impl StageRun<'_, '_> {
         tree: &SourceTree,
         repositories: &[Repository],
     ) -> Result<(), BuildError> {
-        let cache = StoreDigests { files: self.exec.engine.store.files() };
+        let cache = StoreDigests { files: self.exec.engine.store.files(), hashed: AtomicU64::new(0) };
         let trace = self.exec.engine.trace();
         let mut span = trace.span("scan", &[]);
         let selection = select(&request, tree, &cache).map_err(|e| self.copy_error(e, words))?;
         let (files, bytes) = selection.size();
         span.add("files", files);
         span.add("bytes", bytes);
+        span.add("hashed", cache.hashed.load(Ordering::Relaxed));
         drop(span);
         for word in selection.unmatched().iter().filter_map(|&n| words.sources.get(n)) {
             let text = format!("`{}` matches nothing", word.value);
@@ -443,6 +445,8 @@ fn resolve_owner(_: &Path, text: &str) -> Result<(u32, u32), Box<dyn std::error:
 /// The store's memory of contents, as the copy rules ask for it.
 struct StoreDigests<'s> {
     files: orlop_store::files::Files<'s>,
+    /// Bytes of files whose content was not known.
+    hashed: AtomicU64,
 }
 
 impl StoreDigests<'_> {
@@ -464,6 +468,7 @@ impl DigestCache for StoreDigests<'_> {
     }
 
     fn put(&self, file: &FileStat, digest: Digest) {
+        self.hashed.fetch_add(file.size, Ordering::Relaxed);
         if let Some(stat) = Self::stat(file) {
             drop(self.files.put(&[(stat, digest)], SystemTime::now()));
         }

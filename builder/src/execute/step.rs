@@ -56,6 +56,7 @@ impl StageRun<'_, '_> {
             Flight::Failed => return Err(BuildError::interrupted()),
             // It was shown when another platform came to it.
             Flight::Done(found, by) if by != exec.number => {
+                self.span.add("outcome", Outcome::Cached.name());
                 return self.append(&spec.created_by, found, &keys).map(drop);
             }
             Flight::Done(..) | Flight::New => exec.progress.start_step(title),
@@ -156,6 +157,7 @@ impl StageRun<'_, '_> {
         let found = match *flight {
             Flight::Done(found, by) if by != exec.number => {
                 drop(self.title(text));
+                self.span.add("outcome", Outcome::Cached.name());
                 self.append(created_by, found, &[Some(alias), None])?;
                 return Ok(true);
             }

@@ -13,7 +13,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::time::Duration;
 
-use orlop_store::trace::{Named, Value};
+use orlop_store::trace::{Field, Value};
 
 /// What happens.
 #[derive(Clone, Copy, Debug)]
@@ -53,7 +53,7 @@ impl TraceFile {
     }
 
     /// Writes one event of a thread. Nothing follows what could not be written.
-    pub(super) fn write(&mut self, at: Duration, thread: usize, event: Event<'_>, values: &[Named<'_>]) {
+    pub(super) fn write(&mut self, at: Duration, thread: usize, event: Event<'_>, values: &[Field<'_>]) {
         if self.failed.is_some() {
             return;
         }
@@ -110,7 +110,7 @@ impl TraceFile {
         self.text(text);
     }
 
-    fn values(&mut self, values: &[Named<'_>]) {
+    fn values(&mut self, values: &[Field<'_>]) {
         self.line.extend_from_slice(br#","args":{"#);
         for (at, (name, value)) in values.iter().enumerate() {
             let comma = if at == 0 { "" } else { "," };

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use orlop_fixtures::registry;
+use orlop_fixtures::tool::{run as run_tool, tool};
 use serde_json::Value;
 
 use crate::{FROM, base, build, build_as, env, image_of, snapshot};
@@ -37,6 +38,7 @@ impl Trace {
         let text = fs::read_to_string(path).expect("a trace");
         let (trace, open) = Self::of(&text);
         assert_eq!(open, Vec::<String>::new(), "what began has ended: {text}");
+        trace.adds_up();
         trace
     }
 
@@ -84,6 +86,29 @@ impl Trace {
         }
         let open = open.into_values().flatten().map(|span| span.name).collect();
         (Self { spans, counters, text: text.to_owned() }, open)
+    }
+
+    /// What a thread does inside a span, and at all, takes no longer together than what it is in.
+    #[track_caller]
+    fn adds_up(&self) {
+        let took = |span: &Span| span.to - span.from;
+        let inner = |span: &Span, other: &Span| {
+            let lies = other.thread == span.thread && other.from >= span.from && other.to <= span.to;
+            lies && other.around.len() == span.around.len() + 1
+        };
+        // Of digits that are cut off.
+        let grain = |count: usize| 0.001 * (count + 1) as f64;
+        for span in &self.spans {
+            let inside: Vec<f64> = self.spans.iter().filter(|other| inner(span, other)).map(took).collect();
+            assert!(inside.iter().sum::<f64>() <= took(span) + grain(inside.len()), "{span:?}");
+        }
+        let threads: BTreeSet<u64> = self.spans.iter().map(|span| span.thread).collect();
+        let end = self.spans.iter().map(|span| span.to).fold(0.0, f64::max);
+        for thread in threads {
+            let outer = self.spans.iter().filter(|span| span.thread == thread && span.around.is_empty());
+            let all: Vec<f64> = outer.map(took).collect();
+            assert!(all.iter().sum::<f64>() <= end + grain(all.len()), "thread {thread} in {}", self.text);
+        }
     }
 
     fn phases(&self) -> BTreeSet<&str> {
@@ -186,7 +211,7 @@ fn every_phase_of_a_build_is_in_its_trace() {
     assert!(["scan", "key", "copy"].iter().all(|phase| trace.inside(copy).contains(phase)), "{copy:?}");
     let scan =
         trace.spans.iter().find(|s| s.name == "scan" && s.around.contains(&copy.name)).expect("a scan");
-    assert_eq!(scan.values["bytes"], 3, "{scan:?}");
+    assert_eq!((&scan.values["bytes"], &scan.values["hashed"]), (&3.into(), &3.into()), "{scan:?}");
     for span in &trace.spans {
         // The store is opened before there is anything to do, and closed when all is done.
         let alone =
@@ -305,13 +330,21 @@ fn a_disk_that_fills_up_costs_the_trace_and_not_the_build() {
     let run = build(&env, &format!("{FROM}RUN true\n")).args(["--trace", "/dev/full"]).run().success();
     let run = run.says("warning: the trace `/dev/full` is not whole: No space left on device");
     assert_eq!(run.stderr.matches("/dev/full").count(), 1, "{run}");
+    // Of a file what fits is there, and no half of an event.
+    run_tool(tool("mount").args(["-t", "tmpfs", "-o", "size=4k", "tmpfs"]).arg(env.dir("small")));
+    let text = format!("{FROM}{}", "RUN date +%N > /now\n".repeat(5));
+    let run = build(&env, &text).args(["--trace", "small/trace.json"]).run().success();
+    run.says("warning: the trace `small/trace.json` is not whole: No space left on device");
+    let text = fs::read_to_string(env.path("small/trace.json")).expect("a trace");
+    assert!(text.len() > 3000 && text.ends_with('}'), "{text}");
+    Trace::of(&format!("{text}]"));
 }
 
 #[test]
 fn a_reader_that_goes_away_stops_nothing() {
     let env = env();
     let pipe = env.path("pipe");
-    orlop_fixtures::tool::run(orlop_fixtures::tool::tool("mkfifo").arg(&pipe));
+    run_tool(tool("mkfifo").arg(&pipe));
     let reader = std::thread::spawn(move || {
         use std::io::Read;
         let mut first = [0; 10];
