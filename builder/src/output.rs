@@ -199,6 +199,7 @@ fn one(
 ) -> Result<Option<Digest>, BuildError> {
     match output {
         Output::Store { names } => {
+            let _span = engine.trace().span("output", &[]);
             keep(engine, image, tags.iter().chain(names))?;
             Ok(None)
         }
@@ -250,6 +251,7 @@ fn index(
 ) -> Result<Option<Digest>, BuildError> {
     match output {
         Output::Store { names } => {
+            let _span = engine.trace().span("output", &[]);
             keep_index(engine, several, tags.iter().chain(names))?;
             Ok(None)
         }
@@ -294,6 +296,7 @@ fn archive(
         _ => return Ok(None),
     };
     let task = progress.start(format!("write {kind} {dest}"));
+    let span = engine.trace().span("output", &[]);
     let images = [content(&task)?];
     let written = match (dest, format) {
         (Destination::Path(path), Some(format)) => engine.store.save(path, format, &images, &options)?,
@@ -303,6 +306,7 @@ fn archive(
             engine.store.save_to(&mut &**file, format, &images, &options)?
         }
     };
+    drop(span);
     task.finish(Outcome::Done, None, None);
     Ok(written.first().map(|descriptor| descriptor.digest))
 }
@@ -320,6 +324,7 @@ fn files(
         _ => return Ok(()),
     };
     let task = progress.start(title);
+    let span = engine.trace().span("output", &[]);
     let views = built.images.iter().map(|(platform, image)| Ok((platform, view(engine, image, &task)?)));
     let views = views.collect::<Result<Vec<_>, BuildError>>()?;
     let split = split.unwrap_or(built.is_several());
@@ -342,6 +347,7 @@ fn files(
         }
         _ => {}
     }
+    drop(span);
     task.finish(Outcome::Done, None, None);
     Ok(())
 }

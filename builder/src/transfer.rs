@@ -72,7 +72,9 @@ fn resolve_one(
         };
         return Err(error.with_hint("fetch it with `orlop pull`, or leave out `--pull=never`".to_owned()));
     }
+    let span = engine.trace().span("resolve", &[]);
     let fetched = fetch_metadata(engine, reference, platform);
+    drop(span);
     if fetched.is_ok()
         && let Some(mirror) = engine.registry.served_by(&repository(reference)?)
     {
@@ -296,6 +298,7 @@ fn fetch_layers_of<'r>(
     task: &Task<'_>,
 ) -> Result<(), BuildError> {
     let wanted: Vec<usize> = (0..image.layers().len()).collect();
+    let _span = engine.trace().span("pull", &[]);
     fetch_chosen(engine, image, &wanted, origin, task)?;
     // A layer that takes directories or links from those below it may have come before them.
     for &index in &wanted {
@@ -321,6 +324,7 @@ fn fetch_blobs(
         blob.is_none_or(|blob| blobs.iter().any(|wanted| wanted.digest == blob.digest))
     };
     let wanted: Vec<usize> = (0..image.layers().len()).filter(is_wanted).collect();
+    let _span = engine.trace().span("pull", &[]);
     fetch_chosen(engine, image, &wanted, |_| None, task)
 }
 
@@ -334,6 +338,7 @@ fn fetch_chosen<'r>(
 ) -> Result<(), BuildError> {
     let failed = Mutex::new(None::<BuildError>);
     side_by_side(wanted, |&index| {
+        engine.trace().thread("transfer");
         let stop = || failed.lock().unwrap_or_else(PoisonError::into_inner).is_some();
         if stop() {
             return false;
@@ -562,6 +567,7 @@ pub fn pull(
 /// # Errors
 /// When there is none of that name and platform, or something in it is not what it should be.
 pub fn load_layout(engine: &Engine<'_>, layout: &str, platform: &Platform) -> Result<Image, BuildError> {
+    let _span = engine.trace().span("resolve", &[]);
     let (path, name) = split_layout(layout);
     std::fs::metadata(path).map_err(|e| {
         // What is left of `C:\images` where the backslash escapes.

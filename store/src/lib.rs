@@ -27,6 +27,7 @@ mod session;
 pub mod snapshot;
 pub mod steps;
 pub mod store;
+pub mod trace;
 pub mod work;
 
 pub use blob::{BlobSink, BlobSource, BlobWriter, Blobs, GrowingBlob};

@@ -274,7 +274,9 @@ pub(crate) fn fetch(
     origin: impl FnOnce() -> Option<Origin>,
     task: &Task<'_>,
 ) -> Result<(), BuildError> {
+    let span = exec.engine.trace().span("prepare", &[]);
     let missing = exec.engine.store.snapshots()?.missing(snapshot).map_err(orlop_store::Error::from)?;
+    drop(span);
     if missing.is_empty() {
         return Ok(());
     }
@@ -291,6 +293,7 @@ pub(crate) fn fetch(
 impl Source {
     /// Whether all files are here.
     pub(crate) fn is_here(&self, exec: &Execution<'_>) -> Result<bool, BuildError> {
+        let _span = exec.engine.trace().span("prepare", &[]);
         let snapshots = exec.engine.store.snapshots()?;
         Ok(snapshots.missing(&self.snapshot).map_err(orlop_store::Error::from)?.is_empty())
     }
@@ -309,6 +312,7 @@ impl Source {
     /// A read-only look at the files.
     pub(crate) fn view(&self, exec: &Execution<'_>, name: &str) -> Result<View, BuildError> {
         self.fetch(exec, name)?;
+        let _span = exec.engine.trace().span("prepare", &[]);
         Ok(exec.engine.store.snapshots()?.view(&self.snapshot).map_err(orlop_store::Error::from)?)
     }
 }

@@ -129,6 +129,7 @@ impl Layers {
             .map_err(io_error("make", &lock))?;
         let settled = self.durability == Durability::Power && !platform::defer(&making)?;
         if settled {
+            let _span = self.work.trace().span("sync", &[]);
             platform::sync_all(&making).map_err(io_error("sync", &making))?;
         }
         let place = self.path(key);
@@ -166,6 +167,7 @@ impl Layers {
             break;
         }
         if settled {
+            let _span = self.work.trace().span("sync", &[]);
             platform::sync_dir(&self.dir).map_err(io_error("sync", &self.dir))?;
         }
         Ok(())

@@ -445,7 +445,10 @@ impl Layers {
     /// When the system can not write.
     pub fn settle(&self) -> Result<(), LayerError> {
         #[cfg(unix)]
-        self.unsynced.settle()?;
+        if !self.unsynced.is_empty() {
+            let _span = self.work.trace().span("sync", &[]);
+            self.unsynced.settle()?;
+        }
         Ok(())
     }
 

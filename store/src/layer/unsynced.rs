@@ -68,6 +68,11 @@ impl Unsynced {
         }
     }
 
+    /// Whether there is nothing to sync.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.layers.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
     /// Syncs them all, with one call, and takes their marks away.
     ///
     /// # Errors

@@ -121,6 +121,7 @@ impl SnapshotDriver for OverlayDriver {
         let against = Against::Stack(&stack, &active.before);
         let changes =
             diff::find(upper.as_fd(), Upper::Overlay(self.layers.form), against, active.parent.os())?;
+        let _span = self.layers.work().trace().span("hash", &[]);
         let diff = Diff::from(changes.write(upper.as_fd(), io::sink())?);
         active.remember(diff, changes);
         Ok(diff)
@@ -142,7 +143,9 @@ impl SnapshotDriver for OverlayDriver {
         };
         if !self.of(&parent).contains(parent.layers(), &diff.diff_id) {
             let Active { mount, work, .. } = active;
+            let span = self.layers.work().trace().span("unmount", &[]);
             drop(mount);
+            drop(span);
             let upper = work.path().join("upper");
             changes.prune(open(&upper)?.as_fd())?;
             let making = work.path().join("layer");

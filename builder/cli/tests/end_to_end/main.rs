@@ -12,6 +12,7 @@
 //! | `hosts.rs` | where they come from by configuration |
 //! | `copying.rs` | `copy`, `digest`, `tags`, `referrers`, and `inspect` of what is elsewhere |
 //! | `logins.rs`, `tokens.rs` | `login` and `logout`, who keeps logins, and what token servers make of them |
+//! | `traces.rs` | `--trace`, and where the time went |
 //! | `manage.rs` | `images`, `tag`, `rmi`, `inspect`, `history`, `run` |
 //! | `git.rs`, `git_contexts.rs` | repositories as sources of ADD and as contexts |
 //! | `platforms.rs` | several platforms at once, and steps for processors that this machine has not |
@@ -57,6 +58,7 @@ mod shared_cache;
 mod slips;
 mod snapshot;
 mod tokens;
+mod traces;
 mod windows_images;
 mod windows_language;
 
