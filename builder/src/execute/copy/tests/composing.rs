@@ -5,6 +5,8 @@ use std::os::unix::fs::{MetadataExt, chown};
 use orlop_store::snapshot::Committed;
 use orlop_store::{Store, StoreOptions};
 
+use orlop_fixtures::tool::tool;
+
 use super::*;
 use crate::execute::copy::compose::compose;
 
@@ -19,7 +21,7 @@ fn both(bench: &Bench, request: &CopyRequest) -> bool {
     );
     let snapshots = store.snapshots().unwrap();
     let active = snapshots.prepare(&Committed::scratch()).unwrap();
-    let done = std::process::Command::new("cp")
+    let done = tool("cp")
         .args(["-a", "--"])
         .arg(bench.image().join("."))
         .arg(active.path())
@@ -48,7 +50,7 @@ fn both(bench: &Bench, request: &CopyRequest) -> bool {
     }
     // What is mounted is what was copied.
     let view = snapshots.view(&committed).unwrap();
-    let done = std::process::Command::new("diff")
+    let done = tool("diff")
         .args(["-r", "--no-dereference", "-x", "fifo"])
         .args([view.path(), active.path()])
         .output()
@@ -111,7 +113,7 @@ fn privileged_everything_about_a_file_is_in_its_layer() {
     set_mode(d.join("e"), 0o2770);
     chown(d.join("a"), Some(7), Some(8)).unwrap();
     let fifo = d.join("fifo");
-    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    assert!(tool("mkfifo").arg(&fifo).status().unwrap().success());
     for (path, key) in [("a", "user.binary"), ("e", "user.dir")] {
         rustix::fs::setxattr(d.join(path), key, b"\0\x01=\xff", rustix::fs::XattrFlags::empty()).unwrap();
     }
@@ -123,7 +125,7 @@ fn privileged_everything_about_a_file_is_in_its_layer() {
 fn privileged_what_is_not_plain_is_left_to_a_snapshot() {
     let acl = |bench: &Bench| {
         let path = bench.image().join("srv");
-        let done = std::process::Command::new("setfacl").args(["-d", "-m", "u:7:rwx"]).arg(path).status();
+        let done = tool("setfacl").args(["-d", "-m", "u:7:rwx"]).arg(path).status();
         assert!(done.expect("this test needs setfacl").success());
     };
     let group = |bench: &Bench| set_mode(bench.image().join("srv"), 0o2755);
