@@ -257,8 +257,14 @@ pub(super) fn settle(common: &Common<'_>) -> Result<(), BuildError> {
     };
     for slot in slots {
         let found = slot.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(arrival) = found.as_ref().and_then(|found| found.arrival.as_ref()) {
-            arrival.settle_as_known(&common.engine)?;
+        let Some(arrival) = found.as_ref().and_then(|found| found.arrival.as_ref()) else { continue };
+        if !arrival.settle_as_known(&common.engine)? {
+            let name = arrival.name().familiar();
+            let text = format!(
+                "`{name}` stays the image that is here in full: no file of the newer one, which this build stands \
+                 on, was needed or fetched"
+            );
+            common.progress.advise(text, Some(format!("`orlop pull {name}` brings it")));
         }
     }
     Ok(())

@@ -30,16 +30,21 @@ impl Arrival {
     /// # Errors
     /// When the store cannot be read or written.
     pub fn settle(&self, engine: &Engine<'_>) -> Result<(), BuildError> {
-        self.settle_if(engine, || Ok(engine.store.layers_to_make(&self.image)?.is_empty()))
+        self.settle_if(engine, || Ok(engine.store.layers_to_make(&self.image)?.is_empty())).map(drop)
+    }
+
+    /// The name.
+    pub fn name(&self) -> &Reference {
+        &self.name
     }
 
     /// The same where it was looked up for what it is, and nobody needed its layers: they are fetched when somebody
     /// does. An image that is here in full keeps its name nevertheless, unless it is in the same index and can be
-    /// told from this one.
+    /// told from this one; then this is false.
     ///
     /// # Errors
     /// As [`Arrival::settle`].
-    pub fn settle_as_known(&self, engine: &Engine<'_>) -> Result<(), BuildError> {
+    pub fn settle_as_known(&self, engine: &Engine<'_>) -> Result<bool, BuildError> {
         self.settle_if(engine, || {
             let images = engine.store.images();
             let Some(old) = images.named(&self.name)? else { return Ok(true) };
@@ -66,12 +71,12 @@ impl Arrival {
         &self,
         engine: &Engine<'_>,
         may: impl FnOnce() -> Result<bool, BuildError>,
-    ) -> Result<(), BuildError> {
+    ) -> Result<bool, BuildError> {
         let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
         if !*named && may()? {
             engine.store.images().put_named(&self.image, &self.name, self.index.as_ref())?;
             *named = true;
         }
-        Ok(())
+        Ok(*named)
     }
 }
