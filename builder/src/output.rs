@@ -130,8 +130,8 @@ pub struct Written {
     pub manifest: Option<Digest>,
 }
 
-/// Writes what was built to every one of `outputs`, in order. Those that have names of their own use them,
-/// the others `tags`.
+/// Writes what was built to every one of `outputs`, in order; an image that is not complete comes into the store as
+/// the last. Those that have names of their own use them, the others `tags`.
 ///
 /// # Errors
 /// When an output cannot be written. Those before it are complete; nothing of it is left, a directory
@@ -145,7 +145,7 @@ pub fn write(
 ) -> Result<Written, BuildError> {
     let several = built.together();
     let mut manifest = None;
-    for output in outputs {
+    for output in in_order(engine, built, outputs)? {
         transfer::check_cancelled(engine)?;
         let written = match (&several, output) {
             (_, Output::Local { .. } | Output::Tar { .. }) => {
@@ -183,6 +183,23 @@ pub fn write(
         None => images.put_draft(built.images.iter().map(|(platform, image)| (platform, image)))?,
     };
     Ok(Written { id, manifest })
+}
+
+/// The outputs in the order in which they are written. An image whose layers are still elsewhere is kept when the other
+/// outputs have had what they need of it: where a layer turns out to be lost, names of the store stay where they were.
+fn in_order<'o>(
+    engine: &Engine<'_>,
+    built: &Built,
+    outputs: &'o [Output],
+) -> Result<Vec<&'o Output>, BuildError> {
+    let mut ordered: Vec<&Output> = outputs.iter().collect();
+    for (_, image) in &built.images {
+        if !engine.store.missing_layers(image)?.is_empty() {
+            ordered.sort_by_key(|output| matches!(output, Output::Store { .. }));
+            break;
+        }
+    }
+    Ok(ordered)
 }
 
 fn or_tags(names: &[Reference], tags: &[Reference]) -> Vec<Reference> {

@@ -17,7 +17,7 @@ use std::io::Read;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use orlop_registry_client::{Repository, TagOrDigest, select_platform};
+use orlop_registry_client::{Error, Repository, TagOrDigest, select_platform};
 use orlop_store::LayerOs;
 use orlop_store::image::MAX_CONFIG;
 use orlop_store::layout::LoadOptions;
@@ -177,8 +177,14 @@ fn fetch_metadata(
     let name = reference.familiar();
     let failed = |error| registry_error(format!("cannot pull `{name}`"), error);
     let repository = repository(reference)?;
+    let ask = |which: &TagOrDigest| {
+        engine.registry.manifest(&repository, which).map_err(|error| match error {
+            Error::Manifest { what, .. } => described::malformed(reference, &repository, which, what),
+            error => failed(error),
+        })
+    };
     let mut which = TagOrDigest::of(reference);
-    let mut answer = engine.registry.manifest(&repository, &which).map_err(failed)?;
+    let mut answer = ask(&which)?;
     let mut index = None;
     let mut depth = 0;
     while media_type::is_index(&answer.media_type) {
@@ -192,7 +198,7 @@ fn fetch_metadata(
         index = index.or(Some(whole));
         check_cancelled(engine)?;
         which = TagOrDigest::Digest(chosen.digest);
-        answer = engine.registry.manifest(&repository, &which).map_err(failed)?;
+        answer = ask(&which)?;
     }
     described::refuse_artifact(reference, &answer)?;
     let manifest = Manifest::parse(&answer.bytes, &answer.media_type)

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, BufRead};
 use std::path::Path;
 
-use orlop_registry_client::{Client, Repository, TagOrDigest};
+use orlop_registry_client::{Client, Error, Repository, TagOrDigest};
 use orlop_store::image::MAX_MANIFEST;
 use orlop_store::layout::LayoutReader;
 use orlop_store::{ArchiveFormat, Descriptor, Digest, Reference, media_type};
@@ -219,8 +219,10 @@ impl<'a> Source<'a> {
         let Kind::Registry { client, repository, .. } = &self.kind else {
             return Err(BuildError::internal("only registries are asked"));
         };
-        let answer =
-            client.document(repository, &which).map_err(|error| registry_error(self.cannot(), error))?;
+        let answer = client.document(repository, &which).map_err(|error| match error {
+            Error::Manifest { what, .. } => self.malformed(repository, &which, BuildError::user(what)),
+            error => registry_error(self.cannot(), error),
+        })?;
         let said = Descriptor { media_type: answer.media_type, ..said.clone() };
         Document::read(&said, answer.bytes).map_err(|error| self.malformed(repository, &which, error))
     }

@@ -266,6 +266,30 @@ fn a_cache_whose_registry_is_gone_is_what_the_error_names() {
     }
 }
 
+/// The steps are all in a cache whose layers are lost, as an output finds out that needs them; and the step that is run
+/// in their place fails.
+#[test]
+fn a_build_that_fails_for_want_of_a_layer_leaves_the_name_to_what_it_stood_for() {
+    let world = World::new();
+    let secret = world.env.file("secret", "x").display().to_string();
+    let dockerfile = format!("{FROM}RUN --mount=type=secret,id=s cat /run/secrets/s > /made\n");
+    let cache = world.proxy.name("cache/max:c");
+    let first = env();
+    build_as(&first, &dockerfile, &world.name, "built")
+        .args(["--cache-to", &cache, "--secret", &format!("id=s,src={secret}")])
+        .run()
+        .success();
+    world.build(&format!("{FROM}RUN true\n")).run().success();
+    let before = world.images();
+    world.lose_layers(1);
+    let out = format!("type=local,dest={}", world.env.path("out").display());
+    let run = world.build(&dockerfile).args(["--cache-from", &cache, "-o", &out]).run().code(1);
+    let run = run.says("of the cache cannot be had");
+    assert_eq!(world.images(), before, "{run}");
+    world.env.orlop(["store", "gc", "--all"]).run().success();
+    world.env.orlop(["run", "--rm", "built", "true"]).run().success();
+}
+
 #[test]
 fn what_is_no_image_is_named_with_how_it_was_asked_for() {
     let world = World::empty();
