@@ -130,8 +130,8 @@ pub struct Written {
     pub manifest: Option<Digest>,
 }
 
-/// Writes what was built to every one of `outputs`, in order; an image that is not complete comes into the store as
-/// the last. Those that have names of their own use them, the others `tags`.
+/// Writes what was built to every one of `outputs`, in order; an image that is not complete comes into the store
+/// after those that need its files. Those that have names of their own use them, the others `tags`.
 ///
 /// # Errors
 /// When an output cannot be written. Those before it are complete; nothing of it is left, a directory
@@ -185,21 +185,24 @@ pub fn write(
     Ok(Written { id, manifest })
 }
 
-/// The outputs in the order in which they are written. An image whose layers are still elsewhere is kept when the other
-/// outputs have had what they need of it: where a layer turns out to be lost, names of the store stay where they were.
+/// The outputs in the order in which they are written. An image whose layers are still elsewhere is kept when those
+/// that need its files have had them: where a layer turns out to be lost, names of the store stay where they were.
 fn in_order<'o>(
     engine: &Engine<'_>,
     built: &Built,
     outputs: &'o [Output],
 ) -> Result<Vec<&'o Output>, BuildError> {
-    let mut ordered: Vec<&Output> = outputs.iter().collect();
+    let kept = |output: &&Output| matches!(output, Output::Store { .. });
+    let files = |output: &Output| !matches!(output, Output::Store { .. } | Output::Registry { .. });
+    let Some(last) = outputs.iter().rposition(files) else { return Ok(outputs.iter().collect()) };
     for (_, image) in &built.images {
         if !engine.store.missing_layers(image)?.is_empty() {
-            ordered.sort_by_key(|output| matches!(output, Output::Store { .. }));
-            break;
+            let (before, after) = outputs.split_at(last + 1);
+            let (first, then): (Vec<_>, Vec<_>) = before.iter().partition(|output| !kept(output));
+            return Ok(first.into_iter().chain(then).chain(after).collect());
         }
     }
-    Ok(ordered)
+    Ok(outputs.iter().collect())
 }
 
 fn or_tags(names: &[Reference], tags: &[Reference]) -> Vec<Reference> {

@@ -25,6 +25,11 @@ impl Arrival {
         Self { name, image, index, named: Mutex::new(false) }
     }
 
+    /// The name.
+    pub fn name(&self) -> &Reference {
+        &self.name
+    }
+
     /// Gives the image its name where all its layers are here.
     ///
     /// # Errors
@@ -33,14 +38,9 @@ impl Arrival {
         self.settle_if(engine, || Ok(engine.store.layers_to_make(&self.image)?.is_empty())).map(drop)
     }
 
-    /// The name.
-    pub fn name(&self) -> &Reference {
-        &self.name
-    }
-
     /// The same where it was looked up for what it is, and nobody needed its layers: they are fetched when somebody
-    /// does. An image that is here in full keeps its name nevertheless, unless it is in the same index and can be
-    /// told from this one; then this is false.
+    /// does. An image that is here in full keeps its name nevertheless, and this is false; unless both are in one
+    /// index, and the name goes on standing for the other one as well.
     ///
     /// # Errors
     /// As [`Arrival::settle`].
