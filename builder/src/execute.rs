@@ -105,6 +105,7 @@ fn attempt(
     let built = platforms::build(&common, dockerfile, checks);
     let before = std::mem::replace(ran, *ran + common.ran.load(Ordering::Relaxed));
     let built = built?;
+    from::settle(&common)?;
     let written = crate::output::write(engine, progress, &built, &request.tags, &request.outputs)?;
     Ok(BuildReport {
         image_id: written.id,

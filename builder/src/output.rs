@@ -130,8 +130,8 @@ pub struct Written {
     pub manifest: Option<Digest>,
 }
 
-/// Writes what was built to every one of `outputs`, in order. Those that have names of their own use them,
-/// the others `tags`.
+/// Writes what was built to every one of `outputs`, in order; an image that is not complete comes into the store
+/// after those that need its files. Those that have names of their own use them, the others `tags`.
 ///
 /// # Errors
 /// When an output cannot be written. Those before it are complete; nothing of it is left, a directory
@@ -145,7 +145,7 @@ pub fn write(
 ) -> Result<Written, BuildError> {
     let several = built.together();
     let mut manifest = None;
-    for output in outputs {
+    for output in in_order(engine, built, outputs)? {
         transfer::check_cancelled(engine)?;
         let written = match (&several, output) {
             (_, Output::Local { .. } | Output::Tar { .. }) => {
@@ -183,6 +183,26 @@ pub fn write(
         None => images.put_draft(built.images.iter().map(|(platform, image)| (platform, image)))?,
     };
     Ok(Written { id, manifest })
+}
+
+/// The outputs in the order in which they are written. An image whose layers are still elsewhere is kept when those
+/// that need its files have had them: where a layer turns out to be lost, names of the store stay where they were.
+fn in_order<'o>(
+    engine: &Engine<'_>,
+    built: &Built,
+    outputs: &'o [Output],
+) -> Result<Vec<&'o Output>, BuildError> {
+    let kept = |output: &&Output| matches!(output, Output::Store { .. });
+    let files = |output: &Output| !matches!(output, Output::Store { .. } | Output::Registry { .. });
+    let Some(last) = outputs.iter().rposition(files) else { return Ok(outputs.iter().collect()) };
+    for (_, image) in &built.images {
+        if !engine.store.missing_layers(image)?.is_empty() {
+            let (before, after) = outputs.split_at(last + 1);
+            let (first, then): (Vec<_>, Vec<_>) = before.iter().partition(|output| !kept(output));
+            return Ok(first.into_iter().chain(then).chain(after).collect());
+        }
+    }
+    Ok(outputs.iter().collect())
 }
 
 fn or_tags(names: &[Reference], tags: &[Reference]) -> Vec<Reference> {

@@ -161,13 +161,13 @@ impl StageRun<'_, '_> {
 
     /// Where the layers of the stage as far as it has come can be fetched from; none where all were made here.
     pub(crate) fn origin(&self) -> Option<super::from::Origin> {
-        let (reference, base) = match &self.origin {
-            Some(origin) => (origin.reference.clone(), origin.base),
-            None => (None, 0),
+        let (reference, base, arrival) = match &self.origin {
+            Some(origin) => (origin.reference.clone(), origin.base, origin.arrival.clone()),
+            None => (None, 0, None),
         };
         let elsewhere = |layer: &orlop_store::ImageLayer| layer.blob.is_some() || layer.size.is_none();
         let known = reference.is_some() || self.image.layers().iter().any(elsewhere);
-        known.then(|| super::from::Origin { reference, image: self.image.clone(), base })
+        known.then(|| super::from::Origin { reference, image: self.image.clone(), base, arrival })
     }
 
     /// Runs the ONBUILD triggers of the base, image or stage, once, and removes them from this one.

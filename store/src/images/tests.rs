@@ -239,3 +239,18 @@ fn an_index_of_which_one_image_is_here_is_not_complete() {
     assert!(!members.complete && !index.is_draft());
     assert_eq!(bench.images().choose(&here, &"linux/s390x".parse().unwrap()).unwrap(), None);
 }
+
+#[test]
+fn an_image_comes_with_its_name_or_not_at_all() {
+    let bench = Bench::new();
+    let made = pulled("a");
+    let index = Index::make(vec![made.manifest().unwrap().descriptor()]);
+    let pinned = name(&format!("app@{}", Digest::of(b"other")));
+    let refused = bench.images().put_named(&made, &pinned, Some(&index)).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Content);
+    assert!(bench.images().list().unwrap().is_empty() && bench.blobs.list().unwrap().is_empty());
+    let target = bench.images().put_named(&made, &name("app"), Some(&index)).unwrap();
+    assert_eq!(bench.images().named(&name("app")).unwrap(), Some(target.clone()));
+    assert_eq!((target.id, target.index), (made.id(), Some(index.descriptor().digest)));
+    assert_eq!(bench.images().get("app").unwrap(), made);
+}

@@ -133,6 +133,38 @@ impl Store {
         self.remake(os, &blob, &layer.diff_id, below)
     }
 
+    /// The layers of `image`, by number, of which neither a form that a snapshot can be made of is here nor the blob
+    /// that one can be made from. They are held from being collected from now on.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn missing_layers(&self, image: &Image) -> Result<Vec<usize>> {
+        let mut missing = self.layers_to_make(image)?;
+        missing.retain(|index| {
+            let blob = image.layers().get(*index).and_then(|layer| layer.blob.as_ref());
+            !blob.is_some_and(|blob| self.blobs.contains(&blob.digest))
+        });
+        Ok(missing)
+    }
+
+    /// The layers of `image`, by number, that no snapshot can be made of as it is. What is known of the others was
+    /// verified. They are held from being collected from now on.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn layers_to_make(&self, image: &Image) -> Result<Vec<usize>> {
+        let (diff_ids, os) = (image.diff_ids(), image.layer_os());
+        let mut out = Vec::new();
+        for (index, layer) in image.layers().iter().enumerate() {
+            let below = diff_ids.get(..index).unwrap_or_default();
+            self.hold_layer(below, &layer.diff_id, layer.blob.as_ref().map(|blob| &blob.digest))?;
+            if !self.has_layer(os, below, &layer.diff_id)? {
+                out.push(index);
+            }
+        }
+        Ok(out)
+    }
+
     /// Whether layer `index` of `image` is here without the bytes that it came with, and cannot leave the store again. So
     /// it is where the program was killed between the two.
     ///

@@ -21,12 +21,8 @@ fn both(bench: &Bench, request: &CopyRequest) -> bool {
     );
     let snapshots = store.snapshots().unwrap();
     let active = snapshots.prepare(&Committed::scratch()).unwrap();
-    let done = tool("cp")
-        .args(["-a", "--"])
-        .arg(bench.image().join("."))
-        .arg(active.path())
-        .status()
-        .unwrap();
+    let done =
+        tool("cp").args(["-a", "--"]).arg(bench.image().join(".")).arg(active.path()).status().unwrap();
     assert!(done.success());
     let diff = snapshots.diff(&active).unwrap();
     let parent = snapshots.commit(active, &diff).unwrap();
