@@ -1,0 +1,69 @@
+//! orlop.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::{Build, Builder, From, Store, clean, first_line, subdirectory};
+use crate::measure::Meter;
+
+/// The binary at this path.
+#[derive(Debug)]
+pub(crate) struct Orlop(pub(crate) PathBuf);
+
+impl Builder for Orlop {
+    fn name(&self) -> &'static str {
+        "orlop"
+    }
+
+    fn title(&self) -> &'static str {
+        "orlop"
+    }
+
+    fn version(&self) -> io::Result<String> {
+        let mut command = Command::new(&self.0);
+        command.arg("--version");
+        first_line(command)
+    }
+
+    fn open(&self, dir: &Path, _: &Meter) -> io::Result<Box<dyn Store>> {
+        let home = subdirectory(dir, "home")?;
+        Ok(Box::new(OrlopStore { program: self.0.clone(), root: dir.join("root"), home }))
+    }
+}
+
+struct OrlopStore {
+    program: PathBuf,
+    root: PathBuf,
+    home: PathBuf,
+}
+
+impl OrlopStore {
+    fn command(&self, name: &str) -> Command {
+        let mut command = clean(Command::new(&self.program), &self.home);
+        command.arg("--root").arg(&self.root).arg(name);
+        command
+    }
+}
+
+impl Store for OrlopStore {
+    fn build(&self, build: &Build<'_>) -> Vec<Command> {
+        let mut command = self.command("build");
+        command.args(["--quiet", "-t", build.name, "--build-arg"]);
+        command.arg(match build.from {
+            From::Base(base) => format!("BASE=oci-layout://{}:latest", base.layout.display()),
+            From::Image(name) => format!("BASE={name}"),
+        });
+        if build.push {
+            command.arg("--push");
+        }
+        command.arg(build.context);
+        vec![command]
+    }
+
+    fn pull(&self, name: &str) -> Vec<Command> {
+        let mut command = self.command("pull");
+        command.arg(name);
+        vec![command]
+    }
+}

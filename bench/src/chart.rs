@@ -1,0 +1,5 @@
+//! Pictures that the README can show.
+
+mod bars;
+
+pub(crate) use bars::bars;
