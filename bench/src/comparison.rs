@@ -4,6 +4,8 @@ mod session;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::time::Instant;
 
 use orlop_fixtures::tool::tool;
 use orlop_fixtures::{cache_dir, workspace};
@@ -183,10 +185,12 @@ fn make_root(suite: &str) {
     }
 }
 
-/// A line for whoever waits.
+/// A line for whoever waits, with the seconds since the first.
 pub(crate) fn say(line: &str) {
+    static START: OnceLock<Instant> = OnceLock::new();
+    let seconds = START.get_or_init(Instant::now).elapsed().as_secs();
     // With standard error gone nobody waits.
-    let _ = writeln!(io::stderr(), "bench: {line}");
+    let _ = writeln!(io::stderr(), "bench [{seconds:>3} s]: {line}");
 }
 
 pub(crate) fn note(notes: &mut Vec<String>, line: String) {

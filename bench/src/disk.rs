@@ -131,6 +131,25 @@ impl Disk {
     }
 }
 
+/// Unmounts what a builder left in its store, wherever that store is seen.
+pub(crate) fn unmount(store: &Path) {
+    let (table, store) =
+        (fs::read_to_string("/proc/self/mounts").unwrap_or_default(), store.display().to_string());
+    for point in mounted(&table, &store) {
+        // What is busy is seen when the store is set aside.
+        let _ = tool("umount").arg("-l").arg(point).output();
+    }
+}
+
+/// The mount points in a store, the last one first; a path in a root directory ends with the path in there.
+fn mounted<'a>(table: &'a str, store: &str) -> Vec<&'a str> {
+    let inside = format!("{store}/");
+    let points = table.lines().filter_map(|line| line.split(' ').nth(1));
+    let mut points: Vec<_> = points.filter(|point| point.contains(&inside)).collect();
+    points.reverse();
+    points
+}
+
 /// Deletes a directory and what is in it, and nothing that is mounted below.
 pub(crate) fn delete(dir: &Path) -> io::Result<()> {
     let status = tool("rm").args(["-rf", "--one-file-system", "--"]).arg(dir).status()?;
@@ -156,6 +175,12 @@ mod tests {
         let usage = usage(&dir);
         assert_eq!(usage.inodes, 2);
         assert!(usage.bytes >= 8192 && usage.bytes < 16384, "{usage:?}");
+    }
+
+    #[test]
+    fn mounts_in_a_store_are_found_also_below_a_root() {
+        let table = "a /w/s-1 t o 0 0\nb /w/s-1/overlay t o 0 0\nc /w/root/w/s-1/overlay/merged t o 0 0\nd /w/s-11/x t o 0 0\n";
+        assert_eq!(mounted(table, "/w/s-1"), ["/w/root/w/s-1/overlay/merged", "/w/s-1/overlay"]);
     }
 
     #[test]

@@ -5,8 +5,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use orlop_fixtures::tool::tool;
-
 use super::{Build, Builder, From, Store, clean, first_line, subdirectory};
 use crate::measure::Meter;
 use crate::peers::Toolbox;
@@ -75,6 +73,13 @@ impl BuildahStore {
     fn bud(&self, context: &Path, from: &str, name: &str, jobs: usize) -> Command {
         let mut command = self.command("bud");
         command.args(["--quiet", "--layers", "--isolation", "oci", "--network", "host"]);
+        // By default it asks for limits that a confined root cannot have.
+        let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum.unwrap_or(1 << 20);
+        let processes =
+            rustix::process::getrlimit(rustix::process::Resource::Nproc).maximum.unwrap_or(1 << 20);
+        command
+            .arg(format!("--ulimit=nofile={files}:{files}"))
+            .arg(format!("--ulimit=nproc={processes}:{processes}"));
         if let Some(steps) = &self.steps {
             command.arg("--cgroup-parent").arg(steps);
         }
@@ -106,12 +111,5 @@ impl Store for BuildahStore {
         let mut pull = self.command("pull");
         pull.args(["--quiet", "--tls-verify=false"]).arg(format!("docker://{name}"));
         vec![pull]
-    }
-}
-
-impl Drop for BuildahStore {
-    fn drop(&mut self) {
-        // buildah mounts its store on itself; nothing is there where it did not come so far.
-        let _ = tool("umount").arg("-l").arg(self.root.join("overlay")).output();
     }
 }

@@ -123,6 +123,7 @@ impl<'a> Session<'a> {
     fn close(&mut self, open: Open) -> io::Result<()> {
         let Open { store, dir, .. } = open;
         drop(store);
+        disk::unmount(&dir);
         self.disk.discard(&dir)
     }
 
@@ -133,20 +134,20 @@ impl<'a> Session<'a> {
             let outcome = self.builds(builder, common, &open);
             // Whatever came of it, the next builder finds the context as it was.
             let put_back = files::touch(common.context, files::TIME);
-            self.close(open)?;
-            outcome.and(put_back)?;
+            let closed = self.close(open);
+            outcome.and(put_back).and(closed)?;
         }
         if common.any(&[Case::Push]) {
             let open = self.open(builder)?;
             let outcome = self.push(builder, common, &open);
-            self.close(open)?;
-            outcome?;
+            let closed = self.close(open);
+            outcome.and(closed)?;
         }
         if let Some(served) = common.served {
             let open = self.open(builder)?;
             let outcome = self.pull(builder, common, &open, &served.name("image:1"));
-            self.close(open)?;
-            outcome?;
+            let closed = self.close(open);
+            outcome.and(closed)?;
         }
         Ok(())
     }
