@@ -7,7 +7,7 @@ mod orlop;
 
 pub(crate) use buildah::Buildah;
 pub(crate) use docker::{Docker, Snapshots};
-pub(crate) use orlop::Orlop;
+pub(crate) use orlop::{Orlop, OrlopStore};
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -14,23 +14,12 @@ use crate::arguments::Arguments;
 use crate::builder::{Buildah, Builder, Docker, Orlop, Snapshots};
 use crate::chart;
 use crate::machine;
-use crate::measure::Hierarchies;
 use crate::peers::{self, Toolbox};
+use crate::place::Place;
 use crate::results::{Column, Results};
 use crate::table;
 use crate::workload::{Sizes, Workload, fetch_debs};
 use session::Session;
-
-/// Where a run has its place.
-#[derive(Debug, Clone)]
-pub(crate) struct Place {
-    /// A directory of its own.
-    pub(crate) work: PathBuf,
-    /// A control group of its own, by name.
-    pub(crate) group: Option<(Hierarchies, String)>,
-    /// The program to measure.
-    pub(crate) orlop: PathBuf,
-}
 
 /// Measures what is asked for and shows it. False when orlop failed somewhere.
 pub(crate) fn run(arguments: &Arguments, place: &Place) -> io::Result<bool> {

@@ -27,6 +27,8 @@ mod disk;
 #[cfg(unix)]
 mod floor;
 #[cfg(unix)]
+mod growth;
+#[cfg(unix)]
 mod image;
 #[cfg(unix)]
 mod interrupt;
@@ -38,6 +40,8 @@ mod measure;
 mod noise;
 #[cfg(unix)]
 mod peers;
+#[cfg(unix)]
+mod place;
 #[cfg(unix)]
 mod results;
 #[cfg(unix)]

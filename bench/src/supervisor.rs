@@ -11,10 +11,12 @@ use orlop_fixtures::workspace;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::arguments::{Arguments, HELP};
-use crate::comparison::{self, Place};
+use crate::comparison;
 use crate::disk::delete;
+use crate::growth;
 use crate::interrupt;
 use crate::measure::Hierarchies;
+use crate::place::Place;
 
 /// The word that says to a second process that it is one; work directory, group and program follow.
 const INSIDE: &str = "--inside-namespaces";
@@ -127,6 +129,7 @@ fn inside(words: &[String]) -> io::Result<ExitCode> {
     interrupt::listen()?;
     let group = Hierarchies::find().filter(|_| !group.is_empty()).map(|all| (all, group.clone()));
     let place = Place { work: work.into(), group, orlop: orlop.into() };
-    let good = comparison::run(&arguments, &place)?;
+    let run = if arguments.growth { growth::run } else { comparison::run };
+    let good = run(&arguments, &place)?;
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }

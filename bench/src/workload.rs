@@ -252,7 +252,8 @@ mod tests {
         Workload::Tree.prepare(SMALL, &dir).unwrap();
         let tree = read(&dir);
         assert_eq!(tree.values().filter(|e| e.kind == "file").count(), SMALL.tree + 1);
-        let name = files::change_one(&dir).unwrap();
+        let name = files::middle(&dir).unwrap();
+        files::change(&name).unwrap();
         let after = read(&dir);
         let changed: Vec<_> = tree.iter().filter(|(path, e)| after[*path].digest != e.digest).collect();
         assert_eq!(changed.len(), 1);

@@ -27,12 +27,21 @@ impl Builder for Orlop {
     }
 
     fn open(&self, dir: &Path, _: &Meter) -> io::Result<Box<dyn Store>> {
-        let home = subdirectory(dir, "home")?;
-        Ok(Box::new(OrlopStore { program: self.0.clone(), root: dir.join("root"), home }))
+        Ok(Box::new(self.store(dir)?))
     }
 }
 
-struct OrlopStore {
+impl Orlop {
+    /// What [`Builder::open`] gives.
+    pub(crate) fn store(&self, dir: &Path) -> io::Result<OrlopStore> {
+        let home = subdirectory(dir, "home")?;
+        Ok(OrlopStore { program: self.0.clone(), root: dir.join("root"), home })
+    }
+}
+
+/// A store of orlop's.
+#[derive(Debug)]
+pub(crate) struct OrlopStore {
     program: PathBuf,
     root: PathBuf,
     home: PathBuf,
@@ -42,6 +51,13 @@ impl OrlopStore {
     fn command(&self, name: &str) -> Command {
         let mut command = clean(Command::new(&self.program), &self.home);
         command.arg("--root").arg(&self.root).arg(name);
+        command
+    }
+
+    /// What takes in the images of an archive.
+    pub(crate) fn load(&self, archive: &Path) -> Command {
+        let mut command = self.command("load");
+        command.arg("--quiet").arg("-i").arg(archive);
         command
     }
 }

@@ -14,9 +14,11 @@ const HEAD: f64 = 70.0;
 pub(super) const STYLE: &str = "<style>\
     text{font:12px system-ui,sans-serif;fill:#24292f}.small{font-size:10.5px;fill:#57606a}\
     .line{stroke:#d0d7de}.one{stroke:#57606a}.goal{stroke:#cf222e;stroke-width:2}\
+    polyline{fill:none;stroke-width:2}.s0{stroke:#1a7f37}.s1{stroke:#8250df}.s2{stroke:#0969da}\
     .c0{fill:#1a7f37}.c1{fill:#8250df}.c2{fill:#0969da}.c3{fill:#bc4c00}\
     @media (prefers-color-scheme:dark){text{fill:#e6edf3}.small{fill:#9198a1}.line{stroke:#30363d}\
     .one{stroke:#9198a1}.goal{stroke:#ff7b72}\
+    .s0{stroke:#3fb950}.s1{stroke:#a371f7}.s2{stroke:#4493f8}\
     .c0{fill:#3fb950}.c1{fill:#a371f7}.c2{fill:#4493f8}.c3{fill:#db6d28}}\
     </style>\n";
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use orlop_fixtures::registry::{self, Registry};
 
-use super::{Place, note, say};
+use super::{note, say};
 use crate::arguments::Arguments;
 use crate::base::Base;
 use crate::builder::{Build, Builder, Docker, From, Store};
@@ -15,7 +15,8 @@ use crate::disk::{self, Disk};
 use crate::floor::{self, Floor};
 use crate::image;
 use crate::interrupt;
-use crate::measure::{Figures, Group, Meter};
+use crate::measure::{Figures, Meter};
+use crate::place::Place;
 use crate::results::{Bare, Record, Results};
 use crate::workload::{BaseKind, Sizes, Workload, files};
 
@@ -113,7 +114,7 @@ impl<'a> Session<'a> {
     fn open(&mut self, builder: &dyn Builder) -> io::Result<Open> {
         self.opened += 1;
         let label = format!("{}-{}", builder.name(), self.opened);
-        let meter = meter(self.place, &label)?;
+        let meter = self.place.meter(&label)?;
         let dir = self.place.work.join(label);
         fs::create_dir(&dir)?;
         let store = builder.open(&dir, &meter)?;
@@ -160,7 +161,7 @@ impl<'a> Session<'a> {
             match case {
                 Case::Touched if wanted => files::touch(common.context, LATER)?,
                 Case::Changed if wanted => {
-                    files::change_one(common.context)?;
+                    files::change(&files::middle(common.context)?)?;
                 }
                 // The others need a store in which this was built.
                 Case::Cold => {}
@@ -170,7 +171,7 @@ impl<'a> Session<'a> {
             let measured =
                 self.measure(builder, common, open, wanted.then_some(case), || open.store.build(&build));
             if case == Case::Changed {
-                files::change_one(common.context)?;
+                files::change(&files::middle(common.context)?)?;
             }
             measured?;
         }
@@ -282,21 +283,13 @@ fn warm(open: &Open, common: &Common<'_>) -> io::Result<()> {
     open.meter.run(commands, &open.dir.join("log")).map(|_| ())
 }
 
-/// Where figures are read: in a new control group of this name, where there are some.
-pub(super) fn meter(place: &Place, label: &str) -> io::Result<Meter> {
-    match &place.group {
-        Some((all, name)) => Group::new(all, name, label).map(Meter::Group),
-        None => Ok(Meter::Processes),
-    }
-}
-
 /// Whether this daemon starts here and builds something.
 pub(super) fn try_once(docker: &Docker, arguments: &Arguments, place: &Place) -> io::Result<()> {
     let mut disk = Disk::new(&place.work, (arguments.disk * 1e9) as u64, 0.0)?;
     let label = format!("try-{}", docker.name());
     let dir = place.work.join(&label);
     fs::create_dir(&dir)?;
-    let meter = meter(place, &label)?;
+    let meter = place.meter(&label)?;
     let empty = place.work.join("context-empty");
     files::put(&empty.join("Dockerfile"), b"ARG BASE\nFROM ${BASE}\nRUN true\n")?;
     let base = Base::make(BaseKind::Busybox, &place.work)?;

@@ -60,20 +60,22 @@ pub(crate) fn touch(dir: &Path, seconds: u64) -> io::Result<()> {
     File::open(dir)?.set_times(times)
 }
 
-/// Changes the content of the file in the middle, as long as it was, and gives its path. Changed twice it is as it
-/// was, but for its time.
-pub(crate) fn change_one(context: &Path) -> io::Result<PathBuf> {
-    let mut all = Vec::new();
-    list(context, &mut all)?;
-    all.retain(|path| path.extension().is_some_and(|e| e == "js"));
-    all.sort();
-    let path = all.get(all.len() / 2).ok_or_else(|| io::Error::other("there is no file to change"))?;
+/// Changes the content of a file, and not its size. Changed twice it is as it was, but for its time.
+pub(crate) fn change(path: &Path) -> io::Result<()> {
     let mut bytes = fs::read(path)?;
     if let Some(byte) = bytes.first_mut() {
         *byte ^= 1;
     }
-    fs::write(path, bytes)?;
-    Ok(path.clone())
+    fs::write(path, bytes)
+}
+
+/// The file in the middle of a tree.
+pub(crate) fn middle(context: &Path) -> io::Result<PathBuf> {
+    let mut all = Vec::new();
+    list(context, &mut all)?;
+    all.retain(|path| path.extension().is_some_and(|e| e == "js"));
+    all.sort();
+    all.get(all.len() / 2).cloned().ok_or_else(|| io::Error::other("there is no file to change"))
 }
 
 fn list(dir: &Path, all: &mut Vec<PathBuf>) -> io::Result<()> {
