@@ -33,11 +33,10 @@ pub(crate) fn run(arguments: &Arguments, place: &Place) -> io::Result<bool> {
         say(&format!("{}: {}", column.title, column.version));
     }
     let mut chosen = arguments.chosen().map_err(io::Error::other)?;
-    if chosen.iter().any(|(w, _)| *w == Workload::Debs) {
-        if let Err(error) = available(arguments) {
-            note(&mut notes, format!("`debs` is SKIPPED: {error}"));
-            chosen.retain(|(w, _)| *w != Workload::Debs);
-        }
+    let debs = chosen.iter().any(|(w, _)| *w == Workload::Debs);
+    if let Some(error) = debs.then(|| available(arguments)).and_then(Result::err) {
+        note(&mut notes, format!("`debs` is SKIPPED: {error}"));
+        chosen.retain(|(w, _)| *w != Workload::Debs);
     }
     let results = Results {
         machine: machine::describe(&place.work),

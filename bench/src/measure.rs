@@ -71,7 +71,7 @@ impl Meter {
     /// How long to sleep between two looks: reading a group's counters is cheap, each process's is not.
     fn grain(&self) -> Duration {
         match self {
-            Self::Group(_) => Duration::from_millis(5),
+            Self::Group(_) => Duration::from_millis(3),
             Self::Processes => Duration::from_millis(25),
         }
     }

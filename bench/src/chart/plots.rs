@@ -10,8 +10,10 @@ const GAP: (f64, f64) = (60.0, 62.0);
 const HEAD: f64 = 64.0;
 const MIB: f64 = (1u64 << 20) as f64;
 
+type Value = fn(&Values) -> f64;
+
 /// What the three panels of a row show; the unit is in the title.
-const PANELS: [(&str, fn(&Values) -> f64); 3] =
+const PANELS: [(&str, Value); 3] =
     [("wall, s", |v| v.wall), ("CPU, s", |v| v.cpu), ("memory, MiB", |v| v.memory / MIB)];
 
 /// The picture.
@@ -64,7 +66,7 @@ fn decades(values: impl Iterator<Item = f64>) -> (f64, f64) {
     if low < high { (low, high) } else { (low, low + 1.0) }
 }
 
-fn panel(out: &mut String, (left, top): (f64, f64), curves: &[&Curve], value: fn(&Values) -> f64) {
+fn panel(out: &mut String, (left, top): (f64, f64), curves: &[&Curve], value: Value) {
     let all = || curves.iter().flat_map(|c| c.values.iter());
     let (x0, x1) = decades(all().map(|v| v.size));
     let (y0, y1) = decades(all().map(value));

@@ -254,16 +254,17 @@ impl<'a> Session<'a> {
             let command = |script| {
                 Floor::command(script, &dir, common.context, common.base, self.sizes, image.as_deref())
             };
-            let log = self.place.work.join("log");
-            let prepared = Meter::Processes.run(vec![command(floor.prepare)], &log);
+            let (log, meter) =
+                (self.place.work.join("log"), self.place.meter(&format!("floor-{}", self.opened))?);
+            let prepared = meter.run(vec![command(floor.prepare)], &log);
             let timed = command(floor.script);
             self.disk.rest()?;
-            let figures = prepared.and_then(|_| Meter::Processes.run(vec![timed], &log));
+            let figures = prepared.and_then(|_| meter.run(vec![timed], &log));
             self.disk.discard(&dir)?;
-            let seconds = figures?.wall;
+            let figures = figures?;
             let Common { workload, round, .. } = *common;
-            say(&format!("{}, round {round}: floor: {}: {seconds:.3} s", workload.name(), floor.name));
-            self.results.floors.push(Bare { workload, case: floor.case, name: floor.name, round, seconds });
+            say(&format!("{}, round {round}: floor: {}: {:.3} s", workload.name(), floor.name, figures.wall));
+            self.results.floors.push(Bare { workload, case: floor.case, name: floor.name, round, figures });
         }
         Ok(())
     }

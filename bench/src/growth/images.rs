@@ -16,7 +16,7 @@ pub(super) fn archive(images: u64, work: &Path) -> io::Result<PathBuf> {
     let mut out = BufWriter::new(File::create(&path)?);
     let mut manifests = Vec::new();
     for n in 0..images {
-        let layer = tar_of(&[Entry::file(&format!("image-{n}"), format!("{n}\n").as_bytes())]);
+        let layer = tar_of(&[Entry::file(format!("image-{n}"), format!("{n}\n"))]);
         let id = format!("sha256:{}", sha256(&layer));
         let layer = blob(&mut out, &layer, "layer.v1.tar")?;
         let config = json!({

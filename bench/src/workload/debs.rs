@@ -8,6 +8,7 @@ use orlop_fixtures::tool::tool;
 use orlop_fixtures::{base, cache_dir};
 
 use crate::base::unpack;
+use crate::comparison::say;
 use crate::disk::delete;
 use crate::measure::tail;
 use crate::workload::files::put;
@@ -22,6 +23,7 @@ pub(crate) fn fetch() -> io::Result<()> {
     if place().exists() {
         return Ok(());
     }
+    say("making a Debian base image by mmdebstrap, and downloading gcc's packages with apt; both are kept");
     let layout = base::debian();
     let half = cache_dir().join(format!("bench-debs.half-{}", std::process::id()));
     let root = half.join("root");
