@@ -33,7 +33,7 @@ Options:
   --patience SECONDS    how long to wait for a slow disk before each case [default: 60, quick: 1]
   --disk GB             how much may lie around before old stores are deleted within the run [default: 12]
   --json FILE           all raw figures
-  --svg FILE            the picture [default: bench/results.svg, or bench/growth.svg; not with --quick]
+  --svg FILE            the picture [default, where everything is measured: bench/results.svg or bench/growth.svg]
   --largest N           growth: skip sizes of an axis above this one (files, MiB, steps, ...)
   -h, --help
 ";
@@ -120,6 +120,11 @@ impl Arguments {
         Ok(all)
     }
 
+    /// Whether everything is asked for: only then the picture in the README is made anew.
+    pub(crate) fn whole(&self) -> bool {
+        !self.quick && self.names.is_empty() && self.only.is_empty() && self.largest.is_none()
+    }
+
     /// How often everything is measured.
     pub(crate) fn rounds(&self) -> usize {
         self.rounds.unwrap_or(if self.quick || self.growth { 1 } else { 3 })
@@ -185,6 +190,7 @@ mod tests {
     fn workloads_and_cases_are_chosen_by_name() {
         let all = parse("").unwrap();
         assert_eq!(all.chosen().unwrap().len(), Workload::ALL.len());
+        assert!(all.whole() && !parse("--quick").unwrap().whole() && !parse("steps").unwrap().whole());
         assert_eq!((all.rounds(), parse("--quick").unwrap().rounds()), (3, 1));
         let some = parse("tree:cold steps tree:push --rounds=2").unwrap();
         let chosen = some.chosen().unwrap();

@@ -61,7 +61,7 @@ pub(crate) fn run(arguments: &Arguments, place: &Place) -> io::Result<bool> {
         results.save(path)?;
     }
     let chart =
-        arguments.svg.clone().or_else(|| (!arguments.quick).then(|| workspace().join("bench/results.svg")));
+        arguments.svg.clone().or_else(|| arguments.whole().then(|| workspace().join("bench/results.svg")));
     if let Some(path) = chart {
         std::fs::write(&path, chart::bars(&results))
             .map_err(|e| io::Error::new(e.kind(), format!("cannot write `{}`: {e}", path.display())))?;

@@ -101,7 +101,7 @@ pub(crate) fn run(arguments: &Arguments, place: &Place) -> io::Result<bool> {
         save(path, &format!("{:#}\n", json(&report, &growth.points)))?;
     }
     let plot =
-        arguments.svg.clone().or_else(|| (!arguments.quick).then(|| workspace().join("bench/growth.svg")));
+        arguments.svg.clone().or_else(|| arguments.whole().then(|| workspace().join("bench/growth.svg")));
     if let Some(path) = plot {
         save(&path, &chart::plots(&report))?;
         say(&format!("the picture is `{}`", path.display()));

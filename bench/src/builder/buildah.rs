@@ -1,4 +1,7 @@
 //! buildah, with runc, the overlay driver and a cache of layers.
+//!
+//! Without `--cgroup-parent`, whose group all steps would share, so that two at a time fail: runc puts a step's
+//! group below that of whoever starts it.
 
 use std::fs;
 use std::io;
@@ -29,7 +32,7 @@ impl Builder for Buildah {
         Ok(line.split(" (").next().unwrap_or(&line).replace(" version", ""))
     }
 
-    fn open(&self, dir: &Path, meter: &Meter) -> io::Result<Box<dyn Store>> {
+    fn open(&self, dir: &Path, _: &Meter) -> io::Result<Box<dyn Store>> {
         let home = subdirectory(dir, "home")?;
         let policy = home.join("policy.json");
         fs::write(&policy, r#"{"default":[{"type":"insecureAcceptAnything"}]}"#)?;
@@ -40,10 +43,6 @@ impl Builder for Buildah {
             runtime: runtime.ok_or_else(|| io::Error::other("buildah needs runc or crun"))?,
             root: dir.join("root"),
             run: dir.join("run"),
-            steps: match meter {
-                Meter::Group(group) => Some(group.steps.clone()),
-                Meter::Processes => None,
-            },
             home,
             policy,
         }))
@@ -58,7 +57,6 @@ struct BuildahStore {
     run: PathBuf,
     home: PathBuf,
     policy: PathBuf,
-    steps: Option<String>,
 }
 
 impl BuildahStore {
@@ -80,9 +78,6 @@ impl BuildahStore {
         command
             .arg(format!("--ulimit=nofile={files}:{files}"))
             .arg(format!("--ulimit=nproc={processes}:{processes}"));
-        if let Some(steps) = &self.steps {
-            command.arg("--cgroup-parent").arg(steps);
-        }
         if jobs > 1 {
             command.arg(format!("--jobs={jobs}"));
         }
