@@ -144,7 +144,7 @@ fn available(arguments: &Arguments) -> io::Result<()> {
     if !arguments.install && !cache_dir().join("debian-1").exists() {
         return Err(io::Error::other("its Debian base has to be made, and --no-install forbids it"));
     }
-    fetch_debs()
+    fetch_debs(Sizes::new(arguments.quick).package)
 }
 
 /// Installs what is missing, and says what.

@@ -21,6 +21,9 @@ use crate::place::Place;
 /// The word that says to a second process that it is one; work directory, group and program follow.
 const INSIDE: &str = "--inside-namespaces";
 
+/// What work directories and control groups are called, before the process's id.
+const NAME: &str = "orlop-bench-";
+
 /// Either of the two.
 pub(crate) fn run() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -56,8 +59,10 @@ fn outside(words: Vec<String>) -> io::Result<ExitCode> {
         return Err(io::Error::other(format!("there is no `{}`", orlop.display())));
     }
     interrupt::listen()?;
-    let name = format!("orlop-bench-{}", std::process::id());
-    let work = std::path::absolute(&arguments.work)?.join(&name);
+    let above = std::path::absolute(&arguments.work)?;
+    sweep(&above)?;
+    let name = format!("{NAME}{}", std::process::id());
+    let work = above.join(&name);
     fs::create_dir(&work)
         .map_err(|e| io::Error::new(e.kind(), format!("cannot make `{}`: {e}", work.display())))?;
     let groups = if arguments.cgroup { Hierarchies::find() } else { None };
@@ -72,6 +77,23 @@ fn outside(words: Vec<String>) -> io::Result<ExitCode> {
     }
     delete(&work)?;
     outcome
+}
+
+/// Removes what runs have left that were killed before they could.
+fn sweep(above: &Path) -> io::Result<()> {
+    let entries = fs::read_dir(above)
+        .map_err(|e| io::Error::new(e.kind(), format!("cannot list `{}`: {e}", above.display())))?;
+    for entry in entries.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let owner = name.strip_prefix(NAME).and_then(|id| id.parse::<u32>().ok());
+        if owner.is_some_and(|id| !Path::new(&format!("/proc/{id}")).exists()) {
+            if let Some(groups) = Hierarchies::find() {
+                groups.remove(&name);
+            }
+            delete(&entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// Builds the product as it is given to people, and gives its path.

@@ -20,7 +20,7 @@ pub(crate) enum Workload {
     Steps,
     /// Stages that do not need each other.
     Stages,
-    /// gcc from packages in the context: a step that makes thousands of files.
+    /// A package and what it needs from the context: a step that makes thousands of files.
     Debs,
     /// A large context of which the ignore list leaves one file.
     Ignored,
@@ -52,14 +52,18 @@ pub(crate) struct Sizes {
     pub(crate) steps: usize,
     /// COPY steps.
     pub(crate) layers: usize,
+    /// What is installed from local packages.
+    pub(crate) package: &'static str,
 }
 
 impl Sizes {
     /// Those of the issue, or smaller ones.
     pub(crate) fn new(quick: bool) -> Self {
         match quick {
-            false => Self { ignored: 50_000, tree: 50_000, blob: 512, steps: 20, layers: 40 },
-            true => Self { ignored: 10_000, tree: 5_000, blob: 64, steps: 10, layers: 20 },
+            false => Self { ignored: 50_000, tree: 50_000, blob: 512, steps: 20, layers: 40, package: "gcc" },
+            true => {
+                Self { ignored: 10_000, tree: 5_000, blob: 64, steps: 10, layers: 20, package: "binutils" }
+            }
         }
     }
 }
@@ -96,7 +100,7 @@ impl Workload {
         match self {
             Self::Steps => format!("{} RUN `echo`", sizes.steps),
             Self::Stages => "3 independent of 3 s".to_owned(),
-            Self::Debs => "gcc from local packages".to_owned(),
+            Self::Debs => format!("{} from local packages", sizes.package),
             Self::Ignored => format!("{} files kept out by `.dockerignore`", sizes.ignored),
             Self::Blob => format!("COPY {0} MiB (half noise), RUN `cat` into another {0} MiB", sizes.blob),
             Self::Layers => format!("{} COPY, 1 RUN", sizes.layers),
@@ -161,7 +165,7 @@ impl Workload {
                     .push_str("FROM ${BASE}\nCOPY --from=a /a /\nCOPY --from=b /b /\nCOPY --from=c /c /\n");
             }
             Self::Debs => {
-                debs::put_into(&context.join("debs"))?;
+                debs::put_into(sizes.package, &context.join("debs"))?;
                 dockerfile
                     .push_str("COPY debs /debs\nRUN DEBIAN_FRONTEND=noninteractive dpkg -i /debs/*.deb\n");
             }
@@ -211,7 +215,7 @@ mod tests {
     use super::*;
     use orlop_fixtures::tree::{differences, read};
 
-    const SMALL: Sizes = Sizes { ignored: 210, tree: 330, blob: 2, steps: 3, layers: 3 };
+    const SMALL: Sizes = Sizes { ignored: 210, tree: 330, blob: 2, steps: 3, layers: 3, package: "" };
 
     #[test]
     fn workloads_have_names_of_their_own() {

@@ -106,7 +106,13 @@ impl<'a> Session<'a> {
                     note(&mut self.results.notes, what);
                 }
             }
-            self.floors(&common)?;
+            if let Err(error) = self.floors(&common) {
+                interrupt::check()?;
+                note(
+                    &mut self.results.notes,
+                    format!("the bare work of `{}` FAILED: {error}", workload.name()),
+                );
+            }
         }
         self.disk.discard(&context)
     }
