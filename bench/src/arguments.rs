@@ -28,7 +28,7 @@ Options:
   --peers SUITE|DIR     take the peers from that Debian (`sid`), or from a root directory that has them
   --dockerd PROGRAM     this Docker daemon; its client `docker` is beside it
   --no-install          install nothing; what is missing is left out
-  --no-cgroup           measure memory and CPU by sampling processes, not by a control group
+  --no-cgroup           no control group: CPU is summed over processes, page cache is not counted
   --work DIR            where stores and contexts are made: a real disk [default: /var/tmp]
   --patience SECONDS    how long to wait for a slow disk before each case [default: 60, quick: 1]
   --disk GB             how much may lie around before old stores are deleted within the run [default: 12]

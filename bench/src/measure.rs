@@ -19,6 +19,9 @@ use crate::interrupt;
 /// How long one measurement may take: a peer that hangs ends with an error, not with the night.
 const LIMIT: Duration = Duration::from_secs(1800);
 
+/// How long to sleep between two looks at memory.
+const GRAIN: Duration = Duration::from_millis(3);
+
 /// What one measurement gives. CPU and memory are of everything together: daemon, client, steps.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(crate) struct Figures {
@@ -26,7 +29,7 @@ pub(crate) struct Figures {
     pub(crate) wall: f64,
     /// Seconds of user and system time.
     pub(crate) cpu: f64,
-    /// The most bytes at one time that are no page cache.
+    /// The most bytes of anonymous memory at one time.
     pub(crate) memory: u64,
     /// The most bytes with the page cache; only a control group tells.
     pub(crate) with_cache: Option<u64>,
@@ -63,16 +66,8 @@ impl Meter {
 
     fn memory(&self) -> u64 {
         match self {
-            Self::Group(group) => group.memory(),
-            Self::Processes => processes::memory(),
-        }
-    }
-
-    /// How long to sleep between two looks: reading a group's counters is cheap, each process's is not.
-    fn grain(&self) -> Duration {
-        match self {
-            Self::Group(_) => Duration::from_millis(3),
-            Self::Processes => Duration::from_millis(25),
+            Self::Group(group) => processes::memory(&group.processes()),
+            Self::Processes => processes::memory(&processes::all()),
         }
     }
 
@@ -154,7 +149,7 @@ impl Meter {
                     if start.elapsed() > LIMIT || interrupt::asked() {
                         running.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(|id| end(*id));
                     }
-                    std::thread::sleep(self.grain());
+                    std::thread::sleep(GRAIN);
                 }
             });
             let outcome = work(&running);

@@ -50,7 +50,7 @@ pub(crate) struct Results {
     pub(crate) quick: bool,
     pub(crate) rounds: usize,
     pub(crate) sizes: Sizes,
-    /// Memory is of a control group, not of sampled processes.
+    /// CPU, and memory with the page cache, are of a control group.
     pub(crate) group: bool,
     /// orlop first.
     pub(crate) columns: Vec<Column>,
@@ -149,7 +149,7 @@ impl Results {
     pub(crate) fn json(&self) -> Value {
         json!({
             "machine": self.machine, "date": self.date, "quick": self.quick, "rounds": self.rounds,
-            "memory": if self.group { "control group" } else { "sum of PSS, sampled" },
+            "control_group": self.group,
             "builders": self.columns.iter()
                 .map(|c| json!({"name": c.name, "version": c.version})).collect::<Vec<_>>(),
             "records": self.records.iter().map(|r| json!({

@@ -149,6 +149,8 @@ fn inside(words: &[String]) -> io::Result<ExitCode> {
     let [work, group, orlop, words @ ..] = words else { return Err(io::Error::other("words are missing")) };
     let arguments = Arguments::parse(words.to_vec()).map_err(io::Error::other)?;
     interrupt::listen()?;
+    // In the background of some shells everything is nice, and figures are those of what else runs.
+    let _ = rustix::process::setpriority_process(None, 0);
     let group = Hierarchies::find().filter(|_| !group.is_empty()).map(|all| (all, group.clone()));
     let place = Place { work: work.into(), group, orlop: orlop.into() };
     let run = if arguments.growth { growth::run } else { comparison::run };

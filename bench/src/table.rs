@@ -32,9 +32,9 @@ pub(crate) fn markdown(results: &Results) -> String {
         "\nOf everything together, daemon and children included: CPU in seconds / the most memory in MiB, {} / MiB \
          that the store has on the disk afterwards.\n",
         if results.group {
-            "without page cache and (in brackets) with it, by control group"
+            "anonymous memory of all processes, sampled, and in brackets everything with the page cache, by control group"
         } else {
-            "as the sum of PSS, sampled, because there is no memory control group here"
+            "anonymous memory of all processes, sampled; there is no control group here that would count page cache"
         }
     );
     out.push_str(&costs(results));
@@ -191,7 +191,7 @@ mod tests {
             text.contains("not measured") && text.contains("SKIPPED") && text.contains("smaller sizes"),
             "{text}"
         );
-        assert!(text.contains("sum of PSS"), "{text}");
+        assert!(text.contains("no control group"), "{text}");
     }
 
     #[test]

@@ -49,8 +49,13 @@ pub(crate) fn bars(results: &Results) -> String {
     let mut at = 10.0;
     for (n, column) in results.columns.iter().enumerate() {
         let _ = writeln!(out, "<rect class=\"c{n}\" x=\"{at:.0}\" y=\"32\" width=\"10\" height=\"10\"/>");
-        text(&mut out, at + 14.0, 41.0, "start", "small", &format!("{} ({})", column.title, column.version));
-        at += 30.0 + 6.0 * (column.title.len() + column.version.len() + 3) as f64;
+        // orlop and buildah name themselves in their versions.
+        let name = match column.version.starts_with(column.title) {
+            true => column.version.clone(),
+            false => format!("{} ({})", column.title, column.version),
+        };
+        text(&mut out, at + 14.0, 41.0, "start", "small", &name);
+        at += 34.0 + 6.0 * name.len() as f64;
     }
     let bottom = height - 42.0;
     let mut decade = low;

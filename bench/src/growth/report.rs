@@ -59,7 +59,7 @@ impl Report {
         }
         let _ = writeln!(
             out,
-            "Medians of {} rounds. Each cell: wall time in seconds / CPU in seconds / memory in MiB without page cache. \
+            "Medians of {} rounds. Each cell: wall time in seconds / CPU in seconds / anonymous memory in MiB. \
              The last row of an axis has the exponents between its last two sizes: 1 is linear, 0 constant.\n",
             self.rounds
         );

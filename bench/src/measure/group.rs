@@ -165,10 +165,11 @@ impl Group {
         }
     }
 
-    /// Bytes that are no page cache, now.
-    pub(crate) fn memory(&self) -> u64 {
-        let text = fs::read_to_string(self.memory.join("memory.stat")).unwrap_or_default();
-        field(&text, if self.version == Version::One { "total_rss" } else { "anon" }).unwrap_or(0)
+    /// The processes in it, and in the groups below it.
+    pub(crate) fn processes(&self) -> Vec<u32> {
+        let mut ids = Vec::new();
+        list(&self.memory, &mut ids);
+        ids
     }
 
     /// Starts the peak anew.
@@ -202,6 +203,16 @@ impl Group {
                 file.read_to_string(&mut text).ok()?;
                 text.trim().parse().ok()
             }
+        }
+    }
+}
+
+fn list(dir: &Path, ids: &mut Vec<u32>) {
+    let text = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
+    ids.extend(text.lines().filter_map(|line| line.parse::<u32>().ok()));
+    for child in fs::read_dir(dir).into_iter().flatten().flatten() {
+        if child.file_type().is_ok_and(|t| t.is_dir()) {
+            list(&child.path(), ids);
         }
     }
 }
@@ -245,7 +256,7 @@ mod tests {
 
     #[test]
     fn a_field_is_found_by_its_whole_name() {
-        assert_eq!(field("total_rss_huge 1\ntotal_rss 4096\n", "total_rss"), Some(4096));
-        assert_eq!(field("anon_thp 1\n", "anon"), None);
+        assert_eq!(field("usage_usec_x 1\nusage_usec 4096\n", "usage_usec"), Some(4096));
+        assert_eq!(field("usage_usec_x 1\n", "usage_usec"), None);
     }
 }
