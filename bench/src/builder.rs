@@ -1,115 +1,88 @@
-//! Who builds.
+//! Who builds: orlop and its peers, each with stores of its own.
 
-#![expect(clippy::disallowed_methods, reason = "the bench starts builders")]
+mod buildah;
+mod daemon;
+mod docker;
+mod orlop;
 
+pub(crate) use buildah::Buildah;
+pub(crate) use docker::{Docker, Snapshots};
+pub(crate) use orlop::{Orlop, OrlopStore};
+
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Instant;
 
-use orlop_fixtures::base;
-use orlop_fixtures::tool::{find, run, tool};
+use crate::base::Base;
+use crate::measure::Meter;
 
-/// A builder with a store of its own.
-#[derive(Debug)]
-pub(crate) struct Builder {
-    kind: Kind,
-    program: PathBuf,
-    store: PathBuf,
-    home: PathBuf,
+/// What is built from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum From<'a> {
+    /// The local base image.
+    Base(&'a Base),
+    /// An image of that name in the store.
+    Image(&'a str),
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Orlop,
-    Buildah,
+/// One build.
+#[derive(Debug, Clone)]
+pub(crate) struct Build<'a> {
+    /// The directory with the Dockerfile in it.
+    pub(crate) context: &'a Path,
+    pub(crate) from: From<'a>,
+    /// What the image is called.
+    pub(crate) name: &'a str,
+    /// To the registry that the name has, too.
+    pub(crate) push: bool,
+    /// Stages at a time, where a builder wants to be told.
+    pub(crate) jobs: usize,
 }
 
-impl Builder {
-    /// The binary at this path.
-    pub(crate) fn orlop(program: &Path, work: &Path) -> Self {
-        Self {
-            kind: Kind::Orlop,
-            program: program.to_owned(),
-            store: work.join("orlop"),
-            home: work.to_owned(),
-        }
-    }
+/// A builder.
+pub(crate) trait Builder {
+    /// What it is called on the command line.
+    fn name(&self) -> &'static str;
+    /// What a table calls it.
+    fn title(&self) -> &'static str;
+    /// As it says itself.
+    fn version(&self) -> io::Result<String>;
+    /// An empty store in the new directory `dir`; what has to run for it is started in the meter's group.
+    fn open(&self, dir: &Path, meter: &Meter) -> io::Result<Box<dyn Store>>;
+}
 
-    /// Debian's buildah.
-    pub(crate) fn buildah(work: &Path) -> Self {
-        Self {
-            kind: Kind::Buildah,
-            program: find("buildah").into(),
-            store: work.join("buildah"),
-            home: work.to_owned(),
-        }
+/// A store of a builder. Dropped, nothing of it runs or is mounted any more.
+pub(crate) trait Store {
+    /// What brings the base image in, where a build cannot do that itself.
+    fn load(&self, _base: &Base) -> Vec<Command> {
+        Vec::new()
     }
+    /// What builds.
+    fn build(&self, build: &Build<'_>) -> Vec<Command>;
+    /// What fetches an image.
+    fn pull(&self, name: &str) -> Vec<Command>;
+}
 
-    /// Empties the store.
-    pub(crate) fn forget(&self) {
-        if self.kind == Kind::Buildah && self.store.exists() {
-            run(self.command().args(["rmi", "--all", "--force"]));
-        }
-        // buildah mounts its store on itself.
-        let _ = tool("umount").arg("-l").arg(self.store.join("root/overlay")).output();
-        run(tool("rm").arg("-rf").arg(&self.store));
-    }
+/// A command that knows nothing of this machine's configuration.
+fn clean(mut command: Command, home: &Path) -> Command {
+    command.env_clear().env("HOME", home).env("TMPDIR", home);
+    command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+    command
+}
 
-    /// Brings the base image into the store, so that fetching it is not measured.
-    pub(crate) fn fetch_base(&self) {
-        let empty = self.home.join("empty");
-        std::fs::create_dir_all(&empty).unwrap_or_else(|e| panic!("cannot make `{}`: {e}", empty.display()));
-        let file = empty.join("Dockerfile");
-        std::fs::write(&file, "ARG BASE\nFROM ${BASE}\nRUN true\n")
-            .unwrap_or_else(|e| panic!("cannot write `{}`: {e}", file.display()));
-        self.build(&empty);
-    }
+/// A new directory of a store.
+fn subdirectory(dir: &Path, name: &str) -> io::Result<PathBuf> {
+    let path = dir.join(name);
+    std::fs::create_dir_all(&path)?;
+    Ok(path)
+}
 
-    /// Builds the context and gives the seconds that it took.
-    ///
-    /// # Panics
-    /// When the build fails, with its output.
-    pub(crate) fn build(&self, context: &Path) -> f64 {
-        let layout = base::busybox();
-        let mut command = self.command();
-        match self.kind {
-            Kind::Orlop => {
-                command.args(["build", "--quiet", "-t", "bench", "--build-arg"]);
-                command.arg(format!("BASE=oci-layout://{}:latest", layout.display()));
-            }
-            Kind::Buildah => {
-                command.args([
-                    "bud",
-                    "--quiet",
-                    "--layers",
-                    "--isolation",
-                    "oci",
-                    "--network",
-                    "host",
-                    "-t",
-                    "bench",
-                ]);
-                command.arg("--build-arg").arg(format!("BASE=oci:{}:latest", layout.display()));
-            }
-        }
-        command.arg("-f").arg(context.join("Dockerfile")).arg(context);
-        let start = Instant::now();
-        run(&mut command);
-        start.elapsed().as_secs_f64()
-    }
-
-    fn command(&self) -> Command {
-        let mut command = Command::new(&self.program);
-        match self.kind {
-            Kind::Orlop => command.arg("--root").arg(&self.store),
-            Kind::Buildah => command
-                .arg("--root")
-                .arg(self.store.join("root"))
-                .arg("--runroot")
-                .arg(self.store.join("run")),
-        };
-        command.env("HOME", &self.home).env("TMPDIR", &self.home).env("BUILDAH_RUNTIME", find("runc"));
-        command.stdin(std::process::Stdio::null());
-        command
+/// The first line of what a program prints.
+fn first_line(mut command: Command) -> io::Result<String> {
+    let output = command.output()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    match text.lines().next() {
+        Some(line) if output.status.success() => Ok(line.to_owned()),
+        _ => Err(io::Error::other(format!("{command:?} ended with {}", output.status))),
     }
 }
