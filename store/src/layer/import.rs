@@ -97,7 +97,7 @@ impl Layers {
         if let Some(facts) = known()? {
             return Ok(facts);
         }
-        self.take(below, Some(diff_id), tar, false)
+        self.take_in(below, Some(diff_id), tar, false)
     }
 
     /// Stores an uncompressed tar whose diff ID is not known yet, in the forms `tar` and one that it can be looked at in.
@@ -105,7 +105,7 @@ impl Layers {
     /// # Errors
     /// As [`Layers::import`].
     pub fn adopt(&self, below: &[Digest], tar: impl Read) -> Result<LayerFacts, LayerError> {
-        self.take(below, None, tar, true)
+        self.take_in(below, None, tar, true)
     }
 
     /// Moves the forms in the directory `layer` of `work` into the store. Forms that it has already stay.

@@ -17,7 +17,7 @@ use crate::layer::{Form, LayerError, LayerFacts, UnpackError, node, unsynced};
 
 impl Layers {
     /// Takes in a tar in the form that is best here.
-    pub(super) fn take(
+    pub(super) fn take_in(
         &self,
         below: &[Digest],
         expected: Option<&Digest>,

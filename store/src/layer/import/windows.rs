@@ -11,7 +11,7 @@ use crate::layer::tar::{Chunk, Reader, TarError};
 use crate::layer::{Form, LayerError, LayerFacts, LayerKey, UnpackError};
 
 impl Layers {
-    pub(super) fn take(
+    pub(super) fn take_in(
         &self,
         _below: &[Digest],
         expected: Option<&Digest>,
