@@ -3,12 +3,16 @@
 //! orlop speaks sha256 only, the one algorithm that every registry and every tool of the field
 //! implements (OCI image specification, "Descriptors", registered algorithms).
 
+mod background;
+
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
+
+pub(crate) use background::BackgroundDigester;
 
 /// The sha256 of some bytes. Displayed and parsed as `sha256:` and 64 lower-case hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -61,6 +61,7 @@ mod slips;
 mod snapshot;
 mod tokens;
 mod traces;
+mod ways;
 mod windows_images;
 mod windows_language;
 

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType};
 
 use super::{Changes, DiffError, What, io_error, public_xattrs};
-use crate::digest::{Digest, Digester};
+use crate::digest::{BackgroundDigester, Digest, Digester};
 use crate::layer::node::{self, Meta};
 use crate::layer::stack::push;
 use crate::layer::tar::{Entry, Kind, TarError, Time, Writer, shown};
@@ -24,9 +24,9 @@ pub(crate) struct Written {
     pub(crate) content_id: Digest,
 }
 
-/// Hashes what passes.
+/// Hashes what passes, beside the reading and writing of it.
 pub(crate) struct Tee<W> {
-    digester: Option<Digester>,
+    digester: Option<BackgroundDigester>,
     inner: W,
 }
 
@@ -180,7 +180,7 @@ const STAND_IN: u64 = 8 + 32;
 impl<W: Write> Out<W> {
     /// Writes into `sink`, and hashes.
     pub(crate) fn new(sink: W) -> Self {
-        let tee = Tee { digester: Some(Digester::new()), inner: sink };
+        let tee = Tee { digester: Some(BackgroundDigester::new()), inner: sink };
         Self { tar: Writer::new(tee), timeless: Some(Writer::new(Digester::new())) }
     }
 
@@ -194,7 +194,7 @@ impl<W: Write> Out<W> {
         let entries = self.tar.entries();
         let Tee { digester, inner } = self.tar.finish()?;
         let timeless = self.timeless.map(Writer::finish).transpose()?.unwrap_or_default();
-        let digester = digester.unwrap_or_default();
+        let digester = digester.unwrap_or_else(BackgroundDigester::new);
         let size = digester.size();
         Ok((Written { diff_id: digester.finish(), size, entries, content_id: timeless.finish() }, inner))
     }

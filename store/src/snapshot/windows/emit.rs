@@ -7,7 +7,7 @@ use super::changes::{Changes, Node};
 use super::table::{RowKind, row_kind};
 use super::walk::{Opened, Seen, split};
 use super::{fail, link, security, unfit};
-use crate::digest::{Digest, Digester};
+use crate::digest::{BackgroundDigester, Digest, Digester};
 use crate::layer::DiffError;
 use crate::layer::tar::{Entry, Kind, Time, Writer};
 use crate::layer::windows::{self, Attributes, Metadata, ROOTS, Top, forget_times};
@@ -17,9 +17,12 @@ use crate::snapshot::{Diff, SnapshotError};
 /// Attributes that a layer has.
 const KEPT: u32 = Attributes::SETTABLE.0 | Attributes::DIRECTORY.0 | Attributes::REPARSE_POINT.0;
 
+/// Bytes of what stands for a file's content.
+const STAND_IN: u64 = 8 + 32;
+
 /// Hashes what passes.
 struct Tee<W> {
-    digester: Digester,
+    digester: BackgroundDigester,
     inner: W,
 }
 
@@ -35,7 +38,7 @@ impl<W: Write> Write for Tee<W> {
     }
 }
 
-/// The archive, and the same without times.
+/// The archive, and what is in it but for times: an archive that has in the place of content its size and digest.
 struct Out<W: Write> {
     tar: Writer<Tee<W>>,
     timeless: Writer<Digester>,
@@ -49,7 +52,8 @@ fn tar(error: impl Into<DiffError>) -> SnapshotError {
 impl<W: Write> Out<W> {
     fn entry(&mut self, entry: &Entry) -> Result<(), SnapshotError> {
         self.tar.entry(entry).map_err(tar)?;
-        let mut timeless = Entry { mtime: Time::default(), ..entry.clone() };
+        let size = if entry.size > 0 { STAND_IN } else { 0 };
+        let mut timeless = Entry { mtime: Time::default(), size, ..entry.clone() };
         forget_times(&mut timeless.windows);
         self.timeless.entry(&timeless).map_err(tar)
     }
@@ -67,10 +71,14 @@ impl<W: Write> Out<W> {
                 return Err(SnapshotError::Diff(DiffError::Changed { path: path.to_owned() }));
             }
             if n == 0 {
-                return Ok(digester.finish());
+                let digest = digester.finish();
+                if size > 0 {
+                    self.timeless.content(&size.to_le_bytes()).map_err(tar)?;
+                    self.timeless.content(digest.as_bytes()).map_err(tar)?;
+                }
+                return Ok(digest);
             }
             self.tar.content(&self.buf[..n]).map_err(tar)?;
-            self.timeless.content(&self.buf[..n]).map_err(tar)?;
         }
     }
 }
@@ -79,7 +87,7 @@ impl Changes {
     /// Writes the layer: its parts first, then every directory before what is in it, and a file's streams right
     /// behind it. Of no changes nothing is written. Completes the table.
     pub(crate) fn write(&mut self, root: &Dir, sink: impl Write) -> Result<Diff, SnapshotError> {
-        let tee = Tee { digester: Digester::new(), inner: sink };
+        let tee = Tee { digester: BackgroundDigester::new(), inner: sink };
         let mut out =
             Out { tar: Writer::new(tee), timeless: Writer::new(Digester::new()), buf: vec![0; 256 << 10] };
         if !self.is_empty() {
