@@ -32,6 +32,7 @@ mod history;
 mod metadata;
 mod mounts;
 mod once;
+mod part;
 mod platforms;
 mod remote;
 mod repository;

@@ -46,6 +46,6 @@ pub use layout::{ArchiveFormat, Content, LoadOptions, Loaded, NamedImage, SaveOp
 pub use platform::Platform;
 pub use reference::Reference;
 pub use snapshot::{Active, Committed, Diff, LayerOs, SnapshotDriver, SnapshotError, View};
-pub use steps::{KeyPart, StepKey, StepRecord, Steps};
+pub use steps::{KeyPart, Parts, StepKey, StepRecord, Steps};
 pub use store::{Driver, Export, ExportOptions, Store, StoreOptions, note_sources, peek, peek_sources};
 pub use work::{Work, WorkDir, WorkError};

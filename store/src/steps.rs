@@ -47,16 +47,30 @@ impl KeyPart {
     }
 }
 
+/// A list of parts, which may be long: a COPY has one a file. It is made only as it is gone through.
+pub trait Parts {
+    /// Hands over kind, name and value of each, in order.
+    fn each(&self, take: &mut dyn FnMut(&str, &str, &str));
+}
+
+impl<T: AsRef<[KeyPart]> + ?Sized> Parts for T {
+    fn each(&self, take: &mut dyn FnMut(&str, &str, &str)) {
+        self.as_ref().iter().for_each(|part| take(&part.kind, &part.name, &part.value));
+    }
+}
+
 impl StepKey {
     /// The key of a list of parts. Their order counts.
-    pub fn of(parts: &[KeyPart]) -> Self {
+    pub fn of(parts: &(impl Parts + ?Sized)) -> Self {
         let mut digester = Digester::new();
         digester.update(b"orlop step 1\n");
-        for text in parts.iter().flat_map(|p| [&*p.kind, &*p.name, &*p.value]) {
-            // With lengths, so that no two lists run together into the same bytes.
-            digester.update(&(text.len() as u64).to_le_bytes());
-            digester.update(text.as_bytes());
-        }
+        parts.each(&mut |kind, name, value| {
+            for text in [kind, name, value] {
+                // With lengths, so that no two lists run together into the same bytes.
+                digester.update(&(text.len() as u64).to_le_bytes());
+                digester.update(text.as_bytes());
+            }
+        });
         Self(digester.finish())
     }
 
@@ -171,7 +185,15 @@ impl Steps<'_> {
     /// # Errors
     /// When the database says no.
     pub fn put(&self, record: &StepRecord) -> Result<()> {
-        let parts = packed(&record.parts);
+        self.put_with(record, &record.parts)
+    }
+
+    /// The same with `parts` in the place of those that the record has itself.
+    ///
+    /// # Errors
+    /// As [`Steps::put`].
+    pub fn put_with(&self, record: &StepRecord, parts: &(impl Parts + ?Sized)) -> Result<()> {
+        let parts = packed(parts);
         self.facts.write("keep the step", |tx| {
             tx.execute(
                 "INSERT OR REPLACE INTO parts(key, parts) VALUES (?, ?)",
@@ -314,10 +336,25 @@ fn record(row: &Row<'_>) -> rusqlite::Result<StepRecord> {
 }
 
 /// Parts as the database has them.
-fn packed(parts: &[KeyPart]) -> Vec<u8> {
+fn packed(parts: &(impl Parts + ?Sized)) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Part<'a> {
+        kind: &'a str,
+        name: &'a str,
+        value: &'a str,
+    }
     let pack = || -> std::io::Result<Vec<u8>> {
         let mut out = std::io::BufWriter::new(zstd::Encoder::new(Vec::new(), LEVEL)?);
-        serde_json::to_writer(&mut out, parts)?;
+        let (mut before, mut failed) = ("[", None);
+        parts.each(&mut |kind, name, value| {
+            let written = out
+                .write_all(before.as_bytes())
+                .and_then(|()| Ok(serde_json::to_writer(&mut out, &Part { kind, name, value })?));
+            before = ",";
+            failed = failed.take().or(written.err());
+        });
+        failed.map_or(Ok(()), Err)?;
+        out.write_all(if before == "[" { b"[]" } else { b"]" })?;
         out.flush()?;
         out.into_inner().map_err(std::io::IntoInnerError::into_error)?.finish()
     };

@@ -16,6 +16,7 @@ use super::copy::{
 };
 #[cfg(unix)]
 use super::copy::{ComposeError, compose};
+use super::part::Part;
 use super::repository::Repository;
 use super::stage::{Files, StageRun};
 use super::step::StepSpec;
@@ -276,9 +277,11 @@ impl StageRun<'_, '_> {
             self.exec.progress.warn_at(&self.exec.dockerfile().source, word.span, &text, None);
         }
         let span = trace.span("key", &[]);
-        let mut parts = vec![KeyPart::new("instruction", "", keyword)];
-        parts.extend(selection.key_parts().into_iter().map(|(path, what)| KeyPart::new("file", path, what)));
-        parts.push(KeyPart::new("workdir", "", &request.workdir));
+        let parts = vec![
+            KeyPart::new("instruction", "", keyword).into(),
+            Part::Files(&selection),
+            KeyPart::new("workdir", "", &request.workdir).into(),
+        ];
         let dialect = self.dialect();
         // What is written there may have a password in a URL, and history is for everybody.
         let (text, created_by) = (redact(&text), redact(&created_by));
@@ -286,18 +289,22 @@ impl StageRun<'_, '_> {
         drop(span);
         self.step(spec, |stage, task| {
             let held = stage.fetch_repositories(repositories, words, &mut request, task)?;
+            let fetched;
             let selection = match held.is_empty() {
-                true => selection,
-                false => select(&request, tree, &cache).map_err(|e| stage.copy_error(e, words))?,
+                true => &selection,
+                false => {
+                    fetched = select(&request, tree, &cache).map_err(|e| stage.copy_error(e, words))?;
+                    &fetched
+                }
             };
-            if let Some(change) = stage.compose(&selection, words)? {
+            if let Some(change) = stage.compose(selection, words)? {
                 return Ok((change, None));
             }
             stage.in_snapshot(|active| {
                 let owner = |text: &str| resolve_owner(active.path(), text);
                 let mut span = trace.span("copy", &[]);
                 let stats =
-                    apply(&selection, active.path(), &owner).map_err(|e| stage.copy_error(e, words))?;
+                    apply(selection, active.path(), &owner).map_err(|e| stage.copy_error(e, words))?;
                 span.add("files", stats.files);
                 span.add("bytes", stats.bytes);
                 drop(span);
@@ -402,7 +409,7 @@ impl StageRun<'_, '_> {
         let spec = StepSpec {
             text: instruction.original.clone(),
             created_by: format!("WORKDIR {dir}"),
-            parts,
+            parts: parts.into_iter().map(Part::One).collect(),
             runs: false,
             times_count: epoch.is_some(),
             alias: None,

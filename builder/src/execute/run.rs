@@ -13,6 +13,7 @@ use orlop_store::trace::Span;
 use super::entitlement;
 use super::history::MARK;
 use super::mounts::JobMount;
+use super::part::Part;
 use super::stage::StageRun;
 use super::step::StepSpec;
 use crate::dialect::{Dialect, account};
@@ -144,7 +145,14 @@ impl StageRun<'_, '_> {
         }
         self.look_at_mounts(&mut job.mounts)?;
         let (parts, alias) = (job.key_parts(hosts), Some(alias));
-        let spec = StepSpec { text, created_by, parts, runs: true, times_count: false, alias };
+        let spec = StepSpec {
+            text,
+            created_by,
+            parts: parts.into_iter().map(Part::One).collect(),
+            runs: true,
+            times_count: false,
+            alias,
+        };
         self.step(spec, |stage, task| stage.in_snapshot(|active| stage.job(active, task, job)))
     }
 

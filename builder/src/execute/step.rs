@@ -12,6 +12,7 @@ use orlop_store::steps::{KeyPart, StepKey, StepRecord};
 
 use super::change::Change;
 use super::flight::{Flight, Found};
+use super::part::{Part, PartList};
 use super::stage::StageRun;
 use crate::cache::{Carried, Exported};
 use crate::error::BuildError;
@@ -19,13 +20,13 @@ use crate::event::{Outcome, Task};
 
 /// What identifies a step and how it is shown.
 #[derive(Debug)]
-pub(crate) struct StepSpec {
+pub(crate) struct StepSpec<'p> {
     /// The instruction as the user reads it.
     pub(crate) text: String,
     /// How history shows it.
     pub(crate) created_by: String,
     /// Everything that the result depends on besides the parent.
-    pub(crate) parts: Vec<KeyPart>,
+    pub(crate) parts: Vec<Part<'p>>,
     /// Programs of one processor run in it. Without them files are the same whatever processor they are for.
     pub(crate) runs: bool,
     /// The times of its files are part of the result: an earlier one that differs in them alone is another.
@@ -41,7 +42,7 @@ impl StageRun<'_, '_> {
     /// The order is the crash rule: the layer is complete in the store before its record says so.
     pub(crate) fn step(
         &mut self,
-        spec: StepSpec,
+        spec: StepSpec<'_>,
         work: impl FnOnce(&Self, &Task<'_>) -> Result<(Change, Option<Usage>), BuildError>,
     ) -> Result<(), BuildError> {
         let exec = self.exec;
@@ -79,7 +80,7 @@ impl StageRun<'_, '_> {
         }
         let record = StepRecord {
             key,
-            parts,
+            parts: Vec::new(),
             parent,
             layer: None,
             created: 0,
@@ -87,7 +88,7 @@ impl StageRun<'_, '_> {
             scope: format!("{} {}", exec.dockerfile().source.name(), exec.plan.stages[self.index].name),
             description: spec.text,
         };
-        let (found, usage) = match self.make(record, spec.times_count, &task, work) {
+        let (found, usage) = match self.make(record, &parts, spec.times_count, &task, work) {
             Ok(made) => made,
             Err(error) => {
                 // What a promised layer is missing for begins anew.
@@ -125,21 +126,21 @@ impl StageRun<'_, '_> {
     }
 
     /// All parts of a step of the stage as far as it has come.
-    fn parts(&self, own: Vec<KeyPart>, runs: bool) -> Vec<KeyPart> {
+    fn parts<'p>(&self, own: Vec<Part<'p>>, runs: bool) -> PartList<'p> {
         let platform = &self.exec.plan.stages[self.index].platform;
         let platform = if runs { platform.to_string() } else { platform.os.clone() };
         let mut parts = vec![
-            KeyPart::new("parent", "", self.snapshot.chain_id().to_string()),
-            KeyPart::new("platform", "", platform),
+            KeyPart::new("parent", "", self.snapshot.chain_id().to_string()).into(),
+            KeyPart::new("platform", "", platform).into(),
         ];
         parts.extend(own);
-        parts
+        PartList(parts)
     }
 
     /// A digest that means a step before its parts are known, because they are made of files that may have to be
     /// fetched first. Only shared caches know steps by it.
     pub(crate) fn alias(&self, own: Vec<KeyPart>, runs: bool) -> StepKey {
-        StepKey::of(&self.parts(own, runs))
+        StepKey::of(&self.parts(own.into_iter().map(Part::One).collect(), runs))
     }
 
     /// Takes the result of a step from a shared cache that knows it by its alias. False where none does.
@@ -202,6 +203,7 @@ impl StageRun<'_, '_> {
     fn make(
         &self,
         mut record: StepRecord,
+        parts: &PartList<'_>,
         times_count: bool,
         task: &Task<'_>,
         work: impl FnOnce(&Self, &Task<'_>) -> Result<(Change, Option<Usage>), BuildError>,
@@ -248,7 +250,7 @@ impl StageRun<'_, '_> {
         (record.layer, record.created) = (found.layer, found.created);
         record.duration =
             u64::try_from(started.elapsed().unwrap_or_default().as_millis()).unwrap_or(u64::MAX);
-        store.steps().put(&record)?;
+        store.steps().put_with(&record, parts)?;
         drop(span);
         let span = trace.span("unmount", &[]);
         drop(unused);

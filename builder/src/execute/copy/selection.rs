@@ -155,7 +155,7 @@ impl Selection {
 
     /// What a step's key says of a copy: first where it goes and whom it belongs to, then one part a path:
     /// the path below the destination, and type, mode, owner, attributes and content. Never times.
-    pub fn key_parts(&self) -> Vec<(String, String)> {
+    pub fn each_key_part(&self, take: &mut dyn FnMut(&str, &str)) {
         let mut target = "destination".to_owned();
         if let Some(owner) = &self.chown {
             target = format!("{target}, owner {owner}");
@@ -163,14 +163,14 @@ impl Selection {
         if self.link {
             target.push_str(", as a layer of its own");
         }
-        let mut out = vec![(self.dest.clone(), target)];
+        take(&self.dest, &target);
         for group in &self.groups {
             let name = Path::new(&group.name);
             if let Origin::Unfetched(key) = &group.origin {
-                out.push(("git".to_owned(), key.clone()));
+                take("git", key);
             }
             if group.is_directory() {
-                out.push((format!("{}/", slashed(name)), "content of a directory".to_owned()));
+                take(&format!("{}/", slashed(name)), "content of a directory");
             }
             for entry in &group.entries {
                 // A path joined with nothing would end in a slash.
@@ -183,19 +183,28 @@ impl Selection {
                 if path.to_str().is_none() {
                     what = format!("{what} named {}", Digest::of(name_bytes(path.as_os_str())));
                 }
-                out.push((slashed(&path).into_owned(), what));
+                take(&slashed(&path), &what);
             }
         }
+    }
+
+    /// All of them.
+    #[cfg(test)]
+    pub(super) fn key_parts(&self) -> Vec<(String, String)> {
+        let mut out = Vec::new();
+        self.each_key_part(&mut |path, what| out.push((path.to_owned(), what.to_owned())));
         out
     }
 
-    /// One digest over all that [`key_parts`](Self::key_parts) says.
+    /// One digest over all that [`each_key_part`](Self::each_key_part) says.
     pub fn digest(&self) -> Digest {
         let mut digester = Digester::new();
-        for part in self.key_parts().iter().flat_map(|(path, what)| [path, what]) {
-            digester.update(&(part.len() as u64).to_le_bytes());
-            digester.update(part.as_bytes());
-        }
+        self.each_key_part(&mut |path, what| {
+            for part in [path, what] {
+                digester.update(&(part.len() as u64).to_le_bytes());
+                digester.update(part.as_bytes());
+            }
+        });
         digester.finish()
     }
 }
