@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use orlop_runner::{RunReport, Stream, Usage};
 use orlop_store::Digest;
+use orlop_store::trace::{Span, Trace};
 use serde::Serialize;
 
 /// Names a task within one command; counts from 1 in the order of their start.
@@ -99,6 +100,18 @@ pub enum Action {
     Export,
 }
 
+impl Action {
+    /// What the bytes are counted as in a trace.
+    fn counter(self) -> Option<&'static str> {
+        match self {
+            Self::Pull => Some("downloaded"),
+            Self::Push => Some("uploaded"),
+            Self::Export => Some("written"),
+            Self::Exists => None,
+        }
+    }
+}
+
 /// How a task ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -113,6 +126,18 @@ pub enum Outcome {
     Canceled,
 }
 
+impl Outcome {
+    /// By one word, as in JSON.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Cached => "cached",
+            Self::Failed => "failed",
+            Self::Canceled => "canceled",
+        }
+    }
+}
+
 /// Gets every [`Event`]. Called from several threads, so it must not block for long.
 pub trait Observer: Send + Sync {
     /// Takes one event.
@@ -122,6 +147,7 @@ pub trait Observer: Send + Sync {
 /// Hands out task ids and passes events on.
 pub struct Progress<'a> {
     observer: &'a dyn Observer,
+    trace: Trace,
     next: std::sync::atomic::AtomicU32,
     /// The warnings that were given already.
     warned: std::sync::Mutex<std::collections::HashSet<String>>,
@@ -136,14 +162,33 @@ impl std::fmt::Debug for Progress<'_> {
 impl<'a> Progress<'a> {
     /// Events go to `observer`.
     pub fn new(observer: &'a dyn Observer) -> Self {
-        Self { observer, next: std::sync::atomic::AtomicU32::new(1), warned: std::sync::Mutex::default() }
+        let (trace, warned) = (Trace::none(), std::sync::Mutex::default());
+        Self { observer, trace, next: std::sync::atomic::AtomicU32::new(1), warned }
+    }
+
+    /// Tells tasks to `trace` as well.
+    #[must_use]
+    pub fn with_trace(self, trace: &Trace) -> Self {
+        Self { trace: trace.clone(), ..self }
     }
 
     /// Starts a task. It counts as failed unless it is finished otherwise before it is dropped.
     pub fn start(&self, title: impl Into<String>) -> Task<'_> {
+        let title = title.into();
+        let span = self.trace.task(&title);
+        self.start_in(title, span)
+    }
+
+    /// The same of a step, which somebody has told the trace of before.
+    pub(crate) fn start_step(&self, title: String) -> Task<'_> {
+        self.start_in(title, Span::none())
+    }
+
+    fn start_in(&self, title: String, span: Span) -> Task<'_> {
         let id = TaskId(self.next.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
-        self.observer.event(Event::Started { task: id, title: title.into() });
-        Task { id, observer: self.observer, started: std::time::Instant::now(), open: true }
+        self.observer.event(Event::Started { task: id, title });
+        let (trace, started) = (self.trace.clone(), std::time::Instant::now());
+        Task { id, observer: self.observer, trace, span, started, open: true }
     }
 
     /// Something about the whole command.
@@ -196,6 +241,8 @@ impl<'a> Progress<'a> {
 pub struct Task<'a> {
     id: TaskId,
     observer: &'a dyn Observer,
+    trace: Trace,
+    span: Span,
     started: std::time::Instant,
     open: bool,
 }
@@ -214,6 +261,9 @@ impl Task<'_> {
 
     /// Reports bytes that moved.
     pub fn transfer(&self, digest: Digest, action: Action, current: u64, total: Option<u64>) {
+        if let Some(counter) = action.counter() {
+            self.trace.moved(counter, &digest, current);
+        }
         self.observer.event(Event::Transfer { task: self.id, digest, action, current, total });
     }
 
@@ -235,6 +285,8 @@ impl Task<'_> {
     fn close(&mut self, outcome: Outcome, usage: Option<Usage>, layer: Option<(Digest, u64)>) {
         if std::mem::replace(&mut self.open, false) {
             let duration = self.started.elapsed();
+            self.span.add("outcome", outcome.name());
+            drop(std::mem::take(&mut self.span));
             self.observer.event(Event::Finished { task: self.id, outcome, duration, usage, layer });
         }
     }

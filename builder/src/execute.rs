@@ -20,6 +20,7 @@ use crate::request::{BuildReport, BuildRequest, Engine};
 
 #[cfg(unix)]
 mod agent;
+mod change;
 mod checks;
 mod context;
 pub mod copy;
@@ -61,8 +62,10 @@ pub fn build(
     request: &BuildRequest,
 ) -> Result<BuildReport, BuildError> {
     let started = Instant::now();
+    let span = engine.trace().span("plan", &[]);
     let (dockerfile, mut fault) = dockerfile::parse_part(Arc::clone(&request.dockerfile));
     let dockerfile = Arc::new(dockerfile);
+    drop(span);
     let imports = Imports::new(*engine, progress, &request.cache_from);
     let mut ran = 0;
     let report = exporting(engine, progress, &request.cache_to, &imports, |exports| {
@@ -95,11 +98,14 @@ fn attempt(
         false => inner.cancel(),
     });
     let engine = &Engine { cancel: &cancel, ..*engine };
+    let span = engine.trace().span("plan", &[]);
     let checks = checks::Checks::begin(dockerfile, request, progress, fault)?;
+    drop(span);
     let common = Common::new(engine, request, progress, (imports, exports));
     let built = platforms::build(&common, dockerfile, checks);
     let before = std::mem::replace(ran, *ran + common.ran.load(Ordering::Relaxed));
     let built = built?;
+    from::settle(&common)?;
     let written = crate::output::write(engine, progress, &built, &request.tags, &request.outputs)?;
     Ok(BuildReport {
         image_id: written.id,
@@ -227,7 +233,7 @@ impl<'a> Execution<'a> {
     /// The build of `plan`, the platform `number` of several or the only one.
     fn new(common: &'a Common<'a>, plan: Plan, number: usize, several: bool) -> Self {
         let Common { engine, request, progress, .. } = *common;
-        let (stages, starts) = (Stages::new(plan.stages.len()), Mutex::default());
+        let (stages, starts) = (Stages::new(plan.stages.len(), engine.trace()), Mutex::default());
         let others = Mutex::default();
         Self { common, engine, request, progress, plan, stages, starts, others, number, several }
     }
@@ -244,6 +250,7 @@ impl Execution<'_> {
         // waits for one that has been begun, however few they are.
         let next = AtomicUsize::new(0);
         let work = || {
+            self.engine.trace().thread("stage");
             while let Some(&index) = self.plan.order.get(next.fetch_add(1, Ordering::Relaxed)) {
                 self.build_stage(index);
             }

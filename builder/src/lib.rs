@@ -17,6 +17,7 @@ mod redact;
 pub mod request;
 pub mod scope;
 pub mod source;
+pub mod trace;
 pub mod transfer;
 
 pub use boolean::boolean;

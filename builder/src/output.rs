@@ -130,8 +130,8 @@ pub struct Written {
     pub manifest: Option<Digest>,
 }
 
-/// Writes what was built to every one of `outputs`, in order. Those that have names of their own use them,
-/// the others `tags`.
+/// Writes what was built to every one of `outputs`, in order; an image that is not complete comes into the store
+/// after those that need its files. Those that have names of their own use them, the others `tags`.
 ///
 /// # Errors
 /// When an output cannot be written. Those before it are complete; nothing of it is left, a directory
@@ -145,7 +145,7 @@ pub fn write(
 ) -> Result<Written, BuildError> {
     let several = built.together();
     let mut manifest = None;
-    for output in outputs {
+    for output in in_order(engine, built, outputs)? {
         transfer::check_cancelled(engine)?;
         let written = match (&several, output) {
             (_, Output::Local { .. } | Output::Tar { .. }) => {
@@ -185,6 +185,26 @@ pub fn write(
     Ok(Written { id, manifest })
 }
 
+/// The outputs in the order in which they are written. An image whose layers are still elsewhere is kept when those
+/// that need its files have had them: where a layer turns out to be lost, names of the store stay where they were.
+fn in_order<'o>(
+    engine: &Engine<'_>,
+    built: &Built,
+    outputs: &'o [Output],
+) -> Result<Vec<&'o Output>, BuildError> {
+    let kept = |output: &&Output| matches!(output, Output::Store { .. });
+    let files = |output: &Output| !matches!(output, Output::Store { .. } | Output::Registry { .. });
+    let Some(last) = outputs.iter().rposition(files) else { return Ok(outputs.iter().collect()) };
+    for (_, image) in &built.images {
+        if !engine.store.missing_layers(image)?.is_empty() {
+            let (before, after) = outputs.split_at(last + 1);
+            let (first, then): (Vec<_>, Vec<_>) = before.iter().partition(|output| !kept(output));
+            return Ok(first.into_iter().chain(then).chain(after).collect());
+        }
+    }
+    Ok(outputs.iter().collect())
+}
+
 fn or_tags(names: &[Reference], tags: &[Reference]) -> Vec<Reference> {
     if names.is_empty() { tags.to_vec() } else { names.to_vec() }
 }
@@ -199,6 +219,7 @@ fn one(
 ) -> Result<Option<Digest>, BuildError> {
     match output {
         Output::Store { names } => {
+            let _span = engine.trace().span("output", &[]);
             keep(engine, image, tags.iter().chain(names))?;
             Ok(None)
         }
@@ -250,6 +271,7 @@ fn index(
 ) -> Result<Option<Digest>, BuildError> {
     match output {
         Output::Store { names } => {
+            let _span = engine.trace().span("output", &[]);
             keep_index(engine, several, tags.iter().chain(names))?;
             Ok(None)
         }
@@ -294,6 +316,7 @@ fn archive(
         _ => return Ok(None),
     };
     let task = progress.start(format!("write {kind} {dest}"));
+    let span = engine.trace().span("output", &[]);
     let images = [content(&task)?];
     let written = match (dest, format) {
         (Destination::Path(path), Some(format)) => engine.store.save(path, format, &images, &options)?,
@@ -303,6 +326,7 @@ fn archive(
             engine.store.save_to(&mut &**file, format, &images, &options)?
         }
     };
+    drop(span);
     task.finish(Outcome::Done, None, None);
     Ok(written.first().map(|descriptor| descriptor.digest))
 }
@@ -320,6 +344,7 @@ fn files(
         _ => return Ok(()),
     };
     let task = progress.start(title);
+    let span = engine.trace().span("output", &[]);
     let views = built.images.iter().map(|(platform, image)| Ok((platform, view(engine, image, &task)?)));
     let views = views.collect::<Result<Vec<_>, BuildError>>()?;
     let split = split.unwrap_or(built.is_several());
@@ -342,6 +367,7 @@ fn files(
         }
         _ => {}
     }
+    drop(span);
     task.finish(Outcome::Done, None, None);
     Ok(())
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use orlop_runner::{CancelToken, HostEntry, Isolation, Limits, Mitigation, Network, Runner, Ulimit};
+use orlop_store::trace::Trace;
 use orlop_store::{Digest, Platform, Reference, Store};
 
 use crate::cache::{CacheSource, CacheTarget};
@@ -28,6 +29,13 @@ pub struct Engine<'a> {
     pub observer: &'a dyn Observer,
     /// Stops everything when it is set.
     pub cancel: &'a CancelToken,
+}
+
+impl<'a> Engine<'a> {
+    /// Who is told of what takes time.
+    pub(crate) fn trace(&self) -> &'a Trace {
+        self.store.trace()
+    }
 }
 
 impl std::fmt::Debug for Engine<'_> {

@@ -1,9 +1,12 @@
 //! Images between registries and the store.
 //!
-//! A pull is two things: [`resolve`] finds out what a name means and takes manifest and config, which
+//! A pull is three things: [`resolve`] finds out what a name means and takes manifest and config, which
 //! is all that a build needs that only adds to an image; [`fetch_layers`] brings the layers, side by
-//! side, each streamed once from the registry through verification and inflation into the store.
+//! side, each streamed once from the registry through verification and inflation into the store; and
+//! an [`Arrival`] gives the image its name here when it is complete.
 
+mod arrival;
+mod described;
 mod look;
 mod names;
 mod push;
@@ -14,7 +17,7 @@ use std::io::Read;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use orlop_registry_client::{Repository, TagOrDigest, select_platform};
+use orlop_registry_client::{Error, Repository, TagOrDigest, select_platform};
 use orlop_store::LayerOs;
 use orlop_store::image::MAX_CONFIG;
 use orlop_store::layout::LoadOptions;
@@ -22,8 +25,10 @@ use orlop_store::{
     BlobSink, Descriptor, Digest, ErrorKind, Image, Index, Manifest, Named, Platform, Reference, media_type,
 };
 
+pub use arrival::Arrival;
+pub(crate) use described::manifest_request;
 pub use look::{look, look_into_layout};
-pub use names::{here, resolve};
+pub use names::{Resolved, here, resolve};
 pub use push::{Pushed, push, push_index};
 pub(crate) use push::{mountable, push_blob};
 pub use several::Several;
@@ -45,7 +50,7 @@ fn resolve_one(
     platform: &Platform,
     policy: PullPolicy,
     task: &Task<'_>,
-) -> Result<Image, BuildError> {
+) -> Result<(Image, Option<Arrival>), BuildError> {
     let mut other = None;
     if policy != PullPolicy::Always
         && let Some(named) = engine.store.images().named(reference)?
@@ -53,12 +58,12 @@ fn resolve_one(
         let image = engine.store.images().load(&named)?;
         if suits(&image, platform) && (policy == PullPolicy::Never || is_the_choice(engine, &named, platform))
         {
-            return Ok(image);
+            return Ok((image, None));
         }
         other = Some(here_for(engine, &named, &image));
         // A name that stands for several platforms may have the other one here as well.
         if let Some(image) = sibling(engine, &named, platform)? {
-            return Ok(image);
+            return Ok((image, None));
         }
     }
     if policy == PullPolicy::Never {
@@ -72,13 +77,15 @@ fn resolve_one(
         };
         return Err(error.with_hint("fetch it with `orlop pull`, or leave out `--pull=never`".to_owned()));
     }
+    let span = engine.trace().span("resolve", &[]);
     let fetched = fetch_metadata(engine, reference, platform);
+    drop(span);
     if fetched.is_ok()
         && let Some(mirror) = engine.registry.served_by(&repository(reference)?)
     {
         task.note(format!("from the mirror `{mirror}`"));
     }
-    if let Ok(image) = &fetched
+    if let Ok((image, _)) = &fetched
         && platform.same_machine(&image.platform())
     {
         note_platform(reference, image, platform, task);
@@ -94,7 +101,7 @@ fn resolve_one(
             let hint = error.hint.clone();
             Err(BuildError::user(text).because(error).with_hint(hint))
         }
-        (result, _) => result,
+        (result, _) => result.map(|(image, arrival)| (image, Some(arrival))),
     }
 }
 
@@ -163,15 +170,23 @@ pub(crate) fn repository(reference: &Reference) -> Result<Repository, BuildError
     Ok(Repository::of(reference)?)
 }
 
+/// What a registry has under a name, complete or not: nothing of it is in the store afterwards.
 fn fetch_metadata(
     engine: &Engine<'_>,
     reference: &Reference,
     platform: &Platform,
-) -> Result<Image, BuildError> {
+) -> Result<(Image, Arrival), BuildError> {
     let name = reference.familiar();
     let failed = |error| registry_error(format!("cannot pull `{name}`"), error);
     let repository = repository(reference)?;
-    let mut answer = engine.registry.manifest(&repository, &TagOrDigest::of(reference)).map_err(failed)?;
+    let ask = |which: &TagOrDigest| {
+        engine.registry.manifest(&repository, which).map_err(|error| match error {
+            Error::Manifest { what, .. } => described::malformed(reference, &repository, which, what),
+            error => failed(error),
+        })
+    };
+    let mut which = TagOrDigest::of(reference);
+    let mut answer = ask(&which)?;
     let mut index = None;
     let mut depth = 0;
     while media_type::is_index(&answer.media_type) {
@@ -179,25 +194,28 @@ fn fetch_metadata(
         if depth > MAX_DEPTH {
             return Err(BuildError::user(format!("`{name}` is an index of indexes without end")));
         }
-        let whole = Index::parse(&answer.bytes, &answer.media_type)?;
+        let whole = Index::parse(&answer.bytes, &answer.media_type)
+            .map_err(|error| described::malformed(reference, &repository, &which, error))?;
         let chosen = select_platform(&answer.bytes, platform).map_err(failed)?;
         index = index.or(Some(whole));
         check_cancelled(engine)?;
-        answer =
-            engine.registry.manifest(&repository, &TagOrDigest::Digest(chosen.digest)).map_err(failed)?;
+        which = TagOrDigest::Digest(chosen.digest);
+        answer = ask(&which)?;
     }
-    let manifest = Manifest::parse(&answer.bytes, &answer.media_type)?;
-    let config = fetch_config(engine, &repository, &manifest.config, &name)?;
-    let image = Image::from_parts(&config, Some(manifest))?;
-    // Fact by fact, the content before what points to it.
-    let index_digest = index.as_ref().map(|index| engine.store.images().put_index(index)).transpose()?;
-    let id = engine.store.images().put(&image)?;
+    described::refuse_artifact(reference, &answer)?;
+    let manifest = Manifest::parse(&answer.bytes, &answer.media_type)
+        .map_err(|error| described::malformed(reference, &repository, &which, error))?;
+    let descriptor = manifest.config.clone();
+    let config = fetch_config(engine, &repository, &descriptor, &name)?;
+    let image = Image::from_parts(&config, Some(manifest))
+        .map_err(|error| described::malformed_config(reference, &repository, &descriptor, error))?;
     for layer in image.layers().iter().filter_map(|layer| layer.blob.as_ref()) {
         engine.store.note_source(&layer.digest, &reference.repository())?;
     }
-    let manifest = image.manifest().map(Manifest::digest);
-    engine.store.images().tag(reference, &Named { id, manifest, index: index_digest })?;
-    Ok(image)
+    let arrival = Arrival::new(reference.clone(), image.clone(), index);
+    // Where all of it is here already there is nothing to wait for.
+    arrival.settle(engine)?;
+    Ok((image, arrival))
 }
 
 fn fetch_config(
@@ -224,7 +242,10 @@ fn fetch_config(
     }
     let read = || -> Result<std::io::Result<Vec<u8>>, BuildError> {
         let mut bytes = Vec::new();
-        let reader = engine.registry.blob(repository, descriptor)?;
+        let reader = engine
+            .registry
+            .blob(repository, descriptor)
+            .map_err(|error| registry_error(format!("cannot fetch the config of `{name}`"), error))?;
         Ok(reader.take(MAX_CONFIG).read_to_end(&mut bytes).map(|_| bytes))
     };
     let mut again = true;
@@ -296,6 +317,7 @@ fn fetch_layers_of<'r>(
     task: &Task<'_>,
 ) -> Result<(), BuildError> {
     let wanted: Vec<usize> = (0..image.layers().len()).collect();
+    let _span = engine.trace().span("pull", &[]);
     fetch_chosen(engine, image, &wanted, origin, task)?;
     // A layer that takes directories or links from those below it may have come before them.
     for &index in &wanted {
@@ -321,6 +343,7 @@ fn fetch_blobs(
         blob.is_none_or(|blob| blobs.iter().any(|wanted| wanted.digest == blob.digest))
     };
     let wanted: Vec<usize> = (0..image.layers().len()).filter(is_wanted).collect();
+    let _span = engine.trace().span("pull", &[]);
     fetch_chosen(engine, image, &wanted, |_| None, task)
 }
 
@@ -334,6 +357,7 @@ fn fetch_chosen<'r>(
 ) -> Result<(), BuildError> {
     let failed = Mutex::new(None::<BuildError>);
     side_by_side(wanted, |&index| {
+        engine.trace().thread("transfer");
         let stop = || failed.lock().unwrap_or_else(PoisonError::into_inner).is_some();
         if stop() {
             return false;
@@ -395,10 +419,11 @@ fn fetch_layer(
     };
     let mut last = None;
     let os = image.layer_os();
-    for place in places(engine, origin, &blob.digest)? {
+    let places = places(engine, origin, &blob.digest)?;
+    for place in places.known.iter().chain(&places.guess) {
         loop {
             let lost = engine.registry.mirrors_lost();
-            match fetch_from(engine, &place, blob, &layer.diff_id, (os, below), task) {
+            match fetch_from(engine, place, blob, &layer.diff_id, (os, below), task) {
                 Ok(()) => {
                     engine.store.note_source(&blob.digest, &place.to_string())?;
                     return Ok(());
@@ -406,6 +431,12 @@ fn fetch_layer(
                 // A mirror served something else, and is not asked again.
                 Err(error) if error.kind == Fault::User && engine.registry.mirrors_lost() > lost => {}
                 Err(error) if error.kind == Fault::User => {
+                    let error = match &places.guess {
+                        Some(guess) => {
+                            unknown(blob, guess).because(error.in_one_line()).with_hint(error.hint)
+                        }
+                        None => error,
+                    };
                     last = last.or(Some(error));
                     break;
                 }
@@ -437,22 +468,36 @@ fn fetch_layer(
     }))
 }
 
-/// Repositories that should have the blob, the most likely first.
-fn places(
-    engine: &Engine<'_>,
-    origin: Option<&Reference>,
-    blob: &Digest,
-) -> Result<Vec<Repository>, BuildError> {
-    let mut out: Vec<Repository> = origin.map(repository).transpose()?.into_iter().collect();
+/// Where a blob may be.
+struct Places {
+    /// Repositories that had it when it was last heard of, the most likely first.
+    known: Vec<Repository>,
+    /// Where none is known: the one that the image's name would be in, if it had been there ever.
+    guess: Option<Repository>,
+}
+
+/// Repositories that should have the blob. That of a name is one of them where the image came from there or was sent
+/// there. What was built here, perhaps from a cache in another registry, has a name that says nothing.
+fn places(engine: &Engine<'_>, origin: Option<&Reference>, blob: &Digest) -> Result<Places, BuildError> {
+    let origin = origin.map(repository).transpose()?;
+    let mut known: Vec<Repository> = Vec::new();
     for source in engine.store.sources(blob)? {
         let Some((registry, name)) = source.split_once('/') else { continue };
-        if let Ok(place) = Repository::new(registry, name)
-            && !out.contains(&place)
-        {
-            out.push(place);
-        }
+        known.extend(Repository::new(registry, name));
     }
-    Ok(out)
+    // Of several the one by which the user calls it.
+    known.sort_by_key(|place| Some(place) != origin.as_ref());
+    let guess = origin.filter(|_| known.is_empty());
+    Ok(Places { known, guess })
+}
+
+/// Of a layer that was looked for in `guess` because of its image's name alone.
+fn unknown(blob: &Descriptor, guess: &Repository) -> BuildError {
+    BuildError::user(format!(
+        "layer {} is not in the store, no registry is known to have it, and `{guess}` was asked only because the \
+         image has that name",
+        blob.digest.short()
+    ))
 }
 
 fn fetch_from(
@@ -548,11 +593,14 @@ pub fn pull(
     policy: PullPolicy,
     task: &Task<'_>,
 ) -> Result<Image, BuildError> {
-    let (image, name) = resolve(engine, reference, platform, policy, task)?;
+    let Resolved { image, name, arrival } = resolve(engine, reference, platform, policy, task)?;
     if !platform.same_machine(&image.platform()) {
         note_platform(&name, &image, platform, task);
     }
     fetch_layers(engine, &image, Some(&name), task)?;
+    if let Some(arrival) = arrival {
+        arrival.settle(engine)?;
+    }
     Ok(image)
 }
 
@@ -562,6 +610,7 @@ pub fn pull(
 /// # Errors
 /// When there is none of that name and platform, or something in it is not what it should be.
 pub fn load_layout(engine: &Engine<'_>, layout: &str, platform: &Platform) -> Result<Image, BuildError> {
+    let _span = engine.trace().span("resolve", &[]);
     let (path, name) = split_layout(layout);
     std::fs::metadata(path).map_err(|e| {
         // What is left of `C:\images` where the backslash escapes.

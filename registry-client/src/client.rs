@@ -21,7 +21,7 @@ use crate::hosts::{Endpoint, HostsConfig, Places, ShortName, is_loopback};
 use crate::mirrors::{Failed, Learned};
 use crate::notice::{NoticeObserver, Told};
 use crate::retry::{Attempts, Retry, RetryObserver, RetryPolicy, STOP_INTERVAL, Stop, repetitions};
-use crate::transport::{Proxies, Request, Response, Route, Timeouts, Transport};
+use crate::transport::{Proxies, Request, Response, Route, Timeouts, Transport, is_same_host};
 
 /// Everything that a client is told. Nothing is read from the environment.
 #[derive(Clone, Debug)]
@@ -251,7 +251,7 @@ impl Core {
     pub(crate) fn announce(&self, attempts: &mut Attempts, error: &Error) -> Option<Duration> {
         let wait = self.config.retries.wait(attempts, error)?;
         self.config.on_retry.notify(&Retry {
-            error: self.transport.secrets().mask(&error.to_string()),
+            error: self.transport.secrets().mask(&error.line()),
             attempt: attempts.failures,
             of: repetitions(&self.config.retries, error).max(attempts.failures),
             wait,
@@ -322,11 +322,12 @@ impl Core {
         make: &(dyn Fn(&Url) -> Result<Request, Error> + Send + Sync),
     ) -> Result<Response, Error> {
         let base = self.base(place).await?;
-        let route = Route { registry: Some(place.host()), insecure: place.insecure, bulk };
         let mut attempt = 0;
         loop {
             let mut request = make(&base)?;
             let own = request.url.origin() == base.origin();
+            let insecure = self.is_insecure(place, &base, &request.url);
+            let route = Route { registry: Some(place.host()), insecure, bulk };
             let sent = if own { self.auth.header(&self.transport, place, scopes).await? } else { None };
             if let Some(value) = &sent {
                 request.headers.insert(AUTHORIZATION, value.clone());
@@ -344,12 +345,18 @@ impl Core {
             // Twice: an expired token, then one for what else the registry wants.
             if !asks
                 || attempt > 2
-                || !self.auth.challenged(&self.transport, place, scopes, sent.as_ref(), &response).await?
+                || !self.auth.challenged(&self.transport, place, scopes, sent.as_ref(), &mut response).await?
             {
                 return Ok(response);
             }
             response.drain().await;
         }
+    }
+
+    /// Whether a URL that the registry gave is one of an insecure host: the registry's own by what is said of the
+    /// repository, another by what is said of that host.
+    pub(crate) fn is_insecure(&self, place: &Endpoint, base: &Url, url: &Url) -> bool {
+        if is_same_host(url, base) { place.insecure } else { self.config.hosts.is_insecure(url) }
     }
 
     /// The URL of the registry's `/v2/`, found out by trial where both HTTP and HTTPS are allowed.
@@ -415,7 +422,7 @@ impl Core {
         let mut request = Request::new(Method::GET, url.clone());
         request.keep_redirect = true;
         let route = Route { registry: Some(place.host()), insecure: place.insecure, bulk: false };
-        let response = self.transport.send(request, &route).await?;
+        let mut response = self.transport.send(request, &route).await?;
         match response.status().as_u16() {
             400 if url.scheme() == "http" => {
                 // Go's and nginx's words: "… an HTTP request to an HTTPS server", "… sent to HTTPS port".
@@ -432,7 +439,7 @@ impl Core {
             }
             401 => {
                 // Saves the first request from being refused.
-                self.auth.challenged(&self.transport, place, &Scopes::none(), None, &response).await?;
+                self.auth.challenged(&self.transport, place, &Scopes::none(), None, &mut response).await?;
                 response.drain().await;
                 Ok(false)
             }

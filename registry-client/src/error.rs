@@ -42,6 +42,20 @@ pub enum Error {
         /// What was wrong with the answer.
         what: String,
     },
+    /// An answer by HTTPS that leads to plain HTTP, at a host for which configuration does not allow that.
+    #[error("{method} {url}: {what}, `{to}`")]
+    Downgrade {
+        /// HTTP method.
+        method: String,
+        /// URL without secrets.
+        url: String,
+        /// What leads there.
+        what: String,
+        /// Where it leads, without secrets.
+        to: String,
+        /// The host there.
+        host: String,
+    },
     /// Other content than was asked for.
     #[error("GET {url}: expected {expected}, the registry sent {found}")]
     Digest {
@@ -105,6 +119,18 @@ pub enum Error {
         /// What is wrong with it.
         what: String,
     },
+    /// A file of certs.d that cannot be used.
+    #[error("`{file}`, {role}: {what}")]
+    Certificate {
+        /// The file.
+        file: String,
+        /// What it is there for, and for which registry.
+        role: String,
+        /// What is wrong with it.
+        what: String,
+        /// What to do about it.
+        hint: String,
+    },
     /// `registries.conf` forbids the registry.
     #[error("`{prefix}` is blocked by `{file}`")]
     Blocked {
@@ -163,8 +189,12 @@ pub enum TransportKind {
     CertificateTime,
     /// The certificate is for another name.
     CertificateName,
-    /// The server wants a certificate of ours, another one, or another TLS.
+    /// The server wants a certificate of ours, or another one.
     TlsRefused,
+    /// There is no version of TLS, or no cipher, that the server and we both know.
+    TlsVersion,
+    /// The server ended TLS for another reason, and will do so again.
+    TlsAlert,
     /// The proxy cannot be reached, or opens no way to the host.
     Proxy,
     /// The proxy wants a login, or another one.
@@ -201,7 +231,8 @@ impl fmt::Display for TransportKind {
             Self::CertificateName => "the server's certificate is for another name",
             Self::Proxy => "no way through the proxy",
             Self::ProxyLogin => "the proxy wants a login",
-            Self::TlsRefused => "the server refuses this TLS connection",
+            Self::TlsRefused | Self::TlsAlert => "the server refuses this TLS connection",
+            Self::TlsVersion => "the server speaks no TLS that can be used",
             Self::NotTls => "the server does not speak HTTPS",
             Self::Tls => "TLS failed",
             Self::FirstByteTimeout => "no answer within the time limit",
@@ -232,6 +263,8 @@ pub struct StatusError {
     pub retry_after: Option<Duration>,
     /// Of a refusal: the user whom we had logged in as, empty where the login names none.
     pub login: Option<String>,
+    /// Of a refusal: why what it asks for (`WWW-Authenticate`) cannot be given, whoever is logged in.
+    pub challenge: Option<String>,
 }
 
 impl StatusError {
@@ -277,6 +310,9 @@ impl fmt::Display for StatusError {
         if let Some(message) = &self.message {
             write!(f, ": {message}")?;
         }
+        if let Some(challenge) = &self.challenge {
+            write!(f, "; {challenge}")?;
+        }
         if self.method == "HEAD" {
             write!(f, " (an answer to HEAD gives no reason)")?;
         }
@@ -309,6 +345,14 @@ impl Error {
             Self::Auth { source: Some(source), .. } => source.is_temporary(),
             Self::Mirrors { last, .. } => last.is_temporary(),
             _ => false,
+        }
+    }
+
+    /// The error with what lies below it, in one line.
+    pub(crate) fn line(&self) -> String {
+        match self {
+            Self::Auth { source: Some(source), .. } => format!("{self}: {}", source.line()),
+            _ => self.to_string(),
         }
     }
 
@@ -370,6 +414,9 @@ impl Error {
             Self::Digest { .. } | Self::Size { .. } => Some(
                 "a proxy or mirror in between may hold damaged content; try again or another mirror".into(),
             ),
+            Self::Downgrade { host, .. } => Some(format!(
+                "if `{host}` may be spoken to by plain HTTP, say so with `--insecure-registry {host}`"
+            )),
             Self::ForeignHost { host, .. } => {
                 Some(format!("if you trust that host, say so with `--foreign-layers-from {host}`"))
             }
@@ -385,6 +432,7 @@ impl Error {
                 Some(_) => Some(login_hint(registry)),
             },
             Self::Config { name, what } if name.starts_with("docker-credential-") => helper_hint(name, what),
+            Self::Certificate { hint, .. } => Some(hint.clone()),
             Self::Blocked { file, .. } => Some(format!("see `blocked` in `{file}`")),
             Self::Ambiguous { .. } => Some("write one of them in full".into()),
             Self::Mirrors { last, .. } => last.hint(),
@@ -398,7 +446,7 @@ impl Error {
         match &mut self {
             Self::Status(e) => {
                 mask(&mut e.url);
-                e.code.iter_mut().chain(&mut e.message).for_each(mask);
+                e.code.iter_mut().chain(&mut e.message).chain(&mut e.challenge).for_each(mask);
             }
             Self::Transport { url, source, .. } => {
                 mask(url);
@@ -408,6 +456,7 @@ impl Error {
                 }
             }
             Self::Protocol { url, what, .. } => [url, what].into_iter().for_each(mask),
+            Self::Downgrade { url, what, to, host, .. } => [url, what, to, host].into_iter().for_each(mask),
             Self::Digest { url, .. } | Self::Size { url, .. } => mask(url),
             Self::Manifest { name, what } | Self::Config { name, what } => {
                 [name, what].into_iter().for_each(mask);
@@ -423,7 +472,11 @@ impl Error {
                 let inner = std::mem::replace(&mut **last, Self::Cancelled);
                 **last = inner.masked(secrets);
             }
-            Self::Blocked { .. } | Self::Ambiguous { .. } | Self::Source { .. } | Self::Cancelled => {}
+            Self::Certificate { .. }
+            | Self::Blocked { .. }
+            | Self::Ambiguous { .. }
+            | Self::Source { .. }
+            | Self::Cancelled => {}
         }
         self
     }
@@ -431,7 +484,9 @@ impl Error {
     /// As an [`io::Error`] that carries this error inside.
     pub(crate) fn into_io(self) -> io::Error {
         let kind = match &self {
-            Self::Digest { .. } | Self::Size { .. } | Self::Protocol { .. } => io::ErrorKind::InvalidData,
+            Self::Digest { .. } | Self::Size { .. } | Self::Protocol { .. } | Self::Downgrade { .. } => {
+                io::ErrorKind::InvalidData
+            }
             Self::Transport { kind: TransportKind::Refused, .. } => io::ErrorKind::ConnectionRefused,
             Self::Transport { kind: TransportKind::Stalled | TransportKind::FirstByteTimeout, .. } => {
                 io::ErrorKind::TimedOut
@@ -493,6 +548,10 @@ fn status_hint(e: &StatusError) -> Option<String> {
         (401 | 403, _) if e.url.contains(ON) => Some(format!(
             "the registry sent us on to `{host}`, which refuses; its links do not last long: try again"
         )),
+        (401 | 403, _) if e.challenge.is_some() => Some(format!(
+            "no login helps there: `{host}`, or a proxy before it, has to ask for `Basic`, or for `Bearer` with the \
+             URL of a token server"
+        )),
         (401 | 403, _) => Some(refusal_hint(&host, e.login.as_deref())),
         (404, Some("NAME_UNKNOWN")) => {
             Some("check the repository's name; private ones may need a login".into())
@@ -516,6 +575,7 @@ fn status_hint(e: &StatusError) -> Option<String> {
 fn minutes(time: Duration) -> String {
     match time.as_secs().div_ceil(60) {
         m @ 0..=119 => format!("{m} minutes"),
+        525_600.. => "more than a year".to_owned(),
         m => format!("{} hours", m.div_ceil(60)),
     }
 }
@@ -542,6 +602,9 @@ fn transport_hint(kind: TransportKind, url: &str) -> Option<String> {
             "if it wants a certificate of yours, put it and its key into \
              `/etc/containers/certs.d/{host}/client.cert` and `client.key`"
         ),
+        TransportKind::TlsVersion => {
+            format!("`{host}`, or a proxy before it, has to speak TLS 1.2 or 1.3, with a cipher of today")
+        }
         TransportKind::NotTls => format!(
             "if `{host}` may be used over plain HTTP, add to registries.conf: \
              `[[registry]] location = \"{host}\" insecure = true`"
@@ -570,6 +633,7 @@ mod tests {
             message: None,
             retry_after: None,
             login: None,
+            challenge: None,
         };
         e.read_body(body, &Secrets::default());
         e

@@ -8,6 +8,8 @@ mod registries;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use url::Url;
+
 pub use self::names::ShortName;
 pub use self::registries::RegistriesConf;
 use self::registries::{Pulls, RegistryEntry};
@@ -108,6 +110,18 @@ impl HostsConfig {
         self.foreign
             .iter()
             .any(|allowed| allowed.eq_ignore_ascii_case(host) || Some(allowed) == with_port.as_ref())
+    }
+
+    /// Whether configuration allows plain HTTP, and any certificate, for the host of a URL that something led to.
+    /// It is asked of each host by itself: that the one which led there may be insecure is no leave for another.
+    pub(crate) fn is_insecure(&self, url: &Url) -> bool {
+        let Some(host) = url.host_str() else { return false };
+        let port = url.port_or_known_default().unwrap_or_default();
+        let with_port = format!("{host}:{port}");
+        let names = if url.port().is_none() { vec![host, &with_port] } else { vec![with_port.as_str()] };
+        names.iter().any(|name| {
+            self.insecure.iter().any(|h| h.eq_ignore_ascii_case(name)) || self.registries.is_insecure(name)
+        })
     }
 
     /// Where to pull from, mirrors first, the registry itself last.
@@ -347,6 +361,40 @@ mod tests {
             assert_eq!(hosts.registry_endpoint(registry).unwrap().insecure, insecure, "{registry}");
         }
         assert!(matches!(hosts.registry_endpoint("b.io"), Err(Error::Blocked { .. })));
+    }
+
+    #[test]
+    fn each_host_is_insecure_by_its_own_name() {
+        let mut hosts = hosts(
+            "[[registry]]\nlocation = \"a.io:5000\"\ninsecure = true\n[[registry]]\nprefix = \"*.corp.io\"\n\
+             insecure = true\n[[registry]]\nlocation = \"b.io/team\"\ninsecure = true\n[[registry]]\n\
+             location = \"c.io\"\n[[registry.mirror]]\nlocation = \"m.io/c\"\ninsecure = true\n\
+             [[registry.mirror]]\nlocation = \"safe.io\"\n[[registry]]\nprefix = \"d.io\"\n\
+             location = \"real.io:81\"\ninsecure = true",
+        );
+        hosts.insecure = ["plain.io", "other.io:5001", "std.io:80"].map(str::to_owned).to_vec();
+        for (url, insecure) in [
+            ("http://a.io:5000/v2/", true),
+            ("http://a.io/", false),
+            ("http://a.io.evil:5000/", false),
+            ("http://x.corp.io:99/", true),
+            ("http://corp.io/", false),
+            // One repository of it, or what is only behind it.
+            ("http://b.io/team/x", false),
+            ("http://c.io/", false),
+            ("http://m.io/", true),
+            ("http://safe.io/", false),
+            ("http://d.io/", false),
+            ("http://real.io:81/", true),
+            ("http://plain.io/", true),
+            ("https://plain.io/", true),
+            ("http://plain.io:5000/", false),
+            ("http://OTHER.io:5001/", true),
+            ("http://other.io/", false),
+            ("http://std.io/", true),
+        ] {
+            assert_eq!(hosts.is_insecure(&Url::parse(url).unwrap()), insecure, "{url}");
+        }
     }
 
     #[test]

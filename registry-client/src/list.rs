@@ -1,5 +1,7 @@
 //! Tags, referrers and deletion.
 
+mod link;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,6 +11,7 @@ use reqwest::Method;
 use serde::Deserialize;
 use url::Url;
 
+use self::link::next_link;
 use crate::auth::Scopes;
 use crate::client::{Client, Core, join};
 use crate::error::Error;
@@ -16,7 +19,7 @@ use crate::hosts::Endpoint;
 use crate::pull::media_type_of;
 use crate::push::subject::{Change, subject_of};
 use crate::registry::{Repository, TagOrDigest};
-use crate::transport::{Request, Response};
+use crate::transport::{Request, Response, authority, redact};
 
 /// The longest page that is read.
 const PAGE_CAP: usize = 16 << 20;
@@ -164,15 +167,18 @@ fn may_have_been_done(error: &Error) -> bool {
 impl Core {
     /// The list that the registry keeps of what refers to a manifest; nothing where it does not do that.
     async fn own_referrers(&self, place: &Endpoint, path: &str) -> Result<Option<Vec<Descriptor>>, Error> {
-        let mut out = Vec::new();
+        let (mut out, mut pages) = (Vec::new(), 0);
         let read = |bytes: &[u8]| {
             let index: Referrers = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
             out.extend(index.manifests.unwrap_or_default());
+            pages += 1;
             Ok(())
         };
         let no_api = |status: u16| NO_REFERRERS.contains(&status);
         match self.pages(place, path, read).await {
             Ok(()) => Ok(Some(out)),
+            // Half a list is none, and no other one stands for it.
+            Err(e) if pages > 0 => Err(e),
             // Some answer everything that they do not know with a page for people.
             Err(e) if matches!(e, Error::Protocol { .. }) || e.status().is_some_and(no_api) => Ok(None),
             Err(e) => Err(e),
@@ -222,27 +228,46 @@ impl Core {
         let base = self.retrying(u32::MAX, || self.base(place)).await?;
         let mut url = join(&base, path)?;
         let mut seen = HashSet::new();
+        let mut elsewhere = None;
+        let no_end = |url: &Url, what: &str| Error::Protocol {
+            method: "GET".into(),
+            url: redact(url),
+            what: format!("the list has no end: {what}"),
+        };
         for _ in 0..PAGES {
             if !seen.insert(url.clone()) {
-                break;
+                return Err(match elsewhere {
+                    None => no_end(&url, "this page comes a second time"),
+                    // Not the list's fault, it may be that it goes on there.
+                    Some(other) => Error::Protocol {
+                        method: "GET".into(),
+                        url: redact(&url),
+                        what: format!(
+                            "its next page is said to be at `{other}`, which is another server and is not asked; \
+                             here that page is the same again"
+                        ),
+                    },
+                });
             }
             let make = |_: &Url| Ok(Request::new(Method::GET, url.clone()));
             let scopes = Scopes::pull(&place.name);
             let send = || async {
                 let response = self.exchange(place, &scopes, false, &make).await?.success().await?;
                 let shown = response.shown().to_owned();
-                let next = next_page(&response);
-                Ok((response.bytes(PAGE_CAP).await?, next, shown))
+                let (status, next) = (response.status(), next_page(&response));
+                Ok((response.bytes(PAGE_CAP).await?, next, shown, status))
             };
-            let (bytes, next, shown) = self.retrying(u32::MAX, send).await?;
+            let (bytes, next, shown, status) = self.retrying(u32::MAX, send).await?;
             read(&bytes).map_err(|e| Error::Protocol {
                 method: "GET".into(),
                 url: shown,
-                what: format!("the answer is no list: {e}"),
+                what: format!("{status}: the answer is no list: {e}"),
             })?;
+            let next = next?;
             let Some(mut next) = next else { return Ok(()) };
             if next.origin() != base.origin() {
                 // A registry behind a proxy may not know its own name; nobody else has a say in what its list is.
+                elsewhere = Some(authority(&next));
                 let path = next.path().to_owned();
                 let query = next.query().map(str::to_owned);
                 next = join(&base, &path)?;
@@ -250,55 +275,26 @@ impl Core {
             }
             url = next;
         }
-        Err(Error::Protocol {
-            method: "GET".into(),
-            url: crate::transport::redact(&url),
-            what: "the list has no end".into(),
-        })
+        Err(no_end(&url, &format!("{PAGES} pages were read")))
     }
 }
 
-/// The URL of `Link: <URL>; rel="next"`.
-fn next_page(response: &Response) -> Option<Url> {
-    let all = response.headers().get_all("link");
-    let target = all.iter().filter_map(|v| v.to_str().ok()).find_map(next_link)?;
-    response.url().join(target).ok()
-}
-
-/// The target of the link with `rel="next"`, of a header that may have several.
-fn next_link(header: &str) -> Option<&str> {
-    let mut rest = header;
-    while let Some((target, after)) = rest.split_once('<').and_then(|(_, rest)| rest.split_once('>')) {
-        // A target may have commas in it, and parameters end where the next target begins.
-        let params = after.split('<').next().unwrap_or_default();
-        let is_next = |p: &str| {
-            let p: String = p.chars().filter(|c| !c.is_whitespace() && *c != '"').collect();
-            p.eq_ignore_ascii_case("rel=next")
+/// Where the next page is. A `Link` that cannot be understood is an error: without it the list would seem to be whole.
+fn next_page(response: &Response) -> Result<Option<Url>, Error> {
+    for value in response.headers().get_all("link") {
+        let text = String::from_utf8_lossy(value.as_bytes());
+        let shown = || format!("`Link: {}`", response.quoted(&text));
+        let Some(target) = next_link(&text).map_err(|what| {
+            response.protocol(format!("{} cannot be read, and the list may go on there: {what}", shown()))
+        })?
+        else {
+            continue;
         };
-        if params.split([';', ',']).any(is_next) {
-            return Some(target);
-        }
-        rest = after;
+        let url = response.url().join(&target).ok();
+        return match url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host()) {
+            Some(url) => Ok(Some(url)),
+            None => Err(response.protocol(format!("the list goes on at what is no HTTP URL: {}", shown()))),
+        };
     }
-    None
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn links_as_registries_write_them() {
-        for (header, target) in [
-            ("</v2/x/tags/list?last=b&n=2>; rel=\"next\"", Some("/v2/x/tags/list?last=b&n=2")),
-            ("</a>;rel=next", Some("/a")),
-            ("</a>; title=\"x\"; REL = \"Next\"", Some("/a")),
-            ("</a?n=1,2>; rel=\"prev\", </b?n=1,2>; rel=\"next\"", Some("/b?n=1,2")),
-            ("</a>; rel=\"prev\"", None),
-            ("/a; rel=next", None),
-            ("", None),
-        ] {
-            assert_eq!(next_link(header), target, "{header}");
-        }
-    }
+    Ok(None)
 }

@@ -93,7 +93,7 @@ impl Core {
 
     /// Notes that a mirror did not serve, and gives the text of why.
     pub(crate) fn mirror_failed(&self, place: &Endpoint, error: &Error) -> String {
-        let why = self.transport.secrets().mask(&error.to_string());
+        let why = self.transport.secrets().mask(&error.line());
         if place.mirror {
             if error.transport_kind().is_some() || matches!(error, Error::Digest { .. } | Error::Size { .. })
             {

@@ -116,7 +116,7 @@ impl Core {
         reads: Reads,
     ) -> Result<ManifestResponse, Error> {
         let response = request(self, place, which, Method::GET).await?;
-        let url = response.shown().to_owned();
+        let (url, status) = (response.shown().to_owned(), response.status());
         let announced = response.text("docker-content-digest").and_then(|d| d.parse::<Digest>().ok());
         let content_type = response.text("content-type").map(bare_type);
         let bytes = response.bytes(MANIFEST_CAP).await?;
@@ -136,7 +136,8 @@ impl Core {
         {
             return Err(Error::Digest { url, expected, found });
         }
-        let media_type = kind.map_err(|shape| Error::Manifest { name, what: shape.to_string() })?;
+        let media_type =
+            kind.map_err(|shape| Error::Manifest { name, what: format!("{shape} (GET {url}: {status})") })?;
         Ok(ManifestResponse { media_type, digest: found, bytes })
     }
 }
@@ -170,6 +171,8 @@ pub(crate) enum Shape {
     SchemaOne,
     #[error("the registry sent no JSON where a manifest was asked for")]
     NotJson,
+    #[error("the registry sent nothing where a manifest was asked for")]
+    Empty,
     #[error("neither an image manifest nor an index")]
     Neither,
     #[error("an image manifest and an index in one document")]
@@ -234,6 +237,9 @@ pub(crate) fn any_media_type(content_type: Option<&str>, bytes: &[u8]) -> Result
 
 /// What a document has of the fields that tell what it is: itself, whether it is an index, whether it is an image.
 fn outline(bytes: &[u8]) -> Result<(Outline, bool, bool), Shape> {
+    if bytes.is_empty() {
+        return Err(Shape::Empty);
+    }
     let outline: Outline = serde_json::from_slice(bytes).map_err(|_| Shape::NotJson)?;
     let version_one = outline.schema_version.as_ref().is_some_and(|v| v.as_u64() == Some(1));
     if version_one || outline.fs_layers.is_some() {
@@ -274,6 +280,7 @@ mod tests {
         assert_eq!(get(r#"{"schemaVersion":1,"fsLayers":[]}"#), Shape::SchemaOne);
         assert_eq!(get(r#"{"manifests":[],"layers":[]}"#), Shape::Both);
         assert_eq!(get("<html>"), Shape::NotJson);
+        assert_eq!(get(""), Shape::Empty);
         assert_eq!(get("{}"), Shape::Neither);
         let lie = format!(r#"{{"mediaType":"{}","layers":[]}}"#, media_type::OCI_INDEX);
         assert!(matches!(get(&lie), Shape::Foreign(_)));

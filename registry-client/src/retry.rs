@@ -171,11 +171,11 @@ impl fmt::Debug for RetryObserver {
 }
 
 /// Reads `Retry-After`: seconds, or a date as HTTP writes it (RFC 9110, 10.2.3), seen from `now` in
-/// seconds since 1970.
+/// seconds since 1970. Seconds that no number holds are too many as well.
 pub(crate) fn retry_after(value: &str, now: u64) -> Option<Duration> {
     let value = value.trim();
-    if let Ok(seconds) = value.parse::<u64>() {
-        return Some(Duration::from_secs(seconds));
+    if !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit()) {
+        return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
     }
     Some(Duration::from_secs(http_date(value)?.saturating_sub(now)))
 }
@@ -254,6 +254,7 @@ mod tests {
             message: None,
             retry_after,
             login: None,
+            challenge: None,
         }))
     }
 
@@ -306,6 +307,13 @@ mod tests {
         let date = "Sun, 06 Nov 1994 08:49:37 GMT";
         assert_eq!(http_date(date), Some(784_111_777));
         assert_eq!(retry_after(date, 784_111_770), Some(Duration::from_secs(7)));
+        for long in ["18446744073709551615", "18446744073709551616", &"9".repeat(500)] {
+            assert_eq!(retry_after(long, 0), Some(Duration::from_secs(u64::MAX)), "{long}");
+            let (mut attempts, error) = (Attempts::default(), status(429, retry_after(long, 0)));
+            assert_eq!(policy.wait(&mut attempts, &error), None, "{long}");
+            let hint = error.hint().unwrap();
+            assert!(hint.contains("asks to come back in more than a year"), "{hint}");
+        }
         assert_eq!(http_date("Thu, 29 Feb 2024 00:00:00 GMT"), Some(1_709_164_800));
         for bad in ["", "soon", "-1", "Sun, 99 Nov 1994 08:49:37 GMT", "Sun, 06 anF 1994 08:49:37 GMT"] {
             assert_eq!(retry_after(bad, 0), None, "{bad}");

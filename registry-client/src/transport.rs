@@ -1,6 +1,7 @@
 //! One HTTP request and its answer: connections, TLS, proxies, redirects, time limits. Knows nothing
 //! of registries.
 
+mod certificates;
 mod failure;
 mod proxy;
 mod tls;
@@ -19,7 +20,7 @@ use reqwest::{Method, StatusCode};
 use url::Url;
 
 use crate::auth::Secrets;
-use crate::error::{ERROR_BODY_CAP, Error, StatusError, TransportKind};
+use crate::error::{ERROR_BODY_CAP, Error, StatusError, TransportKind, clean};
 use crate::hosts::{HostsConfig, is_loopback};
 use crate::pipe::{Monitor, Reader};
 use crate::retry::{rate_limit, retry_after};
@@ -97,7 +98,7 @@ pub(crate) struct Route<'a> {
     /// The registry (`host` or `host:port`) that the request is made for, whoever is asked: its token server and its
     /// storage are believed by the same certificates, as docker and podman do.
     pub(crate) registry: Option<&'a str>,
-    /// Certificates are not checked.
+    /// The certificate of the first URL's host is not checked. Of hosts that this leads to, configuration says it.
     pub(crate) insecure: bool,
     /// A blob: over HTTP/1.1 and so a connection of its own, which no window of a shared one slows.
     pub(crate) bulk: bool,
@@ -162,7 +163,7 @@ struct ClientKey {
 
 /// The connections of one client.
 pub(crate) struct Transport {
-    hosts: HostsConfig,
+    hosts: Arc<HostsConfig>,
     proxies: Proxies,
     timeouts: Timeouts,
     user_agent: String,
@@ -184,6 +185,7 @@ impl Transport {
         for proxy in [&proxies.http, &proxies.https].into_iter().flatten() {
             secrets.add_url(proxy);
         }
+        let hosts = Arc::new(hosts);
         Self { hosts, proxies, timeouts, user_agent, http2, clients, roots, secrets }
     }
 
@@ -206,6 +208,11 @@ impl Transport {
             };
             let headers = request.headers.clone();
             let (keep, downgrade, secret) = (request.keep_redirect, request.downgrade, request.secret);
+            let insecure = match is_same_host(&url, &begin) {
+                true => route.insecure,
+                false => route.registry.is_some() && self.hosts.is_insecure(&url),
+            };
+            let route = &Route { insecure, ..*route };
             let client = self.client(&url, route)?;
             let inner = match self.once(client, request, &first).await {
                 Err(e)
@@ -224,16 +231,21 @@ impl Transport {
                 method: method.clone(),
                 shown: shown(&first, &url),
                 url,
-                plain: downgrade || route.insecure,
+                hosts: Arc::clone(&self.hosts),
+                insecure,
+                downgrade,
                 limits: self.timeouts,
                 pace: Pace::default(),
                 secrets: self.secrets.clone(),
                 login: None,
+                challenge: None,
             };
             let Some(body) = again.filter(|_| !keep) else { return Ok(response) };
             let Some((next, next_method)) = response.redirect(&method)? else { return Ok(response) };
             if secret && next_method == method && next.origin() != begin.origin() {
-                return Err(response.protocol("redirects a login to another server, which does not get it"));
+                return Err(
+                    response.protocol("it redirects a login to another server, which does not get it")
+                );
             }
             request = Request::new(next_method, next);
             request.downgrade = downgrade;
@@ -327,7 +339,7 @@ impl Transport {
         if let Some(client) = clients.get(&key) {
             return Ok(client.clone());
         }
-        let client = self.make(&key, None)?;
+        let client = self.make(&key, &authority(url), None)?;
         clients.insert(key, client.clone());
         Ok(client)
     }
@@ -344,9 +356,14 @@ impl Transport {
     }
 
     /// A client with connections of its own; `asked` is told whether a server wants a certificate that we have not.
-    fn make(&self, key: &ClientKey, asked: Option<Arc<AtomicBool>>) -> Result<reqwest::Client, Error> {
+    fn make(
+        &self,
+        key: &ClientKey,
+        host: &str,
+        asked: Option<Arc<AtomicBool>>,
+    ) -> Result<reqwest::Client, Error> {
         let http2 = self.http2 && !key.bulk;
-        let config = self.tls_config(key, http2, asked)?;
+        let config = self.tls_config(key, host, http2, asked)?;
         let mut builder = reqwest::Client::builder()
             .tls_backend_preconfigured(config)
             .user_agent(&self.user_agent)
@@ -380,7 +397,8 @@ impl Transport {
     ) -> Result<reqwest::Response, Error> {
         let asked = Arc::new(AtomicBool::new(false));
         let route = Route { bulk: true, ..*route };
-        let client = self.make(&self.key(&request.url, &route)?, Some(Arc::clone(&asked)))?;
+        let (key, host) = (self.key(&request.url, &route)?, authority(&request.url));
+        let client = self.make(&key, &host, Some(Arc::clone(&asked)))?;
         match self.once(client, request, first).await {
             Err(Error::Transport { method, url, kind, .. })
                 if is_lost(kind) && asked.load(Ordering::Relaxed) =>
@@ -403,6 +421,11 @@ fn is_reading(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD)
 }
 
+/// Whether two URLs are of one host and port, be it by HTTP or by HTTPS.
+pub(crate) fn is_same_host(one: &Url, other: &Url) -> bool {
+    one.host() == other.host() && one.port() == other.port()
+}
+
 /// Whether a connection ended and nobody said why.
 fn is_lost(kind: TransportKind) -> bool {
     matches!(kind, TransportKind::Broken | TransportKind::Other)
@@ -415,12 +438,16 @@ pub(crate) struct Response {
     url: Url,
     /// The URL for messages, with the one that was asked first.
     shown: String,
-    /// It may lead from HTTPS to plain HTTP.
-    plain: bool,
+    hosts: Arc<HostsConfig>,
+    /// The host that answered may be spoken to by plain HTTP.
+    insecure: bool,
+    /// It may lead from HTTPS to plain HTTP wherever.
+    downgrade: bool,
     limits: Timeouts,
     pace: Pace,
     secrets: Secrets,
     login: Option<String>,
+    challenge: Option<String>,
 }
 
 /// A URL fit to print, and before it the one that led there, where that is another host's: it names the registry
@@ -430,6 +457,12 @@ pub(crate) fn shown(first: &Url, url: &Url) -> String {
         true => redact(url),
         false => format!("{}{ON}{}", redact(first), redact(url)),
     }
+}
+
+/// `host` or `host:port`.
+pub(crate) fn authority(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    url.port().map_or(host.to_owned(), |port| format!("{host}:{port}"))
 }
 
 /// Between a URL and that which it led to.
@@ -475,11 +508,14 @@ impl Response {
         &self.shown
     }
 
-    /// Whether something here may lead to that URL: not from HTTPS to plain HTTP, unless this is a host that
+    /// Whether something here may lead to that URL: not from HTTPS to plain HTTP, unless the host there is one that
     /// configuration allows it for, or one's own machine.
     pub(crate) fn may_lead_to(&self, url: &Url) -> bool {
-        let safe = url.scheme() == "https" || url.host_str().is_some_and(is_loopback);
-        self.url.scheme() != "https" || safe || self.plain
+        self.url.scheme() != "https"
+            || url.scheme() == "https"
+            || self.downgrade
+            || url.host_str().is_some_and(is_loopback)
+            || if is_same_host(url, &self.url) { self.insecure } else { self.hosts.is_insecure(url) }
     }
 
     /// Where the answer came from in the end.
@@ -493,7 +529,19 @@ impl Response {
 
     /// An answer that breaks the rules.
     pub(crate) fn protocol(&self, what: impl Into<String>) -> Error {
-        Error::Protocol { method: self.method.to_string(), url: self.shown.clone(), what: what.into() }
+        let what = format!("{}: {}", self.status(), what.into());
+        Error::Protocol { method: self.method.to_string(), url: self.shown.clone(), what }
+    }
+
+    /// It leads from HTTPS to plain HTTP at a host that nobody has allowed that for.
+    pub(crate) fn plain_http(&self, what: &str, to: &Url) -> Error {
+        Error::Downgrade {
+            method: self.method.to_string(),
+            url: self.shown.clone(),
+            what: format!("{}: {what} from HTTPS to plain HTTP", self.status()),
+            to: redact(to),
+            host: authority(to),
+        }
     }
 
     pub(crate) fn redirect(&self, method: &Method) -> Result<Option<(Url, Method)>, Error> {
@@ -510,7 +558,7 @@ impl Response {
             .join(location)
             .ok()
             .filter(|u| matches!(u.scheme(), "http" | "https") && u.has_host())
-            .ok_or_else(|| self.protocol("redirects to something that is no HTTP URL"))?;
+            .ok_or_else(|| self.protocol("it redirects to something that is no HTTP URL"))?;
         // Whoever answers has no passwords to give; that which the question had is good for its own origin.
         let own = next.origin() == self.url.origin();
         let (user, password) =
@@ -519,7 +567,7 @@ impl Response {
         let _ = next.set_username(user);
         let _ = next.set_password(password);
         if !self.may_lead_to(&next) {
-            return Err(self.protocol(format!("redirects from HTTPS to plain HTTP, `{}`", redact(&next))));
+            return Err(self.plain_http("it redirects", &next));
         }
         Ok(Some((next, if same { method.clone() } else { Method::GET })))
     }
@@ -545,6 +593,16 @@ impl Response {
     /// Notes whom the server took us for, for what is said of a refusal; an empty name is a login without one.
     pub(crate) fn set_login(&mut self, login: Option<String>) {
         self.login = login;
+    }
+
+    /// Notes why what the server asks for cannot be given.
+    pub(crate) fn set_challenge(&mut self, why: &str) {
+        self.challenge = Some(self.quoted(why));
+    }
+
+    /// What a server says, fit to print: masked before it is cut, as half a secret would not be known again.
+    pub(crate) fn quoted(&self, text: &str) -> String {
+        clean(&self.secrets.mask(text))
     }
 
     /// The whole body, unless it is longer than `cap` bytes.
@@ -602,6 +660,7 @@ impl Response {
             message: None,
             retry_after: self.text(RETRY_AFTER.as_str()).and_then(|v| retry_after(v, now)),
             login: self.login.take(),
+            challenge: self.challenge.take(),
         };
         // Docker Hub says so how much it lets through.
         let limit = self.text("ratelimit-limit").filter(|_| error.status == 429).and_then(rate_limit);

@@ -242,7 +242,7 @@ impl BlobWriter {
     /// When the file cannot be opened a second time.
     pub fn growing(&mut self) -> Result<GrowingBlob> {
         let path = self.path.as_deref().unwrap_or(Path::new(""));
-        let (growth, blob) = Growth::of(path).map_err(Error::io("open", path))?;
+        let (growth, blob) = Growth::of(path, self.blobs.session.trace()).map_err(Error::io("open", path))?;
         growth.grow(usize::try_from(self.size()).unwrap_or(usize::MAX)).map_err(Error::io("read", path))?;
         self.growth = Some(growth);
         Ok(blob)
@@ -296,6 +296,7 @@ impl BlobWriter {
         // Before it is in its place, so that no collector finds it without.
         self.blobs.session.hold(&[found])?;
         if self.blobs.durability == Durability::Power {
+            let _span = self.blobs.session.trace().span("sync", &[]);
             self.file.sync_data().map_err(Error::io("sync", &path))?;
         }
         let target = self.blobs.path(&found);
@@ -310,6 +311,7 @@ impl BlobWriter {
             Err(e) => return Err(Error::io("rename into place", &target)(e)),
         }
         if self.blobs.durability == Durability::Power {
+            let _span = self.blobs.session.trace().span("sync", &[]);
             sync_dir(&self.blobs.dir)?;
         }
         let descriptor = Descriptor::new(media_type, found, size);

@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use rayon::prelude::*;
 
+use crate::descriptor::Descriptor;
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::{Image, MAX_CONFIG};
+use crate::images::{ImageRecord, Named};
 use crate::layer::{Form, LayerError, LayerKey, chain_id};
 use crate::lock::Lock;
 use crate::snapshot::LayerOs;
@@ -29,10 +31,24 @@ pub struct CheckReport {
     pub unpacked: u64,
     /// What is not what its name says.
     pub damaged: Vec<Damage>,
-    /// Images of which something is missing and would have to be fetched, and what.
+    /// Layers of images that are not here and that registries are known to have: nothing is wrong with that, they
+    /// are fetched when somebody needs them.
+    pub elsewhere: Vec<Elsewhere>,
+    /// Images of which something is missing that cannot be fetched, and what.
     pub incomplete: Vec<(Digest, String)>,
     /// Whether the database of facts is sound.
     pub facts_sound: bool,
+}
+
+/// A layer that is where its image came from.
+#[derive(Debug)]
+pub struct Elsewhere {
+    /// The image.
+    pub image: Digest,
+    /// Diff ID of the layer.
+    pub layer: Digest,
+    /// Repositories that had it, the last one seen first.
+    pub sources: Vec<String>,
 }
 
 /// Something that is not what its name says.
@@ -51,9 +67,14 @@ pub struct Damage {
 }
 
 impl CheckReport {
-    /// Whether nothing is wrong.
+    /// Whether nothing is wrong: nothing is damaged, and of every image all is here or can be fetched.
     pub fn is_sound(&self) -> bool {
-        self.damaged.is_empty() && self.facts_sound
+        !self.is_damaged() && self.incomplete.is_empty()
+    }
+
+    /// Whether something is not what its name says.
+    pub fn is_damaged(&self) -> bool {
+        !self.damaged.is_empty() || !self.facts_sound
     }
 }
 
@@ -186,7 +207,7 @@ impl Store {
 
     fn find_incomplete(&self, report: &mut CheckReport) -> Result<()> {
         for record in self.images().list()? {
-            let target = crate::images::Named { id: record.id, manifest: record.manifest, index: None };
+            let target = Named { id: record.id, manifest: record.manifest, index: None };
             let image = match self.images().load(&target) {
                 Ok(image) => image,
                 Err(e) => {
@@ -194,16 +215,40 @@ impl Store {
                     continue;
                 }
             };
-            let diff_ids = image.diff_ids();
-            for (index, layer) in image.layers().iter().enumerate() {
-                let below = diff_ids.get(..index).unwrap_or_default();
-                let blob = layer.blob.as_ref().is_some_and(|b| self.blobs().contains(&b.digest));
-                if !blob && !self.has_layer(image.layer_os(), below, &layer.diff_id)? {
-                    report.incomplete.push((record.id, format!("layer {} is not here", layer.diff_id)));
+            for layer in
+                self.missing_layers(&image)?.into_iter().filter_map(|index| image.layers().get(index))
+            {
+                let sources = match &layer.blob {
+                    Some(blob) => self.layer_sources(&record, blob)?,
+                    None => Vec::new(),
+                };
+                let (image, layer) = (record.id, layer.diff_id);
+                match sources.is_empty() {
+                    true => report.incomplete.push((
+                        image,
+                        format!("layer {layer} is not here, and no registry is known to have it"),
+                    )),
+                    false => report.elsewhere.push(Elsewhere { image, layer, sources }),
                 }
             }
         }
         Ok(())
+    }
+
+    /// Where a layer's blob should be: where it was met, where its manifest says, or where the image's name came from.
+    fn layer_sources(&self, record: &ImageRecord, blob: &Descriptor) -> Result<Vec<String>> {
+        let mut known = self.sources(&blob.digest)?;
+        known.extend(blob.urls.iter().filter(|_| blob.is_foreign()).cloned());
+        if !known.is_empty() {
+            return Ok(known);
+        }
+        let mut out = Vec::new();
+        for name in &record.names {
+            if self.images().named(name)?.is_some_and(|named| named.manifest.is_some()) {
+                out.push(name.repository());
+            }
+        }
+        Ok(out)
     }
 }
 

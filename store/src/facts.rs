@@ -55,6 +55,10 @@ CREATE TABLE files(
 ) WITHOUT ROWID;
 ";
 
+/// What stores of the first days do not have yet; to those who do not know it it means nothing.
+const PARTS: &str =
+    "CREATE TABLE IF NOT EXISTS parts(key TEXT PRIMARY KEY, parts BLOB NOT NULL) WITHOUT ROWID;";
+
 /// The open database.
 #[derive(Debug)]
 pub(crate) struct Facts {
@@ -187,13 +191,18 @@ fn setup(connection: &mut Connection, path: &Path) -> rusqlite::Result<i64> {
     let found = version(connection)?;
     if found != 0 {
         // Reads the schema, so that a damaged one is found now.
-        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+        let query = "SELECT count(*) FROM sqlite_schema WHERE name = 'parts'";
+        let has_parts = connection.query_row(query, [], |row| row.get::<_, i64>(0))? > 0;
+        if found == VERSION && !has_parts {
+            connection.execute_batch(PARTS)?;
+        }
         return Ok(found);
     }
     let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     // Another process may have made the tables while this one waited.
     if version(&tx)? == 0 {
         tx.execute_batch(TABLES)?;
+        tx.execute_batch(PARTS)?;
         tx.pragma_update(None, "user_version", VERSION)?;
     }
     let found = version(&tx)?;

@@ -1,8 +1,10 @@
 //! Collection: what no image needs goes, the longest unused first, and never what somebody is working with.
 //!
 //! Images with a name are needed, with everything in them. All else (results of steps, images without a name,
-//! blobs that were made for a push) is a cache, and goes by age and size. What living processes hold, and what
-//! came into the store since the oldest of them began to write, stays.
+//! blobs that were made for a push, layers of a pull that did not come to its end) is a cache, and goes by age and
+//! size. What nothing is known of (manifests, configs and blobs that somebody wrote who was killed before he could
+//! say what they are) is no cache, and goes at once. What living processes hold, and what came into the store since
+//! the oldest of them began to write, stays.
 
 mod inventory;
 
@@ -10,6 +12,7 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use inventory::{Inventory, Item, Kind};
+use rusqlite::Transaction;
 
 use crate::digest::Digest;
 use crate::error::{Error, Result};
@@ -213,17 +216,31 @@ impl Store {
                 tx.execute("DELETE FROM results WHERE layer = ?", [&text])?;
                 tx.execute("DELETE FROM layer_blobs WHERE blob = ?", [&text])?;
             }
+            tx.execute("DELETE FROM parts WHERE key NOT IN (SELECT key FROM steps)", ())?;
             tx.execute("DELETE FROM files WHERE used < ?", [files])?;
-            tx.execute(
-                "DELETE FROM sources WHERE blob NOT IN (SELECT blob FROM layer_blobs) AND seen < ?",
-                [now() - FILES_KEPT],
-            )?;
+            forget_sources(tx, &inventory.of_images)?;
             Ok((forgotten, steps))
         })?;
         report.images = images as u64;
         report.steps = steps as u64;
         Ok(())
     }
+}
+
+/// Takes out where blobs were that nobody has met for long. Of an image whose layers are still elsewhere that is all
+/// there is to find them by.
+fn forget_sources(tx: &Transaction<'_>, of_images: &HashSet<Digest>) -> rusqlite::Result<()> {
+    let mut query = tx.prepare(
+        "SELECT DISTINCT blob FROM sources WHERE blob NOT IN (SELECT blob FROM layer_blobs) AND seen < ?",
+    )?;
+    let since = now() - FILES_KEPT;
+    let stale =
+        query.query_map([since], |row| row.get::<_, String>(0))?.collect::<rusqlite::Result<Vec<_>>>()?;
+    let is_needed = |blob: &str| blob.parse().is_ok_and(|digest: Digest| of_images.contains(&digest));
+    for blob in stale.iter().filter(|blob| !is_needed(blob)) {
+        tx.execute("DELETE FROM sources WHERE blob = ? AND seen < ?", (blob, since))?;
+    }
+    Ok(())
 }
 
 /// So long ago, in milliseconds since 1970.
@@ -242,7 +259,7 @@ fn choose<'a>(inventory: &'a Inventory, policy: &GcPolicy) -> (Vec<&'a Item>, Gc
     for item in spare {
         let too_old = oldest.is_some_and(|oldest| item.used < oldest);
         let too_much = policy.keep_bytes.is_some_and(|keep| left > keep);
-        if !(policy.all || too_old || too_much) {
+        if !(policy.all || too_old || too_much || item.unfinished) {
             continue;
         }
         if item.in_use {

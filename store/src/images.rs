@@ -16,6 +16,7 @@ use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::facts::{Facts, digest, digest_or_none, now};
 use crate::image::{Image, Index, MAX_CONFIG, MAX_MANIFEST, Manifest};
+use crate::layer::Layers;
 use crate::platform::Platform;
 use crate::reference::{Reference, image_id_prefix};
 
@@ -63,6 +64,7 @@ pub struct Removed {
 pub struct Images<'a> {
     pub(crate) facts: &'a Facts,
     pub(crate) blobs: &'a Blobs,
+    pub(crate) layers: &'a Layers,
 }
 
 impl Images<'_> {
@@ -72,29 +74,44 @@ impl Images<'_> {
     /// # Errors
     /// When they cannot be written.
     pub fn put(&self, image: &Image) -> Result<Digest> {
+        let row = self.put_content(image)?;
+        self.facts.write("keep the image", |tx| row.insert(tx))?;
+        Ok(row.id)
+    }
+
+    /// The same under a name, which stands for the image from the moment that it is one of the store's: whoever is
+    /// killed on the way leaves the name where it was, and no image without one. `index` is what the image is in.
+    ///
+    /// # Errors
+    /// As [`Images::put`], [`Images::put_index`] and [`Images::tag`].
+    pub fn put_named(&self, image: &Image, name: &Reference, index: Option<&Index>) -> Result<Named> {
+        let manifest = image.manifest().map(Manifest::digest);
+        let digest = index.map(|index| index.descriptor().digest);
+        fits(name, &Named { id: image.id(), manifest, index: digest })?;
+        let index = index.map(|index| self.put_index(index)).transpose()?;
+        let row = self.put_content(image)?;
+        let target = Named { id: row.id, manifest: row.manifest, index };
+        self.facts.write("keep the image", |tx| {
+            row.insert(tx)?;
+            set_name(tx, name, &target)
+        })?;
+        Ok(target)
+    }
+
+    /// Writes what an image is made of, apart from its layers; what is said of it is for the caller to write.
+    fn put_content(&self, image: &Image) -> Result<Row> {
+        self.layers.settle()?;
         let kind = image.manifest().map(Manifest::kind).unwrap_or_default();
         let config =
             self.blobs.put_bytes(&image.config_descriptor(kind).media_type, &image.config_bytes())?;
         let manifest = match image.manifest() {
-            Some(manifest) => {
-                Some(self.blobs.put_bytes(&manifest.media_type, manifest.bytes())?.digest.to_string())
-            }
+            Some(manifest) => Some(self.blobs.put_bytes(&manifest.media_type, manifest.bytes())?.digest),
             None => None,
         };
-        let (id, platform) = (config.digest.to_string(), image.platform().to_string());
         let blobs: Vec<&Option<Descriptor>> = image.layers().iter().map(|l| &l.blob).collect();
         // Strings and numbers alone: cannot fail.
         let layers = serde_json::to_string(&blobs).unwrap_or_default();
-        self.facts.write("keep the image", |tx| {
-            tx.execute(
-                "INSERT INTO images(id, manifest, platform, layers, added, used) VALUES (?1, ?2, ?3, ?4, ?5, ?5)
-                 ON CONFLICT(id) DO UPDATE SET used = ?5, manifest = coalesce(excluded.manifest, manifest),
-                 layers = CASE WHEN excluded.manifest IS NULL THEN layers ELSE excluded.layers END",
-                (&id, &manifest, &platform, &layers, now()),
-            )
-            .map(drop)
-        })?;
-        Ok(config.digest)
+        Ok(Row { id: config.digest, manifest, platform: image.platform().to_string(), layers })
     }
 
     /// Keeps an index, so that it can be pushed again as it came.
@@ -110,23 +127,9 @@ impl Images<'_> {
     /// # Errors
     /// When the name has a digest other than that of the target's manifest or index, or the database says no.
     pub fn tag(&self, name: &Reference, target: &Named) -> Result<()> {
-        if let Some(pinned) = name.digest()
-            && target.manifest.as_ref() != Some(pinned)
-            && target.index.as_ref() != Some(pinned)
-        {
-            return Err(Error::invalid(
-                format!("name `{}`", name.familiar()),
-                "its digest is not that of the image; leave it out",
-            ));
-        }
-        let text = |d: Option<Digest>| d.map(|d| d.to_string());
-        self.facts.write("set the name", |tx| {
-            tx.execute(
-                "INSERT OR REPLACE INTO names(name, image, manifest, list, set_at) VALUES (?, ?, ?, ?, ?)",
-                (name.to_string(), target.id.to_string(), text(target.manifest), text(target.index), now()),
-            )
-            .map(drop)
-        })
+        fits(name, target)?;
+        self.layers.settle()?;
+        self.facts.write("set the name", |tx| set_name(tx, name, target))
     }
 
     /// What `name` stands for; none when nothing.
@@ -390,6 +393,49 @@ impl Images<'_> {
             })
             .map(|n| n > 0)
     }
+}
+
+/// What the store says of an image.
+struct Row {
+    id: Digest,
+    manifest: Option<Digest>,
+    platform: String,
+    layers: String,
+}
+
+impl Row {
+    fn insert(&self, tx: &Transaction<'_>) -> rusqlite::Result<()> {
+        let (id, manifest) = (self.id.to_string(), self.manifest.map(|digest| digest.to_string()));
+        tx.execute(
+            "INSERT INTO images(id, manifest, platform, layers, added, used) VALUES (?1, ?2, ?3, ?4, ?5, ?5)
+             ON CONFLICT(id) DO UPDATE SET used = ?5, manifest = coalesce(excluded.manifest, manifest),
+             layers = CASE WHEN excluded.manifest IS NULL THEN layers ELSE excluded.layers END",
+            (id, manifest, &self.platform, &self.layers, now()),
+        )
+        .map(drop)
+    }
+}
+
+/// A name with a digest stands for what has that digest.
+fn fits(name: &Reference, target: &Named) -> Result<()> {
+    match name.digest() {
+        Some(pinned) if target.manifest.as_ref() != Some(pinned) && target.index.as_ref() != Some(pinned) => {
+            Err(Error::invalid(
+                format!("name `{}`", name.familiar()),
+                "its digest is not that of the image; leave it out",
+            ))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn set_name(tx: &Transaction<'_>, name: &Reference, target: &Named) -> rusqlite::Result<()> {
+    let text = |d: Option<Digest>| d.map(|d| d.to_string());
+    tx.execute(
+        "INSERT OR REPLACE INTO names(name, image, manifest, list, set_at) VALUES (?, ?, ?, ?, ?)",
+        (name.to_string(), target.id.to_string(), text(target.manifest), text(target.index), now()),
+    )
+    .map(drop)
 }
 
 fn target(row: &rusqlite::Row<'_>) -> rusqlite::Result<Named> {

@@ -8,10 +8,12 @@
 //! layers/windows-<hex of the chain ID>/ a layer of a Windows image on another system: names in it are spelled
 //!                                       as the layers below spell them
 //!   layer.json    LayerFacts
+//!   unsynced      it may not be on the disk yet: which run of the system put it there
 //!   lock          held shared by whoever uses the layer, exclusively by whoever removes it
 //!   fs/           form: a directory in overlay form (whiteouts are 0:0 devices, opaque directories
 //!                 carry `trusted.overlay.opaque`, in a user namespace `user.overlay.opaque`)
 //!   tar           form: the layer's own tar, byte for byte
+//!   index         form, beside a tar: an EROFS image of its names, whose content is in the tar; can be made again
 //!   tree/         form, chain-keyed only: the whole file system up to this layer (copy driver)
 //! ```
 //! A directory appears under `layers/` by one rename, complete; a form that is added later by
@@ -19,6 +21,8 @@
 
 #[cfg(unix)]
 mod apply;
+#[cfg(unix)]
+pub mod compose;
 pub mod compress;
 #[cfg(unix)]
 pub(crate) mod copy;
@@ -26,12 +30,18 @@ pub(crate) mod copy;
 pub mod diff;
 mod failure;
 mod import;
+#[cfg(unix)]
+pub(crate) mod index;
 mod layers;
+#[cfg(unix)]
+pub(crate) mod mounts;
 #[cfg(unix)]
 pub(crate) mod node;
 #[cfg(unix)]
 pub(crate) mod stack;
 pub mod tar;
+#[cfg(unix)]
+mod unsynced;
 pub mod windows;
 
 use std::io;
@@ -125,21 +135,25 @@ pub enum Form {
     Fs,
     /// The layer's own tar.
     Tar,
+    /// What makes the tar a file system that can be mounted.
+    Index,
     /// The whole file system up to this layer.
     Tree,
 }
 
 impl Form {
-    const ALL: [Self; 3] = [Self::Fs, Self::Tar, Self::Tree];
+    /// All, each after those that it needs.
+    const ALL: [Self; 4] = [Self::Fs, Self::Tar, Self::Index, Self::Tree];
 
-    /// The form that a layer is imported in: on Windows its own tar, which is unpacked into a tree with those
-    /// below it when a snapshot is made.
-    const IMPORTED: Self = if cfg!(unix) { Self::Fs } else { Self::Tar };
+    /// The forms that a layer may be imported in: a directory, or its own tar, which is mounted or unpacked when
+    /// a snapshot is made. On Windows always a tar.
+    const IMPORTED: &[Self] = if cfg!(unix) { &[Self::Fs, Self::Tar] } else { &[Self::Tar] };
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Fs => "fs",
             Self::Tar => "tar",
+            Self::Index => "index",
             Self::Tree => "tree",
         }
     }
@@ -227,6 +241,16 @@ pub enum LayerError {
         /// Why.
         source: DiffError,
     },
+    /// The layer can not be mounted from its tar.
+    #[error("cannot mount `{path}`{}", crate::snapshot::said(.log))]
+    Mount {
+        /// Its index.
+        path: PathBuf,
+        /// What the kernel says about it, or nothing.
+        log: String,
+        /// Why.
+        source: io::Error,
+    },
     /// Something in `work/` went wrong.
     #[error(transparent)]
     Work(#[from] WorkError),
@@ -253,6 +277,10 @@ impl LayerError {
             Self::Facts { .. } => Some("run `orlop store check`".to_owned()),
             Self::Remake { source, .. } => source.hint(),
             Self::Work(e) => e.hint(),
+            Self::Mount { .. } => Some(
+                "mounting a layer from its tar needs root and Linux 6.12 with EROFS; unpacked layers work anywhere"
+                    .to_owned(),
+            ),
             Self::Io { source, path, .. } => crate::work::hint_of(source, path),
             Self::InUse { .. } => Some("wait until the builds that use it are done".to_owned()),
             Self::NeedsBelow { .. } | Self::NotReproducible { .. } | Self::Missing { .. } => None,

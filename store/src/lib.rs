@@ -4,6 +4,8 @@
 pub mod blob;
 pub mod caches;
 pub mod check;
+#[cfg(unix)]
+mod context;
 pub mod descriptor;
 pub mod digest;
 pub mod error;
@@ -25,6 +27,7 @@ mod session;
 pub mod snapshot;
 pub mod steps;
 pub mod store;
+pub mod trace;
 pub mod work;
 
 pub use blob::{BlobSink, BlobSource, BlobWriter, Blobs, GrowingBlob};

@@ -15,6 +15,7 @@ use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Result};
 use crate::facts::now;
 use crate::lock::{Lock, PATIENCE};
+use crate::trace::Trace;
 use crate::work::{Work, WorkDir};
 
 /// Kind of the work directories of sessions.
@@ -62,6 +63,11 @@ impl Session {
         let idle = own.as_ref().filter(|open| open.held.is_empty()).map(|open| open.dir.path().to_owned());
         drop(own);
         InUse::read(work, idle.as_deref())
+    }
+
+    /// Who is told of what takes time.
+    pub(crate) fn trace(&self) -> &Trace {
+        self.work.trace()
     }
 
     /// The session's directory for half-made things.

@@ -33,6 +33,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::digest::Digest;
 #[cfg(unix)]
+use crate::layer::compose::Composer;
+#[cfg(unix)]
 use crate::layer::diff::{Changes, Root, Written};
 use crate::layer::{DiffError, Hold, LayerError, chain_id};
 use crate::work::{WorkDir, WorkError, hint_of};
@@ -269,11 +271,17 @@ pub enum SnapshotError {
     },
 }
 
-fn said(log: &str) -> String {
+/// What the kernel said, for a message.
+pub(crate) fn said(log: &str) -> String {
     if log.is_empty() { String::new() } else { format!(" ({log})") }
 }
 
 impl SnapshotError {
+    /// Whether a file was not what it was said to be.
+    pub fn is_change(&self) -> bool {
+        matches!(self, Self::Diff(DiffError::Changed { .. }))
+    }
+
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
@@ -322,6 +330,16 @@ pub trait SnapshotDriver: Send + Sync + fmt::Debug {
     /// # Errors
     /// When a layer is missing, or the system refuses.
     fn prepare(&self, parent: &Committed) -> Result<Active, SnapshotError>;
+
+    /// A layer over `parent` that is written as its tar, where this driver has a use for that; it may be taken from a
+    /// [`view`](SnapshotDriver::view) of the parent what is there already.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    #[cfg(unix)]
+    fn compose(&self, _parent: &Committed) -> Result<Option<Composer>, SnapshotError> {
+        Ok(None)
+    }
 
     /// A read-only look at `snapshot`.
     ///

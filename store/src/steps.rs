@@ -3,7 +3,10 @@
 //! A record never says that its layer is still there: whoever finds one asks
 //! [`Layers::contains`](crate::layer::Layers::contains), and takes the step for unknown when it is not.
 
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::fmt;
+use std::io::{Read, Write};
 
 use rusqlite::{OptionalExtension, Row};
 use serde::{Deserialize, Serialize};
@@ -23,10 +26,10 @@ const KEPT_OF_A_SCOPE: i64 = 64;
 pub struct StepKey(Digest);
 
 /// One thing that a step's result depends on.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct KeyPart {
     /// What sort of thing: `parent`, `instruction`, `arg`, `file`, …
-    pub kind: String,
+    pub kind: Cow<'static, str>,
     /// Which one: the argument's name, the file's path; empty where there is one of the sort alone.
     pub name: String,
     /// What it is: the text, or the digest of the content.
@@ -35,7 +38,11 @@ pub struct KeyPart {
 
 impl KeyPart {
     /// A part.
-    pub fn new(kind: impl Into<String>, name: impl Into<String>, value: impl Into<String>) -> Self {
+    pub fn new(
+        kind: impl Into<Cow<'static, str>>,
+        name: impl Into<String>,
+        value: impl Into<String>,
+    ) -> Self {
         Self { kind: kind.into(), name: name.into(), value: value.into() }
     }
 }
@@ -45,7 +52,7 @@ impl StepKey {
     pub fn of(parts: &[KeyPart]) -> Self {
         let mut digester = Digester::new();
         digester.update(b"orlop step 1\n");
-        for text in parts.iter().flat_map(|p| [&p.kind, &p.name, &p.value]) {
+        for text in parts.iter().flat_map(|p| [&*p.kind, &*p.name, &*p.value]) {
             // With lengths, so that no two lists run together into the same bytes.
             digester.update(&(text.len() as u64).to_le_bytes());
             digester.update(text.as_bytes());
@@ -104,6 +111,15 @@ impl StepRecord {
     }
 }
 
+/// What a record says that is enough to go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StepResult {
+    /// Diff ID of its layer; none when it changed no file.
+    pub layer: Option<Digest>,
+    /// When it ran, in milliseconds since 1970.
+    pub created: i64,
+}
+
 /// The step cache of a store.
 #[derive(Clone, Copy, Debug)]
 pub struct Steps<'a> {
@@ -111,7 +127,17 @@ pub struct Steps<'a> {
     pub(crate) session: &'a crate::session::Session,
 }
 
-const COLUMNS: &str = "key, scope, description, parts, parent, layer, created, duration, used";
+/// Parts may be many: they are in a table of their own, so that a look-up has nothing to do with them. Records of
+/// earlier versions have theirs with them.
+const RECORDS: &str =
+    "SELECT steps.key, scope, description, parent, layer, created, duration, steps.parts, parts.parts
+    FROM steps LEFT JOIN parts ON parts.key = steps.key";
+
+/// How hard parts are compressed.
+const LEVEL: i32 = 1;
+
+/// The most that parts may come to, in bytes; what is more is damage.
+const MAX_PARTS: u64 = 1 << 30;
 
 impl Steps<'_> {
     /// The record of `key`, if there is one. Its layer is then safe from collectors while this process lives,
@@ -119,21 +145,25 @@ impl Steps<'_> {
     ///
     /// # Errors
     /// When the database says no.
-    pub fn lookup(&self, key: &StepKey) -> Result<Option<StepRecord>> {
+    pub fn lookup(&self, key: &StepKey) -> Result<Option<StepResult>> {
         let found = self.facts.read("look up the step", |c| {
-            let mut query = c.prepare_cached(&format!("SELECT {COLUMNS} FROM steps WHERE key = ?"))?;
-            query.query_row([key.to_string()], |r| Ok((record(r)?, r.get::<_, i64>(8)?))).optional()
+            let mut query =
+                c.prepare_cached("SELECT parent, layer, created, used FROM steps WHERE key = ?")?;
+            let row = |r: &Row<'_>| {
+                Ok((digest(r, 0)?, digest_or_none(r, 1)?, r.get::<_, i64>(2)?, r.get::<_, i64>(3)?))
+            };
+            query.query_row([key.to_string()], row).optional()
         })?;
-        let Some((record, used)) = found else { return Ok(None) };
-        if let Some(layer) = record.layer {
-            self.session.hold(&[layer, record.chain()])?;
+        let Some((parent, layer, created, used)) = found else { return Ok(None) };
+        if let Some(layer) = layer {
+            self.session.hold(&[layer, StepRecord::chain_over(&parent, &layer)])?;
         }
         if now() - used > USE_GRAIN {
             self.facts.write("note the use", |tx| {
                 tx.execute("UPDATE steps SET used = ? WHERE key = ?", (now(), key.to_string())).map(drop)
             })?;
         }
-        Ok(Some(record))
+        Ok(Some(StepResult { layer, created }))
     }
 
     /// Keeps a record, in the place of an earlier one of the same key.
@@ -141,16 +171,19 @@ impl Steps<'_> {
     /// # Errors
     /// When the database says no.
     pub fn put(&self, record: &StepRecord) -> Result<()> {
-        // Strings alone: cannot fail.
-        let parts = serde_json::to_string(&record.parts).unwrap_or_default();
+        let parts = packed(&record.parts);
         self.facts.write("keep the step", |tx| {
             tx.execute(
-                &format!("INSERT OR REPLACE INTO steps({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"),
+                "INSERT OR REPLACE INTO parts(key, parts) VALUES (?, ?)",
+                (record.key.to_string(), &parts),
+            )?;
+            tx.execute(
+                "INSERT OR REPLACE INTO steps(key, scope, description, parts, parent, layer, created, duration, used)
+                 VALUES (?, ?, ?, '[]', ?, ?, ?, ?, ?)",
                 (
                     record.key.to_string(),
                     &record.scope,
                     &record.description,
-                    parts,
                     record.parent.to_string(),
                     record.layer.map(|d| d.to_string()),
                     record.created,
@@ -158,12 +191,10 @@ impl Steps<'_> {
                     now(),
                 ),
             )?;
-            tx.execute(
-                "DELETE FROM steps WHERE scope = ?1 AND key IN
-                 (SELECT key FROM steps WHERE scope = ?1 ORDER BY used DESC, created DESC LIMIT -1 OFFSET ?2)",
-                (&record.scope, KEPT_OF_A_SCOPE),
-            )
-            .map(drop)
+            let old = "SELECT key FROM steps WHERE scope = ?1 ORDER BY used DESC, created DESC LIMIT -1 OFFSET ?2";
+            let limit = (&record.scope, KEPT_OF_A_SCOPE);
+            tx.execute(&format!("DELETE FROM parts WHERE key IN ({old})"), limit)?;
+            tx.execute(&format!("DELETE FROM steps WHERE key IN ({old})"), limit).map(drop)
         })
     }
 
@@ -173,6 +204,7 @@ impl Steps<'_> {
     /// When the database says no.
     pub fn forget(&self, key: &StepKey) -> Result<()> {
         self.facts.write("forget the step", |tx| {
+            tx.execute("DELETE FROM parts WHERE key = ?", [key.to_string()])?;
             tx.execute("DELETE FROM steps WHERE key = ?", [key.to_string()]).map(drop)
         })
     }
@@ -184,20 +216,24 @@ impl Steps<'_> {
     /// When the database says no.
     pub fn nearest(&self, scope: &str, parts: &[KeyPart]) -> Result<Option<StepRecord>> {
         let key = StepKey::of(parts);
-        let records = self.facts.read("look up earlier steps", |c| {
+        let ours: BTreeSet<&KeyPart> = parts.iter().collect();
+        self.facts.read("look up earlier steps", |c| {
             let mut query = c.prepare(&format!(
-                "SELECT {COLUMNS} FROM steps WHERE scope = ? AND key <> ? ORDER BY created DESC LIMIT 64"
+                "{RECORDS} WHERE scope = ? AND steps.key <> ? ORDER BY created DESC LIMIT 64"
             ))?;
-            let rows = query.query_map((scope, key.to_string()), record)?;
-            rows.collect::<rusqlite::Result<Vec<_>>>()
-        })?;
-        let ours: std::collections::BTreeSet<_> =
-            parts.iter().map(|p| (&p.kind, &p.name, &p.value)).collect();
-        // Newest first, and `min_by_key` takes the first of equals.
-        Ok(records.into_iter().min_by_key(|record| {
-            let theirs = record.parts.iter().map(|p| (&p.kind, &p.name, &p.value)).collect();
-            ours.symmetric_difference(&theirs).count()
-        }))
+            // One at a time: each may be large.
+            let mut nearest: Option<(usize, StepRecord)> = None;
+            for found in query.query_map((scope, key.to_string()), record)? {
+                let found = found?;
+                let theirs: BTreeSet<&KeyPart> = found.parts.iter().collect();
+                let differences = ours.symmetric_difference(&theirs).count();
+                // Newest first: of equals the first stays.
+                if nearest.as_ref().is_none_or(|(least, _)| differences < *least) {
+                    nearest = Some((differences, found));
+                }
+            }
+            Ok(nearest.map(|(_, record)| record))
+        })
     }
 
     /// The layer that earlier came of a step over `parent` (a chain ID) whose changes, times aside, were
@@ -258,20 +294,40 @@ impl Steps<'_> {
 }
 
 fn record(row: &Row<'_>) -> rusqlite::Result<StepRecord> {
-    let parts: String = row.get(3)?;
-    let parts = serde_json::from_str(&parts).map_err(|e| {
-        rusqlite::Error::FromSqlConversionFailure(3, rusqlite::types::Type::Text, Box::new(e))
-    })?;
+    let damaged = |column, e: Box<dyn std::error::Error + Send + Sync>| {
+        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Blob, e)
+    };
+    let parts = match row.get::<_, Option<Vec<u8>>>(8)? {
+        Some(bytes) => unpacked(&bytes).map_err(|e| damaged(8, e.into()))?,
+        None => serde_json::from_str(&row.get::<_, String>(7)?).map_err(|e| damaged(7, e.into()))?,
+    };
     Ok(StepRecord {
         key: StepKey(digest(row, 0)?),
         scope: row.get(1)?,
         description: row.get(2)?,
         parts,
-        parent: digest(row, 4)?,
-        layer: digest_or_none(row, 5)?,
-        created: row.get(6)?,
-        duration: u64::try_from(row.get::<_, i64>(7)?).unwrap_or(0),
+        parent: digest(row, 3)?,
+        layer: digest_or_none(row, 4)?,
+        created: row.get(5)?,
+        duration: u64::try_from(row.get::<_, i64>(6)?).unwrap_or(0),
     })
+}
+
+/// Parts as the database has them.
+fn packed(parts: &[KeyPart]) -> Vec<u8> {
+    let pack = || -> std::io::Result<Vec<u8>> {
+        let mut out = std::io::BufWriter::new(zstd::Encoder::new(Vec::new(), LEVEL)?);
+        serde_json::to_writer(&mut out, parts)?;
+        out.flush()?;
+        out.into_inner().map_err(std::io::IntoInnerError::into_error)?.finish()
+    };
+    // Strings, into memory: cannot fail.
+    pack().unwrap_or_default()
+}
+
+fn unpacked(bytes: &[u8]) -> std::io::Result<Vec<KeyPart>> {
+    let reader = std::io::BufReader::new(zstd::Decoder::with_buffer(bytes)?.take(MAX_PARTS));
+    Ok(serde_json::from_reader(reader)?)
 }
 
 #[cfg(test)]

@@ -44,6 +44,7 @@ use crate::layer::{Durability, LayerFacts, Layers, Ownership, XattrForm};
 use crate::session::Session;
 use crate::snapshot::{LayerOs, SnapshotDriver};
 use crate::steps::Steps;
+use crate::trace::Trace;
 use crate::work::{Work, make_private};
 
 /// The file that names the version of a store.
@@ -129,6 +130,16 @@ impl Store {
     /// [`Error::UnknownFormat`] for a store of another version, [`Error::Invalid`] for a directory that holds
     /// something else, and whatever the file system says.
     pub fn open(root: &Path, options: &StoreOptions) -> Result<Self> {
+        Self::open_traced(root, options, Trace::none())
+    }
+
+    /// The same; `trace` is told what the store spends its time with.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_traced(root: &Path, options: &StoreOptions, trace: Trace) -> Result<Self> {
+        let span = trace.clone();
+        let _span = span.span("open", &[]);
         if root.exists() && !root.is_dir() {
             return Err(Error::io("open", root)(std::io::ErrorKind::NotADirectory.into()));
         }
@@ -136,7 +147,7 @@ impl Store {
         let root = std::fs::canonicalize(root).map_err(Error::io("open", root))?;
         format::claim(&root)?;
         let mut notes = Vec::new();
-        let work = Work::open(&root.join(WORK))?;
+        let work = Work::open_traced(&root.join(WORK), trace)?;
         for (path, error) in work.sweep()?.stuck {
             notes.push(format!("cannot remove `{}`, which a dead process left: {error}", path.display()));
         }
@@ -146,6 +157,7 @@ impl Store {
         let layers = Layers::open(&root.join(LAYERS), &work, options.xattrs)?
             .with_ownership(options.ownership)
             .with_durability(options.durability);
+        let layers = driver::mounted(layers, options);
         let facts = open_facts(&root)?;
         if let Some(aside) = facts.set_aside() {
             notes.push(format!(
@@ -165,6 +177,11 @@ impl Store {
     /// What the user should know of how it was opened.
     pub fn notes(&self) -> &[String] {
         &self.notes
+    }
+
+    /// Who is told of what takes time.
+    pub fn trace(&self) -> &Trace {
+        self.work.trace()
     }
 
     /// Half-made things.
@@ -229,7 +246,7 @@ impl Store {
 
     /// Images and their names.
     pub fn images(&self) -> Images<'_> {
-        Images { facts: &self.facts, blobs: &self.blobs }
+        Images { facts: &self.facts, blobs: &self.blobs, layers: &self.layers }
     }
 
     /// The step cache.

@@ -24,6 +24,7 @@ use unix as platform;
 #[cfg(windows)]
 use windows as platform;
 
+use crate::trace::Trace;
 use platform::Place;
 pub(crate) use platform::make_private;
 
@@ -40,6 +41,7 @@ pub struct Work {
 struct Opened {
     path: PathBuf,
     place: Place,
+    trace: Trace,
 }
 
 /// What a sweep did.
@@ -90,11 +92,24 @@ impl Work {
     /// # Errors
     /// When it can be neither made nor opened.
     pub fn open(dir: &Path) -> Result<Self, WorkError> {
+        Self::open_traced(dir, Trace::none())
+    }
+
+    /// The same; `trace` is told what all those who make things here spend their time with.
+    ///
+    /// # Errors
+    /// As [`Work::open`].
+    pub fn open_traced(dir: &Path, trace: Trace) -> Result<Self, WorkError> {
         let fail = |action| move |source: io::Error| WorkError { action, path: dir.to_owned(), source };
         make_private(dir).map_err(fail("make"))?;
         let place = Place::open(dir).map_err(fail("open"))?;
         let path = std::path::absolute(dir).map_err(fail("find"))?;
-        Ok(Self { dir: Arc::new(Opened { path, place }) })
+        Ok(Self { dir: Arc::new(Opened { path, place, trace }) })
+    }
+
+    /// Who is told of what takes time.
+    pub(crate) fn trace(&self) -> &Trace {
+        &self.dir.trace
     }
 
     /// Where it is, absolute.
@@ -156,7 +171,10 @@ impl Work {
                 std::thread::sleep(GOING);
                 continue;
             };
-            file.lock().map_err(|e| self.error("lock", &name, e))?;
+            if file.try_lock().is_err() {
+                let _span = self.trace().span("wait", &[]);
+                file.lock().map_err(|e| self.error("lock", &name, e))?;
+            }
             if self.is_linked(&file, &name)? {
                 return Ok(WorkLock { work: self.clone(), name, file });
             }
@@ -265,6 +283,7 @@ impl WorkDir {
         let Some(lock) = self.lock.take() else {
             return Ok(());
         };
+        let _span = lock.work.trace().span("cleanup", &[]);
         match lock.work.remove(&self.name) {
             Ok(()) => Ok(()),
             Err(e) => {

@@ -54,6 +54,8 @@ pub(crate) struct Summary {
     /// From start to end.
     #[serde(serialize_with = "seconds")]
     pub(crate) duration: Duration,
+    /// How long each phase took, the longest first.
+    pub(crate) times: Vec<SummaryTime>,
     /// Layers, bottom first.
     pub(crate) layers: Vec<SummaryLayer>,
     /// The images where several platforms were built, instead of `layers`.
@@ -65,6 +67,17 @@ pub(crate) struct Summary {
     pub(crate) manifest_digest: Option<Digest>,
     /// Its names.
     pub(crate) names: Vec<String>,
+}
+
+/// How long a phase took: the time in which at least one thread was at it, so that those of phases that overlap are
+/// more than [`Summary::duration`] together.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct SummaryTime {
+    /// The phase, as in a trace.
+    pub(crate) phase: &'static str,
+    /// How long.
+    #[serde(serialize_with = "seconds")]
+    pub(crate) time: Duration,
 }
 
 /// The image for one of several platforms.
@@ -169,11 +182,42 @@ fn summary_lines(summary: &Summary) -> Vec<String> {
         out.push(format!("{}  {}", image.platform, image.image_id.short()));
         layer_lines(&image.layers, &mut out);
     }
+    out.extend(time_line(summary));
     let head = if summary.platforms.is_empty() { "image" } else { "index" };
     out.push(format!("{head}    {}", summary.image_id));
     out.extend(summary.manifest_digest.map(|digest| format!("manifest {digest}")));
     out.extend(summary.names.iter().map(|name| format!("name     {name}")));
     out
+}
+
+/// Builds that are over sooner have no time to speak of.
+const SHORT: Duration = Duration::from_millis(50);
+/// A phase that is told has one part in so many of the build.
+const LEAST_PART: u32 = 50;
+/// Characters of a line.
+const WIDTH: usize = 80;
+
+/// Where the time went, of a build that ran something: `time     run 2.1s, diff 240ms`.
+fn time_line(summary: &Summary) -> Option<String> {
+    if summary.steps_run == 0 || summary.duration < SHORT {
+        return None;
+    }
+    let told = summary.times.iter().filter(|time| time.time >= summary.duration / LEAST_PART);
+    let mut line = String::new();
+    for time in told {
+        let before = if line.is_empty() { "time     " } else { ", " };
+        let more = format!("{before}{} {}", time.phase, spent(time.time));
+        if line.len() + more.len() > WIDTH {
+            break;
+        }
+        line.push_str(&more);
+    }
+    (!line.is_empty()).then_some(line)
+}
+
+/// `240ms`, and from a second on `2.1s`.
+fn spent(time: Duration) -> String {
+    if time.as_secs() == 0 { format!("{}ms", time.as_millis()) } else { quantity::duration(time) }
 }
 
 fn layer_lines(layers: &[SummaryLayer], out: &mut Vec<String>) {
@@ -212,6 +256,9 @@ mod tests {
             steps_cached: 1,
             steps_run: 2,
             duration: Duration::from_secs(3),
+            times: ["cache export", "cache import", "download", "compress", "unpack", "run"]
+                .map(|phase| SummaryTime { phase, time: Duration::from_millis(999) })
+                .to_vec(),
             layers: vec![SummaryLayer {
                 diff_id: digest,
                 size: Some(5_000),
@@ -222,9 +269,11 @@ mod tests {
             manifest_digest: Some(digest),
             names: vec!["docker.io/library/app:latest".into()],
         };
-        let lines = summary_lines(&summary);
+        let mut lines = summary_lines(&summary);
         assert_eq!(lines[0], "Built in 3.0s: 3 steps, 1 cached, 2 run");
         assert!(lines[1].contains("5 kB  RUN a b"), "{lines:?}");
+        let times = "time     cache export 999ms, cache import 999ms, download 999ms, compress 999ms";
+        assert_eq!(lines.remove(2), times);
         assert!(lines[2..4].iter().all(|l| l.contains(&digest.to_string())), "{lines:?}");
         assert!(lines.iter().all(|l| l.chars().count() <= 80), "{lines:?}");
     }

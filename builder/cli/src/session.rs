@@ -9,6 +9,7 @@ use orlop_builder::transfer;
 use orlop_registry_client::{Client, NoticeObserver, Retry, RetryObserver, Stop};
 use orlop_runner::CancelToken;
 use orlop_store::store::Driver;
+use orlop_store::trace::Trace;
 use orlop_store::{Reference, Store, StoreOptions};
 
 use crate::diagnostics::Failure;
@@ -53,6 +54,10 @@ impl App {
 
     /// Opens the store.
     pub(crate) fn store(&self) -> Result<Store, Failure> {
+        self.store_traced(Trace::none())
+    }
+
+    fn store_traced(&self, trace: Trace) -> Result<Store, Failure> {
         let driver = match self.global.storage_driver {
             None => Driver::Auto,
             Some(StorageDriver::Overlay) => Driver::Overlay,
@@ -65,15 +70,20 @@ impl App {
             driver,
             ..StoreOptions::default()
         };
-        Ok(Store::open(&root, &options)?)
+        Ok(Store::open_traced(&root, &options, trace)?)
     }
 
     /// Opens everything.
     pub(crate) fn session(&self, mode: Mode) -> Result<Session, Failure> {
+        self.session_traced(mode, Trace::none())
+    }
+
+    /// The same; `trace` is told what takes time.
+    pub(crate) fn session_traced(&self, mode: Mode, trace: Trace) -> Result<Session, Failure> {
         let cancel = CancelToken::new();
         let interrupted = interrupt::watch(&cancel)?;
         let display: Arc<dyn Display> = mode.display().into();
-        let store = self.store()?;
+        let store = self.store_traced(trace)?;
         for text in self.host.note.iter().chain(store.notes()) {
             display.event(Event::Warning { text: text.clone(), span: None, hint: None, rule: None });
         }
@@ -154,7 +164,7 @@ impl Session {
         act: impl FnOnce(&Engine<'_>, &Progress<'_>) -> Result<T, E>,
     ) -> Result<T, Failure> {
         let engine = self.engine();
-        let progress = Progress::new(engine.observer);
+        let progress = Progress::new(engine.observer).with_trace(self.store.trace());
         let result = act(&engine, &progress);
         self.display.finish();
         match result {

@@ -175,6 +175,7 @@ impl<'a> Worker<'a> {
     }
 
     fn run(mut self, steps: &Receiver<Exported>) -> Result<(), BuildError> {
+        self.engine.trace().thread("cache export");
         let mut failed = None;
         loop {
             let step = match self.due() {
@@ -246,6 +247,7 @@ impl<'a> Worker<'a> {
         if self.task.is_none() {
             self.task = Some(self.progress.start(format!("exporting cache to {}", self.place.shown())));
         }
+        let _span = self.engine.trace().span("cache export", &[]);
         let made = match &step.layer {
             None => Made::Nothing,
             // What was in other stages is enough to know where nobody has to look into them.
@@ -341,6 +343,7 @@ impl<'a> Worker<'a> {
         if self.document.records.is_empty() {
             return Ok(());
         }
+        let _span = self.engine.trace().span("cache export", &[]);
         let now = now();
         for attempt in 1..=ATTEMPTS {
             let (earlier, bytes) = self.earlier()?;

@@ -207,6 +207,7 @@ impl<'a> Imports<'a> {
         let slots: Vec<(usize, &CacheSource)> = self.sources.iter().enumerate().collect();
         let found = Mutex::new(Vec::new());
         side_by_side(&slots, |(number, source)| {
+            self.engine.trace().thread("transfer");
             if let Some(cache) = self.read_one(source) {
                 found.lock().unwrap_or_else(PoisonError::into_inner).push((*number, cache));
             }
@@ -224,10 +225,12 @@ impl<'a> Imports<'a> {
             CacheSource::Local { dir, .. } => dir.display().to_string(),
         };
         let task = self.progress.start(format!("importing cache from {name}"));
+        let span = self.engine.trace().span("cache import", &[]);
         let result = Place::of_source(source).and_then(|place| match read(&self.engine, &place)? {
             Existing::Damaged(error, _) => Err(error),
             existing => Ok((place, existing)),
         });
+        drop(span);
         let cache = match result {
             Ok((place, existing)) => told(&task, existing).map(|documents| Cache::of(place, documents)),
             Err(error) => {

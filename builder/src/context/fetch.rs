@@ -116,9 +116,11 @@ pub fn unpack(
     name: &str,
 ) -> Result<Fetched, BuildError> {
     let task = progress.start(format!("[context] unpack {name}"));
+    let span = engine.trace().span("fetch", &[]);
     let stream = Interruptible::of(stream, engine.cancel);
     let stream = Watched::new(engine, &task, stream, Digest::of(name.as_bytes()), None);
     let fetched = unpack_stream(engine, stream, name, &task)?;
+    drop(span);
     task.finish(Outcome::Done, None, None);
     Ok(fetched)
 }
@@ -130,6 +132,7 @@ pub fn unpack(
 pub fn download(engine: &Engine<'_>, progress: &Progress<'_>, url: &str) -> Result<Arrived, BuildError> {
     let name = shown(url);
     let task = progress.start(format!("[context] load {name}"));
+    let span = engine.trace().span("fetch", &[]);
     let failed = |error| stream_error(format!("cannot download `{name}`"), error);
     let (mut stream, _) = open(engine, &task, url, LOGIN)?;
     let mut head = Vec::new();
@@ -153,6 +156,7 @@ pub fn download(engine: &Engine<'_>, progress: &Progress<'_>, url: &str) -> Resu
         }
         Arrived::Dockerfile(text)
     };
+    drop(span);
     task.finish(Outcome::Done, None, None);
     Ok(arrived)
 }
@@ -164,11 +168,13 @@ pub fn download(engine: &Engine<'_>, progress: &Progress<'_>, url: &str) -> Resu
 pub fn download_text(engine: &Engine<'_>, progress: &Progress<'_>, url: &str) -> Result<Vec<u8>, BuildError> {
     let name = shown(url);
     let task = progress.start(format!("[internal] load {name}"));
+    let span = engine.trace().span("fetch", &[]);
     let mut text = Vec::new();
     let (stream, _) = open(engine, &task, url, LOGIN)?;
     let read = stream.take(SourceFile::MAX_BYTES as u64 + 1).read_to_end(&mut text);
     check_cancelled(engine)?;
     read.map_err(|error| stream_error(format!("cannot download `{name}`"), error))?;
+    drop(span);
     task.finish(Outcome::Done, None, None);
     Ok(text)
 }
@@ -202,6 +208,7 @@ pub(crate) fn download_into(
     login: &str,
     file: &mut File,
 ) -> Result<(Digest, Option<u64>), BuildError> {
+    let _span = engine.trace().span("fetch", &[]);
     let (mut stream, modified) = open(engine, task, url, login)?;
     let mut digester = Digester::new();
     let mut buffer = vec![0; 64 << 10];

@@ -96,14 +96,17 @@ fn look_up(exec: &Execution<'_>) -> Result<(), BuildError> {
     let stages = exec.plan.needed.iter().copied();
     let needed: Vec<_> = stages.filter(|&index| is_image(&exec.plan.stages[index].base)).collect();
     let failed = Mutex::new(None);
-    crate::transfer::side_by_side(&needed, |&index| match from::start(exec, index) {
-        Ok(start) => {
-            exec.starts.lock().unwrap_or_else(PoisonError::into_inner).insert(index, start);
-            true
-        }
-        Err(error) => {
-            failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-            false
+    crate::transfer::side_by_side(&needed, |&index| {
+        exec.engine.trace().thread("transfer");
+        match from::start(exec, index) {
+            Ok(start) => {
+                exec.starts.lock().unwrap_or_else(PoisonError::into_inner).insert(index, start);
+                true
+            }
+            Err(error) => {
+                failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                false
+            }
         }
     });
     match failed.into_inner().unwrap_or_else(PoisonError::into_inner) {

@@ -5,6 +5,8 @@
 
 mod apply;
 mod chmod;
+#[cfg(unix)]
+mod compose;
 mod content;
 mod destination;
 mod directory;
@@ -25,6 +27,8 @@ use crate::dialect::Dialect;
 
 pub use apply::{CopyStats, Owners, apply};
 pub use chmod::{Chmod, ChmodError};
+#[cfg(unix)]
+pub(crate) use compose::{ComposeError, compose};
 pub use directory::fill_directory;
 pub(crate) use directory::make_directory;
 pub use error::{CopyError, CopyErrorKind};

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use orlop_runner::{Account, User};
@@ -9,7 +10,12 @@ use orlop_store::Digest;
 use orlop_store::files::FileStat as StoredStat;
 use orlop_store::steps::{KeyPart, StepKey};
 
-use super::copy::{AddOptions, Chmod, CopyError, CopyErrorKind, CopyRequest, Source, apply, select};
+use super::change::Change;
+use super::copy::{
+    AddOptions, Chmod, CopyError, CopyErrorKind, CopyRequest, Selection, Source, apply, select,
+};
+#[cfg(unix)]
+use super::copy::{ComposeError, compose};
 use super::repository::Repository;
 use super::stage::{Files, StageRun};
 use super::step::StepSpec;
@@ -256,12 +262,20 @@ impl StageRun<'_, '_> {
         tree: &SourceTree,
         repositories: &[Repository],
     ) -> Result<(), BuildError> {
-        let cache = StoreDigests { files: self.exec.engine.store.files() };
+        let cache = StoreDigests { files: self.exec.engine.store.files(), hashed: AtomicU64::new(0) };
+        let trace = self.exec.engine.trace();
+        let mut span = trace.span("scan", &[]);
         let selection = select(&request, tree, &cache).map_err(|e| self.copy_error(e, words))?;
+        let (files, bytes) = selection.size();
+        span.add("files", files);
+        span.add("bytes", bytes);
+        span.add("hashed", cache.hashed.load(Ordering::Relaxed));
+        drop(span);
         for word in selection.unmatched().iter().filter_map(|&n| words.sources.get(n)) {
             let text = format!("`{}` matches nothing", word.value);
             self.exec.progress.warn_at(&self.exec.dockerfile().source, word.span, &text, None);
         }
+        let span = trace.span("key", &[]);
         let mut parts = vec![KeyPart::new("instruction", "", keyword)];
         parts.extend(selection.key_parts().into_iter().map(|(path, what)| KeyPart::new("file", path, what)));
         parts.push(KeyPart::new("workdir", "", &request.workdir));
@@ -269,25 +283,57 @@ impl StageRun<'_, '_> {
         // What is written there may have a password in a URL, and history is for everybody.
         let (text, created_by) = (redact(&text), redact(&created_by));
         let spec = StepSpec { text, created_by, parts, runs: false, times_count: false, alias: words.alias };
-        self.step(spec, |stage, active, task| {
-            let owner = |text: &str| resolve_owner(active.path(), text);
+        drop(span);
+        self.step(spec, |stage, task| {
             let held = stage.fetch_repositories(repositories, words, &mut request, task)?;
             let selection = match held.is_empty() {
                 true => selection,
                 false => select(&request, tree, &cache).map_err(|e| stage.copy_error(e, words))?,
             };
-            let stats = apply(&selection, active.path(), &owner).map_err(|e| stage.copy_error(e, words))?;
-            match (stats.attributes_lost, dialect) {
-                (0, _) => {}
-                (lost, Dialect::Linux) => {
-                    task.note(format!("{lost} extended attributes could not be kept here"))
-                }
-                (lost, Dialect::Windows) => {
-                    task.note(format!("the owner or attributes of {lost} files {NOT_GIVEN}"))
-                }
+            if let Some(change) = stage.compose(&selection, words)? {
+                return Ok((change, None));
             }
-            Ok(None)
+            stage.in_snapshot(|active| {
+                let owner = |text: &str| resolve_owner(active.path(), text);
+                let mut span = trace.span("copy", &[]);
+                let stats =
+                    apply(&selection, active.path(), &owner).map_err(|e| stage.copy_error(e, words))?;
+                span.add("files", stats.files);
+                span.add("bytes", stats.bytes);
+                drop(span);
+                match (stats.attributes_lost, dialect) {
+                    (0, _) => {}
+                    (lost, Dialect::Linux) => {
+                        task.note(format!("{lost} extended attributes could not be kept here"))
+                    }
+                    (lost, Dialect::Windows) => {
+                        task.note(format!("the owner or attributes of {lost} files {NOT_GIVEN}"))
+                    }
+                }
+                Ok(None)
+            })
         })
+    }
+
+    /// The copy as a layer that is written as its tar; none where it has to be made in a snapshot.
+    #[cfg(unix)]
+    fn compose(&self, selection: &Selection, words: &Words<'_>) -> Result<Option<Change>, BuildError> {
+        let snapshots = self.exec.engine.store.snapshots()?;
+        let composer = snapshots.compose(&self.snapshot).map_err(orlop_store::Error::from)?;
+        let Some(composer) = composer else { return Ok(None) };
+        let view = snapshots.view(&self.snapshot).map_err(orlop_store::Error::from)?;
+        let owner = |text: &str| resolve_owner(view.path(), text);
+        let _span = self.exec.engine.trace().span("copy", &[]);
+        match compose(selection, view.path(), &owner, composer) {
+            Ok(composed) => Ok(composed.map(Change::Layer)),
+            Err(ComposeError::Copy(error)) => Err(self.copy_error(error, words)),
+            Err(ComposeError::Store(error)) => Err(orlop_store::Error::from(error).into()),
+        }
+    }
+
+    #[cfg(windows)]
+    fn compose(&self, _: &Selection, _: &Words<'_>) -> Result<Option<Change>, BuildError> {
+        Ok(None)
     }
 
     /// A fault of the copy rules, at the word that it is about.
@@ -361,24 +407,28 @@ impl StageRun<'_, '_> {
             times_count: epoch.is_some(),
             alias: None,
         };
-        self.step(spec, |_, active, task| {
-            let owner = match dialect {
-                Dialect::Linux => resolve_user(active.path(), &user)?,
-                Dialect::Windows => User::default(),
-            };
-            let given = super::copy::make_directory(
-                active.path(),
-                &path,
-                (owner.uid, owner.gid),
-                account,
-                dialect,
-                time,
-            )
-            .map_err(|e| workdir_error(&e, &dir))?;
-            if !given {
-                task.note(format!("the owner of `{dir}` {NOT_GIVEN}"));
-            }
-            Ok(None)
+        let trace = self.exec.engine.trace();
+        self.step(spec, |stage, task| {
+            stage.in_snapshot(|active| {
+                let _span = trace.span("copy", &[]);
+                let owner = match dialect {
+                    Dialect::Linux => resolve_user(active.path(), &user)?,
+                    Dialect::Windows => User::default(),
+                };
+                let given = super::copy::make_directory(
+                    active.path(),
+                    &path,
+                    (owner.uid, owner.gid),
+                    account,
+                    dialect,
+                    time,
+                )
+                .map_err(|e| workdir_error(&e, &dir))?;
+                if !given {
+                    task.note(format!("the owner of `{dir}` {NOT_GIVEN}"));
+                }
+                Ok(None)
+            })
         })
     }
 }
@@ -429,6 +479,8 @@ fn resolve_owner(_: &Path, text: &str) -> Result<(u32, u32), Box<dyn std::error:
 /// The store's memory of contents, as the copy rules ask for it.
 struct StoreDigests<'s> {
     files: orlop_store::files::Files<'s>,
+    /// Bytes of files whose content was not known.
+    hashed: AtomicU64,
 }
 
 impl StoreDigests<'_> {
@@ -450,6 +502,7 @@ impl DigestCache for StoreDigests<'_> {
     }
 
     fn put(&self, file: &FileStat, digest: Digest) {
+        self.hashed.fetch_add(file.size, Ordering::Relaxed);
         if let Some(stat) = Self::stat(file) {
             drop(self.files.put(&[(stat, digest)], SystemTime::now()));
         }

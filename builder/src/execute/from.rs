@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use orlop_store::snapshot::{Committed, LayerOs, View};
 use orlop_store::{Image, Platform, Reference};
 
-use super::Execution;
+use super::{Common, Execution};
 use crate::cache::Carried;
 use crate::dialect::Dialect;
 use crate::dockerfile::suggest::nearest;
@@ -14,6 +14,7 @@ use crate::error::BuildError;
 use crate::event::{Outcome, Task};
 use crate::plan::Base;
 use crate::scope::StageScope;
+use crate::transfer::{Arrival, Resolved};
 
 /// Where layers that are not here can be fetched from.
 #[derive(Clone, Debug)]
@@ -24,6 +25,8 @@ pub(crate) struct Origin {
     pub(crate) image: Image,
     /// How many of its layers that name has, counted from the bottom; the others are from caches.
     pub(crate) base: usize,
+    /// What gives the base its name here once its layers are; none where it was here.
+    pub(crate) arrival: Option<Arc<Arrival>>,
 }
 
 /// What a stage starts with.
@@ -208,17 +211,17 @@ fn find(
         Ok(None) => reference.to_string(),
         _ => reference.familiar(),
     };
-    let (image, reference) = once(exec, key, platform, Some(title), |task| {
-        let (image, name) =
+    let Found { image, reference, arrival } = once(exec, key, platform, Some(title), |task| {
+        let Resolved { image, name, arrival } =
             crate::transfer::resolve(&exec.engine, reference, platform, exec.request.pull, task)?;
         // Of a FROM the rule speaks.
         if tell && !platform.same_machine(&image.platform()) {
             crate::transfer::note_platform(&name, &image, platform, task);
         }
-        Ok((image, Some(name)))
+        Ok(Found { image, reference: Some(name), arrival })
     })?;
     let base = image.layers().len();
-    Ok((image.clone(), Origin { reference, image, base }))
+    Ok((image.clone(), Origin { reference, image, base, arrival }))
 }
 
 /// The same for an image of a layout, whose files are here afterwards.
@@ -228,14 +231,44 @@ fn find_layout(
     platform: &Platform,
     title: Option<&str>,
 ) -> Result<Image, BuildError> {
-    let (image, _) = once(exec, format!("oci-layout://{layout}"), platform, title, |_| {
-        Ok((crate::transfer::load_layout(&exec.engine, layout, platform)?, None))
+    let found = once(exec, format!("oci-layout://{layout}"), platform, title, |_| {
+        let image = crate::transfer::load_layout(&exec.engine, layout, platform)?;
+        Ok(Found { image, reference: None, arrival: None })
     })?;
-    Ok(image)
+    Ok(found.image)
 }
 
-/// An image, and its name at a registry.
-pub(crate) type Found = (Image, Option<Reference>);
+/// An image that the build has looked up.
+#[derive(Clone)]
+pub(crate) struct Found {
+    image: Image,
+    /// Its name at a registry.
+    reference: Option<Reference>,
+    /// What gives it that name here.
+    arrival: Option<Arc<Arrival>>,
+}
+
+/// Gives the images that a build was made from, and of which it needed no files, their names here: their layers are
+/// fetched when somebody needs them.
+pub(super) fn settle(common: &Common<'_>) -> Result<(), BuildError> {
+    let slots: Vec<_> = {
+        let images = common.images.lock().unwrap_or_else(PoisonError::into_inner);
+        images.values().cloned().collect()
+    };
+    for slot in slots {
+        let found = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(arrival) = found.as_ref().and_then(|found| found.arrival.as_ref()) else { continue };
+        if !arrival.settle_as_known(&common.engine)? {
+            let name = arrival.name().familiar();
+            let text = format!(
+                "`{name}` stays the image that is here in full: no file of the newer one, which this build stands \
+                 on, was needed or fetched"
+            );
+            common.progress.advise(text, Some(format!("`orlop pull {name}` brings it")));
+        }
+    }
+    Ok(())
+}
 
 /// Looks up what `name` is with `look`, or takes what this build has found by that name. With several platforms it
 /// is shown once.
@@ -274,7 +307,9 @@ pub(crate) fn fetch(
     origin: impl FnOnce() -> Option<Origin>,
     task: &Task<'_>,
 ) -> Result<(), BuildError> {
+    let span = exec.engine.trace().span("prepare", &[]);
     let missing = exec.engine.store.snapshots()?.missing(snapshot).map_err(orlop_store::Error::from)?;
+    drop(span);
     if missing.is_empty() {
         return Ok(());
     }
@@ -285,12 +320,17 @@ pub(crate) fn fetch(
     let Some(reference) = &origin.reference else {
         return crate::transfer::fetch_layers(&exec.engine, &origin.image, None, task);
     };
-    crate::transfer::fetch_layers_over(&exec.engine, &origin.image, (reference, origin.base), task)
+    crate::transfer::fetch_layers_over(&exec.engine, &origin.image, (reference, origin.base), task)?;
+    match &origin.arrival {
+        Some(arrival) => arrival.settle(&exec.engine),
+        None => Ok(()),
+    }
 }
 
 impl Source {
     /// Whether all files are here.
     pub(crate) fn is_here(&self, exec: &Execution<'_>) -> Result<bool, BuildError> {
+        let _span = exec.engine.trace().span("prepare", &[]);
         let snapshots = exec.engine.store.snapshots()?;
         Ok(snapshots.missing(&self.snapshot).map_err(orlop_store::Error::from)?.is_empty())
     }
@@ -309,6 +349,7 @@ impl Source {
     /// A read-only look at the files.
     pub(crate) fn view(&self, exec: &Execution<'_>, name: &str) -> Result<View, BuildError> {
         self.fetch(exec, name)?;
+        let _span = exec.engine.trace().span("prepare", &[]);
         Ok(exec.engine.store.snapshots()?.view(&self.snapshot).map_err(orlop_store::Error::from)?)
     }
 }

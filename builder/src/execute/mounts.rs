@@ -216,6 +216,7 @@ impl StageRun<'_, '_> {
     }
 
     fn tree_origin(&self, mount: &Mount, tree: &SourceTree) -> Result<Origin, BuildError> {
+        let _span = self.exec.engine.trace().span("scan", &[]);
         let selection = shown(mount.source.as_deref().unwrap_or("/"), tree, self.dialect())?;
         Ok(Origin::Context(Box::new((tree.clone(), selection))))
     }

@@ -22,7 +22,9 @@ pub(super) fn build(
 ) -> Result<Built, BuildError> {
     let platforms = asked(&common.request.platforms);
     let several = platforms.len() > 1;
+    let span = common.engine.trace().span("plan", &[]);
     let plans = plans(common, dockerfile, &mut checks, &platforms)?;
+    drop(span);
     let executions: Vec<Execution<'_>> = plans
         .into_iter()
         .enumerate()
@@ -34,7 +36,10 @@ pub(super) fn build(
         checks.stages(execution)?;
     }
     let images: Vec<Result<Image, BuildError>> = std::thread::scope(|scope| {
-        let image = |execution| Execution::target(execution).map(|result| finish_image(execution, &result));
+        let image = |execution| {
+            common.engine.trace().thread("platform");
+            Execution::target(execution).map(|result| finish_image(execution, &result))
+        };
         let (first, others) = executions.split_at(1.min(executions.len()));
         let others: Vec<_> = others.iter().map(|execution| scope.spawn(move || image(execution))).collect();
         let mut images: Vec<_> = first.iter().map(image).collect();

@@ -80,7 +80,9 @@ impl StageRun<'_, '_> {
             let cancel = self.exec.engine.cancel;
             let repository = GitRepository::new(reference, dir.path(), self.access(), cancel, &|_| ())?;
             let task = self.exec.progress.start(format!("[{}] git {reference}", self.name()));
+            let span = self.exec.engine.trace().span("fetch", &[]);
             let resolved = repository.resolve()?;
+            drop(span);
             let name = resolved.name().map(|name| format!("{name} is ")).unwrap_or_default();
             task.note(format!("{name}commit {}", resolved.commit()));
             task.finish(Outcome::Done, None, None);
@@ -102,6 +104,7 @@ impl StageRun<'_, '_> {
             let told = Phases::of(task);
             let progress = |line: &str| told.tell(line);
             let cancel = self.exec.engine.cancel;
+            let _span = self.exec.engine.trace().span("fetch", &[]);
             let checkout = GitRepository::new(reference, dir.path(), self.access(), cancel, &progress)
                 .and_then(|repository| repository.fetch(resolved))
                 .map_err(|error| words.at(*word, &self.exec.dockerfile().source, error))?;

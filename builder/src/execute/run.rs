@@ -1,12 +1,14 @@
 //! RUN: from the instruction to a job.
 
 use std::sync::PoisonError;
+use std::time::Duration;
 
 use orlop_runner::{
-    Confinement, Exit, HostEntry, Hostname, Network, OutputSink, RunSpec, Security, Stream, Usage,
+    Confinement, Exit, HostEntry, Hostname, Network, OutputSink, RunReport, RunSpec, Security, Stream, Usage,
 };
 use orlop_store::snapshot::Active;
 use orlop_store::steps::KeyPart;
+use orlop_store::trace::Span;
 
 use super::entitlement;
 use super::history::MARK;
@@ -143,7 +145,7 @@ impl StageRun<'_, '_> {
         self.look_at_mounts(&mut job.mounts)?;
         let (parts, alias) = (job.key_parts(hosts), Some(alias));
         let spec = StepSpec { text, created_by, parts, runs: true, times_count: false, alias };
-        self.step(spec, |stage, active, task| stage.job(active, task, job))
+        self.step(spec, |stage, task| stage.in_snapshot(|active| stage.job(active, task, job)))
     }
 
     /// The host name that `--build-arg BUILDKIT_SANDBOX_HOSTNAME` gives all steps.
@@ -220,6 +222,7 @@ impl StageRun<'_, '_> {
     fn job(&self, active: &Active, task: &Task<'_>, job: Job) -> Result<Option<Usage>, BuildError> {
         let request = self.exec.request;
         let Engine { runner, cancel, .. } = self.exec.engine;
+        let span = self.exec.engine.trace().span("prepare", &[]);
         check_machine(runner, active.path(), &self.machine, cancel)?;
         let mut spec = RunSpec::new(active.path(), &job.command.args);
         match job.dialect {
@@ -277,6 +280,8 @@ impl StageRun<'_, '_> {
         }
         spec.env = variables.into_iter().map(|(n, v)| (n.into(), v.into())).collect();
         let mut output = Collect { task, tail: Vec::new() };
+        drop(span);
+        let mut span = self.exec.engine.trace().span("run", &[]);
         let report =
             self.exec.engine.runner.run(&spec, &mut output, self.exec.engine.cancel).map_err(|e| {
                 let hint = match &e {
@@ -303,6 +308,8 @@ impl StageRun<'_, '_> {
                     },
                 }
             })?;
+        used(&mut span, &report);
+        drop(span);
         drop(held);
         task.job(&report);
         for note in report.view.iter().chain(&report.notes) {
@@ -353,6 +360,24 @@ impl StageRun<'_, '_> {
         }
         error.step = Some(Box::new(FailedStep { tail: output.tail, usage: report.usage }));
         Err(error)
+    }
+}
+
+/// What of a job's report belongs into a trace.
+fn used(span: &mut Span, report: &RunReport) {
+    match report.exit {
+        Exit::Code(code) => span.add("exit code", u64::from(code.cast_unsigned())),
+        Exit::Signal(signal) => span.add("signal", u64::from(signal.unsigned_abs())),
+    }
+    let usage = &report.usage;
+    let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    let cpu =
+        [("user microseconds", usage.user.map(micros)), ("system microseconds", usage.system.map(micros))];
+    let memory = [("peak memory", usage.peak_memory), ("read", usage.io_read), ("written", usage.io_written)];
+    for (name, number) in cpu.into_iter().chain(memory) {
+        if let Some(number) = number {
+            span.add(name, number);
+        }
     }
 }
 

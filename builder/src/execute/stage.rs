@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError};
 
 use orlop_store::image::MAX_CONFIG;
 use orlop_store::snapshot::Committed;
+use orlop_store::trace::Span as TraceSpan;
 use orlop_store::{Image, Platform};
 
 use super::Execution;
@@ -16,7 +17,8 @@ use crate::dialect::{Dialect, ImagePath, PathError};
 use crate::dockerfile::suggest::nearest;
 use crate::dockerfile::variables::{ExpandError, Expander, MAX_VALUE, expand, expand_words};
 use crate::dockerfile::{ArgDecl, Instruction, Kind, Word, parse_onbuild};
-use crate::error::BuildError;
+use crate::error::{BuildError, ErrorKind};
+use crate::event::Outcome;
 use crate::plan::Base;
 use crate::scope::StageScope;
 use crate::source::{SourceFile, Span};
@@ -78,6 +80,8 @@ pub(crate) struct StageRun<'e, 'a> {
     pub(crate) last_created: Option<String>,
     /// About how many bytes the image's config has.
     config_size: u64,
+    /// The step that is being done, in a trace.
+    pub(crate) span: TraceSpan,
     /// Steps begun, and steps in all, for titles.
     position: usize,
     total: usize,
@@ -103,6 +107,7 @@ pub(crate) fn build(exec: &Execution<'_>, index: usize) -> Result<StageResult, B
         machine: base.machine,
         cmd_set: false,
         trigger: false,
+        span: TraceSpan::none(),
         position: 1,
         total: steps(exec, index),
     };
@@ -156,13 +161,13 @@ impl StageRun<'_, '_> {
 
     /// Where the layers of the stage as far as it has come can be fetched from; none where all were made here.
     pub(crate) fn origin(&self) -> Option<super::from::Origin> {
-        let (reference, base) = match &self.origin {
-            Some(origin) => (origin.reference.clone(), origin.base),
-            None => (None, 0),
+        let (reference, base, arrival) = match &self.origin {
+            Some(origin) => (origin.reference.clone(), origin.base, origin.arrival.clone()),
+            None => (None, 0, None),
         };
         let elsewhere = |layer: &orlop_store::ImageLayer| layer.blob.is_some() || layer.size.is_none();
         let known = reference.is_some() || self.image.layers().iter().any(elsewhere);
-        known.then(|| super::from::Origin { reference, image: self.image.clone(), base })
+        known.then(|| super::from::Origin { reference, image: self.image.clone(), base, arrival })
     }
 
     /// Runs the ONBUILD triggers of the base, image or stage, once, and removes them from this one.
@@ -196,10 +201,38 @@ impl StageRun<'_, '_> {
     /// What stands before a step's text: `[build 2/5]`, of several platforms `[linux/arm64 build 2/5]`.
     pub(crate) fn title(&mut self, text: &str) -> String {
         self.position += 1;
-        format!("[{} {}/{}] {text}", self.exec.label(self.index, &self.scope), self.position, self.total)
+        self.titled(self.position, text)
+    }
+
+    fn titled(&self, position: usize, text: &str) -> String {
+        format!("[{} {position}/{}] {text}", self.exec.label(self.index, &self.scope), self.total)
+    }
+
+    /// Does what is one step of the trace, whose title the next step will have.
+    fn traced(
+        &mut self,
+        text: &str,
+        act: impl FnOnce(&mut Self) -> Result<(), BuildError>,
+    ) -> Result<(), BuildError> {
+        self.span = self.exec.engine.trace().task(&self.titled(self.position + 1, text));
+        let done = act(self);
+        if let Err(error) = &done {
+            let outcome =
+                if error.kind == ErrorKind::Interrupted { Outcome::Canceled } else { Outcome::Failed };
+            self.span.add("outcome", outcome.name());
+        }
+        self.span = TraceSpan::none();
+        done
     }
 
     fn dispatch(&mut self, instruction: &Instruction) -> Result<(), BuildError> {
+        match is_step(&instruction.kind) {
+            true => self.traced(&instruction.original, |stage| stage.obey(instruction)),
+            false => self.obey(instruction),
+        }
+    }
+
+    fn obey(&mut self, instruction: &Instruction) -> Result<(), BuildError> {
         match &instruction.kind {
             Kind::Run(run) => self.run(instruction, run),
             Kind::Copy(copy) => self.copy(instruction, copy),
@@ -450,6 +483,7 @@ impl<'e> StageRun<'e, '_> {
         let tree = exec.named_context(context).map_err(BuildError::again)?;
         let text = exec.dockerfile().stages[self.index].from.original.clone();
         let created_by = format!("FROM context {}", exec.plan.contexts[context].name);
-        self.copy_whole(tree, text, created_by)
+        let title = text.clone();
+        self.traced(&title, |stage| stage.copy_whole(tree, text, created_by))
     }
 }

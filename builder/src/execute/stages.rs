@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
+use orlop_store::trace::Trace;
+
 use crate::error::BuildError;
 
 /// Where a stage stands.
@@ -29,6 +31,7 @@ struct Table<T> {
 pub(crate) struct Stages<T> {
     table: Mutex<Table<T>>,
     changed: Condvar,
+    trace: Trace,
 }
 
 /// Why a stage's result is not to be had.
@@ -42,9 +45,10 @@ pub(crate) enum Unavailable {
 
 impl<T> Stages<T> {
     /// No stage of `count` has begun.
-    pub(crate) fn new(count: usize) -> Self {
+    pub(crate) fn new(count: usize, trace: &Trace) -> Self {
         let states = (0..count).map(|_| State::Waiting).collect();
-        Self { table: Mutex::new(Table { states, waits_for: vec![None; count] }), changed: Condvar::new() }
+        let table = Mutex::new(Table { states, waits_for: vec![None; count] });
+        Self { table, changed: Condvar::new(), trace: trace.clone() }
     }
 
     /// Builds `index` with `build`, unless somebody has begun it already.
@@ -121,6 +125,7 @@ impl<T> Stages<T> {
                 }
                 table.waits_for[waiter] = Some(index);
             }
+            let _span = self.trace.span("wait", &[]);
             table = self.changed.wait(table).unwrap_or_else(PoisonError::into_inner);
             if let Some(waiter) = waiter {
                 table.waits_for[waiter] = None;
@@ -151,7 +156,7 @@ mod tests {
 
     #[test]
     fn a_waiter_gets_what_another_thread_builds() {
-        let stages = Stages::<u32>::new(2);
+        let stages = Stages::<u32>::new(2, &Trace::none());
         std::thread::scope(|s| {
             s.spawn(|| stages.run(0, || Ok(7)).unwrap());
             assert_eq!(*stages.wait(Some(1), 0, || stages.run(0, || Ok(7)).unwrap()).unwrap(), 7);
@@ -160,7 +165,7 @@ mod tests {
 
     #[test]
     fn a_failure_wakes_the_waiters() {
-        let stages = Stages::<u32>::new(2);
+        let stages = Stages::<u32>::new(2, &Trace::none());
         let (begun, may_wait) = std::sync::mpsc::channel();
         std::thread::scope(|s| {
             s.spawn(|| {
@@ -178,7 +183,7 @@ mod tests {
 
     #[test]
     fn two_stages_that_wait_for_each_other_are_told() {
-        let stages = Stages::<u32>::new(2);
+        let stages = Stages::<u32>::new(2, &Trace::none());
         let circle = |own: usize, other: usize| {
             stages.run(own, || match stages.wait(Some(own), other, || ()) {
                 Err(Unavailable::Circle(path)) => Err(BuildError::user(format!("circle {path:?}"))),

@@ -1,7 +1,7 @@
 //! One step: found by its key, or made over a snapshot and kept as a layer.
 
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use orlop_runner::Usage;
@@ -10,6 +10,7 @@ use orlop_store::image::{History, ImageLayer};
 use orlop_store::snapshot::Active;
 use orlop_store::steps::{KeyPart, StepKey, StepRecord};
 
+use super::change::Change;
 use super::flight::{Flight, Found};
 use super::stage::StageRun;
 use crate::cache::{Carried, Exported};
@@ -41,23 +42,25 @@ impl StageRun<'_, '_> {
     pub(crate) fn step(
         &mut self,
         spec: StepSpec,
-        work: impl FnOnce(&Self, &Active, &Task<'_>) -> Result<Option<Usage>, BuildError>,
+        work: impl FnOnce(&Self, &Task<'_>) -> Result<(Change, Option<Usage>), BuildError>,
     ) -> Result<(), BuildError> {
         let exec = self.exec;
+        let span = exec.engine.trace().span("key", &[]);
         let title = self.title(&spec.text);
         let parent = self.snapshot.chain_id();
         let parts = self.parts(spec.parts, spec.runs);
         let key = StepKey::of(&parts);
         let keys = [Some(key), spec.alias];
         let flight = exec.common.flights.of(&key, self.is_without_cache());
-        let mut flight = flight.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut flight = self.board(&flight);
         let task = match *flight {
             Flight::Failed => return Err(BuildError::interrupted()),
             // It was shown when another platform came to it.
             Flight::Done(found, by) if by != exec.number => {
+                self.span.add("outcome", Outcome::Cached.name());
                 return self.append(&spec.created_by, found, &keys).map(drop);
             }
-            Flight::Done(..) | Flight::New => exec.progress.start(title),
+            Flight::Done(..) | Flight::New => exec.progress.start_step(title),
         };
         let known = match *flight {
             Flight::Done(found, _) => Some(found),
@@ -66,11 +69,12 @@ impl StageRun<'_, '_> {
                 self.lookup(&key)?
             }
         };
+        drop(span);
         if let Some(found) = known {
             *flight = Flight::Done(found, exec.number);
             exec.common.cached.fetch_add(1, Ordering::Relaxed);
             let size = self.append(&spec.created_by, found, &keys)?;
-            task.finish(Outcome::Cached, None, found.layer.zip(size));
+            self.end(task, Outcome::Cached, None, found.layer.zip(size));
             return Ok(());
         }
         let record = StepRecord {
@@ -98,8 +102,26 @@ impl StageRun<'_, '_> {
         drop(flight);
         exec.common.ran.fetch_add(1, Ordering::Relaxed);
         let size = self.append(&spec.created_by, found, &keys)?;
-        task.finish(Outcome::Done, usage, found.layer.zip(size));
+        self.end(task, Outcome::Done, usage, found.layer.zip(size));
         Ok(())
+    }
+
+    /// Ends the task of a step that is there, for everybody who is told.
+    fn end(&mut self, task: Task<'_>, outcome: Outcome, usage: Option<Usage>, layer: Option<(Digest, u64)>) {
+        self.span.add("outcome", outcome.name());
+        if let Some((diff_id, size)) = layer {
+            self.span.add("layer", diff_id);
+            self.span.add("bytes", size);
+        }
+        task.finish(outcome, usage, layer);
+    }
+
+    /// Waits until nobody else is at a step.
+    fn board<'f>(&self, flight: &'f Mutex<Flight>) -> MutexGuard<'f, Flight> {
+        flight.try_lock().unwrap_or_else(|_| {
+            let _span = self.exec.engine.trace().span("wait", &[]);
+            flight.lock().unwrap_or_else(PoisonError::into_inner)
+        })
     }
 
     /// All parts of a step of the stage as far as it has come.
@@ -132,10 +154,11 @@ impl StageRun<'_, '_> {
         }
         let exec = self.exec;
         let flight = exec.common.flights.of(&alias, false);
-        let mut flight = flight.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut flight = self.board(&flight);
         let found = match *flight {
             Flight::Done(found, by) if by != exec.number => {
                 drop(self.title(text));
+                self.span.add("outcome", Outcome::Cached.name());
                 self.append(created_by, found, &[Some(alias), None])?;
                 return Ok(true);
             }
@@ -147,10 +170,10 @@ impl StageRun<'_, '_> {
         };
         *flight = Flight::Done(found, exec.number);
         let title = self.title(text);
-        let task = exec.progress.start(title);
+        let task = exec.progress.start_step(title);
         exec.common.cached.fetch_add(1, Ordering::Relaxed);
         let size = self.append(created_by, found, &[Some(alias), None])?;
-        task.finish(Outcome::Cached, None, found.layer.zip(size));
+        self.end(task, Outcome::Cached, None, found.layer.zip(size));
         Ok(true)
     }
 
@@ -181,16 +204,17 @@ impl StageRun<'_, '_> {
         mut record: StepRecord,
         times_count: bool,
         task: &Task<'_>,
-        work: impl FnOnce(&Self, &Active, &Task<'_>) -> Result<Option<Usage>, BuildError>,
+        work: impl FnOnce(&Self, &Task<'_>) -> Result<(Change, Option<Usage>), BuildError>,
     ) -> Result<(Found, Option<Usage>), BuildError> {
         let exec = self.exec;
         let store = exec.engine.store;
+        let trace = exec.engine.trace();
         let started = SystemTime::now();
         self.fetch_base(task)?;
-        let active = store.snapshots()?.prepare(&self.snapshot).map_err(orlop_store::Error::from)?;
-        let usage = work(self, &active, task)?;
+        let (change, usage) = work(self, task)?;
         exec.check_canceled()?;
-        let diff = store.snapshots()?.diff(&active).map_err(orlop_store::Error::from)?;
+        let diff = change.diff();
+        let span = trace.span("key", &[]);
         let parent = record.parent;
         let (mut earlier, mut shared) = (None, None);
         if !(times_count || self.is_without_cache() || diff.is_empty()) {
@@ -207,26 +231,52 @@ impl StageRun<'_, '_> {
                 shared = self.imported(&StepKey::of_result(&parent, &diff.content_id), true)?;
             }
         }
-        let found = match earlier {
-            Some(found) => found,
+        drop(span);
+        let span = trace.span("commit", &[("layer", diff.diff_id.into())]);
+        let (found, unused) = match earlier {
+            Some(found) => (found, Some(change)),
             None => {
                 let created = now();
-                let committed = store.snapshots()?.commit(active, &diff).map_err(orlop_store::Error::from)?;
+                let committed = change.commit(store)?;
                 let layer = (committed != self.snapshot).then_some(diff.diff_id);
                 if let Some(diff_id) = layer {
                     store.steps().put_content_result(&parent, &diff.content_id, &diff_id, created)?;
                 }
-                Found { layer, created }
+                (Found { layer, created }, None)
             }
         };
         (record.layer, record.created) = (found.layer, found.created);
         record.duration =
             u64::try_from(started.elapsed().unwrap_or_default().as_millis()).unwrap_or(u64::MAX);
         store.steps().put(&record)?;
+        drop(span);
+        let span = trace.span("unmount", &[]);
+        drop(unused);
+        drop(span);
         // What others say of it is not written down here: they are asked again each time. Where their layer cannot be
         // had, this one is here; and what is the same to the byte needs none of theirs.
         let shared = shared.filter(|shared| shared.layer != Some(diff.diff_id));
         Ok((shared.unwrap_or(found), usage))
+    }
+
+    /// What `work` changes in a snapshot of the stage as far as it has come.
+    pub(crate) fn in_snapshot(
+        &self,
+        work: impl FnOnce(&Active) -> Result<Option<Usage>, BuildError>,
+    ) -> Result<(Change, Option<Usage>), BuildError> {
+        let snapshots = self.exec.engine.store.snapshots()?;
+        let trace = self.exec.engine.trace();
+        let span = trace.span("prepare", &[]);
+        let active = snapshots.prepare(&self.snapshot).map_err(orlop_store::Error::from)?;
+        drop(span);
+        let usage = work(&active)?;
+        self.exec.check_canceled()?;
+        let mut span = trace.span("diff", &[]);
+        let diff = snapshots.diff(&active).map_err(orlop_store::Error::from)?;
+        span.add("entries", diff.entries);
+        span.add("bytes", diff.size);
+        drop(span);
+        Ok((Change::Snapshot(active, diff), usage))
     }
 
     /// Whether every step of this stage is to run.

@@ -58,7 +58,7 @@ impl Document {
     /// Reads the bytes that `said` names; its media type is empty where that is not known.
     pub(super) fn read(said: &Descriptor, bytes: Vec<u8>) -> Result<Self, BuildError> {
         let digest = Digest::of(&bytes);
-        let bad = |why: String| BuildError::user(format!("manifest {digest} cannot be copied: {why}"));
+        let bad = |why: String| BuildError::user(format!("manifest {digest} is not valid: {why}"));
         if bytes.len() as u64 > MAX_MANIFEST {
             return Err(bad(format!("it has {} bytes, more than the {MAX_MANIFEST} allowed", bytes.len())));
         }

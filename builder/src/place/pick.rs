@@ -30,7 +30,8 @@ pub fn pick(source: &Source<'_>, document: Document, platform: &Platform) -> Res
         if !manifest.is_index() {
             let Some(config) = manifest.config.clone() else {
                 let digest = manifest.descriptor.digest;
-                return Err(BuildError::user(format!("manifest {digest} names no config: it is no image")));
+                return Err(BuildError::user(source.cannot())
+                    .because(format!("manifest {digest} names no config: it is no image")));
             };
             return Ok(Picked { manifest, config });
         }
@@ -58,7 +59,8 @@ pub fn pick_asked(
         let mut bytes = Vec::new();
         let read = source.open_blob(&picked.config).and_then(|mut reader| reader.read_to_end(&mut bytes));
         read.map_err(|error| crate::transfer::stream_error(source.cannot(), error))?;
-        let image = Image::from_parts(&bytes, None)?;
+        let image = Image::from_parts(&bytes, None)
+            .map_err(|error| BuildError::user(source.cannot()).because(error))?;
         if !suits(&image, platform) {
             let own = image.platform().with_version();
             return Err(BuildError::user(source.cannot())

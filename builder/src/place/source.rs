@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, BufRead};
 use std::path::Path;
 
-use orlop_registry_client::{Client, Repository, TagOrDigest};
+use orlop_registry_client::{Client, Error, Repository, TagOrDigest};
 use orlop_store::image::MAX_MANIFEST;
 use orlop_store::layout::LayoutReader;
 use orlop_store::{ArchiveFormat, Descriptor, Digest, Reference, media_type};
@@ -14,7 +14,7 @@ use super::Place;
 use super::copy::{DOCUMENTS, Work};
 use super::document::Document;
 use crate::error::BuildError;
-use crate::transfer::{registry_error, repository};
+use crate::transfer::{manifest_request, registry_error, repository};
 
 /// A place that is read from. Several threads may do so at once.
 #[derive(Debug)]
@@ -22,6 +22,8 @@ pub struct Source<'a> {
     /// As it was written, for messages.
     label: String,
     kind: Kind<'a>,
+    /// It is looked at, and nothing is copied.
+    looked_at: bool,
 }
 
 #[derive(Debug)]
@@ -74,7 +76,13 @@ impl<'a> Source<'a> {
                 }
             }
         };
-        Ok(Self { label, kind })
+        Ok(Self { label, kind, looked_at: false })
+    }
+
+    /// The same to look at, and not to copy from: for messages.
+    #[must_use]
+    pub fn to_look_at(self) -> Self {
+        Self { looked_at: true, ..self }
     }
 
     /// What the place means.
@@ -89,7 +97,7 @@ impl<'a> Source<'a> {
             Kind::Layout { reader, name } => self.document(&reader.find(name.as_deref())?),
             Kind::Saved(saved) => {
                 let descriptor = Descriptor::of(saved.media_type, &saved.manifest);
-                Document::read(&descriptor, saved.manifest.clone())
+                self.read(&descriptor, saved.manifest.clone())
             }
         }
     }
@@ -101,7 +109,7 @@ impl<'a> Source<'a> {
     pub fn document(&self, descriptor: &Descriptor) -> Result<Document, BuildError> {
         let size = descriptor.size;
         if size > MAX_MANIFEST {
-            return Err(BuildError::user(format!(
+            return Err(BuildError::user(self.cannot()).because(format!(
                 "manifest {} is said to have {size} bytes, more than the {MAX_MANIFEST} allowed",
                 descriptor.digest
             )));
@@ -111,16 +119,14 @@ impl<'a> Source<'a> {
                 let document = self.fetch(TagOrDigest::Digest(descriptor.digest), descriptor)?;
                 let found = document.descriptor.size;
                 if found != size {
-                    return Err(BuildError::user(format!(
+                    return Err(BuildError::user(self.cannot()).because(format!(
                         "manifest {} has {found} bytes, and what names it says {size}",
                         descriptor.digest
                     )));
                 }
                 Ok(document)
             }
-            Kind::Layout { reader, .. } => {
-                Document::read(descriptor, reader.small(descriptor, MAX_MANIFEST)?)
-            }
+            Kind::Layout { reader, .. } => self.read(descriptor, reader.small(descriptor, MAX_MANIFEST)?),
             Kind::Saved(_) => Err(BuildError::internal("an archive of `docker save` has one manifest")),
         }
     }
@@ -129,10 +135,12 @@ impl<'a> Source<'a> {
     pub(super) fn tagged(&self, tag: &str) -> Result<Option<Document>, BuildError> {
         match &self.kind {
             Kind::Registry { client, repository, .. } => {
-                match client.document(repository, &TagOrDigest::Tag(tag.to_owned())) {
+                let which = TagOrDigest::Tag(tag.to_owned());
+                match client.document(repository, &which) {
                     Ok(answer) => {
                         let said = Descriptor::of(answer.media_type, &answer.bytes);
-                        Document::read(&said, answer.bytes).map(Some)
+                        let read = Document::read(&said, answer.bytes);
+                        read.map(Some).map_err(|error| self.malformed(repository, &which, error))
                     }
                     Err(error) if error.is_not_found() => Ok(None),
                     Err(error) => Err(registry_error(self.cannot(), error)),
@@ -212,17 +220,34 @@ impl<'a> Source<'a> {
 
     /// What fails when something cannot be had from here.
     pub(super) fn cannot(&self) -> String {
-        format!("cannot copy from `{}`", self.label)
+        let deed = if self.looked_at { "read" } else { "copy from" };
+        format!("cannot {deed} `{}`", self.label)
     }
 
     fn fetch(&self, which: TagOrDigest, said: &Descriptor) -> Result<Document, BuildError> {
         let Kind::Registry { client, repository, .. } = &self.kind else {
             return Err(BuildError::internal("only registries are asked"));
         };
-        let answer =
-            client.document(repository, &which).map_err(|error| registry_error(self.cannot(), error))?;
+        let answer = client.document(repository, &which).map_err(|error| match error {
+            Error::Manifest { what, .. } => self.malformed(repository, &which, BuildError::user(what)),
+            error => registry_error(self.cannot(), error),
+        })?;
         let said = Descriptor { media_type: answer.media_type, ..said.clone() };
-        Document::read(&said, answer.bytes)
+        Document::read(&said, answer.bytes).map_err(|error| self.malformed(repository, &which, error))
+    }
+
+    /// Of a document of a registry with something wrong in it.
+    fn malformed(&self, repository: &Repository, which: &TagOrDigest, error: BuildError) -> BuildError {
+        BuildError::user(self.cannot())
+            .because(format!("{}: {}", manifest_request(repository, which), error.in_one_line()))
+            .with_hint(error.hint)
+    }
+
+    /// Reads a document of a file.
+    fn read(&self, said: &Descriptor, bytes: Vec<u8>) -> Result<Document, BuildError> {
+        Document::read(said, bytes).map_err(|error| {
+            BuildError::user(self.cannot()).because(error.in_one_line()).with_hint(error.hint)
+        })
     }
 }
 

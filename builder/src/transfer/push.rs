@@ -71,6 +71,7 @@ pub fn push_index(
         let (manifest, bytes) = send(engine, image, reference, options, task)?;
         sent += bytes;
         let which = TagOrDigest::Digest(manifest.digest());
+        let _span = engine.trace().span("upload", &[("manifest", manifest.digest().into())]);
         engine
             .registry
             .push_manifest(&place, &which, &manifest.media_type, manifest.bytes())
@@ -106,6 +107,7 @@ fn name(
         ))
         .with_hint("push to a tag".to_owned()));
     }
+    let _span = engine.trace().span("upload", &[("manifest", own.into())]);
     engine
         .registry
         .push_manifest(&repository(reference)?, &which, media_type, bytes)
@@ -145,6 +147,7 @@ fn send(
     };
     let gone = made.gone(engine);
     if !gone.is_empty() {
+        let _span = engine.trace().span("pull", &[]);
         fetch_chosen(engine, image, &gone, |_| None, task)?;
     }
     // As many as can be compressed at one time go first, and nothing that is ready waits for the others.
@@ -155,6 +158,7 @@ fn send(
     let sent = AtomicU64::new(0);
     let failed = Mutex::new(None::<BuildError>);
     side_by_side(&parts, |part| {
+        engine.trace().thread("transfer");
         let done = match part {
             Part::Known(blob) => push_blob(engine, reference, blob, task),
             Part::Missing(index) => made.push(engine, reference, *index, task),
@@ -229,6 +233,7 @@ pub(crate) fn mountable(
     place: &orlop_registry_client::Repository,
     blob: &Descriptor,
 ) -> Result<bool, BuildError> {
+    let _span = engine.trace().span("upload", &[("blob", blob.digest.into())]);
     if engine.registry.has_blob(place, blob.digest)? {
         return Ok(true);
     }
@@ -274,7 +279,10 @@ pub(crate) fn push_blob(
     };
     let told = Told::new(task, blob.digest, Action::Push, Some(blob.size));
     let report = |current| told.report(current);
+    let mut span = engine.trace().span("upload", &[("blob", blob.digest.into())]);
     let outcome = engine.registry.push_blob(&place, blob, &open, &names, &report);
+    span.add("bytes", if matches!(outcome, Ok(PushOutcome::Uploaded)) { blob.size } else { 0 });
+    drop(span);
     check_cancelled(engine)?;
     let outcome = outcome.map_err(|error| failure(reference, error))?;
     engine.store.note_source(&blob.digest, &reference.repository())?;

@@ -171,12 +171,14 @@ fn amd64() -> Platform {
 fn a_name_is_resolved_without_its_layers_and_pushed_on_without_them() {
     let (registry, manifest, name) = start();
     let world = World::new();
-    let (image, _) =
-        world.with(|engine, task| resolve(engine, &name, &amd64(), PullPolicy::Missing, task)).unwrap();
+    let resolve = || world.with(|engine, task| resolve(engine, &name, &amd64(), PullPolicy::Missing, task));
+    let Resolved { image, arrival, .. } = resolve().unwrap();
     assert_eq!(image.manifest().map(Manifest::digest), Some(manifest));
     assert_eq!(registry.logged("GET", "/blobs/").len(), 1, "the config alone");
+    assert!(world.store.images().list().unwrap().is_empty(), "nobody has said yet that it does without");
+    world.with(|engine, _| arrival.unwrap().settle_as_known(engine)).unwrap();
     registry.clear_log();
-    world.with(|engine, task| resolve(engine, &name, &amd64(), PullPolicy::Missing, task)).unwrap();
+    assert!(resolve().unwrap().arrival.is_none());
     assert!(registry.log().is_empty(), "it is in the store");
 
     let target: Reference = format!("{}/y/z:2", registry.host()).parse().unwrap();
@@ -198,8 +200,8 @@ fn a_registry_that_mounts_nothing_gets_layers_that_are_fetched_first() {
     let name: Reference = format!("{}/x:1", registry.host()).parse().unwrap();
     let target: Reference = format!("{}/y:1", registry.host()).parse().unwrap();
     let world = World::new();
-    let (image, _) =
-        world.with(|engine, task| resolve(engine, &name, &amd64(), PullPolicy::Missing, task)).unwrap();
+    let image =
+        world.with(|engine, task| resolve(engine, &name, &amd64(), PullPolicy::Missing, task)).unwrap().image;
     let packing = crate::output::Packing::default().export(true);
     let pushed = world.with(|engine, task| push(engine, &image, &target, &packing, task)).unwrap();
     assert_eq!((pushed.manifest, registry.tag("y", "1")), (manifest, Some(manifest)));
@@ -302,16 +304,48 @@ fn a_layer_that_cannot_be_made_or_sent_is_one_clear_error_and_leaves_nothing() {
     assert!(denied.message.contains("cannot push to"), "{denied:?}");
     assert_eq!(registry.tag("y", "1"), None);
     let world = World::new();
-    let (image, _) =
-        world.with(|engine, task| resolve(engine, &name, &amd64(), PullPolicy::Always, task)).unwrap();
+    let image =
+        world.with(|engine, task| resolve(engine, &name, &amd64(), PullPolicy::Always, task)).unwrap().image;
     let elsewhere: Reference = format!("{}/z:1", registry.host()).parse().unwrap();
     push_made(&world, &image, &elsewhere, zstd).unwrap();
     assert!(registry.tag("z", "1").is_some(), "layers that are not here are fetched to be compressed");
     // Neither here nor, as it turns out, there.
     let world = World::new();
-    let (image, _) =
-        world.with(|engine, task| resolve(engine, &name, &amd64(), PullPolicy::Always, task)).unwrap();
+    let image =
+        world.with(|engine, task| resolve(engine, &name, &amd64(), PullPolicy::Always, task)).unwrap().image;
     registry.fault("GET", "/x/blobs/", 0, 1000, Fault::Status(404, "BLOB_UNKNOWN", vec![]));
     let missing = push_made(&world, &image, &target, zstd).unwrap_err();
     assert_eq!(missing.kind, super::Fault::User, "{missing:?}");
+}
+
+/// Layers come from where they are known to be. Of a name that is all that is known, that is said.
+#[test]
+fn a_registry_is_asked_for_what_it_is_known_to_have() {
+    let (registry, _, name) = start();
+    let world = World::new();
+    let Resolved { image, .. } =
+        world.with(|engine, task| resolve(engine, &name, &amd64(), PullPolicy::Missing, task)).unwrap();
+    // Its name here is another one, which never left.
+    let given: Reference = format!("{}/given:1", registry.host()).parse().unwrap();
+    registry.clear_log();
+    world.with(|engine, task| fetch_layers(engine, &image, Some(&given), task)).unwrap();
+    assert!(registry.logged("GET", "/given/").is_empty() && registry.logged("GET", "/x/blobs/").len() == 2);
+
+    let (elsewhere, _, other) = start();
+    let world = World::new();
+    for blob in image.layers().iter().filter_map(|layer| layer.blob.as_ref()) {
+        world.store.note_source(&blob.digest, "127.0.0.1:1/cache/max").unwrap();
+    }
+    let gone = world.with(|engine, task| fetch_layers(engine, &image, Some(&other), task)).unwrap_err();
+    assert!(gone.message.contains("from `127.0.0.1:1/cache/max`"), "{gone:?}");
+    assert!(elsewhere.logged("GET", "").is_empty());
+
+    let world = World::new();
+    let guessed = world.with(|engine, task| fetch_layers(engine, &image, Some(&given), task)).unwrap_err();
+    let text = guessed.in_one_line();
+    assert!(
+        text.contains("no registry is known to have it") && text.contains("/given` was asked only"),
+        "{text}"
+    );
+    assert!(text.contains("404"), "{text}");
 }

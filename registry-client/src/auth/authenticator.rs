@@ -82,14 +82,14 @@ impl Authenticator {
             Some(Challenge::Bearer { realm, service, scopes: asked }) => {
                 let credential = self.credential(transport, place).await?;
                 if let Some(Credential::RegistryToken(token)) = &credential {
-                    return secret_header(&format!("Bearer {token}")).map(Some);
+                    return bearer(place, token).map(Some);
                 }
                 let scopes = self.wanted(place, scopes, asked);
                 let key = (place.registry.clone(), place.name.clone(), scopes.clone());
                 let slot = Arc::clone(lock(&self.tokens).entry(key).or_default());
                 let mut slot = slot.lock().await;
                 if let Some(token) = slot.as_ref().filter(|t| t.is_fresh()) {
-                    return secret_header(&format!("Bearer {}", token.value)).map(Some);
+                    return bearer(place, &token.value).map(Some);
                 }
                 let loopback = realm.host_str().is_some_and(is_loopback);
                 if realm.scheme() == "http" && !loopback && !place.insecure && credential.is_some() {
@@ -111,7 +111,7 @@ impl Authenticator {
                 if let Some(identity) = token.identity.take() {
                     lock(&self.identities).insert(place.registry.clone(), identity);
                 }
-                let header = secret_header(&format!("Bearer {}", token.value))?;
+                let header = bearer(place, &token.value)?;
                 *slot = Some(token);
                 Ok(Some(header))
             }
@@ -125,10 +125,13 @@ impl Authenticator {
         place: &Endpoint,
         scopes: &Scopes,
         sent: Option<&HeaderValue>,
-        answer: &Response,
+        answer: &mut Response,
     ) -> Result<bool, Error> {
-        let offered = token::challenges(answer.headers(), answer.url());
+        let (offered, unusable) = token::challenges(answer.headers(), answer.url());
         let credential = self.credential(transport, place).await?;
+        if offered.is_empty() && sent.is_none() {
+            answer.set_challenge(&unusable);
+        }
         let usable = offered.into_iter().find(|c| match c {
             Challenge::Bearer { .. } => true,
             Challenge::Basic => matches!(credential, Some(Credential::Basic { .. })),
@@ -212,6 +215,15 @@ impl Authenticator {
         known.insert(key, found.clone());
         Ok(found)
     }
+}
+
+/// The header with a token. What a token server gave has been looked at; a file may have anything in it.
+fn bearer(place: &Endpoint, token: &str) -> Result<HeaderValue, Error> {
+    secret_header(&format!("Bearer {token}")).ok_or_else(|| Error::Config {
+        name: place.registry.clone(),
+        what: "the `registrytoken` that is kept for it cannot stand in a header: log out of it and in again"
+            .into(),
+    })
 }
 
 /// Why there is no token, said so that a refusal by the token server is not taken for one by the registry.

@@ -8,7 +8,7 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, WWW_A
 use serde::Deserialize;
 use url::Url;
 
-use super::{Credential, TOKEN_USER, basic};
+use super::{Credential, TOKEN_USER, basic, secret_header};
 use crate::error::Error;
 use crate::retry::{http_date, rfc3339};
 use crate::transport::{Body, Request, Route, Transport};
@@ -25,9 +25,11 @@ pub(crate) enum Challenge {
     Bearer { realm: Url, service: Option<String>, scopes: Vec<String> },
 }
 
-/// The challenges of an answer, the one that we prefer first. `base` resolves a relative realm.
-pub(crate) fn challenges(headers: &HeaderMap, base: &Url) -> Vec<Challenge> {
+/// The challenges of an answer that we can meet, the one that we prefer first; and why the others cannot be met, for
+/// when there are none. `base` resolves a relative realm.
+pub(crate) fn challenges(headers: &HeaderMap, base: &Url) -> (Vec<Challenge>, String) {
     let mut out = Vec::new();
+    let mut unusable = None;
     for value in headers.get_all(WWW_AUTHENTICATE) {
         let text = String::from_utf8_lossy(value.as_bytes());
         for (scheme, params) in parse(&text) {
@@ -35,21 +37,32 @@ pub(crate) fn challenges(headers: &HeaderMap, base: &Url) -> Vec<Challenge> {
             if scheme.eq_ignore_ascii_case("basic") {
                 out.push(Challenge::Basic);
             } else if scheme.eq_ignore_ascii_case("bearer") {
-                let Some(realm) = get("realm").and_then(|r| base.join(&r).ok()) else { continue };
-                if matches!(realm.scheme(), "http" | "https") && realm.has_host() {
-                    let scopes = get("scope").unwrap_or_default();
-                    let scopes = scopes.split_whitespace().map(str::to_owned).collect();
-                    out.push(Challenge::Bearer {
-                        realm,
-                        service: get("service").filter(|s| !s.is_empty()),
-                        scopes,
-                    });
+                match realm(get("realm"), base) {
+                    Ok(realm) => {
+                        let scopes = get("scope").unwrap_or_default();
+                        let scopes = scopes.split_whitespace().map(str::to_owned).collect();
+                        let service = get("service").filter(|s| !s.is_empty());
+                        out.push(Challenge::Bearer { realm, service, scopes });
+                    }
+                    Err(why) => unusable = Some(why),
                 }
+            } else {
+                let why = || format!("it asks for `{scheme}`, and orlop knows `Basic` and `Bearer`");
+                unusable.get_or_insert_with(why);
             }
         }
     }
     out.sort_by_key(|c| matches!(c, Challenge::Basic));
-    out
+    let why = "it does not say what for a login it wants (`WWW-Authenticate`)";
+    (out, unusable.unwrap_or_else(|| why.to_owned()))
+}
+
+/// The token server of a challenge, or why there is none.
+fn realm(given: Option<String>, base: &Url) -> Result<Url, String> {
+    let given = given.filter(|realm| !realm.is_empty());
+    let given = given.ok_or("its `Bearer` challenge names no token server (`realm`)")?;
+    let url = base.join(&given).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    url.ok_or_else(|| format!("the token server that it names, `{given}`, is no HTTP URL"))
 }
 
 /// Splits `Bearer realm="…",service=x, Basic realm=y` (RFC 9110, 11.6.1) into schemes and parameters.
@@ -219,6 +232,7 @@ pub(crate) async fn fetch(
     let date = response.text("date").and_then(http_date);
     let bad = response.protocol("the token server did not answer in JSON");
     let none = response.protocol("the token server's answer holds no token");
+    let unfit = response.protocol("the token server's answer holds a token that cannot stand in a header");
     let bytes = response.bytes(TOKEN_CAP).await?;
     // The message of serde_json may quote the answer, which holds the token.
     let answer: Answer = serde_json::from_slice(&bytes).map_err(|_| bad)?;
@@ -228,6 +242,9 @@ pub(crate) async fn fetch(
     let identity = some(answer.refresh_token);
     for secret in std::iter::once(&value).chain(&identity) {
         transport.secrets().add(secret);
+    }
+    if secret_header(&format!("Bearer {value}")).is_none() {
+        return Err(unfit);
     }
     // A tenth is kept back for the way there.
     Ok(Token { value, good_until: asked + Duration::from_secs_f64(life * 0.9), identity })
@@ -258,7 +275,34 @@ mod tests {
         for v in values {
             headers.append(WWW_AUTHENTICATE, HeaderValue::from_bytes(v.as_bytes()).unwrap());
         }
-        challenges(&headers, &Url::parse("https://r.example/v2/").unwrap())
+        challenges(&headers, &Url::parse("https://r.example/v2/").unwrap()).0
+    }
+
+    fn unusable(value: &'static str) -> String {
+        let mut headers = HeaderMap::new();
+        headers.append(WWW_AUTHENTICATE, HeaderValue::from_static(value));
+        let (offered, why) = challenges(&headers, &Url::parse("https://r.example/v2/").unwrap());
+        assert_eq!(offered, [], "{value}");
+        why
+    }
+
+    #[test]
+    fn what_cannot_be_met_is_told() {
+        for (value, why) in [
+            ("Negotiate", "it asks for `Negotiate`"),
+            ("Negotiate abc==", "it asks for `Negotiate`"),
+            ("Digest realm=\"x\", nonce=\"y\"", "it asks for `Digest`"),
+            ("Bearer", "names no token server"),
+            ("Bearer realm=\"\"", "names no token server"),
+            ("Bearer service=\"x\"", "names no token server"),
+            ("Negotiate, Bearer service=\"x\"", "names no token server"),
+            ("Bearer realm=\"file:///etc/passwd\"", "`file:///etc/passwd`, is no HTTP URL"),
+            ("Bearer realm=\"http://[\"", "`http://[`, is no HTTP URL"),
+            ("", "does not say"),
+        ] {
+            assert!(unusable(value).contains(why), "{value}: {}", unusable(value));
+        }
+        assert_eq!(read(&["Negotiate", "Basic realm=x"]), [Challenge::Basic]);
     }
 
     fn bearer(realm: &str, service: Option<&str>, scopes: &[&str]) -> Challenge {

@@ -189,6 +189,21 @@ impl RegistriesConf {
         }
         found
     }
+
+    /// Whether a host (`HOST` or `HOST:PORT`) is called insecure: by its own table, or as the place of a mirror or of
+    /// what another table remaps.
+    pub(super) fn is_insecure(&self, host: &str) -> bool {
+        let is_at = |location: &str| location.split('/').next() == Some(host);
+        let itself = self.find(host).is_some_and(|(e, _)| {
+            // What is remapped is elsewhere, and it is that place which is insecure.
+            e.insecure && (e.location.is_empty() || e.location == e.prefix)
+        });
+        itself
+            || self.registries.iter().any(|e| {
+                (e.insecure && e.location != e.prefix && is_at(&e.location))
+                    || e.mirrors.iter().any(|m| m.insecure && is_at(&m.location))
+            })
+    }
 }
 
 /// How many bytes of `name` the prefix stands for, if it does.

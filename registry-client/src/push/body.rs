@@ -103,7 +103,7 @@ impl Part<'_> {
                         let again = own
                             && core
                                 .auth
-                                .challenged(&core.transport, &place, &scopes, sent.as_ref(), &response)
+                                .challenged(&core.transport, &place, &scopes, sent.as_ref(), &mut response)
                                 .await?;
                         Ok((response, again))
                     })?;
@@ -148,9 +148,10 @@ impl Part<'_> {
                 let body = Body::Stream { reader, monitor, length };
                 let asked =
                     Some(if url.origin() == base.origin() { url.clone() } else { uploads(&base, &place)? });
+                let insecure = core.is_insecure(&place, &base, &url);
+                let route = Route { registry: Some(place.host()), insecure, bulk: true };
                 let request =
                     Request { headers, body, asked, keep_redirect: true, ..Request::new(method, url) };
-                let route = Route { registry: Some(place.host()), insecure: place.insecure, bulk: true };
                 Ok((core.transport.send(request, &route).await?, sent))
             };
             let _gone = answer.send(result.await);

@@ -8,7 +8,7 @@ use crate::auth::Scopes;
 use crate::client::{Core, join};
 use crate::error::Error;
 use crate::hosts::Endpoint;
-use crate::transport::{Request, Response, redact};
+use crate::transport::{Request, Response};
 
 /// Where an upload stands, as the registry last said.
 #[derive(Clone, Debug)]
@@ -59,7 +59,7 @@ fn location(response: &Response) -> Result<Option<Url>, Error> {
         }
     }
     if !response.may_lead_to(&url) {
-        return Err(response.protocol(format!("its `Location` leads to plain HTTP, `{}`", redact(&url))));
+        return Err(response.plain_http("its `Location` leads", &url));
     }
     url.set_fragment(None);
     // Neither can fail for a URL with a host.

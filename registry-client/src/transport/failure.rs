@@ -119,10 +119,9 @@ fn kind(e: &reqwest::Error, connecting: bool, timeout: bool) -> TransportKind {
         return match tls {
             rustls::Error::InvalidCertificate(what) => certificate(what),
             rustls::Error::InvalidMessage(_) => TransportKind::NotTls,
-            rustls::Error::AlertReceived(alert) if is_final(*alert) => TransportKind::TlsRefused,
-            rustls::Error::PeerIncompatible(_) | rustls::Error::NoApplicationProtocol => {
-                TransportKind::TlsRefused
-            }
+            rustls::Error::AlertReceived(what) => alert(*what),
+            rustls::Error::PeerIncompatible(_) => TransportKind::TlsVersion,
+            rustls::Error::NoApplicationProtocol => TransportKind::TlsAlert,
             _ => TransportKind::Tls,
         };
     }
@@ -188,12 +187,27 @@ fn certificate(what: &CertificateError) -> TransportKind {
     }
 }
 
-/// Whether the server will say the same next time.
-fn is_final(alert: AlertDescription) -> bool {
-    !matches!(
-        alert,
-        AlertDescription::CloseNotify | AlertDescription::UserCanceled | AlertDescription::InternalError
-    )
+/// What a server means by ending TLS, and whether it will say the same next time.
+fn alert(alert: AlertDescription) -> TransportKind {
+    use AlertDescription as Alert;
+    match alert {
+        Alert::CloseNotify | Alert::UserCanceled | Alert::InternalError => TransportKind::Tls,
+        Alert::ProtocolVersion | Alert::InsufficientSecurity | Alert::InappropriateFallback => {
+            TransportKind::TlsVersion
+        }
+        // With TLS 1.2 the first is also what OpenSSL says for want of a certificate.
+        Alert::HandshakeFailure
+        | Alert::NoCertificate
+        | Alert::BadCertificate
+        | Alert::UnsupportedCertificate
+        | Alert::CertificateRevoked
+        | Alert::CertificateExpired
+        | Alert::CertificateUnknown
+        | Alert::UnknownCA
+        | Alert::AccessDenied
+        | Alert::CertificateRequired => TransportKind::TlsRefused,
+        _ => TransportKind::TlsAlert,
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Whom we believe: the system's authorities, the caller's, and those of certs.d.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -8,17 +8,15 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::client::{ResolvesClientCert, VerifierBuilderError, WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::sign::CertifiedKey;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use url::Url;
 
+use super::certificates::Certificates;
 use super::{ClientKey, Transport};
 use crate::error::Error;
-
-/// A certificate file is never this long.
-const PEM_CAP: u64 = 16 << 20;
 
 impl Transport {
     /// The directory of certs.d for a URL's host, if there is one, else that for the registry which leads there.
@@ -47,9 +45,11 @@ impl Transport {
         dirs.flat_map(|dir| names.iter().map(move |n| dir.join(n))).find(|dir| dir.is_dir())
     }
 
+    /// How TLS is spoken; `host` is whom it is spoken to, for messages.
     pub(super) fn tls_config(
         &self,
         key: &ClientKey,
+        host: &str,
         http2: bool,
         asked: Option<Arc<AtomicBool>>,
     ) -> Result<ClientConfig, Error> {
@@ -58,13 +58,13 @@ impl Transport {
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
             .map_err(|e| bad(&e))?;
-        let mut own = None;
+        let of_host = match key.certificates.as_ref().filter(|_| key.tls) {
+            Some(dir) => Certificates::read(dir, host, &provider)?,
+            None => Certificates { authorities: Vec::new(), own: None },
+        };
         let builder = if !key.tls {
             builder.with_root_certificates(RootCertStore::empty())
         } else if key.insecure {
-            if let Some(dir) = &key.certificates {
-                own = host_certificates(dir)?.1;
-            }
             let everybody = Verifier { trusted: None, provider };
             builder.dangerous().with_custom_certificate_verifier(Arc::new(everybody))
         } else {
@@ -73,22 +73,15 @@ impl Transport {
                 .get_or_init(|| Trusted::system(&self.hosts.extra_ca))
                 .clone()
                 .map_err(|what| Error::Config { name: "certificate authorities".into(), what })?;
-            if let Some(dir) = &key.certificates {
-                let (authorities, pair) = host_certificates(dir)?;
-                trusted.add(authorities);
-                own = pair;
-            }
+            trusted.add(of_host.authorities);
             let verifier = trusted.verifier(provider).map_err(|e| bad(&e))?;
             builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
         };
-        let without = own.is_none();
-        let mut config = match own {
-            Some((chain, secret)) => builder.with_client_auth_cert(chain, secret).map_err(|e| bad(&e))?,
-            None => builder.with_no_client_auth(),
+        let mut config = match (of_host.own, asked) {
+            (Some(own), _) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(own))),
+            (None, Some(asked)) => builder.with_client_cert_resolver(Arc::new(Asked(asked))),
+            (None, None) => builder.with_no_client_auth(),
         };
-        if let Some(asked) = asked.filter(|_| without) {
-            config.client_auth_cert_resolver = Arc::new(Asked(asked));
-        }
         config.alpn_protocols =
             if http2 { vec![b"h2".to_vec(), b"http/1.1".to_vec()] } else { vec![b"http/1.1".to_vec()] };
         Ok(config)
@@ -196,50 +189,6 @@ impl ServerCertVerifier for Verifier {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.provider.signature_verification_algorithms.supported_schemes()
     }
-}
-
-type ClientPair = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
-
-/// Reads `*.crt` as authorities and `NAME.cert` with `NAME.key` as our own certificate.
-fn host_certificates(dir: &Path) -> Result<(Vec<CertificateDer<'static>>, Option<ClientPair>), Error> {
-    let bad = |path: &Path, e: &dyn std::fmt::Display| Error::Config {
-        name: path.display().to_string(),
-        what: e.to_string(),
-    };
-    let read = |path: &Path| -> Result<Vec<u8>, Error> {
-        if std::fs::metadata(path).map_err(|e| bad(path, &e))?.len() > PEM_CAP {
-            return Err(bad(path, &"too long for a certificate"));
-        }
-        std::fs::read(path).map_err(|e| bad(path, &e))
-    };
-    let certificates = |path: &Path| -> Result<Vec<CertificateDer<'static>>, Error> {
-        let bytes = read(path)?;
-        let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
-        let all = all.map_err(|e| bad(path, &format!("not a PEM certificate: {e}")))?;
-        if all.is_empty() {
-            return Err(bad(path, &"holds no PEM certificate"));
-        }
-        Ok(all)
-    };
-    let mut files: Vec<PathBuf> = std::fs::read_dir(dir)
-        .and_then(|entries| entries.map(|e| e.map(|e| e.path())).collect())
-        .map_err(|e| bad(dir, &e))?;
-    files.sort();
-    let (mut authorities, mut own) = (Vec::new(), None);
-    for path in files {
-        match path.extension().and_then(|e| e.to_str()) {
-            Some("crt") => authorities.extend(certificates(&path)?),
-            Some("cert") if own.is_none() => {
-                let chain = certificates(&path)?;
-                let secret = path.with_extension("key");
-                let key = PrivateKeyDer::from_pem_slice(&read(&secret)?)
-                    .map_err(|e| bad(&secret, &format!("not a PEM key: {e}")))?;
-                own = Some((chain, key));
-            }
-            _ => {}
-        }
-    }
-    Ok((authorities, own))
 }
 
 /// Has no certificate of ours, and notes that one was asked for.

@@ -1,6 +1,6 @@
 //! Logins: who is told what, and who is not.
 
-use crate::{client, config, fake, layer, noise, push, read, repo};
+use crate::{client, config, fake, layer, noise, push, read, repo, watched};
 use orlop_registry_client::auth::{Checked, LoginTarget};
 use orlop_registry_client::fake::{FakeAuth, FakeConfig, FakeRegistry, Fault};
 use orlop_registry_client::{Client, Credential, Error, PushOutcome, TagOrDigest};
@@ -347,4 +347,84 @@ fn what_a_server_sends_back_of_a_login_is_masked() {
             }
         }
     }
+}
+
+#[test]
+fn a_challenge_that_nobody_can_meet_is_told() {
+    for (challenge, why) in [
+        ("Negotiate", "it asks for `Negotiate`"),
+        ("Bearer service=\"x\"", "names no token server"),
+        ("Bearer realm=\"file:///etc/passwd\"", "`file:///etc/passwd`, is no HTTP URL"),
+        ("", "does not say"),
+    ] {
+        let registry = fake(FakeConfig::default());
+        let headers = match challenge {
+            "" => vec![],
+            challenge => vec![("WWW-Authenticate", challenge.to_owned())],
+        };
+        registry.fault("*", "/v2/", 0, 99, Fault::Status(401, "UNAUTHORIZED", headers));
+        for client in [client(), logged_in(&registry, login())] {
+            let e = client.manifest(&repo(&registry, "x"), &one()).unwrap_err();
+            let hint = e.hint().unwrap();
+            assert!(e.to_string().contains(why) && e.to_string().contains(": 401 UNAUTHORIZED"), "{e}");
+            assert!(hint.contains("no login helps") && !hint.contains("orlop login"), "{hint}");
+            let e = push(&client, &repo(&registry, "x"), &noise(10), &[]).unwrap_err();
+            assert!(e.to_string().contains(why), "{e}");
+        }
+    }
+}
+
+#[test]
+fn what_a_token_server_does_wrong_is_told_with_method_and_status() {
+    let token = |fault: Fault, times| {
+        let registry = fake(FakeConfig { auth: bearer(9, "token"), ..FakeConfig::default() });
+        registry.put_manifest("x", Some("1"), media_type::OCI_MANIFEST, IMAGE);
+        registry.fault("GET", "/token", 0, times, fault);
+        let mut config = config();
+        config.credentials.add(&registry.host(), login());
+        let (client, told) = watched(config);
+        let end = client.manifest(&repo(&registry, "x"), &one());
+        let told = told.lock().unwrap().clone();
+        (registry, end, told)
+    };
+    for (status, code) in [(429, "TOOMANYREQUESTS"), (500, "UNKNOWN")] {
+        let (registry, end, told) = token(Fault::Status(status, code, vec![]), 1);
+        end.unwrap();
+        let server = format!("GET http://{}/token", registry.storage_host());
+        assert!(
+            told[0].contains(&registry.host())
+                && told[0].contains(&server)
+                && told[0].contains(&format!(": {status} {code}")),
+            "{told:?}"
+        );
+    }
+    // An answer of 200 that is none.
+    let (registry, end, _) = token(Fault::Redirect(200, "/".into()), 9);
+    let e = end.unwrap_err();
+    let source = std::error::Error::source(&e).unwrap().to_string();
+    assert!(e.to_string().contains(&registry.host()), "{e}");
+    assert!(source.starts_with("GET http://") && source.contains(": 200 OK: the token server"), "{source}");
+}
+
+#[test]
+fn a_token_that_no_header_can_hold() {
+    let mut config = config();
+    let registry = fake(FakeConfig { auth: bearer(9, "token"), ..FakeConfig::default() });
+    config.credentials.add(&registry.host(), Credential::RegistryToken("hun\r\nter2hunter2".into()));
+    let e = Client::new(config).unwrap().manifest(&repo(&registry, "x"), &one()).unwrap_err();
+    let all = format!("{e} {e:?}");
+    assert!(all.contains(&registry.host()) && all.contains("registrytoken") && !all.contains("hun"), "{all}");
+    // The same from a token server, which is named then.
+    let server = fake(FakeConfig::default());
+    server.put_manifest("t", Some("1"), "", br#"{"token":"hunter2\r\nX: hunter2"}"#);
+    let challenge = format!("Bearer realm=\"http://{}/v2/t/manifests/1\"", server.host());
+    let fault = Fault::Status(401, "UNAUTHORIZED", vec![("WWW-Authenticate", challenge)]);
+    registry.fault("GET", "/v2/", 0, 99, fault);
+    let e = client().manifest(&repo(&registry, "x"), &one()).unwrap_err();
+    let source = std::error::Error::source(&e).unwrap().to_string();
+    assert!(e.to_string().contains(&registry.host()), "{e}");
+    let said = format!("GET http://{}/v2/t/manifests/1?scope=", server.host());
+    assert!(source.starts_with(&said) && source.contains(": 200 OK: "), "{source}");
+    assert!(source.contains("a token that cannot stand in a header"), "{source}");
+    assert!(!format!("{e:?}").contains("hunter2"), "{e:?}");
 }

@@ -16,6 +16,8 @@ mod push;
 #[cfg(unix)]
 mod real;
 #[cfg(unix)]
+mod redirects;
+#[cfg(unix)]
 mod tls;
 
 use std::io::{self, Read};

@@ -569,3 +569,43 @@ fn a_mirror_that_asks_for_patience_is_passed_over() {
     assert_eq!(read(&client, &repo(&registry, "x"), &layer(&bytes)).unwrap(), bytes);
     assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
 }
+
+#[test]
+fn what_is_no_manifest_is_told_with_method_and_status() {
+    let html = b"<html><body>hotel</body></html>";
+    let old = br#"{"schemaVersion":1,"fsLayers":[]}"#;
+    for (bytes, status, why) in [
+        (&html[..], "200 OK", "no JSON"),
+        (&old[..], "200 OK", "Docker's schema 1"),
+        (b"", "200 OK", "sent nothing"),
+        (b"", "204 No Content", "sent nothing"),
+        (b"{}", "200 OK", "neither an image manifest nor an index"),
+    ] {
+        let registry = fake(FakeConfig { digest_header: false, ..FakeConfig::default() });
+        registry.put_manifest("team/x", Some("1"), "text/html", bytes);
+        if status.starts_with("204") {
+            registry.fault("GET", "/manifests/", 0, 9, Fault::Redirect(204, "/".into()));
+        }
+        let e = client().manifest(&repo(&registry, "team/x"), &tag("1")).unwrap_err();
+        let (host, text) = (registry.host(), e.to_string());
+        assert!(text.starts_with(&format!("`{host}/team/x:1`: ")) && text.contains(why), "{text}");
+        let asked = format!("(GET http://{host}/v2/team/x/manifests/1: {status})");
+        assert!(text.ends_with(&asked), "{text}");
+    }
+    let registry = fake(FakeConfig::default());
+    let bytes = noise(1000);
+    registry.put_blob("x", &bytes);
+    registry.fault("GET", "/blobs/", 0, 9, Fault::Redirect(204, "/".into()));
+    let e = read(&client(), &repo(&registry, "x"), &layer(&bytes)).unwrap_err().to_string();
+    assert!(e.starts_with("GET http://") && e.contains(": 204 No Content: "), "{e}");
+}
+
+#[test]
+fn a_wait_that_no_number_holds_is_too_long() {
+    let registry = fake(FakeConfig::default());
+    let headers = vec![("Retry-After", "99999999999999999999999999".to_owned())];
+    registry.fault("GET", "/manifests/1", 0, 9, Fault::Status(503, "UNAVAILABLE", headers));
+    let e = client().manifest(&repo(&registry, "x"), &tag("1")).unwrap_err();
+    assert!(e.hint().unwrap().contains("more than a year"), "{e:?}");
+    assert_eq!(registry.logged("GET", "/manifests/1").len(), 1);
+}

@@ -422,3 +422,50 @@ fn lists_of_registries_that_do_not_know_their_own_name() {
     assert_eq!(client().tags(&repo(&registry, "x")).unwrap(), ["a", "b"]);
     assert_eq!(registry.logged("GET", "next_page=z").len(), 1);
 }
+
+#[test]
+fn a_list_is_whole_or_an_error() {
+    let registry = fake(FakeConfig::default());
+    let image = br#"{"schemaVersion":2,"config":{},"layers":[]}"#;
+    for tag in ["a", "b", "c"] {
+        registry.put_manifest("x", Some(tag), media_type::OCI_MANIFEST, image);
+    }
+    let repo = repo(&registry, "x");
+    let tags = |link: &str| {
+        registry.fault("GET", "/tags/list", 0, 1, Fault::Header("Link", link.to_owned()));
+        client().tags(&repo)
+    };
+    let asked = format!("GET http://{}/v2/x/tags/list: 200 OK: ", registry.host());
+    for link in ["hello", "</v2/x/tags/list?last=b", "</v2/x/tags/list?last=b>", "<http://[>; rel=next"] {
+        let e = tags(link).unwrap_err().to_string();
+        assert!(e.starts_with(&asked) && e.contains(&format!("`Link: {link}`")), "{e}");
+    }
+    let e = tags("<file:///etc/passwd>; rel=\"next\"").unwrap_err().to_string();
+    assert!(e.starts_with(&asked) && e.contains("no HTTP URL"), "{e}");
+    for link in ["</v2/x/tags/list?last=b>; rel=\"last next\"", "<?last=b>; title=\"a,b\"; rel=next"] {
+        assert_eq!(tags(link).unwrap(), ["a", "b", "c"], "{link}");
+    }
+    assert_eq!(tags("</>; rel=first, </style.css>; rel=preload").unwrap(), ["a", "b"]);
+    // Half of what refers to something is no list of it either.
+    let digest = layer(image).digest;
+    registry.fault("GET", "/referrers/", 0, 1, Fault::Header("Link", "<".to_owned()));
+    let e = client().referrers(&repo, digest, None).unwrap_err().to_string();
+    assert!(e.contains("`Link: <`"), "{e}");
+    assert!(client().referrers(&repo, digest, None).unwrap().is_empty());
+}
+
+#[test]
+fn a_list_that_comes_round_again_says_why() {
+    let registry = fake(FakeConfig::default());
+    registry.put_manifest("x", Some("a"), media_type::OCI_INDEX, b"{}");
+    let fault = |to: &str| Fault::Header("Link", format!("<{to}/v2/x/tags/list?last=0>; rel=next"));
+    registry.fault("GET", "/tags/list", 0, 2, fault(""));
+    let e = client().tags(&repo(&registry, "x")).unwrap_err().to_string();
+    assert!(e.contains("the list has no end: this page comes a second time"), "{e}");
+    registry.fault("GET", "/tags/list", 0, 2, fault("http://inner.invalid:5000"));
+    let e = client().tags(&repo(&registry, "x")).unwrap_err().to_string();
+    assert!(e.contains("`inner.invalid:5000`, which is another server") && !e.contains("no end"), "{e}");
+    registry.fault("GET", "/tags/list", 0, 1, Fault::Redirect(200, "/".into()));
+    let e = client().tags(&repo(&registry, "x")).unwrap_err().to_string();
+    assert!(e.contains("/v2/x/tags/list: 200 OK: the answer is no list"), "{e}");
+}

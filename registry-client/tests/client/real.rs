@@ -268,10 +268,85 @@ fn with_a_certificate_of_our_own() {
         let again = Client::new(config.clone()).unwrap().ping(&server.host).unwrap_err();
         assert_eq!(again.transport_kind(), Some(TransportKind::TlsRefused), "{again:?}");
     }
+    let fails = |part: &str, what: &str, hint: &str| {
+        let e = Client::new(config.clone()).unwrap().ping(&server.host).unwrap_err();
+        let (text, said) = (e.to_string(), e.hint().unwrap());
+        assert!(matches!(e, Error::Certificate { .. }), "{e:?}");
+        assert!(text.contains(part) && text.contains(&format!("for `{}`", server.host)), "{text}");
+        assert!(text.contains("our client certificate") && text.contains(what), "{text}");
+        assert!(said.contains(hint), "{said}");
+    };
+    let write = |name: &str, text: &str| fs::write(certs.join(name), text).unwrap();
     // The server's own pair is as good as any that the authority signed.
     fs::copy(at.join("server.pem"), certs.join("client.cert")).unwrap();
-    let e = Client::new(config.clone()).unwrap().ping(&server.host).unwrap_err();
-    assert!(matches!(&e, Error::Config { name, .. } if name.ends_with("client.key")), "{e}");
+    fails("client.key`", "No such file", "client.cert` was made with");
+    write("client.key", "nothing");
+    fails("client.key`", "no key in PEM", "BEGIN PRIVATE KEY");
+    let openssl = |args: &[&str]| run(Command::new("openssl").current_dir(at).args(args));
+    openssl(&["pkcs8", "-topk8", "-in", "server.key", "-passout", "pass:x", "-out", "locked.key"]);
+    fs::copy(at.join("locked.key"), certs.join("client.key")).unwrap();
+    fails("client.key`", "is encrypted", "openssl pkey -in");
+    write("client.key", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n");
+    fails("client.key`", "is damaged", "RSA");
+    fs::copy(at.join("ca.key"), certs.join("client.key")).unwrap();
+    fails("client.cert`", "client.key` is not its key", "openssl pkey -pubout");
+    for text in ["nothing", "-----BEGIN CERTIFICATE-----\n?\n-----END CERTIFICATE-----\n"] {
+        write("client.cert", text);
+        fails("client.cert`", "certificate in PEM", "openssl x509 -inform DER");
+    }
     fs::copy(at.join("server.key"), certs.join("client.key")).unwrap();
-    Client::new(config).unwrap().ping(&server.host).unwrap();
+    write("client.cert", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+    fails("client.cert`", "is not its key", "openssl x509");
+    fs::remove_file(certs.join("client.cert")).unwrap();
+    fs::create_dir(certs.join("client.cert")).unwrap();
+    fails("client.cert`", "directory", "see what");
+    fs::remove_dir(certs.join("client.cert")).unwrap();
+    fs::copy(at.join("server.pem"), certs.join("client.cert")).unwrap();
+    Client::new(config.clone()).unwrap().ping(&server.host).unwrap();
+    // Of an authority the same is said, but that it is not ours.
+    write("old.crt", "");
+    let e = Client::new(config.clone()).unwrap().ping(&server.host).unwrap_err();
+    assert!(e.to_string().contains(&format!("old.crt`, an authority for `{}`", server.host)), "{e}");
+}
+
+#[test]
+fn with_a_certificate_of_version_1() {
+    let server = start_with(true, false, true);
+    let at = server.dir.path();
+    let certs = at.join("certs.d").join(&server.host);
+    fs::create_dir_all(&certs).unwrap();
+    let mut config = config();
+    config.hosts.certs_dirs.push(at.join("certs.d"));
+    fs::copy(at.join("ca.pem"), certs.join("ca.crt")).unwrap();
+    let openssl = |args: &[&str]| run(Command::new("openssl").current_dir(at).args(args));
+    for key in [&["rsa:2048"][..], &["ec", "-pkeyopt", "ec_paramgen_curve:P-256"], &["ed25519"]] {
+        let mut ask =
+            vec!["req", "-new", "-nodes", "-subj", "/CN=me", "-keyout", "own.key", "-out", "own.csr"];
+        ask.push("-newkey");
+        ask.extend(key);
+        openssl(&ask);
+        let is_version_1 = || {
+            let text = openssl(&["x509", "-in", "own.pem", "-noout", "-text"]);
+            String::from_utf8_lossy(&text).contains("Version: 1 ")
+        };
+        let authority = ["-in", "own.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-out", "own.pem"];
+        openssl(&[&["x509", "-req", "-CAcreateserial"], &authority[..]].concat());
+        if !is_version_1() {
+            // openssl 3.2 and later has to be told.
+            openssl(&[&["req", "-x509", "-x509v1"], &authority[..]].concat());
+        }
+        assert!(is_version_1());
+        fs::copy(at.join("own.pem"), certs.join("client.cert")).unwrap();
+        fs::copy(at.join("own.key"), certs.join("client.key")).unwrap();
+        Client::new(config.clone()).unwrap().ping(&server.host).unwrap_or_else(|e| panic!("{key:?}: {e:?}"));
+        // Of this one, too, it is seen that a key is another's.
+        fs::copy(at.join("server.key"), certs.join("client.key")).unwrap();
+        let e = Client::new(config.clone()).unwrap().ping(&server.host).unwrap_err();
+        assert!(e.to_string().contains("is not its key"), "{e}");
+    }
+    // The server itself may have no such certificate.
+    fs::copy(at.join("own.key"), certs.join("client.key")).unwrap();
+    fs::remove_file(certs.join("ca.crt")).unwrap();
+    let e = Client::new(config).unwrap().ping(&server.host).unwrap_err();
+    assert_eq!(e.transport_kind(), Some(TransportKind::Certificate), "{e:?}");
 }

@@ -137,7 +137,10 @@ fn tls_of_other_versions() {
         if works {
             result.unwrap_or_else(|e| panic!("{version}: {e:?}"));
         } else {
-            assert_eq!(kind(result), Some(TransportKind::TlsRefused), "{version}");
+            let e = result.unwrap_err();
+            assert_eq!(e.transport_kind(), Some(TransportKind::TlsVersion), "{version}");
+            let hint = e.hint().unwrap();
+            assert!(hint.contains("TLS 1.2 or 1.3") && !hint.contains("certificate"), "{hint}");
         }
     }
 }

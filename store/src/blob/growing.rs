@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::descriptor::Descriptor;
+use crate::trace::Trace;
 
 /// How far the writer is.
 #[derive(Debug)]
@@ -47,6 +48,7 @@ pub struct GrowingBlob {
     /// Opened before the blob is renamed into its place: each reader reads at places of its own.
     file: Arc<File>,
     shared: Arc<Shared>,
+    trace: Trace,
 }
 
 impl GrowingBlob {
@@ -66,7 +68,10 @@ impl GrowingBlob {
             match &state.end {
                 End::Whole(descriptor) => return Ok(Descriptor::clone(descriptor)),
                 End::Failed => return Err(gave_up()),
-                End::NotYet => state = self.shared.wait(state),
+                End::NotYet => {
+                    let _span = self.trace.span("wait", &[]);
+                    state = self.shared.wait(state);
+                }
             }
         }
     }
@@ -94,7 +99,10 @@ impl Read for Along {
             match state.end {
                 End::Whole(_) => return Ok(0),
                 End::Failed => return Err(gave_up()),
-                End::NotYet => state = self.blob.shared.wait(state),
+                End::NotYet => {
+                    let _span = self.blob.trace.span("wait", &[]);
+                    state = self.blob.shared.wait(state);
+                }
             }
         }
         let there = state.written - self.at;
@@ -125,11 +133,11 @@ pub(super) struct Growth(Arc<Shared>);
 
 impl Growth {
     /// Lets others read along what is written to `path`.
-    pub(super) fn of(path: &Path) -> io::Result<(Self, GrowingBlob)> {
+    pub(super) fn of(path: &Path, trace: &Trace) -> io::Result<(Self, GrowingBlob)> {
         let file = Arc::new(File::open(PathBuf::from(path))?);
         let state = State { written: 0, end: End::NotYet, abandoned: false };
         let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
-        Ok((Self(Arc::clone(&shared)), GrowingBlob { file, shared }))
+        Ok((Self(Arc::clone(&shared)), GrowingBlob { file, shared, trace: trace.clone() }))
     }
 
     /// Bytes are in the file now. Fails where nobody wants more.

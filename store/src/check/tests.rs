@@ -59,3 +59,23 @@ fn an_image_whose_config_is_damaged_is_incomplete() {
     assert_eq!(report.incomplete.len(), 1);
     assert!(store.images().get(&image.id().to_string()).is_err());
 }
+
+#[test]
+fn layers_that_are_elsewhere_are_no_fault_and_lost_ones_are() {
+    let (_dir, store) = store();
+    let (image, _) = pulled(&["one", "two"]);
+    let name = "r.io/team/app:1".parse().unwrap();
+    store.images().put_named(&image, &name, None).unwrap();
+    let blobs: Vec<_> = image.layers().iter().map(|layer| layer.blob.clone().unwrap().digest).collect();
+    store.note_source(&blobs[0], "r.io/cache").unwrap();
+    let report = store.check().unwrap();
+    assert!(report.is_sound() && report.incomplete.is_empty(), "{report:?}");
+    let sources: Vec<_> = report.elsewhere.iter().map(|it| it.sources.join(" ")).collect();
+    // The second is known by the name alone, which came from there.
+    assert_eq!(sources, ["r.io/cache", "r.io/team/app"]);
+    // A name that was only given here says nothing.
+    store.images().tag(&name, &Named { id: image.id(), manifest: None, index: None }).unwrap();
+    let report = store.check().unwrap();
+    assert_eq!((report.elsewhere.len(), report.incomplete.len()), (1, 1));
+    assert!(!report.is_sound() && !report.is_damaged());
+}

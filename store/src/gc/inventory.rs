@@ -21,6 +21,8 @@ pub(super) struct Item {
     pub(super) needed: bool,
     /// Whether a living process works with it.
     pub(super) in_use: bool,
+    /// Whether it is what somebody left who did not come to the end: nothing that the store knows of is made of it.
+    pub(super) unfinished: bool,
 }
 
 #[derive(Debug)]
@@ -41,6 +43,8 @@ pub(super) struct Unnamed {
 pub(super) struct Inventory {
     pub(super) items: Vec<Item>,
     pub(super) unnamed: Vec<Unnamed>,
+    /// Everything that images are made of, whether it is here or still elsewhere.
+    pub(super) of_images: HashSet<Digest>,
 }
 
 /// What something is needed for, by digest.
@@ -74,7 +78,7 @@ impl Inventory {
     pub(super) fn take(store: &Store) -> Result<Self> {
         let in_use = store.session().in_use(&store.root().join(WORK))?;
         let mut needs = Needs::default();
-        let mut unnamed = Vec::new();
+        let (mut unnamed, mut of_images) = (Vec::new(), HashSet::new());
         let mut rows = rows(store)?;
         // A name that stands for an index is one of all its images.
         let named: HashSet<Digest> =
@@ -82,6 +86,7 @@ impl Inventory {
         for row in &mut rows {
             row.named |= named.contains(&row.id);
         }
+        let images: HashSet<Digest> = rows.iter().map(|row| row.id).collect();
         for row in rows {
             let content = content(store, &row);
             for digest in &content {
@@ -90,6 +95,7 @@ impl Inventory {
                 }
                 needs.use_at(*digest, row.used);
             }
+            of_images.extend(&content);
             if !row.named {
                 unnamed.push(Unnamed { id: row.id, content });
             }
@@ -112,9 +118,16 @@ impl Inventory {
                 needs.use_at(facts.diff_id, used);
             }
             let bytes = layer.facts.map_or(0, |facts| facts.size);
-            items.push(Item { kind: Kind::Layer(layer.key), bytes, used, needed, in_use: held(&key, last) });
+            items.push(Item {
+                kind: Kind::Layer(layer.key),
+                bytes,
+                used,
+                needed,
+                in_use: held(&key, last),
+                unfinished: false,
+            });
         }
-        let came_as = came_as(store)?;
+        let (came_as, layer_blobs) = layer_blobs(store)?;
         for (digest, bytes, changed) in store.blobs().list()? {
             let came = millis(changed);
             let diff_id = came_as.get(&digest);
@@ -122,17 +135,22 @@ impl Inventory {
                 || diff_id.is_some_and(|d| made_of.get(d).copied().unwrap_or(false));
             let used = came.max(needs.last_use(&digest)).max(diff_id.map_or(i64::MIN, |d| needs.last_use(d)));
             let in_use = held(&digest, came);
-            items.push(Item { kind: Kind::Blob(digest), bytes, used, needed, in_use });
+            let known = needed || of_images.contains(&digest) || layer_blobs.contains(&digest);
+            let unfinished = !known && !is_of_some(store, &images, &digest, bytes);
+            items.push(Item { kind: Kind::Blob(digest), bytes, used, needed, in_use, unfinished });
         }
-        Ok(Self { items, unnamed })
+        Ok(Self { items, unnamed, of_images })
     }
 }
 
+/// The images, once for each of their names; and what names stand for that outlived what was known of their images.
 fn rows(store: &Store) -> Result<Vec<Row>> {
     store.facts().read("list images", |c| {
         let mut query = c.prepare(
             "SELECT i.id, i.manifest, i.used, n.name IS NOT NULL, n.manifest, n.list
-             FROM images i LEFT JOIN names n ON n.image = i.id",
+             FROM images i LEFT JOIN names n ON n.image = i.id
+             UNION ALL SELECT image, NULL, set_at, 1, manifest, list FROM names
+             WHERE image NOT IN (SELECT id FROM images)",
         )?;
         let rows = query.query_map([], |r| {
             let manifests = [digest_or_none(r, 1)?, digest_or_none(r, 4)?, digest_or_none(r, 5)?];
@@ -203,11 +221,32 @@ fn step_uses(store: &Store, needs: &mut Needs) -> Result<()> {
     Ok(())
 }
 
-/// The diff IDs of blobs that came from elsewhere.
-fn came_as(store: &Store) -> Result<HashMap<Digest, Digest>> {
+/// The diff IDs of blobs that came from elsewhere, and all blobs that are known to be layers.
+fn layer_blobs(store: &Store) -> Result<(HashMap<Digest, Digest>, HashSet<Digest>)> {
     store.facts().read("list blobs of layers", |c| {
-        let mut query = c.prepare("SELECT blob, diff_id FROM layer_blobs WHERE recipe = 'came'")?;
-        let rows = query.query_map([], |r| Ok((digest(r, 0)?, digest(r, 1)?)))?;
-        rows.collect()
+        let mut query = c.prepare("SELECT blob, diff_id, recipe = 'came' FROM layer_blobs")?;
+        let rows = query.query_map([], |r| Ok((digest(r, 0)?, digest(r, 1)?, r.get::<_, bool>(2)?)))?;
+        let (mut came, mut all) = (HashMap::new(), HashSet::new());
+        for row in rows {
+            let (blob, diff_id, came_from_elsewhere) = row?;
+            all.insert(blob);
+            if came_from_elsewhere {
+                came.insert(blob, diff_id);
+            }
+        }
+        Ok((came, all))
     })
+}
+
+/// Whether a blob that no image names says itself which of `images` it is of: a manifest that one was written with
+/// on its way out, or an index that somebody may ask for by its digest.
+fn is_of_some(store: &Store, images: &HashSet<Digest>, digest: &Digest, bytes: u64) -> bool {
+    if bytes > MAX_MANIFEST {
+        return false;
+    }
+    let Ok(content) = store.blobs().read_small(digest, MAX_MANIFEST) else { return false };
+    if let Ok(manifest) = Manifest::parse(&content, "") {
+        return images.contains(&manifest.config.digest);
+    }
+    store.images().members(digest).is_ok_and(|members| !members.here.is_empty())
 }

@@ -53,6 +53,11 @@ fn named_images_stay_whole_and_the_rest_goes() {
     assert_eq!(image.id(), named.id());
     assert!(store.images().get(&unnamed.id().to_string()).is_err());
     assert_eq!(store.steps().lookup(&step.key).unwrap(), None);
+    let parts: i64 = store
+        .facts()
+        .read("count", |c| c.query_row("SELECT count(*) FROM parts", [], |row| row.get(0)))
+        .unwrap();
+    assert_eq!(parts, 0);
     assert_eq!(store.usage().unwrap().reclaimable, 0);
     assert_eq!(store.gc(&ALL).unwrap(), GcReport::default());
 }
@@ -176,4 +181,78 @@ fn all_images_of_an_index_are_kept_by_its_name() {
     for diff_id in other.diff_ids() {
         assert!(store.layer_tar(&[], &diff_id).is_ok());
     }
+}
+
+/// As somebody leaves them who is killed before he can say what they are.
+fn left(store: &Store, image: &Image) -> [crate::digest::Digest; 2] {
+    let manifest = image.manifest().unwrap();
+    let config = store.blobs().put_bytes("", &image.config_bytes()).unwrap();
+    [config.digest, store.blobs().put_bytes(&manifest.media_type, manifest.bytes()).unwrap().digest]
+}
+
+#[test]
+fn what_nothing_is_known_of_goes_at_once_and_a_cache_by_its_age() {
+    let (dir, first) = store();
+    let (named, blobs) = pulled(&["one"]);
+    import(&first, &named, &blobs);
+    tag(&first, "app", &named);
+    let (unfinished, blobs) = pulled(&["one", "two"]);
+    let mut strays = left(&first, &unfinished).to_vec();
+    // A blob that waits for the layers below it, and an index of images that are not here.
+    strays.push(first.blobs().put_bytes("", &blobs[1]).unwrap().digest);
+    let index = crate::image::Index::make(vec![unfinished.manifest().unwrap().descriptor()]);
+    strays.push(first.images().put_index(&index).unwrap());
+    // Of an image that is here: another manifest for the way out, and an index that is asked for by its digest.
+    let other =
+        named.make_manifest(crate::image::ManifestKind::Docker, &[named.layers()[0].blob.clone().unwrap()]);
+    let other = other.unwrap();
+    let out = first.blobs().put_bytes(&other.media_type, other.bytes()).unwrap().digest;
+    let whole = crate::image::Index::make(vec![named.manifest().unwrap().descriptor()]);
+    let whole = first.images().put_index(&whole).unwrap();
+    let young = GcPolicy::default();
+    assert_eq!(open(dir.path()).gc(&young).unwrap().blobs, 0, "somebody is at work");
+    drop(first);
+    let store = open(dir.path());
+    let report = store.gc(&young).unwrap();
+    assert_eq!((report.blobs, report.layers, report.images), (4, 0, 0));
+    assert!(strays.iter().all(|digest| !store.blobs().contains(digest)));
+    assert!(store.blobs().contains(&out) && store.blobs().contains(&whole));
+    crate::image::validate::content(&store.images().get("app").unwrap(), store.blobs()).unwrap();
+    assert_eq!(store.gc(&young).unwrap(), GcReport::default());
+}
+
+#[test]
+fn what_a_name_stands_for_stays_where_nothing_else_is_known_of_it() {
+    let (dir, first) = store();
+    let (named, blobs) = pulled(&["one", "two"]);
+    import(&first, &named, &blobs);
+    tag(&first, "app", &named);
+    // As after a damaged database, of which the names could be read.
+    first
+        .facts()
+        .write("forget", |tx| tx.execute_batch("DELETE FROM images; DELETE FROM layer_blobs"))
+        .unwrap();
+    drop(first);
+    let store = open(dir.path());
+    store.gc(&ALL).unwrap();
+    crate::image::validate::content(&store.images().get("app").unwrap(), store.blobs()).unwrap();
+}
+
+#[test]
+fn where_layers_are_is_known_for_as_long_as_an_image_needs_them() {
+    let (dir, first) = store();
+    // Nothing of its layers is here.
+    let (image, _) = pulled(&["one"]);
+    first.images().put_named(&image, &"app".parse().unwrap(), None).unwrap();
+    let needed = image.layers()[0].blob.clone().unwrap().digest;
+    let stale = crate::digest::Digest::of(b"stale");
+    for blob in [needed, stale] {
+        first.note_source(&blob, "r.io/cache").unwrap();
+    }
+    first.facts().write("age", |tx| tx.execute("UPDATE sources SET seen = 1", []).map(drop)).unwrap();
+    drop(first);
+    let store = open(dir.path());
+    store.gc(&GcPolicy::default()).unwrap();
+    assert_eq!(store.sources(&needed).unwrap(), ["r.io/cache"]);
+    assert!(store.sources(&stale).unwrap().is_empty());
 }

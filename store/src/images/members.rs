@@ -7,7 +7,7 @@
 use crate::descriptor::{Descriptor, media_type};
 use crate::digest::Digest;
 use crate::error::Result;
-use crate::image::{Image, Index, MAX_MANIFEST, Manifest, ManifestKind};
+use crate::image::{Image, Index, MAX_CONFIG, MAX_MANIFEST, Manifest, ManifestKind};
 use crate::platform::Platform;
 
 use super::{Images, Named};
@@ -76,7 +76,9 @@ impl Images<'_> {
                     // An entry that does not say has to be asked itself.
                     let platform = match &entry.platform {
                         Some(platform) => platform.clone(),
-                        None => self.load(&target)?.platform(),
+                        // A collector asks as well, and cannot hold what it reads.
+                        None => Image::from_parts(&self.blobs.read_small(&target.id, MAX_CONFIG)?, None)?
+                            .platform(),
                     };
                     out.here.push(Member { platform, target });
                 }

@@ -3,13 +3,14 @@ use std::sync::Arc;
 use super::*;
 use crate::error::ErrorKind;
 use crate::image::{History, ImageLayer, ManifestKind};
-use crate::layer::Durability;
+use crate::layer::{Durability, XattrForm};
 use crate::session::Session;
 use crate::work::Work;
 
 struct Bench {
     facts: Facts,
     blobs: Blobs,
+    layers: Layers,
     _dir: tempfile::TempDir,
 }
 
@@ -17,13 +18,14 @@ impl Bench {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let work = Work::open(&dir.path().join("work")).unwrap();
+        let layers = Layers::open(&dir.path().join("layers"), &work, XattrForm::User).unwrap();
         let session = Arc::new(Session::new(work, dir.path().join("gc.lock")));
         let blobs = Blobs::open(&dir.path().join("blobs"), session, Durability::Process).unwrap();
-        Self { facts: Facts::open(&dir.path().join("facts")).unwrap(), blobs, _dir: dir }
+        Self { facts: Facts::open(&dir.path().join("facts")).unwrap(), blobs, layers, _dir: dir }
     }
 
     fn images(&self) -> Images<'_> {
-        Images { facts: &self.facts, blobs: &self.blobs }
+        Images { facts: &self.facts, blobs: &self.blobs, layers: &self.layers }
     }
 }
 
@@ -236,4 +238,19 @@ fn an_index_of_which_one_image_is_here_is_not_complete() {
     assert_eq!(members.here.into_iter().map(|m| m.target).collect::<Vec<_>>(), std::slice::from_ref(&here));
     assert!(!members.complete && !index.is_draft());
     assert_eq!(bench.images().choose(&here, &"linux/s390x".parse().unwrap()).unwrap(), None);
+}
+
+#[test]
+fn an_image_comes_with_its_name_or_not_at_all() {
+    let bench = Bench::new();
+    let made = pulled("a");
+    let index = Index::make(vec![made.manifest().unwrap().descriptor()]);
+    let pinned = name(&format!("app@{}", Digest::of(b"other")));
+    let refused = bench.images().put_named(&made, &pinned, Some(&index)).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Content);
+    assert!(bench.images().list().unwrap().is_empty() && bench.blobs.list().unwrap().is_empty());
+    let target = bench.images().put_named(&made, &name("app"), Some(&index)).unwrap();
+    assert_eq!(bench.images().named(&name("app")).unwrap(), Some(target.clone()));
+    assert_eq!((target.id, target.index), (made.id(), Some(index.descriptor().digest)));
+    assert_eq!(bench.images().get("app").unwrap(), made);
 }

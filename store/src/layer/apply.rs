@@ -23,6 +23,16 @@ use super::{Ownership, XattrForm};
 use crate::snapshot::LayerOs;
 use place::Place;
 
+/// As many links as the kernel follows to find the directory of an entry, and through how many names: a link has
+/// thousands of them.
+pub(super) const LINKS: usize = 40;
+pub(super) const MOST_WALKED: usize = 5000;
+
+/// So many directories a layer may leave out, and one more for each of its entries: one entry can stand for
+/// thousands.
+pub(super) const MOST_IMPLIED: u64 = 1_000_000;
+pub(super) const TOO_MANY_IMPLIED: &str = "the layer leaves out more than a million parent directories";
+
 /// What was unpacked.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Applied {
@@ -74,8 +84,15 @@ pub(super) fn apply<R: Read>(
     below: &Below<'_>,
     how: How,
 ) -> Result<Applied, UnpackError> {
-    let mut unpack =
-        Unpack { root, below, how, applied: Applied::default(), dirs: BTreeMap::new(), parent: None };
+    let mut unpack = Unpack {
+        root,
+        below,
+        how,
+        applied: Applied::default(),
+        dirs: BTreeMap::new(),
+        parent: None,
+        implied: 0,
+    };
     let mut windows = (how.os == LayerOs::Windows).then(windows::Spelling::default);
     while let Some(entry) = reader.next_entry()? {
         unpack.applied.entries += 1;
@@ -115,6 +132,8 @@ struct Unpack<'a> {
     dirs: BTreeMap<Vec<u8>, Dir>,
     /// The last parent directory by its path in the archive: entries come directory by directory.
     parent: Option<(Vec<u8>, Place)>,
+    /// Directories that were made before an entry named them, if one did.
+    implied: u64,
 }
 
 impl Unpack<'_> {
@@ -277,7 +296,7 @@ impl Dir {
 
 /// The names of a path: no empty ones, no `.`, and `..` taken back as path.Clean of Go does, which is how
 /// Docker reads such paths.
-fn clean(path: &[u8]) -> Result<Vec<&[u8]>, UnpackError> {
+pub(super) fn clean(path: &[u8]) -> Result<Vec<&[u8]>, UnpackError> {
     let mut out = Vec::new();
     for name in path.split(|b| *b == b'/') {
         match name {
@@ -293,11 +312,11 @@ fn clean(path: &[u8]) -> Result<Vec<&[u8]>, UnpackError> {
     Ok(out)
 }
 
-fn impossible(entry: &Entry, why: impl Into<String>) -> UnpackError {
+pub(super) fn impossible(entry: &Entry, why: impl Into<String>) -> UnpackError {
     UnpackError::Impossible { entry: shown(&entry.path), why: why.into() }
 }
 
-fn io_error(action: &'static str, entry: &[u8]) -> impl Fn(io::Error) -> UnpackError + use<> {
+pub(super) fn io_error(action: &'static str, entry: &[u8]) -> impl Fn(io::Error) -> UnpackError + use<> {
     let entry = shown(entry);
     move |source| UnpackError::Io { action, entry: entry.clone(), source }
 }

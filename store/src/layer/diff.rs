@@ -33,7 +33,7 @@ use super::tar::shown;
 use super::{Ownership, XattrForm};
 use crate::snapshot::LayerOs;
 
-pub(crate) use emit::{Remade, Written};
+pub(crate) use emit::{Out, Remade, Written};
 
 pub(super) fn io_error(action: &'static str, path: &[u8]) -> impl Fn(io::Error) -> DiffError + use<> {
     let path = shown(if path.is_empty() { b"/" } else { path });

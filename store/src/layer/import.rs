@@ -9,11 +9,14 @@ mod windows;
 #[cfg(windows)]
 use windows as platform;
 
+#[cfg(unix)]
+pub(super) use unix::{refused_error, write_index};
+
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
-use super::layers::{Hold, Layers, io_error, read_facts};
+use super::layers::{Hold, Layers, io_error, is_doubtful, read_facts};
 use super::{Durability, Form, LayerError, LayerFacts, LayerKey};
 use crate::digest::{Digest, Digester};
 use crate::work::WorkDir;
@@ -23,6 +26,32 @@ struct Tee<R> {
     inner: R,
     digester: Digester,
     copy: Option<File>,
+    zeros: Zeros,
+}
+
+impl<R> Tee<R> {
+    fn new(inner: R, copy: Option<File>) -> Self {
+        Self { inner, digester: Digester::new(), copy, zeros: Zeros::default() }
+    }
+}
+
+/// Looks for what had better be a hole.
+#[derive(Debug, Default)]
+struct Zeros {
+    run: usize,
+    found: bool,
+}
+
+/// So many zeros in a row, in bytes, take no room where a file may have holes.
+const HOLE: usize = 1 << 20;
+
+impl Zeros {
+    fn update(&mut self, bytes: &[u8]) {
+        for piece in bytes.chunks(4096) {
+            self.run = if piece.iter().all(|byte| *byte == 0) { self.run + piece.len() } else { 0 };
+            self.found |= self.run >= HOLE;
+        }
+    }
 }
 
 impl<R: Read> Read for Tee<R> {
@@ -31,6 +60,7 @@ impl<R: Read> Read for Tee<R> {
         self.digester.update(&buf[..n]);
         if let Some(copy) = &mut self.copy {
             copy.write_all(&buf[..n])?;
+            self.zeros.update(&buf[..n]);
         }
         Ok(n)
     }
@@ -52,9 +82,13 @@ impl Layers {
         diff_id: &Digest,
         tar: impl Read,
     ) -> Result<LayerFacts, LayerError> {
-        let known = || match self.hold(below, diff_id, Form::IMPORTED)? {
-            Some(hold) => read_facts(hold.dir()),
-            None => Ok(None),
+        let known = || {
+            for form in Form::IMPORTED {
+                if let Some(hold) = self.hold(below, diff_id, *form)? {
+                    return read_facts(hold.dir());
+                }
+            }
+            Ok(None)
         };
         if let Some(facts) = known()? {
             return Ok(facts);
@@ -63,15 +97,15 @@ impl Layers {
         if let Some(facts) = known()? {
             return Ok(facts);
         }
-        self.unpack(below, Some(diff_id), tar, false)
+        self.take_in(below, Some(diff_id), tar, false)
     }
 
-    /// Stores an uncompressed tar whose diff ID is not known yet, in the forms `fs` and `tar`; on Windows `tar`.
+    /// Stores an uncompressed tar whose diff ID is not known yet, in the forms `tar` and one that it can be looked at in.
     ///
     /// # Errors
     /// As [`Layers::import`].
     pub fn adopt(&self, below: &[Digest], tar: impl Read) -> Result<LayerFacts, LayerError> {
-        self.unpack(below, None, tar, true)
+        self.take_in(below, None, tar, true)
     }
 
     /// Moves the forms in the directory `layer` of `work` into the store. Forms that it has already stay.
@@ -93,33 +127,60 @@ impl Layers {
             .truncate(false)
             .open(&lock)
             .map_err(io_error("make", &lock))?;
-        if self.durability == Durability::Power {
+        let settled = self.durability == Durability::Power && !platform::defer(&making)?;
+        if settled {
+            let _span = self.work.trace().span("sync", &[]);
             platform::sync_all(&making).map_err(io_error("sync", &making))?;
         }
         let place = self.path(key);
         loop {
             match platform::rename_new(&making, &place) {
-                Ok(true) => break,
+                Ok(true) => {
+                    self.note_unsynced(&place);
+                    break;
+                }
                 Ok(false) => {}
                 Err(e) => return Err(io_error("make", &place)(e)),
             }
             // Somebody was first: what they lack is added.
             let Some(hold) = self.hold_key(key)? else {
-                if self.lock_path(key).symlink_metadata().is_err() && place.symlink_metadata().is_ok() {
-                    // No lock, no layer: what no orlop has made is moved out of the way.
+                let doubtful = is_doubtful(&place);
+                if doubtful
+                    || self.lock_path(key).symlink_metadata().is_err() && place.symlink_metadata().is_ok()
+                {
+                    // No lock, no layer: what no orlop has made is moved out of the way, and so is what may be
+                    // incomplete.
                     self.remove(key)?;
                 }
                 continue;
             };
+            let missing = |form: &Form| {
+                hold.form(*form).is_none() && making.join(form.name()).symlink_metadata().is_ok()
+            };
+            if self.durability == Durability::Power && !settled && Form::ALL.iter().any(missing) {
+                platform::defer(hold.dir())?;
+                self.note_unsynced(hold.dir());
+            }
             for form in Form::ALL {
                 self.add(&making, &hold, form)?;
             }
             break;
         }
-        if self.durability == Durability::Power {
+        if settled {
+            let _span = self.work.trace().span("sync", &[]);
             platform::sync_dir(&self.dir).map_err(io_error("sync", &self.dir))?;
         }
         Ok(())
+    }
+
+    /// Has a new layer synced with the others.
+    fn note_unsynced(&self, dir: &Path) {
+        #[cfg(unix)]
+        if self.durability == Durability::Power {
+            self.unsynced.add(dir);
+        }
+        #[cfg(windows)]
+        let _ = dir;
     }
 
     fn add(&self, making: &Path, hold: &Hold, form: Form) -> Result<(), LayerError> {

@@ -5,14 +5,20 @@ use std::io::{self, Read};
 #[cfg(unix)]
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+#[cfg(unix)]
+use std::sync::Arc;
 use std::time::SystemTime;
 
 #[cfg(unix)]
 use super::diff::{self, Against, Remade, Root, Upper};
 #[cfg(unix)]
+use super::mounts::{Mounted, Mounts};
+#[cfg(unix)]
 use super::node;
 #[cfg(unix)]
 use super::stack::Stack;
+#[cfg(unix)]
+use super::unsynced::{self, Mark, Unsynced};
 use super::{
     Durability, Form, LayerError, LayerFacts, LayerKey, Ownership, StoredLayer, XattrForm, chain_id,
 };
@@ -41,6 +47,11 @@ pub struct Layers {
     pub(crate) ownership: Ownership,
     pub(crate) durability: Durability,
     pub(crate) os: LayerOs,
+    /// Layers that are mounted as they are; none where they are all unpacked.
+    #[cfg(unix)]
+    pub(super) mounts: Option<Arc<Mounts>>,
+    #[cfg(unix)]
+    pub(super) unsynced: Arc<Unsynced>,
 }
 
 /// Keeps a stored layer from being removed for as long as it lives.
@@ -48,6 +59,8 @@ pub struct Layers {
 pub struct Hold {
     dir: PathBuf,
     used: Form,
+    #[cfg(unix)]
+    mounted: Option<Arc<Mounted>>,
     /// Locked, shared.
     _lock: File,
 }
@@ -60,7 +73,17 @@ impl Hold {
 
     /// The directory or file that it is held for.
     pub(crate) fn used(&self) -> PathBuf {
+        #[cfg(unix)]
+        if let Some(mounted) = &self.mounted {
+            return mounted.path();
+        }
         self.dir.join(self.used.name())
+    }
+
+    /// Whether it is looked at where it lies, on a file system of its own.
+    #[cfg(unix)]
+    pub(crate) fn is_mounted(&self) -> bool {
+        self.mounted.is_some()
     }
 
     /// Where the layer has a form; none where it has not.
@@ -108,6 +131,10 @@ impl Layers {
             ownership: Ownership::default(),
             durability: Durability::default(),
             os: LayerOs::Linux,
+            #[cfg(unix)]
+            mounts: None,
+            #[cfg(unix)]
+            unsynced: Arc::new(Unsynced::new(dir)),
         })
     }
 
@@ -115,6 +142,32 @@ impl Layers {
     #[must_use]
     pub fn with_ownership(self, ownership: Ownership) -> Self {
         Self { ownership, ..self }
+    }
+
+    /// Has layers stay in their tars and be mounted from there, as far as that works here and they can be. For
+    /// the overlay driver, as root of the machine.
+    #[cfg(unix)]
+    #[must_use]
+    pub fn with_mounts(self) -> Self {
+        let mounts = Arc::new(Mounts::new(&self.work));
+        Self { mounts: Some(mounts), ..self }
+    }
+
+    /// Why layers are not mounted from their tars; none where they are.
+    #[cfg(unix)]
+    pub fn unpacked_because(&self) -> Option<String> {
+        match &self.mounts {
+            None => Some("only root of the machine can mount them, with the overlay driver".to_owned()),
+            Some(mounts) => mounts.refusal().map(str::to_owned),
+        }
+    }
+
+    /// Where layers are mounted, if they are.
+    #[cfg(unix)]
+    pub(super) fn mounts(&self) -> Option<&Mounts> {
+        let fit =
+            self.os == LayerOs::Linux && self.form == XattrForm::Trusted && self.ownership == Ownership::Keep;
+        self.mounts.as_deref().filter(|mounts| fit && mounts.refusal().is_none())
     }
 
     /// Sets what a layer survives.
@@ -157,17 +210,18 @@ impl Layers {
         }
     }
 
-    /// Whether the layer `diff_id` over the chain `below` is stored in the form that it is imported in: `fs`, on
-    /// Windows `tar`.
+    /// Whether the layer `diff_id` over the chain `below` is stored in a form that it is imported in: `fs` or `tar`.
     pub fn contains(&self, below: &[Digest], diff_id: &Digest) -> bool {
-        self.form_path(below, diff_id, Form::IMPORTED).is_some()
+        Form::IMPORTED.iter().any(|form| self.form_path(below, diff_id, *form).is_some())
     }
 
     /// Where the layer has a form; none where it has not.
     pub(crate) fn form_path(&self, below: &[Digest], diff_id: &Digest, form: Form) -> Option<PathBuf> {
         self.keys(below, diff_id)
             .iter()
-            .map(|key| self.path(key).join(form.name()))
+            .map(|key| self.path(key))
+            .filter(|dir| !is_doubtful(dir))
+            .map(|dir| dir.join(form.name()))
             .find(|path| path.symlink_metadata().is_ok())
     }
 
@@ -192,11 +246,12 @@ impl Layers {
     /// # Errors
     /// When that can not be read.
     pub fn facts(&self, below: &[Digest], diff_id: &Digest) -> Result<Option<LayerFacts>, LayerError> {
-        // That of the imported form goes before that of a tree, which is kept under the chain as well.
-        let fs = self.form_path(below, diff_id, Form::IMPORTED);
-        let fs = fs.and_then(|fs| fs.parent().map(Path::to_owned));
-        let keys = self.keys(below, diff_id).into_iter().map(|key| self.path(&key));
-        for dir in fs.into_iter().chain(keys) {
+        // That of an imported form goes before that of a tree, which is kept under the chain as well.
+        let imported = Form::IMPORTED.iter().filter_map(|form| self.form_path(below, diff_id, *form));
+        let imported = imported.filter_map(|path| path.parent().map(Path::to_owned));
+        let keys =
+            self.keys(below, diff_id).into_iter().map(|key| self.path(&key)).filter(|dir| !is_doubtful(dir));
+        for dir in imported.chain(keys) {
             if let Some(facts) = read_facts(&dir)? {
                 return Ok(Some(facts));
             }
@@ -235,9 +290,21 @@ impl Layers {
         if !platform::is_in_place(&lock, &dir, &path).map_err(io_error("look at", &path))? {
             return Ok(None);
         }
+        #[cfg(unix)]
+        match unsynced::look(&dir) {
+            Mark::None => {}
+            Mark::Whole => self.unsynced.add(&dir),
+            Mark::Doubtful => return Ok(None),
+        }
         // Says to garbage collection when it was last used; where it can not be said, it looks older.
         let _ = lock.set_modified(SystemTime::now());
-        Ok(Some(Hold { dir, used: Form::IMPORTED, _lock: lock }))
+        Ok(Some(Hold {
+            dir,
+            used: Form::IMPORTED[0],
+            #[cfg(unix)]
+            mounted: None,
+            _lock: lock,
+        }))
     }
 
     /// The exact bytes of the layer's uncompressed tar. End of file is only reported once size and digest were
@@ -288,7 +355,23 @@ impl Layers {
         Ok(Box::new(Held { inner: VerifiedReader::new(remade, *diff_id, facts.size), _hold: hold }))
     }
 
-    /// What the chain `layers` (bottom first) can be stacked from: the form `fs` of each, or from some layer
+    /// The layer as a directory to stack: its form `fs`, or its tar, mounted; none where it has neither.
+    #[cfg(unix)]
+    pub(super) fn hold_directory(
+        &self,
+        below: &[Digest],
+        diff_id: &Digest,
+    ) -> Result<Option<Hold>, LayerError> {
+        if let Some(hold) = self.hold(below, diff_id, Form::Fs)? {
+            return Ok(Some(hold));
+        }
+        let Some(mounts) = self.mounts() else { return Ok(None) };
+        let Some(hold) = self.hold(below, diff_id, Form::Index)? else { return Ok(None) };
+        // An index that can not be mounted is as good as none: the tar is unpacked.
+        Ok(mounts.mount(hold.dir()).ok().map(|mounted| Hold { mounted: Some(mounted), ..hold }))
+    }
+
+    /// What the chain `layers` (bottom first) can be stacked from: each as a directory, or from some layer
     /// down its `tree`. Indices of the layers that are in no such form, bottom first, where there are any; one
     /// whose `tar` is here is unpacked from that.
     #[cfg(unix)]
@@ -305,7 +388,7 @@ impl Layers {
                 holds.push(hold);
                 break;
             }
-            if let Some(hold) = self.hold(below, diff_id, Form::Fs)? {
+            if let Some(hold) = self.hold_directory(below, diff_id)? {
                 holds.push(hold);
                 continue;
             }
@@ -324,8 +407,7 @@ impl Layers {
         let mut unpacked = false;
         for &i in &missing {
             if self.form_path(&layers[..i], &layers[i], Form::Tar).is_some() {
-                let tar = self.tar(&layers[..i], &layers[i])?;
-                self.import(&layers[..i], &layers[i], tar)?;
+                self.spread(&layers[..i], &layers[i])?;
                 unpacked = true;
             }
         }
@@ -355,6 +437,19 @@ impl Layers {
             }
         }
         Ok(Root::scratch())
+    }
+
+    /// Makes everything that was put there, or used, survive a loss of power, as far as that was asked for.
+    ///
+    /// # Errors
+    /// When the system can not write.
+    pub fn settle(&self) -> Result<(), LayerError> {
+        #[cfg(unix)]
+        if !self.unsynced.is_empty() {
+            let _span = self.work.trace().span("sync", &[]);
+            self.unsynced.settle()?;
+        }
+        Ok(())
     }
 
     /// Everything stored, in no order.
@@ -408,6 +503,19 @@ impl Layers {
         work.remove()?;
         Ok(())
     }
+}
+
+/// Whether a layer may be incomplete since the system went down.
+pub(super) fn is_doubtful(dir: &Path) -> bool {
+    #[cfg(unix)]
+    let doubtful = unsynced::look(dir) == Mark::Doubtful;
+    // There every layer is synced before it gets its name.
+    #[cfg(windows)]
+    let doubtful = {
+        let _ = dir;
+        false
+    };
+    doubtful
 }
 
 /// A reader that keeps its layer.

@@ -246,6 +246,11 @@ pub(crate) fn is_whiteout(
     })
 }
 
+/// The number of a device; none where the system has no bits for it. It would drop them, and 4096:0 be made 0:0.
+pub(crate) fn device_number((major, minor): (u32, u32)) -> Option<u64> {
+    (major < 1 << 12 && minor < 1 << 20).then(|| rustix::fs::makedev(major, minor))
+}
+
 /// Makes a whiteout: a 0:0 device, which needs no privilege, or where the file system refuses that (one that
 /// is itself an overlay) an empty file with an attribute.
 pub(crate) fn make_whiteout(dir: BorrowedFd<'_>, name: &[u8], form: XattrForm) -> io::Result<()> {

@@ -59,10 +59,9 @@ impl Stack {
 
     /// The node at `path`, a list of names that holds no link and no dots.
     pub(crate) fn find<T: AsRef<[u8]>>(&self, path: &[T]) -> io::Result<Option<Found>> {
-        let mut layers = self.root()?;
-        let mut joined = Vec::new();
+        let mut dir = self.dir(&self.root()?, b"")?;
         for (i, name) in path.iter().enumerate() {
-            let Some(found) = self.dir(&layers, &joined)?.find(name.as_ref())? else {
+            let Some(found) = dir.find(name.as_ref())? else {
                 return Ok(None);
             };
             if i + 1 == path.len() {
@@ -71,8 +70,7 @@ impl Stack {
             if !found.meta.is_dir() {
                 return Ok(None);
             }
-            layers = found.layers;
-            push(&mut joined, name.as_ref());
+            dir = dir.enter(name.as_ref(), &found.layers)?;
         }
         Ok(None)
     }
@@ -119,6 +117,14 @@ impl StackDir<'_> {
             }
         }
         Ok(found)
+    }
+
+    /// The directory `name` in this one, which the layers `layers` share in.
+    fn enter(&self, name: &[u8], layers: &[usize]) -> io::Result<Self> {
+        let shared = self.handles.iter().filter(|(layer, _)| layers.contains(layer));
+        let handles: io::Result<_> =
+            shared.map(|(layer, dir)| Ok((*layer, node::open_dir(dir.as_fd(), name)?))).collect();
+        Ok(Self { handles: handles?, form: self.form, marker: std::marker::PhantomData })
     }
 
     /// The handle that has what was found.

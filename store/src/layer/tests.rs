@@ -58,7 +58,7 @@ impl Fixture {
 }
 
 /// An error with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {
@@ -68,9 +68,9 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-type Made = (Entry, Vec<u8>);
+pub(super) type Made = (Entry, Vec<u8>);
 
-fn entry(path: &str, kind: Kind) -> Entry {
+pub(super) fn entry(path: &str, kind: Kind) -> Entry {
     Entry {
         path: path.as_bytes().to_vec(),
         kind,
@@ -86,28 +86,28 @@ fn entry(path: &str, kind: Kind) -> Entry {
     }
 }
 
-fn file(path: &str, content: &str) -> Made {
+pub(super) fn file(path: &str, content: &str) -> Made {
     (Entry { size: content.len() as u64, ..entry(path, Kind::File) }, content.as_bytes().to_vec())
 }
 
-fn dir(path: &str) -> Made {
+pub(super) fn dir(path: &str) -> Made {
     (entry(path, Kind::Directory), Vec::new())
 }
 
-fn symlink(path: &str, target: &str) -> Made {
+pub(super) fn symlink(path: &str, target: &str) -> Made {
     (Entry { link: target.as_bytes().to_vec(), ..entry(path, Kind::Symlink) }, Vec::new())
 }
 
-fn hard_link(path: &str, target: &str) -> Made {
+pub(super) fn hard_link(path: &str, target: &str) -> Made {
     (Entry { link: target.as_bytes().to_vec(), ..entry(path, Kind::HardLink) }, Vec::new())
 }
 
-fn with(mut made: Made, change: impl FnOnce(&mut Entry)) -> Made {
+pub(super) fn with(mut made: Made, change: impl FnOnce(&mut Entry)) -> Made {
     change(&mut made.0);
     made
 }
 
-fn archive(entries: &[Made]) -> Vec<u8> {
+pub(super) fn archive(entries: &[Made]) -> Vec<u8> {
     let mut writer = Writer::new(Vec::new());
     for (entry, content) in entries {
         writer.append(entry, &content[..]).unwrap();

@@ -116,6 +116,7 @@ impl SnapshotDriver for CopyDriver {
         let stack = self.layers.stack(&active.holds)?;
         let against = Against::Stack(&stack, &active.before);
         let changes = diff::find(root.as_fd(), Upper::Tree, against, active.parent.os())?;
+        let _span = self.layers.work().trace().span("hash", &[]);
         let path = active.work.path().join("tar");
         let tar = File::create(&path).map_err(io_error("make", &path))?;
         let diff = Diff::from(changes.write(root.as_fd(), io::BufWriter::with_capacity(1 << 18, tar))?);

@@ -6,21 +6,23 @@
 //! work/step-…/merged   the mount
 //! work/view-…/root     an empty directory with the root's mode and owner, the topmost layer of a view
 //! ```
-//! Mounted with redirects, `metacopy`, `index` and `xino` off, so that the upper directory holds whole
+//! Mounted with redirects, `metacopy` and `index` off, so that the upper directory holds whole
 //! files and nothing that refers to the layers below; active ones `volatile`, since what has to be synced is
-//! synced when it is committed. In a user namespace with `userxattr`.
+//! synced when it is committed. In a user namespace with `userxattr`. Where layers are mounted from their tars, with
+//! `xino`: else their files would seem to be on other file systems than the directories that they are in.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, UnmountFlags};
 
 use super::{Active, Committed, Diff, LayerOs, SnapshotDriver, SnapshotError, View, io_error};
+use crate::context::{self, Names};
 use crate::digest::Digest;
+use crate::layer::compose::Composer;
 use crate::layer::diff::{self, Against, Root, Upper};
 use crate::layer::{Hold, LayerError, LayerFacts, Layers, Ownership, XattrForm, node};
 use crate::work::{Work, WorkDir};
@@ -82,7 +84,8 @@ impl SnapshotDriver for OverlayDriver {
         if lower.is_empty() {
             lower.push(directory(&work, "lower", &Root::scratch(), Ownership::Ignore)?);
         }
-        let mount = Mount::overlay(&lower, Some((&upper, &scratch)), &path, self.layers.form)?;
+        let how = How::of(&holds, self.layers.form);
+        let mount = Mount::overlay(&lower, Some((&upper, &scratch)), &path, how)?;
         Ok(Active {
             parent: parent.clone(),
             path,
@@ -92,6 +95,10 @@ impl SnapshotDriver for OverlayDriver {
             work,
             holds,
         })
+    }
+
+    fn compose(&self, parent: &Committed) -> Result<Option<Composer>, SnapshotError> {
+        Composer::start(&self.layers, parent)
     }
 
     fn view(&self, snapshot: &Committed) -> Result<View, SnapshotError> {
@@ -104,7 +111,7 @@ impl SnapshotDriver for OverlayDriver {
         let path = directory(&work, "merged", &Root::scratch(), Ownership::Ignore)?;
         let mut lower = lowers(&holds);
         lower.insert(0, root);
-        let mount = Mount::overlay(&lower, None, &path, self.layers.form)?;
+        let mount = Mount::overlay(&lower, None, &path, How::of(&holds, self.layers.form))?;
         Ok(View { path, _mount: Some(mount), _work: Some(work), _holds: holds })
     }
 
@@ -114,6 +121,7 @@ impl SnapshotDriver for OverlayDriver {
         let against = Against::Stack(&stack, &active.before);
         let changes =
             diff::find(upper.as_fd(), Upper::Overlay(self.layers.form), against, active.parent.os())?;
+        let _span = self.layers.work().trace().span("hash", &[]);
         let diff = Diff::from(changes.write(upper.as_fd(), io::sink())?);
         active.remember(diff, changes);
         Ok(diff)
@@ -135,7 +143,9 @@ impl SnapshotDriver for OverlayDriver {
         };
         if !self.of(&parent).contains(parent.layers(), &diff.diff_id) {
             let Active { mount, work, .. } = active;
+            let span = self.layers.work().trace().span("unmount", &[]);
             drop(mount);
+            drop(span);
             let upper = work.path().join("upper");
             changes.prune(open(&upper)?.as_fd())?;
             let making = work.path().join("layer");
@@ -195,6 +205,20 @@ pub(super) fn directory(
     Ok(path)
 }
 
+/// What an overlay is made of.
+#[derive(Clone, Copy, Debug)]
+struct How {
+    form: XattrForm,
+    /// Its layers are on several file systems.
+    several: bool,
+}
+
+impl How {
+    fn of(holds: &[Hold], form: XattrForm) -> Self {
+        Self { form, several: holds.iter().any(Hold::is_mounted) }
+    }
+}
+
 /// A mount, taken down when dropped.
 #[derive(Debug)]
 pub struct Mount {
@@ -207,18 +231,18 @@ impl Mount {
         lower: &[PathBuf],
         upper: Option<(&Path, &Path)>,
         path: &Path,
-        form: XattrForm,
+        how: How,
     ) -> Result<Self, SnapshotError> {
         if lower.len() > MOST_LAYERS {
             return Err(SnapshotError::TooManyLayers { layers: lower.len(), most: MOST_LAYERS });
         }
         let mut log = String::new();
-        let made = match configure(lower, upper, form, &mut log) {
+        let made = match configure(lower, upper, how, &mut log) {
             // Before Linux 6.5 overlays have one option for all lower directories, of one page at most.
             Err(Errno::INVAL | Errno::NOSYS | Errno::NOENT)
                 if log.is_empty() || log.contains("lowerdir+") =>
             {
-                mount_by_options(lower, upper, path, form)
+                mount_by_options(lower, upper, path, how)
             }
             made => made.and_then(|mount| {
                 rustix::mount::move_mount(
@@ -247,10 +271,11 @@ impl Drop for Mount {
 }
 
 /// What is always said, and what a user namespace and a writable overlay need.
-fn options(form: XattrForm, writable: bool) -> Vec<(&'static str, &'static str)> {
+fn options(how: How, writable: bool) -> Vec<(&'static str, &'static str)> {
+    let xino = if how.several { "on" } else { "off" };
     // `nofollow` and not `off`, which still follows what is there and is refused together with `userxattr`.
-    let mut out = vec![("redirect_dir", "nofollow"), ("metacopy", "off"), ("index", "off"), ("xino", "off")];
-    if form == XattrForm::User {
+    let mut out = vec![("redirect_dir", "nofollow"), ("metacopy", "off"), ("index", "off"), ("xino", xino)];
+    if how.form == XattrForm::User {
         out.push(("userxattr", ""));
     }
     if writable {
@@ -263,33 +288,22 @@ fn options(form: XattrForm, writable: bool) -> Vec<(&'static str, &'static str)>
 fn configure(
     lower: &[PathBuf],
     upper: Option<(&Path, &Path)>,
-    form: XattrForm,
+    how: How,
     log: &mut String,
 ) -> Result<OwnedFd, Errno> {
     use rustix::mount as m;
     let context = m::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    let mut handles = Vec::new();
-    // The kernel takes 255 bytes of text; what is longer is named by a handle.
-    let mut short = |path: &Path| -> Result<PathBuf, Errno> {
-        if path.as_os_str().len() <= 255 {
-            return Ok(path.to_owned());
-        }
-        let handle =
-            rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-        let name = PathBuf::from(format!("/proc/self/fd/{}", handle.as_raw_fd()));
-        handles.push(handle);
-        Ok(name)
-    };
+    let mut names = Names::default();
     let mut set = || {
         m::fsconfig_set_string(context.as_fd(), "source", "orlop")?;
         for path in lower {
-            m::fsconfig_set_string(context.as_fd(), "lowerdir+", short(path)?)?;
+            m::fsconfig_set_string(context.as_fd(), "lowerdir+", names.short(path)?)?;
         }
         if let Some((upper, work)) = upper {
-            m::fsconfig_set_string(context.as_fd(), "upperdir", short(upper)?)?;
-            m::fsconfig_set_string(context.as_fd(), "workdir", short(work)?)?;
+            m::fsconfig_set_string(context.as_fd(), "upperdir", names.short(upper)?)?;
+            m::fsconfig_set_string(context.as_fd(), "workdir", names.short(work)?)?;
         }
-        for (key, value) in options(form, upper.is_some()) {
+        for (key, value) in options(how, upper.is_some()) {
             match value {
                 "" => m::fsconfig_set_flag(context.as_fd(), key)?,
                 value => m::fsconfig_set_string(context.as_fd(), key, value)?,
@@ -304,12 +318,7 @@ fn configure(
     };
     let made = set();
     if made.is_err() {
-        let mut line = [0; 512];
-        while let Ok(n @ 1..) = rustix::io::read(&context, &mut line) {
-            let text = String::from_utf8_lossy(&line[..n]);
-            let text = text.trim_start_matches(['e', 'w', 'i', ' ']).trim();
-            *log = if log.is_empty() { text.to_owned() } else { format!("{log}; {text}") };
-        }
+        *log = context::log(&context);
     }
     made
 }
@@ -319,16 +328,10 @@ fn mount_by_options(
     lower: &[PathBuf],
     upper: Option<(&Path, &Path)>,
     path: &Path,
-    form: XattrForm,
+    how: How,
 ) -> Result<(), Errno> {
-    let mut handles = Vec::new();
-    let mut named = |path: &Path| -> Result<String, Errno> {
-        let handle =
-            rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-        let name = format!("/proc/self/fd/{}", handle.as_raw_fd());
-        handles.push(handle);
-        Ok(name)
-    };
+    let mut names = Names::default();
+    let mut named = |path: &Path| -> Result<String, Errno> { Ok(names.handle(path)?.display().to_string()) };
     let lower: Vec<String> = lower.iter().map(|path| named(path)).collect::<Result<_, _>>()?;
     let mut text = format!("lowerdir={}", lower.join(":"));
     let mut flags = rustix::mount::MountFlags::RDONLY;
@@ -336,7 +339,7 @@ fn mount_by_options(
         text += &format!(",upperdir={},workdir={}", named(upper)?, named(work)?);
         flags = rustix::mount::MountFlags::empty();
     }
-    for (key, value) in options(form, upper.is_some()) {
+    for (key, value) in options(how, upper.is_some()) {
         text += &if value.is_empty() { format!(",{key}") } else { format!(",{key}={value}") };
     }
     let text = std::ffi::CString::new(text).map_err(|_| Errno::INVAL)?;
@@ -356,7 +359,7 @@ pub fn probe(work: &Work, form: XattrForm) -> Result<(), SnapshotError> {
         let path = lower.join(name);
         std::fs::create_dir(&path).map_err(io_error("make", &path))?;
     }
-    let mount = Mount::overlay(&[lower], Some((&upper, &scratch)), &merged, form)?;
+    let mount = Mount::overlay(&[lower], Some((&upper, &scratch)), &merged, How { form, several: false })?;
     for name in ["dir", "gone"] {
         let path = merged.join(name);
         std::fs::remove_dir(&path).map_err(io_error("remove", &path))?;
@@ -376,4 +379,21 @@ pub fn probe(work: &Work, form: XattrForm) -> Result<(), SnapshotError> {
         (Err(e), _) | (_, Err(e)) => Err(io_error("read", &upper)(e)),
         _ => Err(io_error("use", &upper)(unlike())),
     }
+}
+
+/// Tries out whether an overlay can be mounted over the file system whose root directory is `lower`, which is
+/// attached nowhere.
+///
+/// # Errors
+/// What does not work.
+pub(crate) fn probe_over(work: &Work, lower: &Path) -> Result<(), SnapshotError> {
+    let work = work.create("probe")?;
+    let make = |name| directory(&work, name, &Root::scratch(), Ownership::Ignore);
+    let (upper, scratch, merged) = (make("upper")?, make("work")?, make("merged")?);
+    let how = How { form: XattrForm::Trusted, several: true };
+    let mount = Mount::overlay(&[lower.to_owned()], Some((&upper, &scratch)), &merged, how)?;
+    let file = merged.join("file");
+    let moved = std::fs::rename(&file, merged.join("moved")).map_err(io_error("move", &file));
+    drop(mount);
+    moved
 }

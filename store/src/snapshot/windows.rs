@@ -199,6 +199,7 @@ impl SnapshotDriver for CloneDriver {
             changes = self.find(active, true)?;
         }
         let root = Dir::open(&active.path).map_err(io_error("open", &active.path))?;
+        let _span = self.layers.work().trace().span("hash", &[]);
         let path = active.work.path().join("tar");
         let tar = File::create(&path).map_err(io_error("make", &path))?;
         let diff = changes.write(&root, io::BufWriter::with_capacity(1 << 18, tar))?;

@@ -60,7 +60,8 @@ fn records_come_back_and_hold_their_layer() {
     let record = record("app", 5, &[KeyPart::new("instruction", "", "make")]);
     assert_eq!(bench.steps().lookup(&record.key).unwrap(), None);
     bench.steps().put(&record).unwrap();
-    assert_eq!(bench.steps().lookup(&record.key).unwrap().as_ref(), Some(&record));
+    let result = StepResult { layer: record.layer, created: 5 };
+    assert_eq!(bench.steps().lookup(&record.key).unwrap(), Some(result));
     let uses = std::fs::read_to_string(bench.session.dir().unwrap().join(crate::session::USES)).unwrap();
     assert!(uses.contains(&digest("layer").to_string()) && uses.contains(&record.chain().to_string()));
     bench.steps().forget(&record.key).unwrap();
@@ -128,4 +129,36 @@ fn what_a_layer_was_made_of_is_found_by_it() {
     );
     assert_eq!(bench.steps().content_of(&parent, &digest("content")).unwrap(), None);
     assert_ne!(StepKey::of_result(&parent, &layer), StepKey::of_result(&layer, &parent));
+}
+
+#[test]
+fn records_of_the_first_days_are_read() {
+    let bench = Bench::new();
+    let parts = [KeyPart::new("file", "f", "x"), KeyPart::new("file", "g", "y")];
+    let record = record("app", 5, &parts);
+    bench.steps().put(&record).unwrap();
+    bench
+        .facts
+        .write("make it old", |tx| {
+            tx.execute("DELETE FROM parts", ())?;
+            tx.execute("UPDATE steps SET parts = ?", [serde_json::to_string(&parts).unwrap()]).map(drop)
+        })
+        .unwrap();
+    assert!(bench.steps().lookup(&record.key).unwrap().is_some());
+    assert_eq!(bench.steps().nearest("app", &[]).unwrap(), Some(record));
+}
+
+#[test]
+fn parts_go_with_their_record() {
+    let bench = Bench::new();
+    let count = |table: &str| -> i64 {
+        let query = format!("SELECT count(*) FROM {table}");
+        bench.facts.read("count", |c| c.query_row(&query, [], |r| r.get(0))).unwrap()
+    };
+    for n in 0..KEPT_OF_A_SCOPE + 10 {
+        bench.steps().put(&record("s", n, &[KeyPart::new("n", "", n.to_string())])).unwrap();
+    }
+    assert_eq!(count("parts"), count("steps"));
+    bench.steps().forget(&StepKey::of(&[KeyPart::new("n", "", (KEPT_OF_A_SCOPE + 9).to_string())])).unwrap();
+    assert_eq!((count("steps"), count("parts")), (KEPT_OF_A_SCOPE - 1, KEPT_OF_A_SCOPE - 1));
 }

@@ -2,7 +2,10 @@
 //! inflated and unpacked.
 
 use std::io::{self, Read};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
+
+use crate::digest::Digest;
+use crate::trace::Trace;
 
 /// Bytes that are passed on at once.
 const PIECE: usize = 256 << 10;
@@ -12,18 +15,27 @@ const WAITING: usize = 6;
 /// Calls `work` with the content of `reader`, which another thread reads ahead. Gives what `work` gave, and the reader
 /// with the error that it failed with, of which `work` got a copy.
 ///
+/// The reading is the phase of that name, for the layer of that diff ID, to whoever listens to `trace`.
+///
 /// Where `work` stops early, the reader is read a little beyond what was used.
 pub(super) fn read_ahead<R: Read + Send, T>(
+    trace: &Trace,
+    (phase, layer): (&'static str, Digest),
     mut reader: R,
     work: impl FnOnce(&mut Ahead) -> T,
 ) -> (T, (R, Option<io::Error>)) {
     std::thread::scope(|scope| {
         let (give, take) = sync_channel(WAITING);
         let thread = scope.spawn(move || {
-            let error = pass_on(&mut reader, &give).err();
+            trace.thread("reader");
+            let mut span = trace.span(phase, &[("layer", layer.into())]);
+            let (bytes, end) = pass_on(trace, &mut reader, &give);
+            span.add("bytes", bytes);
+            let error = end.err();
             (reader, error)
         });
-        let mut ahead = Ahead { take: Some(take), piece: Vec::new(), at: 0, failed: None };
+        let mut ahead =
+            Ahead { trace: trace.clone(), take: Some(take), piece: Vec::new(), at: 0, failed: None };
         let result = work(&mut ahead);
         // A reader that waits for room goes on when there is nobody any more.
         ahead.take = None;
@@ -34,22 +46,38 @@ pub(super) fn read_ahead<R: Read + Send, T>(
     })
 }
 
-/// Reads to the end, or until nobody takes any more.
-fn pass_on(reader: &mut impl Read, give: &SyncSender<io::Result<Vec<u8>>>) -> io::Result<()> {
+/// Reads to the end, or until nobody takes any more. Gives the bytes that were read as well.
+fn pass_on(
+    trace: &Trace,
+    reader: &mut impl Read,
+    give: &SyncSender<io::Result<Vec<u8>>>,
+) -> (u64, io::Result<()>) {
+    let mut bytes = 0;
     loop {
         let mut piece = Vec::with_capacity(PIECE);
         let end = reader.by_ref().take(PIECE as u64).read_to_end(&mut piece);
         // What came before an error is passed on before it.
-        if !piece.is_empty() && give.send(Ok(piece)).is_err() {
-            return Ok(());
+        if !piece.is_empty() {
+            bytes += piece.len() as u64;
+            let gone = match give.try_send(Ok(piece)) {
+                Ok(()) => false,
+                Err(TrySendError::Full(piece)) => {
+                    let _span = trace.span("wait", &[]);
+                    give.send(piece).is_err()
+                }
+                Err(TrySendError::Disconnected(_)) => true,
+            };
+            if gone {
+                return (bytes, Ok(()));
+            }
         }
         match end {
-            Ok(0) => return Ok(()),
+            Ok(0) => return (bytes, Ok(())),
             Ok(_) => {}
             Err(error) => {
                 let copy = io::Error::new(error.kind(), error.to_string());
                 let _gone = give.send(Err(copy));
-                return Err(error);
+                return (bytes, Err(error));
             }
         }
     }
@@ -57,6 +85,7 @@ fn pass_on(reader: &mut impl Read, give: &SyncSender<io::Result<Vec<u8>>>) -> io
 
 /// What another thread has read.
 pub(super) struct Ahead {
+    trace: Trace,
     take: Option<Receiver<io::Result<Vec<u8>>>>,
     piece: Vec<u8>,
     at: usize,
@@ -70,7 +99,14 @@ impl Read for Ahead {
             if let Some(kind) = self.failed {
                 return Err(kind.into());
             }
-            match self.take.as_ref().and_then(|take| take.recv().ok()) {
+            let next = self.take.as_ref().and_then(|take| match take.try_recv() {
+                Err(TryRecvError::Empty) => {
+                    let _span = self.trace.span("wait", &[]);
+                    take.recv().ok()
+                }
+                piece => piece.ok(),
+            });
+            match next {
                 Some(Ok(piece)) => (self.piece, self.at) = (piece, 0),
                 Some(Err(error)) => {
                     self.failed = Some(error.kind());
@@ -90,10 +126,14 @@ impl Read for Ahead {
 mod tests {
     use super::*;
 
+    fn read<R: Read + Send, T>(reader: R, work: impl FnOnce(&mut Ahead) -> T) -> (T, (R, Option<io::Error>)) {
+        read_ahead(&Trace::none(), ("read", Digest::of(b"")), reader, work)
+    }
+
     #[test]
     fn everything_comes_in_order_and_the_reader_comes_back() {
         let content: Vec<u8> = (0..3_000_000u32).map(|i| (i % 253) as u8).collect();
-        let (got, (left, error)) = read_ahead(content.as_slice(), |ahead| {
+        let (got, (left, error)) = read(content.as_slice(), |ahead| {
             let mut got = Vec::new();
             ahead.read_to_end(&mut got).map(|_| got)
         });
@@ -102,7 +142,7 @@ mod tests {
 
     #[test]
     fn who_stops_early_stops_the_reader_too() {
-        let (got, (_, error)) = read_ahead(io::repeat(7), |ahead| {
+        let (got, (_, error)) = read(io::repeat(7), |ahead| {
             let mut one = [0; 10];
             ahead.read_exact(&mut one).map(|()| one)
         });
@@ -121,7 +161,7 @@ mod tests {
                 Ok(1)
             }
         }
-        let (got, (_, error)) = read_ahead(Broken(false), |ahead| {
+        let (got, (_, error)) = read(Broken(false), |ahead| {
             let mut got = Vec::new();
             let first = ahead.read_to_end(&mut got).map_err(|e| e.kind());
             assert!(ahead.read(&mut [0]).is_err(), "a broken stream has no end");

@@ -176,10 +176,13 @@ impl Store {
         }
         let what = format!("layer {diff_id}");
         let tar = self.layer_tar(below, diff_id)?;
+        let values = [("layer", (*diff_id).into()), ("as", recipe.as_str().into())];
+        let mut span = self.trace().span("compress", &values);
         let mut writer = self.blobs.writer()?;
         along(writer.growing()?);
         compress(tar, compression, &mut writer).map_err(Error::stream(what))?;
         let blob = writer.finish(media_type_of(compression), None)?;
+        span.add("bytes", blob.size);
         self.note_layer_blob(&blob, diff_id, &recipe)?;
         Ok(blob)
     }

@@ -43,8 +43,10 @@ impl Store {
         }
         let kept = Kept { reader, writer: self.blobs.writer()?, expected: Some(descriptor.clone()) };
         let what = format!("layer {}", descriptor.digest);
-        let (unpacked, kept) = self.unpack(os, kept, diff_id, below, &what)?;
+        let (unpacked, kept) = self.unpack(os, ("download", kept), diff_id, below, &what)?;
+        let span = self.trace().span("verify", &[("blob", descriptor.digest.into())]);
         kept.writer.finish(&descriptor.media_type, Some(descriptor))?;
+        drop(span);
         if unpacked.verified {
             self.note_layer_blob(descriptor, diff_id, "came")?;
         }
@@ -70,7 +72,7 @@ impl Store {
         }
         let kept = Kept { reader, writer: self.blobs.writer()?, expected: None };
         let (Unpacked { size, verified }, kept) =
-            self.unpack(os, kept, diff_id, below, &format!("layer {diff_id}"))?;
+            self.unpack(os, ("read", kept), diff_id, below, &format!("layer {diff_id}"))?;
         if !verified {
             // Of an archive, the layers below come first.
             return Err(LayerError::NeedsBelow { diff_id: *diff_id }.into());
@@ -131,6 +133,38 @@ impl Store {
         self.remake(os, &blob, &layer.diff_id, below)
     }
 
+    /// The layers of `image`, by number, of which neither a form that a snapshot can be made of is here nor the blob
+    /// that one can be made from. They are held from being collected from now on.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn missing_layers(&self, image: &Image) -> Result<Vec<usize>> {
+        let mut missing = self.layers_to_make(image)?;
+        missing.retain(|index| {
+            let blob = image.layers().get(*index).and_then(|layer| layer.blob.as_ref());
+            !blob.is_some_and(|blob| self.blobs.contains(&blob.digest))
+        });
+        Ok(missing)
+    }
+
+    /// The layers of `image`, by number, that no snapshot can be made of as it is. What is known of the others was
+    /// verified. They are held from being collected from now on.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn layers_to_make(&self, image: &Image) -> Result<Vec<usize>> {
+        let (diff_ids, os) = (image.diff_ids(), image.layer_os());
+        let mut out = Vec::new();
+        for (index, layer) in image.layers().iter().enumerate() {
+            let below = diff_ids.get(..index).unwrap_or_default();
+            self.hold_layer(below, &layer.diff_id, layer.blob.as_ref().map(|blob| &blob.digest))?;
+            if !self.has_layer(os, below, &layer.diff_id)? {
+                out.push(index);
+            }
+        }
+        Ok(out)
+    }
+
     /// Whether layer `index` of `image` is here without the bytes that it came with, and cannot leave the store again. So
     /// it is where the program was killed between the two.
     ///
@@ -155,7 +189,8 @@ impl Store {
     fn remake(&self, os: LayerOs, blob: &Descriptor, diff_id: &Digest, below: &[Digest]) -> Result<bool> {
         let _lock = self.work.lock(&format!("import-{}", diff_id.hex()))?;
         let reader = self.blobs.open_verified(&blob.digest)?;
-        let (unpacked, _) = self.unpack(os, reader, diff_id, below, &format!("layer {}", blob.digest))?;
+        let (unpacked, _) =
+            self.unpack(os, ("read", reader), diff_id, below, &format!("layer {}", blob.digest))?;
         if unpacked.verified {
             self.note_layer_blob(blob, diff_id, "came")?;
         }
@@ -163,16 +198,16 @@ impl Store {
     }
 
     /// Reads all of `reader`, ahead of what is made of it, and unpacks it unless the layer is here or needs others
-    /// first. Gives `reader` back.
+    /// first. Gives `reader` back. `phase` is what the reading is called in a trace.
     fn unpack<R: Read + Send>(
         &self,
         os: LayerOs,
-        reader: R,
+        (phase, reader): (&'static str, R),
         diff_id: &Digest,
         below: &[Digest],
         what: &str,
     ) -> Result<(Unpacked, R)> {
-        let (result, (reader, error)) = read_ahead(reader, |ahead| {
+        let (result, (reader, error)) = read_ahead(self.trace(), (phase, *diff_id), reader, |ahead| {
             let result = self.unpack_stream(os, ahead, diff_id, below, what).and_then(|unpacked| {
                 // Whatever comes after the last compressed byte belongs to the blob.
                 io::copy(ahead, &mut io::sink()).map_err(Error::stream(what))?;
@@ -201,10 +236,14 @@ impl Store {
         below: &[Digest],
         what: &str,
     ) -> Result<Unpacked> {
+        let mut span = self.trace().span("unpack", &[("layer", (*diff_id).into())]);
         let tar = decompress(stream).map_err(Error::stream(what))?;
         let mut tar = Counting { tar, count: 0 };
         match self.layers.for_os(os).import(below, diff_id, &mut tar) {
-            Ok(facts) if tar.count > 0 => return Ok(Unpacked { size: facts.size, verified: true }),
+            Ok(facts) if tar.count > 0 => {
+                span.add("bytes", facts.size);
+                return Ok(Unpacked { size: facts.size, verified: true });
+            }
             // The layer was here, and nothing was read.
             Ok(_) => {}
             Err(LayerError::NeedsBelow { .. }) => {
@@ -213,6 +252,8 @@ impl Store {
             }
             Err(e) => return Err(e.into()),
         }
+        drop(span);
+        let _span = self.trace().span("verify", &[("layer", (*diff_id).into())]);
         let mut digester = Digester::new();
         io::copy(&mut tar, &mut digester).map_err(Error::stream(what))?;
         let size = digester.size();

@@ -2,11 +2,19 @@
 
 use std::sync::Arc;
 
-use super::Driver;
+use super::{Driver, StoreOptions};
 use crate::error::Result;
 use crate::layer::Layers;
 use crate::snapshot::{SnapshotDriver, copy::CopyDriver, overlay};
 use crate::work::Work;
+
+/// The layers as they are used with the options: mounted from their tars where only the overlay driver is to be had.
+pub(super) fn mounted(layers: Layers, options: &StoreOptions) -> Layers {
+    match options.driver {
+        Driver::Copy => layers,
+        Driver::Auto | Driver::Overlay => layers.with_mounts(),
+    }
+}
 
 /// The driver, and why it is not the better one.
 pub(super) fn choose(

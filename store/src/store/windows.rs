@@ -2,11 +2,16 @@
 
 use std::sync::Arc;
 
-use super::Driver;
+use super::{Driver, StoreOptions};
 use crate::error::{Error, Result};
 use crate::layer::Layers;
 use crate::snapshot::{SnapshotDriver, windows::CloneDriver};
 use crate::work::Work;
+
+/// The layers as they are used with the options.
+pub(super) fn mounted(layers: Layers, _options: &StoreOptions) -> Layers {
+    layers
+}
 
 /// The driver, and why it is not faster.
 pub(super) fn choose(

@@ -11,6 +11,7 @@ mod named;
 mod refused;
 mod secret;
 mod summary;
+mod trace;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -34,6 +35,7 @@ use crate::{env, file, quantity};
 use call::{Call, Work};
 use context::Found;
 use refused::RefusedFlags;
+use trace::Traced;
 
 /// Build an image from a Dockerfile
 ///
@@ -174,6 +176,11 @@ pub(crate) struct BuildArgs {
     #[arg(long, value_name = "FILE")]
     metadata_file: Option<PathBuf>,
 
+    /// Write what the build spends its time with to this file, for `ui.perfetto.dev` or `chrome://tracing`. It is no
+    /// part of the context
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
+
     #[command(flatten)]
     pub(super) progress: ProgressArgs,
 
@@ -241,7 +248,11 @@ fn with_hint(error: &orlop_runner::SpecError) -> String {
 
 /// Runs the command.
 pub(crate) fn run(app: &App, args: &BuildArgs) -> Result<(), Failure> {
-    let question = match Call::of(args.call, args.check)?.work() {
+    let work = Call::of(args.call, args.check)?.work();
+    if args.trace.is_some() && !matches!(work, Work::Build) {
+        return Err(Failure::usage("`--trace` is for builds, and nothing is to be built"));
+    }
+    let question = match work {
         Work::Print(text) => return call::print(&text),
         Work::Answer(question) => Some(question),
         Work::Build => None,
@@ -265,12 +276,16 @@ pub(crate) fn run(app: &App, args: &BuildArgs) -> Result<(), Failure> {
         let _held = session.work(|engine, progress| rest.load(engine, progress, &mut request))?;
         return question.answer(app, &request, mode);
     }
-    let session = app.session(mode)?;
+    let traced = Traced::begin(args.trace.as_deref())?;
+    let session = app.session_traced(mode, traced.trace())?;
     // What was fetched is there as long as the build is.
-    let report = session.work(|engine, progress| {
+    let built = session.work(|engine, progress| {
         let _held = pending.map(|rest| rest.load(engine, progress, &mut request)).transpose()?;
+        traced.keep_out(&mut request);
         Ok::<_, Failure>(orlop_builder::build(engine, progress, &request)?)
-    })?;
+    });
+    traced.finish(&session);
+    let report = built?;
     let id = report.image_id.to_string();
     if let Some(path) = &args.iidfile {
         file::replace(path, id.as_bytes())?;
@@ -278,7 +293,7 @@ pub(crate) fn run(app: &App, args: &BuildArgs) -> Result<(), Failure> {
     if let Some(path) = &args.metadata_file {
         file::replace(path, &summary::metadata(&session.store, &report, &request)?)?;
     }
-    session.display.summary(&summary::summary(&session.store, &report, &request));
+    session.display.summary(&summary::summary(&session.store, &report, &request, &traced.times()));
     if !request.outputs.iter().any(to_stdout) {
         writeln!(std::io::stdout(), "{id}").map_err(|error| Failure::stdout(&error))?;
     }

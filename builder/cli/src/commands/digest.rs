@@ -60,7 +60,7 @@ fn find(remote: &Remote, args: &DigestArgs) -> Result<Descriptor, Failure> {
         let head = remote.client.head_document(&repository, &which)?;
         return Ok(Descriptor::new(head.media_type, head.digest, head.size));
     }
-    let source = Source::open(&remote.client, &args.name, false)?;
+    let source = Source::open(&remote.client, &args.name, false)?.to_look_at();
     let root = source.root()?;
     Ok(match &args.platform {
         Some(platform) => place::pick_asked(&source, root, platform)?.manifest.descriptor,

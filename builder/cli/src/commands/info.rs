@@ -77,7 +77,9 @@ fn store_facts(store: &Store) -> Result<Vec<Fact>, Failure> {
         Some(note) => driver.with_hint(note),
         None => driver,
     };
-    Ok(vec![Fact::new("store", places::shown(store.root())), machine::volume(store.root()), driver])
+    let layers = machine::layers(store);
+    let root = Fact::new("store", places::shown(store.root()));
+    Ok([root, machine::volume(store.root()), driver].into_iter().chain(layers).collect())
 }
 
 /// For people: each with what it would take below it.

@@ -50,6 +50,9 @@ struct GcArgs {
 }
 
 /// Read everything again and put aside what is damaged
+///
+/// Layers of images that are still where these came from are told and are no fault: they are fetched when something
+/// needs them. What is damaged, or can be fetched from nowhere that is known, ends the command with exit code 1.
 #[derive(Args, Debug)]
 struct CheckArgs {
     /// `table` for lines, or `json`
@@ -114,7 +117,12 @@ fn check(app: &App, args: &CheckArgs) -> Result<(), Failure> {
     if report.is_sound() {
         return Ok(());
     }
-    Err(Failure::user("the store was damaged").with_hint("build or pull again what is missing".to_owned()))
+    if report.is_damaged() {
+        return Err(Failure::user("the store was damaged")
+            .with_hint("build or pull again what is missing".to_owned()));
+    }
+    Err(Failure::user("images of the store are incomplete")
+        .with_hint("build or pull them again, or remove them with `orlop rmi`".to_owned()))
 }
 
 fn as_json(report: &CheckReport) -> serde_json::Value {
@@ -127,6 +135,10 @@ fn as_json(report: &CheckReport) -> serde_json::Value {
             "sources": damage.sources,
         })
     });
+    let elsewhere = report
+        .elsewhere
+        .iter()
+        .map(|it| json!({ "image": it.image, "layer": it.layer, "sources": it.sources }));
     let incomplete = report.incomplete.iter().map(|(id, what)| json!({ "image": id, "missing": what }));
     json!({
         "sound": report.is_sound(),
@@ -134,6 +146,7 @@ fn as_json(report: &CheckReport) -> serde_json::Value {
         "layers": report.layers,
         "unpacked": report.unpacked,
         "damaged": damaged.collect::<Vec<_>>(),
+        "elsewhere": elsewhere.collect::<Vec<_>>(),
         "incomplete": incomplete.collect::<Vec<_>>(),
         "facts_sound": report.facts_sound,
     })
@@ -153,6 +166,10 @@ fn found(report: &CheckReport) -> Vec<String> {
         lines.push(format!("Damaged: {} {}: {}{place}", damage.what, damage.digest, damage.why));
         lines.extend(damage.sources.first().map(|source| format!("  `{source}` had it: pull again")));
     }
+    lines.extend(report.elsewhere.iter().map(|it| {
+        let source = it.sources.first().map_or("", String::as_str);
+        format!("Not fetched yet: image {}: layer {}, which `{source}` has", it.image.short(), it.layer)
+    }));
     lines.extend(
         report.incomplete.iter().map(|(id, what)| format!("Incomplete: image {}: {what}", id.short())),
     );

@@ -10,7 +10,7 @@
 //! | `job` | `task`, `report`: all that is known of the processes of a RUN step that have ended |
 //! | `finished` | `task`, `outcome` (`done`, `cached`, `failed`, `canceled`), `duration` in seconds, `usage` (null, or `wall`, `user`, `system` in seconds, `peak_memory`, `io_read`, `io_written` in bytes, `peak_processes`, `processes_total`, `processes_left`), `layer` (null, or `diff_id` and `size` in bytes) |
 //! | `warning` | `text`, `span` (null, or `start` and `end`: bytes of the Dockerfile), `hint` (null or text), `rule` (null, or the name of the check, `StageNameCasing`) |
-//! | `summary` | `steps_cached`, `steps_run`, `duration`, `layers` (list of `diff_id`, `size`, `created_by`), `platforms` (where several were built, in place of `layers`: list of `platform`, `image_id`, `layers`), `image_id`, `manifest_digest`, `names` |
+//! | `summary` | `steps_cached`, `steps_run`, `duration`, `times` (list of `phase`, `time` in seconds: what the build spent its time with, the longest first; those of phases that overlap are more than `duration` together), `layers` (list of `diff_id`, `size`, `created_by`), `platforms` (where several were built, in place of `layers`: list of `platform`, `image_id`, `layers`), `image_id`, `manifest_digest`, `names` |
 //! | `error` | the last line of a command that failed: `message`, `causes` (list), `hint` (null or text), `file` and `line` (null, or a place in a Dockerfile), `output` (null, or the last output of the step that failed), `exit_code` |
 //!
 //! Each object but the one of `error` also has `time`: seconds since the command began.

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use orlop_store::Store;
 use rustix::fs::{Mode, OFlags};
 
 use crate::commands::info::Fact;
@@ -49,6 +50,14 @@ pub(crate) fn volume(root: &Path) -> Fact {
         Err(error) => Fact::new("volume", format!("{kind}, no reflink ({error})"))
             .with_hint("only the copy driver needs it: XFS and Btrfs have it"),
     }
+}
+
+/// The form that layers are kept and stacked in.
+pub(crate) fn layers(store: &Store) -> Option<Fact> {
+    Some(match store.layers().unpacked_because() {
+        None => Fact::new("layers", "mounted from their tars (EROFS)"),
+        Some(why) => Fact::new("layers", "unpacked into directories").with_hint(format!("slower: {why}")),
+    })
 }
 
 /// By trying: two files without a name.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use orlop_runner::CancelToken;
 use orlop_runner::windows::selftest::{self, Check, Outcome, SelfTest};
-use orlop_store::{StoreOptions, nt};
+use orlop_store::{Store, StoreOptions, nt};
 use windows_sys::Wdk::System::SystemServices::RtlGetVersion;
 use windows_sys::Win32::Foundation::ERROR_SUCCESS;
 use windows_sys::Win32::System::Registry::{HKEY_LOCAL_MACHINE, RRF_RT_REG_DWORD, RegGetValueW};
@@ -97,6 +97,11 @@ pub(crate) fn user(host: &Host) -> Fact {
             )
         }
     }
+}
+
+/// Layers are kept in one form alone.
+pub(crate) fn layers(_store: &Store) -> Option<Fact> {
+    None
 }
 
 /// The store's file system, and whether files can share their content there.

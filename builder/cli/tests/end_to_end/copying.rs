@@ -335,7 +335,9 @@ fn memory_does_not_grow_with_the_image() {
         let peak = std::cell::Cell::new(0u64);
         let status = format!("/proc/{}/status", running.pid());
         running.until(|_| {
+            // Before it is orlop it is, for a moment, the test.
             let text = fs::read_to_string(&status).unwrap_or_default();
+            let text = if text.starts_with("Name:\torlop\n") { text } else { String::new() };
             let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:")).map(str::trim);
             let kilobytes =
                 line.and_then(|line| line.strip_suffix(" kB")).and_then(|n| n.trim().parse().ok());

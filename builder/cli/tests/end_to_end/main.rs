@@ -10,8 +10,10 @@
 //! | `limits.rs` | what a step may use, and what is said of what it used |
 //! | `outputs.rs`, `registry.rs` | where images go and come from |
 //! | `hosts.rs` | where they come from by configuration |
+//! | `names.rs` | what a name stands for while its image is on the way, and where its layers are looked for |
 //! | `copying.rs` | `copy`, `digest`, `tags`, `referrers`, and `inspect` of what is elsewhere |
 //! | `logins.rs`, `tokens.rs` | `login` and `logout`, who keeps logins, and what token servers make of them |
+//! | `traces.rs` | `--trace`, and where the time went |
 //! | `manage.rs` | `images`, `tag`, `rmi`, `inspect`, `history`, `run` |
 //! | `git.rs`, `git_contexts.rs` | repositories as sources of ADD and as contexts |
 //! | `platforms.rs` | several platforms at once, and steps for processors that this machine has not |
@@ -47,6 +49,7 @@ mod limits;
 mod logins;
 mod manage;
 mod named_contexts;
+mod names;
 mod opened;
 mod outputs;
 mod peers;
@@ -57,6 +60,7 @@ mod shared_cache;
 mod slips;
 mod snapshot;
 mod tokens;
+mod traces;
 mod windows_images;
 mod windows_language;
 

@@ -80,7 +80,7 @@ fn stamp(line: &str) -> (String, &str) {
     (String::new(), line)
 }
 
-/// Replaces `4.52 MB` and the like.
+/// Replaces `4.52 MB` and the like. Memory is of one unit or another, as the system has it.
 fn sizes(line: &str) -> String {
     let words: Vec<&str> = line.split(' ').collect();
     let unit = |word: &str| matches!(word.trim_end_matches([',', ')', '\n']), "B" | "kB" | "MB" | "GB");
@@ -88,7 +88,12 @@ fn sizes(line: &str) -> String {
         words[at].parse::<f64>().is_ok() && words.get(at + 1).is_some_and(|following| unit(following))
     };
     let shown = |at: usize| if is_size(at) { "[SIZE]" } else { words[at] };
-    (0..words.len()).map(shown).collect::<Vec<_>>().join(" ")
+    let line = (0..words.len()).map(shown).collect::<Vec<_>>().join(" ");
+    ["B", "kB", "MB"].iter().fold(line, |line, unit| {
+        let with_unit = format!("memory [SIZE] {unit}");
+        line.replace(&format!("{with_unit})"), "memory [SIZE])")
+            .replace(&format!("{with_unit},"), "memory [SIZE],")
+    })
 }
 
 fn replaced(word: &str) -> String {

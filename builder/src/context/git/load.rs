@@ -39,6 +39,7 @@ pub(crate) fn load_found(
 ) -> Result<Fetched, BuildError> {
     let work = engine.store.work().create("git").map_err(orlop_store::Error::from)?;
     let task = progress.start(format!("[{name}] load {reference}"));
+    let span = engine.trace().span("fetch", &[]);
     let phases = Phases::of(&task);
     let said = |line: &str| phases.tell(line);
     let repository = GitRepository::new(reference, work.path(), access, engine.cancel, &said)?;
@@ -46,6 +47,7 @@ pub(crate) fn load_found(
     task.note(format!("commit {}", checkout.commit));
     let context = Fetched::of(checkout.dir, work);
     note_rules(&task, context.path(), "repository");
+    drop(span);
     task.finish(Outcome::Done, None, None);
     Ok(context)
 }

@@ -189,6 +189,10 @@ impl Dir {
 
     /// The same for a device by its two numbers.
     pub(crate) fn make_device(&self, name: &OsStr, kind: Kind, (major, minor): (u32, u32)) -> io::Result<()> {
+        // The kernel has no bits for more, and would make another device: 0:0 of 4096:0.
+        if major >= 1 << 12 || minor >= 1 << 20 {
+            return Err(Errno::INVAL.into());
+        }
         self.make_node(name, kind, rustix::fs::makedev(major, minor))
     }
 

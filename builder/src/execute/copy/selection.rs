@@ -132,6 +132,15 @@ pub enum EntryKind {
 }
 
 impl Selection {
+    /// How many files it has, directories and links among them, and how many bytes are in them.
+    pub fn size(&self) -> (usize, u64) {
+        let sizes = self.groups.iter().flat_map(|group| &group.entries).map(|entry| match &entry.kind {
+            EntryKind::File { size, .. } => *size,
+            _ => 0,
+        });
+        sizes.fold((0, 0), |(files, bytes), size| (files + 1, u64::saturating_add(bytes, size)))
+    }
+
     /// Every selected entry, with the path that it has in the source tree.
     pub fn entries(&self) -> impl Iterator<Item = (PathBuf, &Entry)> {
         self.groups

@@ -1,6 +1,8 @@
 //! Every rule of COPY, tried on real directories.
 
 #[cfg(unix)]
+mod composing;
+#[cfg(unix)]
 mod destination;
 #[cfg(unix)]
 mod selection;

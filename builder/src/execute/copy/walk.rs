@@ -40,13 +40,13 @@ struct Place {
 
 /// One name in a directory.
 struct Found {
-    entry: Entry,
+    entry: Box<Entry>,
     /// The identity of a content that has several names.
     identity: Option<(u64, u64)>,
     /// A directory that is only there for what is in it.
     if_filled: bool,
     /// What is to be looked into.
-    below: Option<Place>,
+    below: Option<Box<Place>>,
 }
 
 impl Walker<'_> {
@@ -77,7 +77,7 @@ impl Walker<'_> {
                 let mut list = Vec::new();
                 for mut found in found? {
                     let below = found.below.take().map(|place| {
-                        next.push(place);
+                        next.push(*place);
                         first_below + next.len() - 1
                     });
                     list.push((found, below));
@@ -135,15 +135,17 @@ impl Walker<'_> {
         let mut entry = self.describe(dir, name, &real, path.clone(), &meta)?;
         entry.implied = !taken;
         let shared = meta.kind == Kind::File && meta.links > 1;
-        let below = (meta.is_dir() && may_hold).then_some(Place {
-            real,
-            path,
-            ignore: ignore_below,
-            include: include_below,
-            exclude: exclude_below,
+        let below = (meta.is_dir() && may_hold).then(|| {
+            Box::new(Place {
+                real,
+                path,
+                ignore: ignore_below,
+                include: include_below,
+                exclude: exclude_below,
+            })
         });
         Ok(Some(Found {
-            entry,
+            entry: Box::new(entry),
             identity: shared.then_some((meta.dev, meta.ino)),
             if_filled: ignored || !taken,
             below,
@@ -241,7 +243,7 @@ fn name_links(found: Vec<Found>) -> Vec<Entry> {
                 None => drop(first.insert(identity, entries.len())),
             }
         }
-        entries.push(entry);
+        entries.push(*entry);
     }
     entries
 }

@@ -79,19 +79,27 @@ impl<'a> Making<'a> {
             return Ok(0);
         }
         let turn = self.missing.iter().position(|missing| *missing == index).unwrap_or_default();
+        let trace = engine.trace();
+        let wait = trace.span("wait", &[]);
         let _one_of_few = self.gate[turn % AT_ONCE].lock().unwrap_or_else(PoisonError::into_inner);
+        drop(wait);
         let (give, take) = mpsc::channel();
         let (blob, sent) = thread::scope(|scope| {
             let maker = scope.spawn(move || {
+                trace.thread("compress");
                 let along = |growing: GrowingBlob| drop(give.send(growing));
                 engine.store.layer_blob_along(below, diff_id, self.options.compression, along)
             });
+            let wait = trace.span("wait", &[]);
             let growing = take.recv().ok();
+            drop(wait);
             let pushed = growing.as_ref().map(|growing| along(engine, reference, diff_id, growing, task));
             if let (Some(growing), Some(Err(_))) = (&growing, &pushed) {
                 growing.abandon();
             }
+            let wait = trace.span("wait", &[]);
             let made = maker.join().map_err(|_| BuildError::internal("compressing a layer failed"))?;
+            drop(wait);
             check_cancelled(engine)?;
             match (pushed, made) {
                 // The source broke because it could not be made: that is what is wrong.
@@ -130,6 +138,7 @@ fn along(
     growing: &GrowingBlob,
     task: &Task<'_>,
 ) -> Result<(), orlop_registry_client::Error> {
+    let _span = engine.trace().span("upload", &[("layer", (*diff_id).into())]);
     let place = orlop_registry_client::Repository::of(reference)?;
     let cancel = engine.cancel.clone();
     let open = || -> std::io::Result<Box<dyn Read + Send>> {

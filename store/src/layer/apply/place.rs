@@ -6,14 +6,13 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{AtFlags, FileType, Mode};
 
-use super::{Dir, Unpack, UnpackError, impossible, io_error};
+use super::{
+    Dir, LINKS, MOST_IMPLIED, MOST_WALKED, TOO_MANY_IMPLIED, Unpack, UnpackError, impossible, io_error,
+};
 use crate::layer::node::{self, Meta, Xattrs};
 use crate::layer::stack::{self, Found};
 use crate::layer::tar::{Entry, Time};
 use crate::layer::{Ownership, stack::push};
-
-/// As many links as the kernel follows.
-const LINKS: usize = 40;
 
 /// A directory of this layer.
 #[derive(Clone, Debug)]
@@ -61,8 +60,15 @@ impl Unpack<'_> {
         let mut real: Vec<Vec<u8>> = Vec::new();
         // Where `real` is in this layer, if it is.
         let mut here = Some(node::open_dir(self.root.as_fd(), b"").map_err(fail)?);
-        let mut links = 0;
+        let (mut links, mut walked) = (0, 0);
+        // From how many names on the layers below have nothing.
+        let mut nothing: Option<usize> = None;
         while let Some(name) = todo.pop_front() {
+            walked += 1;
+            if links > LINKS || walked > MOST_WALKED {
+                return Err(impossible(entry, "too many symbolic links above it"));
+            }
+            nothing = nothing.filter(|from| real.len() >= *from);
             match &name[..] {
                 b"" | b"." => continue,
                 b".." => {
@@ -94,13 +100,16 @@ impl Unpack<'_> {
                 }
                 _ => {
                     here = None;
-                    let mut path = real.clone();
-                    path.push(name.clone());
-                    if let Some((link, found)) = self.shining_through(&path).map_err(fail)?
-                        && found.meta.kind == FileType::Symlink
-                    {
-                        self.applied.needs_below = true;
-                        target = Some(link);
+                    if nothing.is_none() {
+                        let path = [&real[..], std::slice::from_ref(&name)].concat();
+                        match self.shining_through(&path).map_err(fail)? {
+                            Some((link, found)) if found.meta.kind == FileType::Symlink => {
+                                self.applied.needs_below = true;
+                                target = Some(link);
+                            }
+                            Some((_, found)) if found.meta.is_dir() => {}
+                            _ => nothing = Some(path.len()),
+                        }
                     }
                 }
             }
@@ -109,9 +118,6 @@ impl Unpack<'_> {
                 continue;
             };
             links += 1;
-            if links > LINKS {
-                return Err(impossible(entry, "too many symbolic links above it"));
-            }
             if target.starts_with(b"/") {
                 real.clear();
             }
@@ -134,20 +140,28 @@ impl Unpack<'_> {
         }
     }
 
+    /// Whether this layer hides what those below have at `path`, or has something else there itself.
+    fn hides(&self, path: &[Vec<u8>]) -> io::Result<bool> {
+        let mut here = node::open_dir(self.root.as_fd(), b"")?;
+        for (i, name) in path.iter().enumerate() {
+            if node::is_opaque(here.as_fd(), self.how.form)? {
+                return Ok(true);
+            }
+            match Meta::at(here.as_fd(), name)? {
+                None => return Ok(false),
+                Some(meta) if meta.is_dir() && i + 1 < path.len() => {
+                    here = node::open_dir(here.as_fd(), name)?;
+                }
+                Some(_) => return Ok(true),
+            }
+        }
+        Ok(false)
+    }
+
     /// What the layers below have at `path`, unless this layer hides it; with the target of a link.
     fn shining_through(&self, path: &[Vec<u8>]) -> io::Result<Option<(Vec<u8>, Found)>> {
-        for end in 0..path.len() {
-            if let Some(dir) = self.existing(&path[..end].join(&b'/'))? {
-                if node::is_opaque(dir.as_fd(), self.how.form)? {
-                    return Ok(None);
-                }
-                let name = &path[end];
-                if let Some(meta) = Meta::at(dir.as_fd(), name)?
-                    && (!meta.is_dir() || end + 1 == path.len())
-                {
-                    return Ok(None);
-                }
-            }
+        if self.hides(path)? {
+            return Ok(None);
         }
         let Some(stack) = self.below.stack() else {
             return Ok(None);
@@ -179,6 +193,8 @@ impl Unpack<'_> {
     fn make(&mut self, real: &[Vec<u8>], entry: &Entry) -> Result<OwnedFd, UnpackError> {
         let fail = |e| io_error("make the directory of", &entry.path)(e);
         let mut here = node::open_dir(self.root.as_fd(), b"").map_err(fail)?;
+        // Whether the layers below may have something there.
+        let mut shines = true;
         for end in 1..=real.len() {
             let name = &real[end - 1];
             let mut opaque = false;
@@ -194,8 +210,14 @@ impl Unpack<'_> {
                 }
                 None => {}
             }
-            let below = if opaque { None } else { self.shining_through(&real[..end]).map_err(fail)? };
+            shines &= !opaque;
+            let below = if shines { self.shining_through(&real[..end]).map_err(fail)? } else { None };
             let found = below.map(|(_, found)| found).filter(|found| found.meta.is_dir());
+            shines &= found.is_some();
+            self.implied += 1;
+            if self.implied > MOST_IMPLIED.saturating_add(self.applied.entries) {
+                return Err(impossible(entry, TOO_MANY_IMPLIED));
+            }
             rustix::fs::mkdirat(&here, &name[..], Mode::RWXU).map_err(|e| fail(e.into()))?;
             let mut dir = Dir { mode: 0o755, mtime: Time::default(), xattrs: Xattrs::new(), implied: true };
             let (mut uid, mut gid) = (0, 0);

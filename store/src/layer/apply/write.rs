@@ -53,14 +53,13 @@ impl Unpack<'_> {
         let fail = |e: Errno| io_error("make", &entry.path)(e.into());
         let dir = place.dir.as_fd();
         let node = |kind, device| rustix::fs::mknodat(dir, name, kind, Mode::RUSR | Mode::WUSR, device);
-        let device = rustix::fs::makedev(entry.device.0, entry.device.1);
-        let made = match entry.kind {
-            Kind::Symlink => rustix::fs::symlinkat(&entry.link[..], dir, name),
-            Kind::Fifo => node(FileType::Fifo, 0),
-            Kind::BlockDevice => node(FileType::BlockDevice, device),
-            // In overlay form that would be a whiteout, and it is no device in any case.
-            _ if device == 0 => Err(Errno::PERM),
-            _ => node(FileType::CharacterDevice, device),
+        let made = match (entry.kind, node::device_number(entry.device)) {
+            (Kind::Symlink, _) => rustix::fs::symlinkat(&entry.link[..], dir, name),
+            (Kind::Fifo, _) => node(FileType::Fifo, 0),
+            (Kind::BlockDevice, Some(device)) => node(FileType::BlockDevice, device),
+            // In overlay form 0:0 would be a whiteout, and it is no device in any case.
+            (_, None | Some(0)) => Err(Errno::PERM),
+            (_, Some(device)) => node(FileType::CharacterDevice, device),
         };
         match made {
             Err(Errno::PERM) if matches!(entry.kind, Kind::CharDevice | Kind::BlockDevice) => {

@@ -20,20 +20,22 @@ pub(crate) struct Written {
     /// Bytes of the tar.
     pub(crate) size: u64,
     pub(crate) entries: u64,
-    /// Digest of the same tar with all times zero.
+    /// Digest of what is in it but for all times.
     pub(crate) content_id: Digest,
 }
 
 /// Hashes what passes.
-struct Tee<W> {
-    digester: Digester,
+pub(crate) struct Tee<W> {
+    digester: Option<Digester>,
     inner: W,
 }
 
 impl<W: Write> Write for Tee<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let n = self.inner.write(bytes)?;
-        self.digester.update(&bytes[..n]);
+        if let Some(digester) = &mut self.digester {
+            digester.update(&bytes[..n]);
+        }
         Ok(n)
     }
 
@@ -45,22 +47,14 @@ impl<W: Write> Write for Tee<W> {
 impl Changes {
     /// Writes the layer's tar from the directory `root`, in which the changes were found.
     pub(crate) fn write(&self, root: BorrowedFd<'_>, sink: impl Write) -> Result<Written, DiffError> {
-        let tee = Tee { digester: Digester::new(), inner: sink };
-        let mut out = Out { tar: Writer::new(tee), timeless: Some(Writer::new(Digester::new())) };
+        let mut out = Out::new(sink);
         self.write_all(root, &mut out)?;
-        let entries = out.tar.entries();
-        let digester = out.tar.finish()?.digester;
-        let timeless = match out.timeless {
-            Some(writer) => writer.finish()?,
-            None => Digester::new(),
-        };
-        let size = digester.size();
-        Ok(Written { diff_id: digester.finish(), size, entries, content_id: timeless.finish() })
+        Ok(out.finish()?.0)
     }
 
     /// Writes the layer's tar and nothing else.
     pub(crate) fn write_only(&self, root: BorrowedFd<'_>, sink: impl Write) -> Result<(), DiffError> {
-        let mut out = Out { tar: Writer::new(sink), timeless: None };
+        let mut out = Out { tar: Writer::new(Tee { digester: None, inner: sink }), timeless: None };
         self.write_all(root, &mut out)?;
         out.tar.finish()?;
         Ok(())
@@ -105,7 +99,9 @@ impl Changes {
             }
             out.entry(&entry)?;
             if entry.kind == Kind::File {
-                out.content(handle.as_fd(), name, &entry, &mut buf)?;
+                let fail = io_error("read", &entry.path);
+                let mut file = node::open_file(handle.as_fd(), name).map_err(&fail)?;
+                out.content(&mut file, &entry, None, &mut buf)?;
             }
             if opaque {
                 let mut path = self.path(i);
@@ -172,32 +168,59 @@ impl Changes {
     }
 }
 
-/// The archive, and the same without times.
-pub(super) struct Out<W: Write> {
-    tar: Writer<W>,
+/// The archive, and what is in it but for times: an archive that has in the place of content its size and digest.
+pub(crate) struct Out<W: Write> {
+    tar: Writer<Tee<W>>,
     timeless: Option<Writer<Digester>>,
 }
 
+/// Bytes of what stands for a file's content.
+const STAND_IN: u64 = 8 + 32;
+
 impl<W: Write> Out<W> {
-    pub(super) fn entry(&mut self, entry: &Entry) -> Result<(), DiffError> {
+    /// Writes into `sink`, and hashes.
+    pub(crate) fn new(sink: W) -> Self {
+        let tee = Tee { digester: Some(Digester::new()), inner: sink };
+        Self { tar: Writer::new(tee), timeless: Some(Writer::new(Digester::new())) }
+    }
+
+    /// Bytes of the archive so far.
+    pub(crate) fn written(&self) -> u64 {
+        self.tar.written()
+    }
+
+    /// Ends it; what was written into is given back.
+    pub(crate) fn finish(self) -> Result<(Written, W), DiffError> {
+        let entries = self.tar.entries();
+        let Tee { digester, inner } = self.tar.finish()?;
+        let timeless = self.timeless.map(Writer::finish).transpose()?.unwrap_or_default();
+        let digester = digester.unwrap_or_default();
+        let size = digester.size();
+        Ok((Written { diff_id: digester.finish(), size, entries, content_id: timeless.finish() }, inner))
+    }
+
+    /// Writes an entry; the content of a file that has any must follow.
+    pub(crate) fn entry(&mut self, entry: &Entry) -> Result<(), DiffError> {
         self.tar.entry(entry)?;
         if let Some(timeless) = &mut self.timeless {
-            let mut entry = Entry { mtime: Time::default(), ..entry.clone() };
+            let size = if entry.size > 0 { STAND_IN } else { 0 };
+            let mut entry = Entry { mtime: Time::default(), size, ..entry.clone() };
             crate::layer::windows::forget_times(&mut entry.windows);
             timeless.entry(&entry)?;
         }
         Ok(())
     }
 
-    pub(super) fn content(
+    /// Writes the content of the file `entry`; `known` is its digest, where somebody vouches for it.
+    pub(crate) fn content(
         &mut self,
-        dir: BorrowedFd<'_>,
-        name: &[u8],
+        file: &mut impl Read,
         entry: &Entry,
+        known: Option<&Digest>,
         buf: &mut [u8],
     ) -> Result<(), DiffError> {
         let fail = |e| io_error("read", &entry.path)(e);
-        let mut file = node::open_file(dir, name).map_err(fail)?;
+        let mut digester = (self.timeless.is_some() && known.is_none()).then(Digester::new);
         let mut left = entry.size;
         loop {
             let n = match file.read(buf) {
@@ -209,13 +232,21 @@ impl<W: Write> Out<W> {
             };
             left = rest;
             if n == 0 {
-                return Ok(());
+                break;
             }
             self.tar.content(&buf[..n])?;
-            if let Some(timeless) = &mut self.timeless {
-                timeless.content(&buf[..n])?;
+            if let Some(digester) = &mut digester {
+                digester.update(&buf[..n]);
             }
         }
+        if let Some(timeless) = &mut self.timeless
+            && entry.size > 0
+        {
+            let digest = digester.map(Digester::finish).or_else(|| known.copied());
+            timeless.content(&entry.size.to_le_bytes())?;
+            timeless.content(digest.unwrap_or_else(|| Digest::of(b"")).as_bytes())?;
+        }
+        Ok(())
     }
 }
 

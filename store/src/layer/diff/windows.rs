@@ -117,7 +117,8 @@ impl Changes {
             let entry = describe(handle, &node.name, &meta, &path, &dirs)?;
             out.entry(&entry)?;
             if entry.kind == Kind::File {
-                out.content(handle, &node.name, &entry, &mut buf)?;
+                let mut file = node::open_file(handle, &node.name).map_err(io_error("read", &entry.path))?;
+                out.content(&mut file, &entry, None, &mut buf)?;
             }
             for &stream in streams.get(&(node.parent, &node.name[..])).into_iter().flatten() {
                 self.write_stream(handle, stream, &path, out, &mut buf)?;
@@ -144,7 +145,8 @@ impl Changes {
         }
         let entry = windows::stream(Top::Files, file, name, meta.size, meta.mtime);
         out.entry(&entry)?;
-        out.content(dir, &node.name, &entry, buf)
+        let mut file = node::open_file(dir, &node.name).map_err(io_error("read", &entry.path))?;
+        out.content(&mut file, &entry, None, buf)
     }
 }
 

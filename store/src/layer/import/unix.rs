@@ -1,4 +1,5 @@
-//! Importing into a directory in overlay form.
+//! Importing: the tar stays a tar, with an index that makes it a file system, or is unpacked into a directory in
+//! overlay form.
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -7,14 +8,115 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use super::Tee;
-use crate::digest::{Digest, Digester};
+use crate::digest::Digest;
 use crate::layer::apply::{self, Below, How};
+use crate::layer::index::{Indexed, Indexer, Of, Refused};
 use crate::layer::layers::{Layers, io_error};
 use crate::layer::tar::Reader;
-use crate::layer::{Form, LayerError, LayerFacts, UnpackError, node};
+use crate::layer::{Form, LayerError, LayerFacts, UnpackError, node, unsynced};
 
 impl Layers {
-    pub(super) fn unpack(
+    /// Takes in a tar in the form that is best here.
+    pub(super) fn take_in(
+        &self,
+        below: &[Digest],
+        expected: Option<&Digest>,
+        tar: impl Read,
+        keep: bool,
+    ) -> Result<LayerFacts, LayerError> {
+        match self.mounts() {
+            Some(_) => self.keep_tar(below, expected, tar, keep),
+            None => self.unpack(below, expected, tar, keep),
+        }
+    }
+
+    /// Keeps the tar and indexes it on the way; unpacks it where that is not enough.
+    fn keep_tar(
+        &self,
+        below: &[Digest],
+        expected: Option<&Digest>,
+        tar: impl Read,
+        keep: bool,
+    ) -> Result<LayerFacts, LayerError> {
+        let work = self.work.create("layer")?;
+        let making = work.path().join("layer");
+        std::fs::create_dir(&making).map_err(io_error("make", &making))?;
+        let path = making.join(Form::Tar.name());
+        let copy = File::create(&path).map_err(io_error("make", &path))?;
+        let mut reader = Reader::new(Tee::new(tar, Some(copy)));
+        let failed = |source| unpack_error(expected, source);
+        let mut indexer = Indexer::new(below.is_empty());
+        let fits = match indexer.read(&mut reader) {
+            Ok(()) => true,
+            Err(Refused::NotHere(_)) => false,
+            Err(refused) => return Err(refused_error(expected, &path, refused)),
+        };
+        reader.drain().map_err(|e| failed(UnpackError::Tar(e)))?;
+        let read = reader.into_inner();
+        // In a directory holes take no room, and none where a step changes such a file either.
+        let fits = fits && !read.zeros.found;
+        let (diff_id, size) = finish(read, expected)?;
+        let indexed = match fits {
+            true => write_index(indexer, &making, &diff_id, size)?,
+            false => None,
+        };
+        let Some(indexed) = indexed else {
+            let tar = File::open(&path).map_err(io_error("open", &path))?;
+            return self.unpack(below, Some(&diff_id), tar, keep);
+        };
+        let facts = LayerFacts {
+            diff_id,
+            size,
+            entries: indexed.entries,
+            made_here: false,
+            root_entry: indexed.root_entry,
+            missing_devices: indexed.missing_devices,
+            missing_xattrs: indexed.missing_xattrs,
+        };
+        self.publish(&self.key(below, &diff_id, indexed.needs_below), &work, &facts)?;
+        Ok(facts)
+    }
+
+    /// Makes a directory to stack of a layer whose tar is here: an index for it, or what it unpacks to.
+    pub(in crate::layer) fn spread(&self, below: &[Digest], diff_id: &Digest) -> Result<(), LayerError> {
+        let _one = self.work.lock(&format!("layer-{}", diff_id.hex()))?;
+        if self.hold_directory(below, diff_id)?.is_some() {
+            return Ok(());
+        }
+        if self.mounts().is_some() && self.add_index(below, diff_id)? {
+            return Ok(());
+        }
+        let tar = self.tar(below, diff_id)?;
+        self.unpack(below, Some(diff_id), tar, false).map(drop)
+    }
+
+    /// Adds an index to a layer that has its tar and none yet. False where there can be none.
+    fn add_index(&self, below: &[Digest], diff_id: &Digest) -> Result<bool, LayerError> {
+        let Some(hold) = self.hold(below, diff_id, Form::Tar)? else { return Ok(false) };
+        if hold.form(Form::Index).is_some() {
+            return Ok(false);
+        }
+        let mut reader = Reader::new(self.tar(below, diff_id)?);
+        let mut indexer = Indexer::new(below.is_empty());
+        match indexer.read(&mut reader) {
+            Ok(()) => {}
+            Err(Refused::NotHere(_)) => return Ok(false),
+            Err(refused) => return Err(refused_error(Some(diff_id), &hold.used(), refused)),
+        }
+        reader.drain().map_err(|e| unpack_error(Some(diff_id), UnpackError::Tar(e)))?;
+        let work = self.work.create("index")?;
+        let tar = hold.used();
+        let size = tar.metadata().map_err(io_error("look at", &tar))?.len();
+        let Some(indexed) = write_index(indexer, work.path(), diff_id, size)? else { return Ok(false) };
+        if hold.dir() != self.path(&self.key(below, diff_id, indexed.needs_below)) {
+            return Ok(false);
+        }
+        self.add(work.path(), &hold, Form::Index)?;
+        Ok(self.hold_directory(below, diff_id)?.is_some())
+    }
+
+    /// Unpacks a tar.
+    fn unpack(
         &self,
         below: &[Digest],
         expected: Option<&Digest>,
@@ -48,24 +150,15 @@ impl Layers {
         };
         let root = node::open_root(&fs).map_err(io_error("open", &fs))?;
         node::set_mode(root.as_fd(), b".", 0o755).map_err(io_error("make", &fs))?;
-        let mut reader = Reader::new(Tee { inner: tar, digester: Digester::new(), copy });
+        let mut reader = Reader::new(Tee::new(tar, copy));
         let how = How { form: self.form, ownership: self.ownership, os: self.os };
         let applied = apply::apply(&mut reader, root, &Below::new(&open), how)
             .and_then(|applied| reader.drain().map(|()| applied).map_err(UnpackError::Tar));
         if let Some(e) = trouble.take() {
             return Err(e);
         }
-        let applied = applied.map_err(|source| match (source, expected) {
-            (UnpackError::NeedsBelow, Some(diff_id)) => LayerError::NeedsBelow { diff_id: *diff_id },
-            (source, Some(diff_id)) => LayerError::Unpack { layer: format!("layer {diff_id}"), source },
-            (source, None) => LayerError::Unpack { layer: "the new layer".to_owned(), source },
-        })?;
-        let digester = reader.into_inner().digester;
-        let size = digester.size();
-        let diff_id = digester.finish();
-        if let Some(expected) = expected.filter(|expected| **expected != diff_id) {
-            return Err(LayerError::WrongDiffId { expected: *expected, found: diff_id });
-        }
+        let applied = applied.map_err(|source| unpack_error(expected, source))?;
+        let (diff_id, size) = finish(reader.into_inner(), expected)?;
         let facts = LayerFacts {
             diff_id,
             size,
@@ -78,6 +171,57 @@ impl Layers {
         self.publish(&self.key(below, &diff_id, applied.needs_below), &work, &facts)?;
         Ok(facts)
     }
+}
+
+/// Writes the index of a tar into the directory `dir`; none where the tar can not have one.
+pub(in crate::layer) fn write_index(
+    indexer: Indexer,
+    dir: &Path,
+    diff_id: &Digest,
+    tar_size: u64,
+) -> Result<Option<Indexed>, LayerError> {
+    let path = dir.join(Form::Index.name());
+    let file = File::create(&path).map_err(io_error("make", &path))?;
+    let mut out = io::BufWriter::with_capacity(256 * 1024, file);
+    let indexed = match indexer.finish(&mut out, &Of { diff_id: *diff_id, tar_size }) {
+        Ok(indexed) => indexed,
+        Err(Refused::NotHere(_)) => return Ok(None),
+        Err(refused) => return Err(refused_error(Some(diff_id), &path, refused)),
+    };
+    io::Write::flush(&mut out).map_err(io_error("write", &path))?;
+    Ok(Some(indexed))
+}
+
+/// Why there is no index of a layer.
+pub(in crate::layer) fn refused_error(layer: Option<&Digest>, path: &Path, refused: Refused) -> LayerError {
+    match refused {
+        Refused::Unpack(error) => unpack_error(layer, error),
+        Refused::Write(error) => io_error("write", path)(error),
+        Refused::NotHere(why) => io_error("index", path)(io::Error::other(why)),
+    }
+}
+
+fn unpack_error(layer: Option<&Digest>, source: UnpackError) -> LayerError {
+    match (source, layer) {
+        (UnpackError::NeedsBelow, Some(diff_id)) => LayerError::NeedsBelow { diff_id: *diff_id },
+        (source, Some(diff_id)) => LayerError::Unpack { layer: format!("layer {diff_id}"), source },
+        (source, None) => LayerError::Unpack { layer: "the new layer".to_owned(), source },
+    }
+}
+
+/// Digest and size of all that was read, which must be those of what was asked for.
+fn finish<R>(read: Tee<R>, expected: Option<&Digest>) -> Result<(Digest, u64), LayerError> {
+    let size = read.digester.size();
+    let diff_id = read.digester.finish();
+    match expected.filter(|expected| **expected != diff_id) {
+        Some(expected) => Err(LayerError::WrongDiffId { expected: *expected, found: diff_id }),
+        None => Ok((diff_id, size)),
+    }
+}
+
+/// Marks a layer as one that is synced later, with others. False where it has to be at once.
+pub(super) fn defer(layer: &Path) -> Result<bool, LayerError> {
+    unsynced::mark(layer)
 }
 
 /// Syncs everything on the file system of `dir`: one call for all files of a layer.

@@ -5,13 +5,13 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use super::Tee;
-use crate::digest::{Digest, Digester};
+use crate::digest::Digest;
 use crate::layer::layers::{Layers, io_error};
 use crate::layer::tar::{Chunk, Reader, TarError};
 use crate::layer::{Form, LayerError, LayerFacts, LayerKey, UnpackError};
 
 impl Layers {
-    pub(super) fn unpack(
+    pub(super) fn take_in(
         &self,
         _below: &[Digest],
         expected: Option<&Digest>,
@@ -23,7 +23,7 @@ impl Layers {
         std::fs::create_dir(&making).map_err(io_error("make", &making))?;
         let path = making.join(Form::Tar.name());
         let copy = File::create(&path).map_err(io_error("make", &path))?;
-        let mut reader = Reader::new(Tee { inner: tar, digester: Digester::new(), copy: Some(copy) });
+        let mut reader = Reader::new(Tee::new(tar, Some(copy)));
         let read = read_through(&mut reader);
         let (entries, root_entry) = read.map_err(|source| {
             let layer = match expected {
@@ -66,6 +66,11 @@ fn read_through<R: Read>(reader: &mut Reader<R>) -> Result<(u64, bool), TarError
 }
 
 /// Syncs the files of a layer in the making. A `tree` is not synced file by file: it can be made again.
+/// Here each layer is synced by itself.
+pub(super) fn defer(_layer: &Path) -> Result<bool, LayerError> {
+    Ok(false)
+}
+
 pub(super) fn sync_all(dir: &Path) -> io::Result<()> {
     for entry in std::fs::read_dir(dir)? {
         let entry = entry?;

@@ -206,6 +206,71 @@ fn sizes_that_lie() {
 }
 
 #[test]
+fn where_contents_stand() {
+    let mut entries = vec![(file(b"empty", 0), Vec::new())];
+    for (i, size) in [1usize, 511, 512, 513, 3000].into_iter().enumerate() {
+        entries.push((
+            file(format!("{}{i}", "long".repeat(i * 30)).as_bytes(), size as u64),
+            vec![i as u8 + 1; size],
+        ));
+    }
+    let mut archive = write(&entries);
+    archive.extend(b"more");
+    let mut reader = Reader::new(&archive[..]);
+    // Read or not read, all or some.
+    for (i, (_, content)) in entries.iter().enumerate() {
+        let entry = reader.next_entry().unwrap().unwrap();
+        let at = usize::try_from(reader.content_at().unwrap()).unwrap();
+        assert_eq!(&archive[at..at + content.len()], content);
+        assert_eq!(entry.size, content.len() as u64);
+        reader.by_ref().take(i as u64 * 200).read_to_end(&mut Vec::new()).unwrap();
+        assert_eq!(reader.content_at(), Some(at as u64), "wherever in it we are");
+    }
+    assert_eq!(reader.next_entry().unwrap(), None);
+    reader.drain().unwrap();
+    assert_eq!(reader.taken(), archive.len() as u64);
+}
+
+#[test]
+fn contents_with_holes_stand_nowhere() {
+    let sparse = |map: &str, size: u64, data: &[u8]| {
+        let mut block = Vec::new();
+        for (key, value) in [
+            ("GNU.sparse.major", "1"),
+            ("GNU.sparse.minor", "0"),
+            ("GNU.sparse.name", "f"),
+            ("GNU.sparse.realsize", &size.to_string()),
+        ] {
+            pax::push(&mut block, key.as_bytes(), value.as_bytes());
+        }
+        let mut header = tar::Header::new_ustar();
+        header.set_entry_type(tar::EntryType::XHeader);
+        header.set_size(block.len() as u64);
+        header.set_cksum();
+        let mut archive = header.as_bytes().to_vec();
+        archive.extend(block);
+        archive.resize(1024, 0);
+        let mut header = tar::Header::new_ustar();
+        header.set_path("f").unwrap();
+        header.set_size(512 + data.len() as u64);
+        header.set_cksum();
+        archive.extend_from_slice(header.as_bytes());
+        archive.extend_from_slice(map.as_bytes());
+        archive.resize(2048, 0);
+        archive.extend_from_slice(data);
+        archive.resize(2048 + 512 + 1024, 0);
+        let mut reader = Reader::new(&archive[..]);
+        assert_eq!(reader.next_entry().unwrap().unwrap().size, size);
+        reader.content_at()
+    };
+    assert_eq!(sparse("1\n0\n5\n", 5, b"whole"), Some(2048), "behind its map");
+    assert_eq!(sparse("1\n0\n5\n", 6, b"whole"), None, "a hole at the end");
+    assert_eq!(sparse("1\n1\n5\n", 6, b"whole"), None, "a hole at the beginning");
+    assert_eq!(sparse("0\n", 9, b""), None, "nothing but a hole");
+    assert_eq!(sparse("0\n", 0, b""), Some(2048));
+}
+
+#[test]
 fn old_headers_and_long_names() {
     let long = "l/".repeat(150) + "name";
     let mut builder = tar::Builder::new(Vec::new());

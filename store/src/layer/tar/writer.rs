@@ -20,18 +20,24 @@ pub struct Writer<W> {
     missing: u64,
     padding: usize,
     entries: u64,
+    written: u64,
     path: Vec<u8>,
 }
 
 impl<W: Write> Writer<W> {
     /// Writes into `inner`.
     pub fn new(inner: W) -> Self {
-        Self { inner, missing: 0, padding: 0, entries: 0, path: Vec::new() }
+        Self { inner, missing: 0, padding: 0, entries: 0, written: 0, path: Vec::new() }
     }
 
     /// Entries so far.
     pub fn entries(&self) -> u64 {
         self.entries
+    }
+
+    /// Bytes so far: behind [`Writer::entry`], where the content of that entry begins.
+    pub fn written(&self) -> u64 {
+        self.written
     }
 
     /// Begins an entry. Of a file's content exactly [`Entry::size`] bytes must follow by [`Writer::content`].
@@ -123,7 +129,9 @@ impl<W: Write> Writer<W> {
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), TarError> {
-        self.inner.write_all(bytes).map_err(TarError::Write)
+        self.inner.write_all(bytes).map_err(TarError::Write)?;
+        self.written += bytes.len() as u64;
+        Ok(())
     }
 }
 

@@ -87,10 +87,14 @@ fn privileged_overlay_attributes_of_a_layer_are_dropped() {
         let n = rustix::fs::llistxattr(fs.join(path), &mut list).unwrap();
         assert_eq!(&list[..n], b"user.kept\0", "{path}");
     }
-    // Nor can a device be one that means "deleted".
-    let device = (entry("null", Kind::CharDevice), Vec::new());
-    let facts = store.import(&archive(&[device])).unwrap();
-    assert_eq!(facts.missing_devices, 1);
+    // Nor can a device be one that means "deleted", or become one for lack of bits.
+    for number in [(0, 0), (1 << 12, 0), (0, 1 << 20), (1 << 31, 1 << 31)] {
+        let device = with((entry("null", Kind::CharDevice), Vec::new()), |e| e.device = number);
+        let facts = store.import(&archive(&[file("f", ""), device])).unwrap();
+        assert_eq!(facts.missing_devices, 1, "{number:?}");
+    }
+    let device = with((entry("null", Kind::CharDevice), Vec::new()), |e| e.device = (0xfff, 0xfffff));
+    assert_eq!(store.import(&archive(&[device])).unwrap().missing_devices, 0);
 }
 
 #[test]
@@ -186,4 +190,17 @@ fn privileged_bombs_of_holes_cost_nothing() {
     let meta = fs.join("hole").metadata().unwrap();
     assert_eq!((meta.len(), meta.blocks()), (1 << 40, 0));
     store.chain.push(facts.diff_id);
+}
+
+#[test]
+fn privileged_depth_costs_no_more_than_its_length() {
+    // With a walk from the root for every name of a path this would take minutes.
+    let mut store = Fixture::new();
+    let deep = "d/".repeat(300);
+    store.push(&[dir("d/"), file(&format!("{deep}f"), "x")]);
+    let fs = store.push(&[file(&format!("{deep}g"), "x")]);
+    assert_eq!(text(&fs.join(&deep).join("g")), "x");
+    let deep = "e/".repeat(1900);
+    let fs = store.push(&[file(&format!("{deep}g"), "x")]);
+    assert_eq!(text(&fs.join(&deep).join("g")), "x");
 }

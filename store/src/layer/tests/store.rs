@@ -103,3 +103,41 @@ fn privileged_a_full_disk_is_said_and_survived() {
     assert_eq!(std::fs::read_dir(at.path().join("work")).unwrap().count(), 0);
     rustix::mount::unmount(at.path(), rustix::mount::UnmountFlags::DETACH).unwrap();
 }
+
+#[test]
+fn privileged_layers_are_synced_together_and_then_lose_their_marks() {
+    use crate::layer::unsynced::{Mark, look};
+    let mut store = Fixture::new();
+    store.layers = store.layers.with_durability(Durability::Power);
+    store.push(&[dir("d/"), file("d/f", "x")]);
+    store.push(&[dir("d/"), file("d/g", "y")]);
+    let paths: Vec<_> =
+        store.layers.list().unwrap().iter().map(|layer| store.layers.path(&layer.key)).collect();
+    assert!(paths.iter().all(|path| look(path) == Mark::Whole));
+    // Another process that uses such a layer answers for it as well.
+    let other =
+        Layers::open(&store.dir.path().join("layers"), &store.layers.work, XattrForm::Trusted).unwrap();
+    drop(other.hold(&[], &store.chain[0], Form::Fs).unwrap().unwrap());
+    other.settle().unwrap();
+    assert_eq!(paths.iter().filter(|path| look(path) == Mark::None).count(), 1);
+    store.layers.settle().unwrap();
+    assert!(paths.iter().all(|path| look(path) == Mark::None));
+}
+
+#[test]
+fn privileged_a_layer_that_may_not_have_reached_the_disk_is_none() {
+    let mut store = Fixture::new();
+    let tar = archive(&[dir("d/"), file("d/f", "x")]);
+    store.push(&[dir("d/"), file("d/f", "x")]);
+    let diff_id = store.chain[0];
+    let path = store.layers.path(&store.layers.list().unwrap()[0].key);
+    crate::layer::unsynced::doubt(&path);
+    std::fs::write(path.join("fs/d/f"), "").unwrap();
+    assert!(!store.layers.contains(&[], &diff_id));
+    assert!(store.layers.facts(&[], &diff_id).unwrap().is_none());
+    assert!(store.layers.hold(&[], &diff_id, Form::Fs).unwrap().is_none());
+    assert_eq!(store.layers.holds(&[diff_id], false).unwrap().unwrap_err(), [0]);
+    store.layers.import(&[], &diff_id, &tar[..]).unwrap();
+    assert_eq!(text(&path.join("fs/d/f")), "x");
+    assert!(store.layers.contains(&[], &diff_id));
+}

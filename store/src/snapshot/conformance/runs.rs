@@ -26,6 +26,16 @@ fn overlay(dir: &Path, form: XattrForm) -> (Layers, Box<dyn SnapshotDriver>) {
     (layers, Box::new(driver))
 }
 
+/// Layers stay in their tars and are mounted from there.
+fn mounted(dir: &Path) -> (Layers, Box<dyn SnapshotDriver>) {
+    let (work, layers) = layers(dir, XattrForm::Trusted);
+    probe(&work, XattrForm::Trusted).unwrap();
+    let layers = layers.with_mounts();
+    assert_eq!(layers.unpacked_because(), None, "this test needs a kernel that mounts files as EROFS");
+    let driver = OverlayDriver::new(&layers);
+    (layers, Box::new(driver))
+}
+
 fn copy(dir: &Path, form: XattrForm) -> (Layers, Box<dyn SnapshotDriver>) {
     let (_, layers) = layers(dir, form);
     let driver = CopyDriver::new(&layers);
@@ -46,6 +56,13 @@ fn privileged_overlay() {
     need_root();
     let deviations = Deviations { breaks_links: true, opaque: true, ..Deviations::default() };
     run("overlay", || Subject::new(place(), deviations, |dir| overlay(dir, XattrForm::Trusted)));
+}
+
+#[test]
+fn privileged_overlay_of_mounted_layers() {
+    need_root();
+    let deviations = Deviations { breaks_links: true, opaque: true, ..Deviations::default() };
+    run("overlay of mounted layers", || Subject::new(place(), deviations, mounted));
 }
 
 #[test]

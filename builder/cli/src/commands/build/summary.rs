@@ -1,6 +1,7 @@
 //! What a build says at its end: to people, and to `--metadata-file`.
 
 use orlop_builder::output::Output;
+use orlop_builder::trace::PhaseTime;
 use orlop_builder::{BuildReport, BuildRequest};
 use orlop_store::image::MAX_MANIFEST;
 use orlop_store::{Descriptor, Image, Manifest, Reference, Store};
@@ -8,7 +9,7 @@ use serde_json::{Map, json};
 
 use crate::diagnostics::Failure;
 use crate::layers;
-use crate::progress::{Summary, SummaryLayer, SummaryPlatform};
+use crate::progress::{Summary, SummaryLayer, SummaryPlatform, SummaryTime};
 
 /// The names that the image has got, each once.
 fn names(request: &BuildRequest) -> Vec<&Reference> {
@@ -26,12 +27,18 @@ fn names(request: &BuildRequest) -> Vec<&Reference> {
 }
 
 /// What there is to say.
-pub(super) fn summary(store: &Store, report: &BuildReport, request: &BuildRequest) -> Summary {
+pub(super) fn summary(
+    store: &Store,
+    report: &BuildReport,
+    request: &BuildRequest,
+    times: &[PhaseTime],
+) -> Summary {
     let (several, images) = (report.built.is_several(), &report.built.images);
     Summary {
         steps_cached: report.steps_cached,
         steps_run: report.steps_run,
         duration: report.duration,
+        times: times.iter().map(|time| SummaryTime { phase: time.phase, time: time.time }).collect(),
         layers: images
             .first()
             .filter(|_| !several)

@@ -46,7 +46,7 @@ pub(super) fn run(global: &Global, args: &InspectArgs) -> Result<(), Failure> {
 
 /// The bytes of a manifest or index, or of a config, as they are.
 fn raw(remote: &Remote, place: &Place, args: &InspectArgs) -> Result<Vec<u8>, Failure> {
-    let source = Source::open(&remote.client, place, false)?;
+    let source = Source::open(&remote.client, place, false)?.to_look_at();
     let root = source.root()?;
     let host = Platform::host();
     let platform = args.platform.as_ref();
@@ -60,19 +60,21 @@ fn raw(remote: &Remote, place: &Place, args: &InspectArgs) -> Result<Vec<u8>, Fa
         Some(platform) => place::pick_asked(&source, root, platform)?,
         None => place::pick(&source, root, &host)?,
     };
-    config(&source, &picked)
+    config(&source, place, &picked)
 }
 
 /// The config's bytes.
-fn config(source: &Source<'_>, picked: &Picked) -> Result<Vec<u8>, Failure> {
+fn config(source: &Source<'_>, place: &Place, picked: &Picked) -> Result<Vec<u8>, Failure> {
     let Descriptor { digest, size, .. } = picked.config;
     if size > MAX_CONFIG {
-        return Err(Failure::user(format!("the config {digest} has {size} bytes, more than {MAX_CONFIG}")));
+        return Err(Failure::user(format!(
+            "the config {digest} of `{place}` has {size} bytes, more than {MAX_CONFIG}"
+        )));
     }
     let mut bytes = Vec::new();
     let read = source.open_blob(&picked.config).and_then(|mut reader| reader.read_to_end(&mut bytes));
     read.map_err(|error| {
-        let failure = Failure::user(format!("the config {digest} cannot be read"));
+        let failure = Failure::user(format!("the config {digest} of `{place}` cannot be read"));
         match error.downcast::<orlop_registry_client::Error>() {
             Ok(error) => failure.because_of(&error).with_hint(error.hint()),
             Err(error) => failure.because_of(&error),
@@ -83,7 +85,10 @@ fn config(source: &Source<'_>, picked: &Picked) -> Result<Vec<u8>, Failure> {
 
 /// The document in the manner of `orlop inspect` of an image in the store; of what is no image its manifest.
 fn document(remote: &Remote, place: &Place, platform: Option<&Platform>) -> Result<Value, Failure> {
-    let source = Source::open(&remote.client, place, false)?;
+    let malformed = |error: orlop_store::Error| {
+        Failure::user(format!("cannot read the image `{place}`")).because_of(&error).with_hint(error.hint())
+    };
+    let source = Source::open(&remote.client, place, false)?.to_look_at();
     let root = source.root()?;
     let host = Platform::host();
     let picked = match root.is_index() || root.is_image() {
@@ -92,8 +97,9 @@ fn document(remote: &Remote, place: &Place, platform: Option<&Platform>) -> Resu
     };
     let image = match &picked {
         Some(picked) if picked.manifest.is_image() => {
-            let manifest = Manifest::parse(&picked.manifest.bytes, &picked.manifest.descriptor.media_type)?;
-            Some(Image::from_parts(&config(&source, picked)?, Some(manifest))?)
+            let media_type = &picked.manifest.descriptor.media_type;
+            let manifest = Manifest::parse(&picked.manifest.bytes, media_type).map_err(malformed)?;
+            Some(Image::from_parts(&config(&source, place, picked)?, Some(manifest)).map_err(malformed)?)
         }
         _ => None,
     };
@@ -111,7 +117,7 @@ fn document(remote: &Remote, place: &Place, platform: Option<&Platform>) -> Resu
         value["RepoDigests"] = json!([format!("{}@{}", name.repository(), root.descriptor.digest)]);
     }
     if root.is_index() {
-        let index = Index::parse(&root.bytes, &root.descriptor.media_type)?;
+        let index = Index::parse(&root.bytes, &root.descriptor.media_type).map_err(malformed)?;
         value["Index"] = json!(root.descriptor.digest);
         value["Platforms"] = index
             .manifests

@@ -1,0 +1,616 @@
+//! From a [`Selection`] to a layer's tar, where the store keeps layers so: each file is read once and none is made.
+//!
+//! What comes out is what [`apply`](super::apply) and a look at what it changed would give. A copy that is not plain
+//! (it overwrites what is in the image, or unpacks an archive) is left to those.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::Read;
+use std::path::{Component, Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use orlop_store::Digest;
+use orlop_store::layer::compose::{Composed, Composer};
+use orlop_store::layer::tar::{self, Kind as TarKind};
+use orlop_store::snapshot::SnapshotError;
+
+use super::apply::{Owners, still};
+use super::error::{CopyError, CopyErrorKind};
+use super::selection::{Entry, EntryKind, Group, Origin, Selection};
+use crate::context::pattern::below_root;
+use crate::context::tar::is_archive;
+use crate::context::{Dir, Kind, Time, Xattrs, file_meta, name_bytes};
+
+/// The mode of directories that are made on the way.
+const NEW_DIRECTORY: u32 = 0o755;
+
+/// A file of so many bytes may have holes that are worth keeping.
+const HOLE: u64 = 1 << 20;
+
+/// How many directories of the image a copy may go into before it is not plain any more: each is kept open.
+const MOST_THERE: usize = 2000;
+
+/// Why a copy came to no layer.
+#[derive(Debug)]
+pub(crate) enum ComposeError {
+    /// It is not allowed, or its sources cannot be read.
+    Copy(CopyError),
+    /// The layer cannot be written.
+    Store(SnapshotError),
+}
+
+/// Writes a selection as a layer over the file system `root`, which is looked at and not changed. None where the
+/// copy has to be applied to a snapshot.
+pub(crate) fn compose(
+    selection: &Selection,
+    root: &Path,
+    owners: &Owners<'_>,
+    mut composer: Composer,
+) -> Result<Option<Composed>, ComposeError> {
+    let Some(plan) = Plan::of(selection, root, owners) else { return Ok(None) };
+    match plan.write(&mut composer)? {
+        true => composer.finish().map_err(ComposeError::Store),
+        false => Ok(None),
+    }
+}
+
+/// What will be in the layer, as a tree of the image.
+struct Plan<'a> {
+    selection: &'a Selection,
+    owner: Option<(u32, u32)>,
+    /// The first is the root directory.
+    nodes: Vec<Node>,
+    there: usize,
+    now: Time,
+}
+
+struct Node {
+    parent: usize,
+    what: What,
+    /// By name, as far as the copy has to do with them.
+    children: BTreeMap<OsString, usize>,
+}
+
+enum What {
+    Directory(Directory),
+    /// An entry of a group: the numbers of both.
+    Leaf(usize, usize),
+}
+
+/// A directory of the image, or one that is made.
+struct Directory {
+    there: Option<Dir>,
+    mode: u32,
+    uid: u32,
+    gid: u32,
+    mtime: Option<Time>,
+    xattrs: Xattrs,
+    /// It is new, or something about it is.
+    changed: bool,
+    /// Something new is in it.
+    touched: bool,
+    emit: bool,
+}
+
+/// A directory on the way to be filled: its node.
+type Place = usize;
+
+impl<'a> Plan<'a> {
+    /// None where the copy is not plain, or wrong, which those say who do all of it.
+    fn of(selection: &'a Selection, root: &Path, owners: &Owners<'_>) -> Option<Self> {
+        let owner = selection.chown.as_ref().map(|owner| owners(owner)).transpose().ok()?;
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = Time {
+            seconds: i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
+            nanoseconds: since.subsec_nanos(),
+        };
+        let mut plan = Self { selection, owner, nodes: Vec::new(), there: 0, now };
+        let root = Dir::open(root).ok()?;
+        let meta = root.meta().ok()?;
+        let xattrs = root.xattrs(OsStr::new(".")).ok()?;
+        plan.nodes.push(Node {
+            parent: 0,
+            what: What::Directory(Directory {
+                there: Some(root),
+                mode: meta.mode,
+                uid: meta.uid,
+                gid: meta.gid,
+                mtime: Some(meta.mtime),
+                xattrs,
+                changed: false,
+                touched: false,
+                emit: false,
+            }),
+            children: BTreeMap::new(),
+        });
+        let mut files: Vec<usize> =
+            selection.groups.iter().filter(|group| !group.is_directory()).map(|group| group.word).collect();
+        files.dedup();
+        let several = files.len() > 1;
+        for (number, group) in selection.groups.iter().enumerate() {
+            plan.group(number, group, several)?;
+        }
+        plan.decide();
+        Some(plan)
+    }
+
+    fn dir(&self, place: Place) -> Option<&Directory> {
+        match &self.nodes.get(place)?.what {
+            What::Directory(dir) => Some(dir),
+            What::Leaf(..) => None,
+        }
+    }
+
+    fn dir_mut(&mut self, place: Place) -> Option<&mut Directory> {
+        match &mut self.nodes.get_mut(place)?.what {
+            What::Directory(dir) => Some(dir),
+            What::Leaf(..) => None,
+        }
+    }
+
+    fn group(&mut self, number: usize, group: &Group, several: bool) -> Option<()> {
+        if group.unpack && could_be_archive(group) {
+            return None;
+        }
+        // Access control lists change the mode that they are set with.
+        let acl = |(key, _): &(OsString, Vec<u8>)| name_bytes(key).starts_with(b"system.");
+        if group.entries.iter().any(|entry| entry.xattrs.iter().any(acl)) {
+            return None;
+        }
+        let dest = &self.selection.dest;
+        let path = below_root(dest);
+        if matches!(group.origin, Origin::Directory(..)) {
+            let place = self.make_dirs(&path)?;
+            return self.tree(number, group, place);
+        }
+        if matches!(group.origin, Origin::Unfetched(_)) {
+            return None;
+        }
+        group.entries.first()?;
+        let (parent, name) = match dest.ends_with('/') {
+            true => (path, group.name.clone()),
+            false => {
+                let (found, is_dir) = self.find(&path)?;
+                if several && !is_dir {
+                    return None;
+                }
+                match is_dir {
+                    true => (path, group.name.clone()),
+                    false => (found.parent()?.to_owned(), found.file_name()?.to_owned()),
+                }
+            }
+        };
+        let place = self.make_dirs(&parent)?;
+        self.leaf(place, &name, What::Leaf(number, 0))
+    }
+
+    /// Where a path of the image leads, and whether it is a directory, in the image or by this copy.
+    fn find(&self, path: &Path) -> Option<(PathBuf, bool)> {
+        if self.selection.link {
+            return Some((path.to_owned(), false));
+        }
+        let found = self.image()?.resolve(path, true, self.selection.dialect, &mut |_, _| true).ok()?;
+        if let Some(meta) = found.meta {
+            return Some((found.path, meta.is_dir()));
+        }
+        let mut at = Some(0);
+        for name in names(&found.path) {
+            at = at.and_then(|at| self.nodes.get(at)?.children.get(name).copied());
+        }
+        // What leads on from here is not looked at twice.
+        match at.and_then(|at| self.nodes.get(at)) {
+            None => Some((found.path, false)),
+            Some(Node { what: What::Directory(_), .. }) => Some((found.path, true)),
+            Some(_) => None,
+        }
+    }
+
+    fn image(&self) -> Option<&Dir> {
+        self.dir(0)?.there.as_ref()
+    }
+
+    /// The directory at a path, made with all above it where it does not exist.
+    fn make_dirs(&mut self, path: &Path) -> Option<Place> {
+        let link = self.selection.link;
+        let path = match link {
+            true => path.to_owned(),
+            false => {
+                let found =
+                    self.image()?.resolve(path, true, self.selection.dialect, &mut |_, _| true).ok()?;
+                if found.meta.is_some_and(|meta| !meta.is_dir()) {
+                    return None;
+                }
+                found.path
+            }
+        };
+        let mut place = 0;
+        for name in names(&path) {
+            let (next, new) = self.enter(place, name)?;
+            if new {
+                let parent = self.dir(place)?;
+                // What is made in such a directory has its group.
+                if parent.there.is_some() && parent.mode & 0o2000 != 0 {
+                    return None;
+                }
+            }
+            if new || link {
+                let (uid, gid) = self.owner.unwrap_or((0, 0));
+                let dir = self.dir_mut(next)?;
+                dir.changed |= (dir.uid, dir.gid, dir.mode) != (uid, gid, NEW_DIRECTORY);
+                (dir.uid, dir.gid, dir.mode) = (uid, gid, NEW_DIRECTORY);
+            }
+            place = next;
+        }
+        Some(place)
+    }
+
+    /// The directory `name` in another, and whether it is new.
+    fn enter(&mut self, place: Place, name: &OsStr) -> Option<(Place, bool)> {
+        if let Some(&known) = self.nodes.get(place)?.children.get(name) {
+            self.dir(known)?;
+            return Some((known, false));
+        }
+        let mut found = None;
+        if let Some(there) = &self.dir(place)?.there
+            && let Some(meta) = there.find(name).ok()?
+        {
+            if !meta.is_dir() {
+                return None;
+            }
+            found = Some((there.dir(name).ok()?, meta, there.xattrs(name).ok()?));
+        }
+        let new = found.is_none();
+        let dir = match found {
+            Some((there, meta, xattrs)) => {
+                self.there += 1;
+                if self.there > MOST_THERE {
+                    return None;
+                }
+                Directory {
+                    there: Some(there),
+                    mode: meta.mode,
+                    uid: meta.uid,
+                    gid: meta.gid,
+                    mtime: Some(meta.mtime),
+                    xattrs,
+                    changed: false,
+                    touched: false,
+                    emit: false,
+                }
+            }
+            None => {
+                self.touch(place)?;
+                Directory {
+                    there: None,
+                    mode: NEW_DIRECTORY,
+                    uid: 0,
+                    gid: 0,
+                    mtime: None,
+                    xattrs: Xattrs::new(),
+                    changed: true,
+                    touched: false,
+                    emit: true,
+                }
+            }
+        };
+        Some((self.add(place, name, What::Directory(dir))?, new))
+    }
+
+    /// Something new comes into a directory.
+    fn touch(&mut self, place: Place) -> Option<()> {
+        let dir = self.dir_mut(place)?;
+        let inherits = |(key, _): &(OsString, Vec<u8>)| key == "system.posix_acl_default";
+        if dir.there.is_some() && dir.xattrs.iter().any(inherits) {
+            return None;
+        }
+        dir.touched = true;
+        Some(())
+    }
+
+    fn add(&mut self, place: Place, name: &OsStr, what: What) -> Option<usize> {
+        // Such a name means a deletion in a layer.
+        if name_bytes(name).starts_with(b".wh.") {
+            return None;
+        }
+        let number = self.nodes.len();
+        self.nodes.push(Node { parent: place, what, children: BTreeMap::new() });
+        match self.nodes.get_mut(place)?.children.insert(name.to_owned(), number) {
+            None => Some(number),
+            Some(_) => None,
+        }
+    }
+
+    fn leaf(&mut self, place: Place, name: &OsStr, what: What) -> Option<()> {
+        if let Some(there) = &self.dir(place)?.there
+            && there.find(name).ok()?.is_some()
+        {
+            return None;
+        }
+        self.touch(place)?;
+        self.add(place, name, what).map(drop)
+    }
+
+    fn tree(&mut self, number: usize, group: &Group, top: Place) -> Option<()> {
+        let mut open: Vec<(PathBuf, Place)> = vec![(PathBuf::new(), top)];
+        let mut timed = Vec::new();
+        for (i, entry) in group.entries.iter().enumerate() {
+            let parent = entry.path.parent().unwrap_or(Path::new(""));
+            while open.len() > 1 && open.last()?.0 != parent {
+                open.pop();
+            }
+            let place = open.last()?.1;
+            let name = entry.path.file_name()?;
+            if entry.kind != EntryKind::Directory {
+                if matches!(entry.kind, EntryKind::CharDevice { rdev: 0 }) {
+                    return None;
+                }
+                self.leaf(place, name, What::Leaf(number, i))?;
+                continue;
+            }
+            let (next, new) = self.enter(place, name)?;
+            let owner = self.owner.unwrap_or((entry.uid, entry.gid));
+            let dir = self.dir_mut(next)?;
+            let before = (dir.mode, dir.uid, dir.gid, dir.xattrs.clone());
+            if entry.implied && !new {
+                dir.mode = entry.source_mode;
+            } else {
+                dir.mode = entry.mode;
+                (dir.uid, dir.gid) = owner;
+                timed.push((next, entry.mtime));
+                for (key, value) in &entry.xattrs {
+                    dir.xattrs.retain(|(other, _)| other != key);
+                    dir.xattrs.push((key.clone(), value.clone()));
+                }
+                dir.xattrs.sort_unstable();
+            }
+            dir.changed |= before != (dir.mode, dir.uid, dir.gid, dir.xattrs.clone());
+            open.push((entry.path.clone(), next));
+        }
+        // Set when all is in it.
+        for (place, mtime) in timed {
+            let dir = self.dir_mut(place)?;
+            (dir.mtime, dir.touched) = (mtime, mtime.is_none());
+        }
+        Some(())
+    }
+
+    /// Which directories are in the layer: what changed and all above it, but for the root.
+    fn decide(&mut self) {
+        for i in (1..self.nodes.len()).rev() {
+            let emit = match &mut self.nodes[i].what {
+                What::Directory(dir) => {
+                    dir.emit |= dir.changed;
+                    dir.emit
+                }
+                What::Leaf(..) => true,
+            };
+            let parent = self.nodes[i].parent;
+            if let (true, What::Directory(dir)) = (emit && parent != 0, &mut self.nodes[parent].what) {
+                dir.emit = true;
+            }
+        }
+    }
+
+    /// False where the layer cannot be kept so.
+    fn write(&self, composer: &mut Composer) -> Result<bool, ComposeError> {
+        let mut writer = Writer { plan: self, targets: self.targets(), names: HashMap::new(), source: None };
+        let mut path: Vec<u8> = Vec::new();
+        let mut open = vec![(self.nodes[0].children.iter(), 0)];
+        while let Some((children, length)) = open.last_mut() {
+            path.truncate(*length);
+            let Some((name, &number)) = children.next() else {
+                open.pop();
+                continue;
+            };
+            path.extend_from_slice(name_bytes(name));
+            let node = &self.nodes[number];
+            let fits = match &node.what {
+                What::Directory(dir) if !dir.emit => true,
+                What::Directory(dir) => writer.directory(dir, &path, composer)?,
+                What::Leaf(group, entry) => writer.leaf(*group, *entry, &path, composer)?,
+            };
+            if !fits {
+                return Ok(false);
+            }
+            if !node.children.is_empty() {
+                path.push(b'/');
+                open.push((node.children.iter(), path.len()));
+            }
+        }
+        Ok(true)
+    }
+
+    /// The entries that others are links to.
+    fn targets(&self) -> HashSet<(usize, usize)> {
+        let groups = self.selection.groups.iter().enumerate();
+        let links = groups.flat_map(|(number, group)| {
+            group.entries.iter().filter_map(move |entry| match entry.kind {
+                EntryKind::HardLink { to, .. } => Some((number, to)),
+                _ => None,
+            })
+        });
+        links.collect()
+    }
+}
+
+/// Writes the entries of a plan.
+struct Writer<'a> {
+    plan: &'a Plan<'a>,
+    targets: HashSet<(usize, usize)>,
+    /// The first name in the layer of what has several.
+    names: HashMap<(usize, usize), Vec<u8>>,
+    /// The directory that the last file came from: group, path and itself.
+    source: Option<(usize, PathBuf, Dir)>,
+}
+
+impl Writer<'_> {
+    fn directory(
+        &mut self,
+        dir: &Directory,
+        path: &[u8],
+        composer: &mut Composer,
+    ) -> Result<bool, ComposeError> {
+        let mtime = if dir.touched { None } else { dir.mtime };
+        let entry = tar::Entry {
+            path: [path, b"/"].concat(),
+            kind: TarKind::Directory,
+            mode: dir.mode,
+            uid: dir.uid.into(),
+            gid: dir.gid.into(),
+            mtime: self.time(mtime),
+            link: Vec::new(),
+            size: 0,
+            device: (0, 0),
+            xattrs: attributes(&dir.xattrs),
+            windows: BTreeMap::new(),
+        };
+        composer.entry(&entry, None).map_err(ComposeError::Store)
+    }
+
+    fn leaf(
+        &mut self,
+        number: usize,
+        index: usize,
+        path: &[u8],
+        composer: &mut Composer,
+    ) -> Result<bool, ComposeError> {
+        let Some(group) = self.plan.selection.groups.get(number) else { return Ok(false) };
+        let at = |kind: CopyErrorKind| ComposeError::Copy(kind.of(group.word));
+        let first = match group.entries.get(index).map(|entry| &entry.kind) {
+            Some(EntryKind::HardLink { to, .. }) => *to,
+            _ => index,
+        };
+        let Some(entry) = group.entries.get(first) else { return Ok(false) };
+        let (uid, gid) = self.plan.owner.unwrap_or((entry.uid, entry.gid));
+        let mut out = tar::Entry {
+            path: path.to_vec(),
+            kind: TarKind::File,
+            mode: entry.mode,
+            uid: uid.into(),
+            gid: gid.into(),
+            mtime: self.time(entry.mtime),
+            link: Vec::new(),
+            size: 0,
+            device: (0, 0),
+            xattrs: attributes(&entry.xattrs),
+            windows: BTreeMap::new(),
+        };
+        if self.targets.contains(&(number, first)) {
+            if let Some(name) = self.names.get(&(number, first)) {
+                out.kind = TarKind::HardLink;
+                out.link.clone_from(name);
+                out.xattrs.clear();
+                return composer.entry(&out, None).map_err(ComposeError::Store);
+            }
+            self.names.insert((number, first), path.to_vec());
+        }
+        let device = |rdev: u64| (rustix::fs::major(rdev), rustix::fs::minor(rdev));
+        match &entry.kind {
+            EntryKind::File { size, digest } | EntryKind::HardLink { size, digest, .. } => {
+                out.size = *size;
+                return match &group.origin {
+                    Origin::Inline(bytes) => {
+                        composer.entry(&out, Some((&mut &bytes[..], digest))).map_err(ComposeError::Store)
+                    }
+                    _ => {
+                        let mut file = self.open(number, group, entry).map_err(at)?;
+                        self.file(group, entry, &mut file, (&out, digest), composer)
+                    }
+                };
+            }
+            EntryKind::Symlink { target } => {
+                out.kind = TarKind::Symlink;
+                out.mode = 0o777;
+                out.link = name_bytes(target).to_vec();
+            }
+            EntryKind::Fifo => out.kind = TarKind::Fifo,
+            EntryKind::CharDevice { rdev } => (out.kind, out.device) = (TarKind::CharDevice, device(*rdev)),
+            EntryKind::BlockDevice { rdev } => (out.kind, out.device) = (TarKind::BlockDevice, device(*rdev)),
+            EntryKind::Directory => return Ok(false),
+        }
+        composer.entry(&out, None).map_err(ComposeError::Store)
+    }
+
+    fn open(&mut self, number: usize, group: &Group, entry: &Entry) -> Result<File, CopyErrorKind> {
+        let failed = || CopyErrorKind::io("open", group.source_path(entry));
+        match &group.origin {
+            Origin::File(_, dir, name) => dir.file(name).map_err(failed()),
+            Origin::Remote(path) => File::open(path).map_err(failed()),
+            Origin::Directory(_, top) => {
+                let parent = entry.path.parent().unwrap_or(Path::new(""));
+                let name = entry.path.file_name().unwrap_or_default();
+                match &self.source {
+                    Some((of, path, dir)) if *of == number && path == parent => {
+                        dir.file(name).map_err(failed())
+                    }
+                    _ => {
+                        let dir = top.descend(parent).map_err(failed())?;
+                        let file = dir.file(name).map_err(failed())?;
+                        self.source = Some((number, parent.to_owned(), dir));
+                        Ok(file)
+                    }
+                }
+            }
+            Origin::Inline(_) | Origin::Unfetched(_) => {
+                Err(CopyErrorKind::Changed { path: group.source_path(entry).display().to_string() })
+            }
+        }
+    }
+
+    /// Writes a file, and makes sure that it is what was selected.
+    fn file(
+        &self,
+        group: &Group,
+        entry: &Entry,
+        file: &mut File,
+        (out, digest): (&tar::Entry, &Digest),
+        composer: &mut Composer,
+    ) -> Result<bool, ComposeError> {
+        let at = |kind: CopyErrorKind| ComposeError::Copy(kind.of(group.word));
+        let source = group.source_path(entry);
+        let changed = || at(CopyErrorKind::Changed { path: source.display().to_string() });
+        let before = file_meta(file).map_err(|e| at(CopyErrorKind::io("look at", &source)(e)))?;
+        if before.kind == Kind::File && before.size != out.size {
+            return Err(changed());
+        }
+        // A layer's tar has no holes.
+        if before.size >= HOLE && before.blocks.saturating_mul(512) < before.size {
+            return Ok(false);
+        }
+        let content = (out.size > 0).then_some((file as &mut dyn Read, digest));
+        let fits = composer.entry(out, content).map_err(|e| match e.is_change() {
+            true => changed(),
+            false => ComposeError::Store(e),
+        })?;
+        still(group, entry, file, &before).map_err(at)?;
+        Ok(fits)
+    }
+
+    fn time(&self, time: Option<Time>) -> tar::Time {
+        let Time { seconds, nanoseconds } = time.unwrap_or(self.plan.now);
+        tar::Time { seconds, nanoseconds }
+    }
+}
+
+/// What a layer says of attributes.
+fn attributes(xattrs: &Xattrs) -> BTreeMap<Vec<u8>, Vec<u8>> {
+    xattrs.iter().map(|(key, value)| (name_bytes(key).to_vec(), value.clone())).collect()
+}
+
+fn names(path: &Path) -> impl Iterator<Item = &OsStr> {
+    path.components().filter_map(|component| match component {
+        Component::Normal(name) => Some(name),
+        _ => None,
+    })
+}
+
+/// Whether a group's file may be something to unpack.
+fn could_be_archive(group: &Group) -> bool {
+    let open = match &group.origin {
+        Origin::File(_, dir, name) => dir.file(name),
+        Origin::Remote(path) => File::open(path),
+        _ => return false,
+    };
+    open.map_or(true, is_archive)
+}
