@@ -30,7 +30,7 @@ Options:
   --no-install          install nothing; what is missing is left out
   --no-cgroup           no control group: CPU is summed over processes, page cache is not counted
   --work DIR            where stores and contexts are made: a real disk [default: /var/tmp]
-  --patience SECONDS    how long to wait for a slow disk before each case [default: 60, quick: 1]
+  --patience SECONDS    how long to wait for a slow disk before each case [default: 60, quick: 0.3]
   --disk GB             how much may lie around before old stores are deleted within the run [default: 12]
   --json FILE           all raw figures
   --svg FILE            the picture [default, where everything is measured: bench/results.svg or bench/growth.svg]
@@ -132,7 +132,7 @@ impl Arguments {
 
     /// How long to wait for a disk that is slow, in seconds.
     pub(crate) fn patience(&self) -> f64 {
-        self.patience.unwrap_or(if self.quick { 1.0 } else { 60.0 })
+        self.patience.unwrap_or(if self.quick { 0.3 } else { 60.0 })
     }
 
     /// The workloads and their cases that are asked for, in the table's order.

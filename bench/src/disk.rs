@@ -17,10 +17,10 @@ use crate::interrupt;
 
 /// A store with fewer files is deleted at once.
 const FEW: u64 = 2000;
-/// Files that a probe makes.
-const PROBE: usize = 2000;
+/// Files that a probe makes: more would tell better, and all have to be deleted in the end.
+const PROBE: usize = 500;
 /// What a probe may take on a rested disk, in seconds.
-const FAST: f64 = 0.08;
+const FAST: f64 = 0.02;
 
 /// What a directory has on the disk.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -110,11 +110,11 @@ impl Disk {
             if start.elapsed().as_secs_f64() >= self.patience {
                 return Ok(Some(slow));
             }
-            std::thread::sleep(Duration::from_millis(500));
+            std::thread::sleep(Duration::from_secs(1));
         }
     }
 
-    /// Seconds for a few thousand new files. They stay: deleted ones would be what makes a disk slow.
+    /// Seconds for some hundred new files. They stay: deleted ones would be what makes a disk slow.
     fn probe(&mut self) -> io::Result<f64> {
         self.thrown += 1;
         let dir = self.trash.join(format!("probe-{}", self.thrown));

@@ -75,6 +75,7 @@ fn outside(words: Vec<String>) -> io::Result<ExitCode> {
     if let Some(groups) = &groups {
         groups.remove(&name);
     }
+    comparison::say("deleting what was set aside");
     delete(&work)?;
     outcome
 }

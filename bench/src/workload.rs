@@ -62,7 +62,7 @@ impl Sizes {
         match quick {
             false => Self { ignored: 50_000, tree: 50_000, blob: 512, steps: 20, layers: 40, package: "gcc" },
             true => {
-                Self { ignored: 10_000, tree: 5_000, blob: 64, steps: 10, layers: 20, package: "binutils" }
+                Self { ignored: 10_000, tree: 5_000, blob: 32, steps: 10, layers: 20, package: "binutils" }
             }
         }
     }

@@ -86,17 +86,16 @@ fn socket(dir: &Path) -> PathBuf {
 }
 
 impl Drop for Daemon {
+    /// At once: its store is not looked at again, and its mounts are in a namespace that ends with it.
     fn drop(&mut self) {
-        let process = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
-        // It may have ended by itself.
-        let signal = |signal| process.map(|process| kill_process(process, signal));
-        signal(Signal::TERM);
-        let start = Instant::now();
-        while self.child.try_wait().is_ok_and(|status| status.is_none()) {
-            if start.elapsed() > Duration::from_secs(30) {
-                signal(Signal::KILL);
-            }
-            std::thread::sleep(Duration::from_millis(20));
+        let containerd =
+            fs::read_to_string(self.dir.join("exec/containerd/containerd.pid")).unwrap_or_default();
+        let ids = [i32::try_from(self.child.id()).ok(), containerd.trim().parse().ok()];
+        for process in ids.into_iter().flatten().filter_map(Pid::from_raw) {
+            // It may have ended by itself.
+            let _ = kill_process(process, Signal::KILL);
         }
+        // One that cannot be waited for was waited for.
+        let _ = self.child.wait();
     }
 }
