@@ -171,6 +171,7 @@ impl Store {
     fn quarantine_layer(&self, key: &LayerKey, why: String) -> Result<Damage> {
         let digest = *key.digest();
         let damage = |why, moved_to| Damage { what: "layer", digest, why, moved_to, sources: Vec::new() };
+        self.layers().let_go();
         let path = self.layers().path(key);
         let target = self.quarantine_dir()?.join(format!("layer-{}", digest.hex()));
         // A layer that somebody stands on cannot be drawn away; the next check finds it again.

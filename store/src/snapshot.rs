@@ -158,7 +158,7 @@ pub struct Active {
     mount: Option<overlay::Mount>,
     work: WorkDir,
     #[cfg(unix)]
-    holds: Vec<Hold>,
+    holds: Vec<Arc<Hold>>,
 }
 
 impl Active {
@@ -198,7 +198,7 @@ pub struct View {
     #[cfg(unix)]
     _mount: Option<overlay::Mount>,
     _work: Option<WorkDir>,
-    _holds: Vec<Hold>,
+    _holds: Vec<Arc<Hold>>,
 }
 
 impl View {

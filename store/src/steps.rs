@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::io::{Read, Write};
 
-use rusqlite::{OptionalExtension, Row};
+use rusqlite::{OptionalExtension, Row, Transaction};
 use serde::{Deserialize, Serialize};
 
 use crate::digest::{Digest, Digester};
@@ -18,8 +18,12 @@ use crate::layer::chain_id;
 
 /// How often a use is written down, in milliseconds: collectors count in hours.
 const USE_GRAIN: i64 = 60_000;
-/// Most records kept of one place in a Dockerfile.
-const KEPT_OF_A_SCOPE: i64 = 64;
+/// Most records kept of one stage of a Dockerfile, which may have many steps and be in many projects.
+const KEPT_OF_A_SCOPE: i64 = 10_000;
+/// Most of them whose parts are kept, which may be large.
+const PARTS_OF_A_SCOPE: i64 = 1_000;
+/// Every how many-th record makes room: there are more than that for a while.
+const TRIMMED: u8 = 64;
 
 /// The identity of a step: the digest of the parts that its result depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -213,10 +217,10 @@ impl Steps<'_> {
                     now(),
                 ),
             )?;
-            let old = "SELECT key FROM steps WHERE scope = ?1 ORDER BY used DESC, created DESC LIMIT -1 OFFSET ?2";
-            let limit = (&record.scope, KEPT_OF_A_SCOPE);
-            tx.execute(&format!("DELETE FROM parts WHERE key IN ({old})"), limit)?;
-            tx.execute(&format!("DELETE FROM steps WHERE key IN ({old})"), limit).map(drop)
+            match record.key.digest().as_bytes()[0] % TRIMMED {
+                0 => trim(tx, &record.scope, KEPT_OF_A_SCOPE, PARTS_OF_A_SCOPE),
+                _ => Ok(()),
+            }
         })
     }
 
@@ -241,7 +245,8 @@ impl Steps<'_> {
         let ours: BTreeSet<&KeyPart> = parts.iter().collect();
         self.facts.read("look up earlier steps", |c| {
             let mut query = c.prepare(&format!(
-                "{RECORDS} WHERE scope = ? AND steps.key <> ? ORDER BY created DESC LIMIT 64"
+                "{RECORDS} WHERE scope = ? AND steps.key <> ? AND (parts.parts NOT NULL OR steps.parts <> '[]')
+                 ORDER BY created DESC LIMIT 64"
             ))?;
             // One at a time: each may be large.
             let mut nearest: Option<(usize, StepRecord)> = None;
@@ -333,6 +338,15 @@ fn record(row: &Row<'_>) -> rusqlite::Result<StepRecord> {
         created: row.get(5)?,
         duration: u64::try_from(row.get::<_, i64>(6)?).unwrap_or(0),
     })
+}
+
+/// Leaves of a scope so many records, the last used, and so many that have their parts.
+fn trim(tx: &Transaction<'_>, scope: &str, records: i64, parts: i64) -> rusqlite::Result<()> {
+    let old = "SELECT key FROM steps WHERE scope = ?1 ORDER BY used DESC, created DESC LIMIT -1 OFFSET ?2";
+    for (table, limit) in [("parts", parts.min(records)), ("steps", records)] {
+        tx.execute(&format!("DELETE FROM {table} WHERE key IN ({old})"), (scope, limit))?;
+    }
+    Ok(())
 }
 
 /// Parts as the database has them.

@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 #[cfg(unix)]
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::SystemTime;
 
 #[cfg(unix)]
@@ -52,6 +52,9 @@ pub struct Layers {
     pub(super) mounts: Option<Arc<Mounts>>,
     #[cfg(unix)]
     pub(super) unsynced: Arc<Unsynced>,
+    /// What was stacked last: the next step stands on most of it.
+    #[cfg(unix)]
+    recent: Arc<Mutex<Recent>>,
 }
 
 /// Keeps a stored layer from being removed for as long as it lives.
@@ -61,8 +64,20 @@ pub struct Hold {
     used: Form,
     #[cfg(unix)]
     mounted: Option<Arc<Mounted>>,
+    /// Whether it says what the root directory is like, once somebody asked.
+    #[cfg(unix)]
+    says_root: OnceLock<bool>,
     /// Locked, shared.
     _lock: File,
+}
+
+/// Layers, bottom first, and what keeps each.
+#[cfg(unix)]
+#[derive(Debug, Default)]
+struct Recent {
+    os: LayerOs,
+    layers: Vec<Digest>,
+    holds: Vec<Arc<Hold>>,
 }
 
 impl Hold {
@@ -135,6 +150,8 @@ impl Layers {
             mounts: None,
             #[cfg(unix)]
             unsynced: Arc::new(Unsynced::new(dir)),
+            #[cfg(unix)]
+            recent: Arc::default(),
         })
     }
 
@@ -303,6 +320,8 @@ impl Layers {
             used: Form::IMPORTED[0],
             #[cfg(unix)]
             mounted: None,
+            #[cfg(unix)]
+            says_root: OnceLock::new(),
             _lock: lock,
         }))
     }
@@ -379,28 +398,34 @@ impl Layers {
         &self,
         layers: &[Digest],
         prefer_tree: bool,
-    ) -> Result<Result<Vec<Hold>, Vec<usize>>, LayerError> {
-        let (mut holds, mut missing) = (Vec::new(), Vec::new());
-        for (i, diff_id) in layers.iter().enumerate().rev() {
+    ) -> Result<Result<Vec<Arc<Hold>>, Vec<usize>>, LayerError> {
+        let mut shared = if prefer_tree { Vec::new() } else { self.recent(layers) };
+        let (mut holds, mut missing, mut whole) = (Vec::new(), Vec::new(), !prefer_tree);
+        for (i, diff_id) in layers.iter().enumerate().skip(shared.len()).rev() {
             let below = &layers[..i];
             let tree = || self.hold(below, diff_id, Form::Tree);
             if let Some(hold) = if prefer_tree { tree()? } else { None } {
-                holds.push(hold);
+                holds.push(Arc::new(hold));
                 break;
             }
             if let Some(hold) = self.hold_directory(below, diff_id)? {
-                holds.push(hold);
+                holds.push(Arc::new(hold));
                 continue;
             }
             if let Some(hold) = tree()? {
-                holds.push(hold);
+                holds.push(Arc::new(hold));
+                (shared, whole) = (Vec::new(), false);
                 break;
             }
             missing.push(i);
         }
         if missing.is_empty() {
             holds.reverse();
-            return Ok(Ok(holds));
+            shared.append(&mut holds);
+            if whole {
+                *self.lock_recent() = Recent { os: self.os, layers: layers.to_vec(), holds: shared.clone() };
+            }
+            return Ok(Ok(shared));
         }
         drop(holds);
         missing.reverse();
@@ -414,21 +439,44 @@ impl Layers {
         if unpacked { self.holds(layers, prefer_tree) } else { Ok(Err(missing)) }
     }
 
+    /// What is kept already of the lowest of `layers`.
+    #[cfg(unix)]
+    fn recent(&self, layers: &[Digest]) -> Vec<Arc<Hold>> {
+        let recent = self.lock_recent();
+        let same = recent.layers.iter().zip(layers).take_while(|(one, other)| one == other).count();
+        recent.holds.iter().take(if recent.os == self.os { same } else { 0 }).cloned().collect()
+    }
+
+    #[cfg(unix)]
+    fn lock_recent(&self) -> MutexGuard<'_, Recent> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets go of what is kept only because it may be needed again.
+    pub(crate) fn let_go(&self) {
+        #[cfg(unix)]
+        drop(std::mem::take(&mut *self.lock_recent()));
+    }
+
     /// The merged view of what is held, bottom first.
     #[cfg(unix)]
-    pub(crate) fn stack(&self, holds: &[Hold]) -> Result<Stack, LayerError> {
-        let roots: Vec<PathBuf> = holds.iter().rev().map(Hold::used).collect();
+    pub(crate) fn stack(&self, holds: &[Arc<Hold>]) -> Result<Stack, LayerError> {
+        let roots: Vec<PathBuf> = holds.iter().rev().map(|hold| hold.used()).collect();
         Stack::open(&roots, self.form).map_err(|(path, e)| io_error("open", &path)(e))
     }
 
     /// What the root directory of a file system with the layers `holds` (bottom first) is like.
     #[cfg(unix)]
-    pub(crate) fn root(&self, holds: &[Hold]) -> Result<Root, LayerError> {
+    pub(crate) fn root(&self, holds: &[Arc<Hold>]) -> Result<Root, LayerError> {
         for hold in holds.iter().rev() {
             let path = hold.used();
-            let says = match hold.used {
-                Form::Tree => true,
-                _ => read_facts(hold.dir())?.is_some_and(|facts| facts.root_entry),
+            let says = match (hold.used, hold.says_root.get()) {
+                (Form::Tree, _) => true,
+                (_, Some(says)) => *says,
+                (_, None) => {
+                    let says = read_facts(hold.dir())?.is_some_and(|facts| facts.root_entry);
+                    *hold.says_root.get_or_init(|| says)
+                }
             };
             if says {
                 return node::open_root(&path)
@@ -480,6 +528,7 @@ impl Layers {
     /// # Errors
     /// [`LayerError::InUse`] where somebody holds it.
     pub fn remove(&self, key: &LayerKey) -> Result<(), LayerError> {
+        self.let_go();
         let dir = self.path(key);
         let path = self.lock_path(key);
         let lock = platform::open_lock(&dir, &path).map_err(io_error("open", &path))?;

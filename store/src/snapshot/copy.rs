@@ -13,7 +13,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use rustix::fs::{AtFlags, Mode};
 
@@ -40,7 +40,7 @@ impl CopyDriver {
         self.layers.for_os(snapshot.os())
     }
 
-    fn holds(&self, snapshot: &Committed) -> Result<Vec<Hold>, SnapshotError> {
+    fn holds(&self, snapshot: &Committed) -> Result<Vec<Arc<Hold>>, SnapshotError> {
         let holds = self.of(snapshot).holds(snapshot.layers(), true)?;
         Ok(holds.map_err(|missing| first_missing(snapshot, &missing))?)
     }
@@ -102,7 +102,12 @@ impl SnapshotDriver for CopyDriver {
         };
         loop {
             if let Some(hold) = self.of(snapshot).hold(below, top, Form::Tree)? {
-                return Ok(View { path: hold.used(), _mount: None, _work: None, _holds: vec![hold] });
+                return Ok(View {
+                    path: hold.used(),
+                    _mount: None,
+                    _work: None,
+                    _holds: vec![Arc::new(hold)],
+                });
             }
             let active = self.active(snapshot)?;
             let facts = self.of(snapshot).facts(below, top)?;

@@ -11,10 +11,11 @@
 //! synced when it is committed. In a user namespace with `userxattr`. Where layers are mounted from their tars, with
 //! `xino`: else their files would seem to be on other file systems than the directories that they are in.
 
+use std::collections::HashSet;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, UnmountFlags};
@@ -46,7 +47,7 @@ impl OverlayDriver {
         self.layers.for_os(snapshot.os())
     }
 
-    fn holds(&self, snapshot: &Committed) -> Result<Vec<Hold>, SnapshotError> {
+    fn holds(&self, snapshot: &Committed) -> Result<Vec<Arc<Hold>>, SnapshotError> {
         let holds = self.of(snapshot).holds(snapshot.layers(), false)?;
         Ok(holds.map_err(|missing| first_missing(snapshot, &missing))?)
     }
@@ -65,7 +66,7 @@ impl SnapshotDriver for OverlayDriver {
 
     fn missing(&self, snapshot: &Committed) -> Result<Vec<usize>, SnapshotError> {
         // Said before any of them is fetched. A layer that is in the chain twice is mounted once.
-        let layers = snapshot.layers().iter().collect::<std::collections::HashSet<_>>().len();
+        let layers = snapshot.layers().iter().collect::<HashSet<_>>().len();
         if layers > MOST_LAYERS {
             return Err(SnapshotError::TooManyLayers { layers, most: MOST_LAYERS });
         }
@@ -181,13 +182,10 @@ pub(super) fn look(path: &Path, os: LayerOs) -> Result<Root, SnapshotError> {
 
 /// The directories to stack, top first. overlayfs refuses one that comes twice; of two equal layers the lower
 /// one shows nothing that the upper does not.
-fn lowers(holds: &[Hold]) -> Vec<PathBuf> {
-    let mut out: Vec<PathBuf> = Vec::new();
-    for path in holds.iter().rev().map(Hold::used) {
-        if !out.contains(&path) {
-            out.push(path);
-        }
-    }
+fn lowers(holds: &[Arc<Hold>]) -> Vec<PathBuf> {
+    let mut seen = HashSet::new();
+    let mut out: Vec<PathBuf> = holds.iter().rev().map(|hold| hold.used()).collect();
+    out.retain(|path| seen.insert(path.clone()));
     out
 }
 
@@ -214,8 +212,8 @@ struct How {
 }
 
 impl How {
-    fn of(holds: &[Hold], form: XattrForm) -> Self {
-        Self { form, several: holds.iter().any(Hold::is_mounted) }
+    fn of(holds: &[Arc<Hold>], form: XattrForm) -> Self {
+        Self { form, several: holds.iter().any(|hold| hold.is_mounted()) }
     }
 }
 

@@ -175,7 +175,11 @@ impl SnapshotDriver for CloneDriver {
     fn view(&self, snapshot: &Committed) -> Result<View, SnapshotError> {
         let layers = self.layers(snapshot)?;
         if let Some((hold, _)) = self.sound(&layers, snapshot.layers())? {
-            return Ok(View { path: plain(&hold.used().join(tree::ROOT)), _work: None, _holds: vec![hold] });
+            return Ok(View {
+                path: plain(&hold.used().join(tree::ROOT)),
+                _work: None,
+                _holds: vec![Arc::new(hold)],
+            });
         }
         let made = self.tree(&layers, snapshot, false)?;
         if snapshot.layers().is_empty() {
@@ -184,7 +188,11 @@ impl SnapshotDriver for CloneDriver {
         }
         self.keep(&layers, made.work, made.table, snapshot)?;
         if let Some((hold, _)) = self.sound(&layers, snapshot.layers())? {
-            return Ok(View { path: plain(&hold.used().join(tree::ROOT)), _work: None, _holds: vec![hold] });
+            return Ok(View {
+                path: plain(&hold.used().join(tree::ROOT)),
+                _work: None,
+                _holds: vec![Arc::new(hold)],
+            });
         }
         // What stands there instead cannot be believed, and somebody still looks at it; or it was taken meanwhile.
         let made = self.tree(&layers, snapshot, false)?;

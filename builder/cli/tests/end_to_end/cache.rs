@@ -242,3 +242,15 @@ fn two_builds_at_once_share_a_store() {
         assert_eq!(run.stdout, format!("{n}\n"));
     }
 }
+
+#[test]
+fn every_step_of_a_long_stage_is_known() {
+    let env = env();
+    env.file("context/f", "content");
+    let steps: String = (0..120).map(|n| format!("COPY f /{n}\n")).collect();
+    let dockerfile = format!("{FROM}{steps}");
+    let run = build(&env, &dockerfile).run().success();
+    assert!(run.stderr.contains("120 steps, 0 cached"), "{run}");
+    let run = build(&env, &dockerfile).run().success();
+    assert!(run.stderr.contains("120 steps, 120 cached"), "{run}");
+}
