@@ -50,7 +50,7 @@ fn keys_tell_lists_apart() {
         vec![part("x", "", ""), part("y", "", "")],
         vec![part("y", "", ""), part("x", "", "")],
     ];
-    let keys: std::collections::BTreeSet<_> = lists.iter().map(|l| StepKey::of(l)).collect();
+    let keys: std::collections::BTreeSet<_> = lists.iter().map(StepKey::of).collect();
     assert_eq!(keys.len(), lists.len());
 }
 

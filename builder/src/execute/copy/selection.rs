@@ -189,7 +189,7 @@ impl Selection {
     }
 
     /// All of them.
-    #[cfg(test)]
+    #[cfg(all(test, unix))]
     pub(super) fn key_parts(&self) -> Vec<(String, String)> {
         let mut out = Vec::new();
         self.each_key_part(&mut |path, what| out.push((path.to_owned(), what.to_owned())));
