@@ -10,7 +10,7 @@ use super::import::{refused_error, write_index};
 use super::index::{Indexer, Refused};
 use super::layers::{Layers, io_error};
 use super::tar::Entry;
-use super::{Form, LayerFacts};
+use super::{Form, LayerFacts, node};
 use crate::digest::Digest;
 use crate::snapshot::{Committed, Diff, SnapshotError};
 use crate::work::WorkDir;
@@ -79,6 +79,14 @@ impl Composer {
         entry: &Entry,
         content: Option<(&mut dyn Read, &Digest)>,
     ) -> Result<bool, SnapshotError> {
+        let mut kept;
+        let mut entry = entry;
+        if entry.xattrs.keys().any(|attribute| node::is_local(attribute)) {
+            // What describes the machine, or is our own bookkeeping, is in no layer.
+            kept = entry.clone();
+            kept.xattrs.retain(|attribute, _| !node::is_local(attribute));
+            entry = &kept;
+        }
         self.root_entry |= entry.path == b"./";
         self.out.entry(entry)?;
         match self.indexer.entry(entry, Some(self.out.written())) {

@@ -127,8 +127,8 @@ impl Layers {
             .truncate(false)
             .open(&lock)
             .map_err(io_error("make", &lock))?;
-        let settled = self.durability == Durability::Power && !platform::defer(&making)?;
-        if settled {
+        let at_once = self.durability == Durability::Power && !platform::defer(&making)?;
+        if at_once {
             let _span = self.work.trace().span("sync", &[]);
             platform::sync_all(&making).map_err(io_error("sync", &making))?;
         }
@@ -154,19 +154,12 @@ impl Layers {
                 }
                 continue;
             };
-            let missing = |form: &Form| {
-                hold.form(*form).is_none() && making.join(form.name()).symlink_metadata().is_ok()
-            };
-            if self.durability == Durability::Power && !settled && Form::ALL.iter().any(missing) {
-                platform::defer(hold.dir())?;
-                self.note_unsynced(hold.dir());
-            }
             for form in Form::ALL {
                 self.add(&making, &hold, form)?;
             }
             break;
         }
-        if settled {
+        if at_once {
             let _span = self.work.trace().span("sync", &[]);
             platform::sync_dir(&self.dir).map_err(io_error("sync", &self.dir))?;
         }
@@ -183,10 +176,18 @@ impl Layers {
         let _ = dir;
     }
 
+    /// Adds a form to a layer that has it not; where it is not synced yet, with the others.
     fn add(&self, making: &Path, hold: &Hold, form: Form) -> Result<(), LayerError> {
         let (from, to) = (making.join(form.name()), hold.dir().join(form.name()));
-        if from.symlink_metadata().is_err() {
+        if from.symlink_metadata().is_err() || to.symlink_metadata().is_ok() {
             return Ok(());
+        }
+        if self.durability == Durability::Power {
+            if platform::defer(hold.dir())? {
+                self.note_unsynced(hold.dir());
+            } else {
+                platform::sync_all(making).map_err(io_error("sync", making))?;
+            }
         }
         platform::rename_new(&from, &to).map(drop).map_err(io_error("make", &to))
     }

@@ -141,3 +141,25 @@ fn privileged_a_layer_that_may_not_have_reached_the_disk_is_none() {
     assert_eq!(text(&path.join("fs/d/f")), "x");
     assert!(store.layers.contains(&[], &diff_id));
 }
+
+#[test]
+fn privileged_an_index_that_is_made_again_is_synced_with_its_layer() {
+    use crate::layer::unsynced::{Mark, look};
+    let mut store = Fixture::new();
+    store.layers = store.layers.with_durability(Durability::Power).with_mounts();
+    let tar = archive(&[dir("d/"), file("d/f", "x")]);
+    let diff_id = store.layers.import(&[], &Digest::of(&tar), &tar[..]).unwrap().diff_id;
+    let path = store.layers.path(&LayerKey::Diff(diff_id));
+    store.layers.settle().unwrap();
+    assert_eq!(look(&path), Mark::None);
+    std::fs::remove_file(path.join("index")).unwrap();
+    drop(store.layers.holds(&[diff_id], false).unwrap().unwrap());
+    assert!(path.join("index").exists() && !path.join("fs").exists());
+    assert_eq!(look(&path), Mark::Whole, "what was added may not be on the disk");
+    // One that says nothing is as good as none: the tar is unpacked.
+    let other = Layers::open(&store.dir.path().join("layers"), &store.layers.work, XattrForm::Trusted);
+    let other = other.unwrap().with_mounts();
+    std::fs::write(path.join("index"), "damaged").unwrap();
+    drop(other.holds(&[diff_id], false).unwrap().unwrap());
+    assert_eq!(text(&path.join("fs/d/f")), "x");
+}

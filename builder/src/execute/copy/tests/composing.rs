@@ -110,7 +110,9 @@ fn privileged_everything_about_a_file_is_in_its_layer() {
     chown(d.join("a"), Some(7), Some(8)).unwrap();
     let fifo = d.join("fifo");
     assert!(tool("mkfifo").arg(&fifo).status().unwrap().success());
-    for (path, key) in [("a", "user.binary"), ("e", "user.dir")] {
+    for (path, key) in
+        [("a", "user.binary"), ("e", "user.dir"), ("a", "user.orlop.own"), ("e", "user.orlop.own")]
+    {
         rustix::fs::setxattr(d.join(path), key, b"\0\x01=\xff", rustix::fs::XattrFlags::empty()).unwrap();
     }
     assert!(both(&bench, &copy(&["d", "/srv"])));
