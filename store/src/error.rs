@@ -308,10 +308,16 @@ impl From<WorkError> for Error {
     }
 }
 
+/// An error and all its causes.
+pub(crate) fn chain<'e>(
+    error: &'e (dyn std::error::Error + 'static),
+) -> impl Iterator<Item = &'e (dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error), |e| e.source())
+}
+
 /// Whether a full disk is somewhere among the causes.
 fn full_within(error: &(dyn std::error::Error + 'static)) -> bool {
-    std::iter::successors(Some(error), |e| e.source())
-        .any(|e| e.downcast_ref::<io::Error>().is_some_and(is_full))
+    chain(error).any(|e| e.downcast_ref::<io::Error>().is_some_and(is_full))
 }
 
 impl From<Error> for io::Error {

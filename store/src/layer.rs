@@ -40,6 +40,7 @@ pub(crate) mod node;
 #[cfg(unix)]
 pub(crate) mod stack;
 pub mod tar;
+pub(crate) mod timeless;
 #[cfg(unix)]
 mod unsynced;
 pub mod windows;

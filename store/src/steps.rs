@@ -98,11 +98,11 @@ impl fmt::Display for StepKey {
 
 /// What came of a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StepRecord {
+pub struct StepRecord<P = Vec<KeyPart>> {
     /// Its key, [`StepKey::of`] its parts.
     pub key: StepKey,
     /// What it depended on.
-    pub parts: Vec<KeyPart>,
+    pub parts: P,
     /// Which place in which Dockerfile: records of one scope are compared with each other by `explain`.
     pub scope: String,
     /// The instruction, for people.
@@ -117,12 +117,14 @@ pub struct StepRecord {
     pub duration: u64,
 }
 
-impl StepRecord {
+impl<P> StepRecord<P> {
     /// Chain ID of the file system that it left.
     pub fn chain(&self) -> Digest {
-        self.layer.map_or(self.parent, |layer| Self::chain_over(&self.parent, &layer))
+        self.layer.map_or(self.parent, |layer| StepRecord::chain_over(&self.parent, &layer))
     }
+}
 
+impl StepRecord {
     /// Chain ID of `layer` over the file system with chain ID `parent`.
     pub(crate) fn chain_over(parent: &Digest, layer: &Digest) -> Digest {
         if *parent == chain_id(&[]) { *layer } else { Digest::of(format!("{parent} {layer}").as_bytes()) }
@@ -188,16 +190,8 @@ impl Steps<'_> {
     ///
     /// # Errors
     /// When the database says no.
-    pub fn put(&self, record: &StepRecord) -> Result<()> {
-        self.put_with(record, &record.parts)
-    }
-
-    /// The same with `parts` in the place of those that the record has itself.
-    ///
-    /// # Errors
-    /// As [`Steps::put`].
-    pub fn put_with(&self, record: &StepRecord, parts: &(impl Parts + ?Sized)) -> Result<()> {
-        let parts = packed(parts);
+    pub fn put(&self, record: &StepRecord<impl Parts>) -> Result<()> {
+        let parts = packed(&record.parts);
         self.facts.write("keep the step", |tx| {
             tx.execute(
                 "INSERT OR REPLACE INTO parts(key, parts) VALUES (?, ?)",

@@ -80,7 +80,7 @@ impl StageRun<'_, '_> {
         }
         let record = StepRecord {
             key,
-            parts: Vec::new(),
+            parts,
             parent,
             layer: None,
             created: 0,
@@ -88,7 +88,7 @@ impl StageRun<'_, '_> {
             scope: format!("{} {}", exec.dockerfile().source.name(), exec.plan.stages[self.index].name),
             description: spec.text,
         };
-        let (found, usage) = match self.make(record, &parts, spec.times_count, &task, work) {
+        let (found, usage) = match self.make(record, spec.times_count, &task, work) {
             Ok(made) => made,
             Err(error) => {
                 // What a promised layer is missing for begins anew.
@@ -202,8 +202,7 @@ impl StageRun<'_, '_> {
     /// Makes the result of a step with `work`, and keeps it with `record`.
     fn make(
         &self,
-        mut record: StepRecord,
-        parts: &PartList<'_>,
+        mut record: StepRecord<PartList<'_>>,
         times_count: bool,
         task: &Task<'_>,
         work: impl FnOnce(&Self, &Task<'_>) -> Result<(Change, Option<Usage>), BuildError>,
@@ -250,7 +249,7 @@ impl StageRun<'_, '_> {
         (record.layer, record.created) = (found.layer, found.created);
         record.duration =
             u64::try_from(started.elapsed().unwrap_or_default().as_millis()).unwrap_or(u64::MAX);
-        store.steps().put_with(&record, parts)?;
+        store.steps().put(&record)?;
         drop(span);
         let span = trace.span("unmount", &[]);
         drop(unused);

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::{Form, LayerError, index};
+use crate::error::chain;
 use crate::snapshot::overlay;
 use crate::work::Work;
 
@@ -61,12 +62,6 @@ impl Mounts {
 }
 
 /// An error in one line, with its causes.
-fn described(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(found) = cause {
-        text = format!("{text}: {found}");
-        cause = found.source();
-    }
-    text
+fn described(error: &(dyn std::error::Error + 'static)) -> String {
+    chain(error).map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

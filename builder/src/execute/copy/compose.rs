@@ -16,14 +16,12 @@ use orlop_store::layer::tar::{self, Kind as TarKind};
 use orlop_store::snapshot::SnapshotError;
 
 use super::apply::{Owners, still};
+use super::destination::NEW_DIRECTORY;
 use super::error::{CopyError, CopyErrorKind};
 use super::selection::{Entry, EntryKind, Group, Origin, Selection};
 use crate::context::pattern::below_root;
 use crate::context::tar::is_archive;
-use crate::context::{Dir, Kind, Time, Xattrs, file_meta, name_bytes};
-
-/// The mode of directories that are made on the way.
-const NEW_DIRECTORY: u32 = 0o755;
+use crate::context::{Dir, Kind, Meta, Time, Xattrs, file_meta, name_bytes};
 
 /// A file of so many bytes may have holes that are worth keeping.
 const HOLE: u64 = 1 << 20;
@@ -93,6 +91,38 @@ struct Directory {
     emit: bool,
 }
 
+impl Directory {
+    /// One of the image.
+    fn there(dir: Dir, meta: &Meta, xattrs: Xattrs) -> Self {
+        Self {
+            there: Some(dir),
+            mode: meta.mode,
+            uid: meta.uid,
+            gid: meta.gid,
+            mtime: Some(meta.mtime),
+            xattrs,
+            changed: false,
+            touched: false,
+            emit: false,
+        }
+    }
+
+    /// One that is made.
+    fn new() -> Self {
+        Self {
+            there: None,
+            mode: NEW_DIRECTORY,
+            uid: 0,
+            gid: 0,
+            mtime: None,
+            xattrs: Xattrs::new(),
+            changed: true,
+            touched: false,
+            emit: false,
+        }
+    }
+}
+
 /// A directory on the way to be filled: its node.
 type Place = usize;
 
@@ -111,17 +141,7 @@ impl<'a> Plan<'a> {
         let xattrs = root.xattrs(OsStr::new(".")).ok()?;
         plan.nodes.push(Node {
             parent: 0,
-            what: What::Directory(Directory {
-                there: Some(root),
-                mode: meta.mode,
-                uid: meta.uid,
-                gid: meta.gid,
-                mtime: Some(meta.mtime),
-                xattrs,
-                changed: false,
-                touched: false,
-                emit: false,
-            }),
+            what: What::Directory(Directory::there(root, &meta, xattrs)),
             children: BTreeMap::new(),
         });
         let mut files: Vec<usize> =
@@ -267,31 +287,11 @@ impl<'a> Plan<'a> {
                 if self.there > MOST_THERE {
                     return None;
                 }
-                Directory {
-                    there: Some(there),
-                    mode: meta.mode,
-                    uid: meta.uid,
-                    gid: meta.gid,
-                    mtime: Some(meta.mtime),
-                    xattrs,
-                    changed: false,
-                    touched: false,
-                    emit: false,
-                }
+                Directory::there(there, &meta, xattrs)
             }
             None => {
                 self.touch(place)?;
-                Directory {
-                    there: None,
-                    mode: NEW_DIRECTORY,
-                    uid: 0,
-                    gid: 0,
-                    mtime: None,
-                    xattrs: Xattrs::new(),
-                    changed: true,
-                    touched: false,
-                    emit: true,
-                }
+                Directory::new()
             }
         };
         Some((self.add(place, name, What::Directory(dir))?, new))

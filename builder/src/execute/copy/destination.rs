@@ -59,7 +59,7 @@ impl Names {
 }
 
 /// The mode of directories that are made on the way.
-const NEW_DIRECTORY: u32 = 0o755;
+pub(super) const NEW_DIRECTORY: u32 = 0o755;
 
 impl Destination {
     /// A path in the image as messages show it.

@@ -11,6 +11,7 @@ use crate::digest::{BackgroundDigester, Digest, Digester};
 use crate::layer::node::{self, Meta};
 use crate::layer::stack::push;
 use crate::layer::tar::{Entry, Kind, TarError, Time, Writer, shown};
+use crate::layer::timeless::Timeless;
 use crate::snapshot::LayerOs;
 
 /// What was written.
@@ -168,20 +169,17 @@ impl Changes {
     }
 }
 
-/// The archive, and what is in it but for times: an archive that has in the place of content its size and digest.
+/// The archive, and what is in it but for times.
 pub(crate) struct Out<W: Write> {
     tar: Writer<Tee<W>>,
-    timeless: Option<Writer<Digester>>,
+    timeless: Option<Timeless>,
 }
-
-/// Bytes of what stands for a file's content.
-const STAND_IN: u64 = 8 + 32;
 
 impl<W: Write> Out<W> {
     /// Writes into `sink`, and hashes.
     pub(crate) fn new(sink: W) -> Self {
         let tee = Tee { digester: Some(BackgroundDigester::new()), inner: sink };
-        Self { tar: Writer::new(tee), timeless: Some(Writer::new(Digester::new())) }
+        Self { tar: Writer::new(tee), timeless: Some(Timeless::new()) }
     }
 
     /// Bytes of the archive so far.
@@ -193,20 +191,17 @@ impl<W: Write> Out<W> {
     pub(crate) fn finish(self) -> Result<(Written, W), DiffError> {
         let entries = self.tar.entries();
         let Tee { digester, inner } = self.tar.finish()?;
-        let timeless = self.timeless.map(Writer::finish).transpose()?.unwrap_or_default();
+        let content_id = self.timeless.unwrap_or_else(Timeless::new).finish()?;
         let digester = digester.unwrap_or_else(BackgroundDigester::new);
         let size = digester.size();
-        Ok((Written { diff_id: digester.finish(), size, entries, content_id: timeless.finish() }, inner))
+        Ok((Written { diff_id: digester.finish(), size, entries, content_id }, inner))
     }
 
     /// Writes an entry; the content of a file that has any must follow.
     pub(crate) fn entry(&mut self, entry: &Entry) -> Result<(), DiffError> {
         self.tar.entry(entry)?;
         if let Some(timeless) = &mut self.timeless {
-            let size = if entry.size > 0 { STAND_IN } else { 0 };
-            let mut entry = Entry { mtime: Time::default(), size, ..entry.clone() };
-            crate::layer::windows::forget_times(&mut entry.windows);
-            timeless.entry(&entry)?;
+            timeless.entry(entry)?;
         }
         Ok(())
     }
@@ -239,12 +234,9 @@ impl<W: Write> Out<W> {
                 digester.update(&buf[..n]);
             }
         }
-        if let Some(timeless) = &mut self.timeless
-            && entry.size > 0
-        {
-            let digest = digester.map(Digester::finish).or_else(|| known.copied());
-            timeless.content(&entry.size.to_le_bytes())?;
-            timeless.content(digest.unwrap_or_else(|| Digest::of(b"")).as_bytes())?;
+        let digest = known.copied().or_else(|| digester.map(Digester::finish));
+        if let (Some(timeless), Some(digest)) = (&mut self.timeless, digest) {
+            timeless.content(entry.size, &digest)?;
         }
         Ok(())
     }

@@ -10,15 +10,13 @@ use super::{fail, link, security, unfit};
 use crate::digest::{BackgroundDigester, Digest, Digester};
 use crate::layer::DiffError;
 use crate::layer::tar::{Entry, Kind, Time, Writer};
-use crate::layer::windows::{self, Attributes, Metadata, ROOTS, Top, forget_times};
+use crate::layer::timeless::Timeless;
+use crate::layer::windows::{self, Attributes, Metadata, ROOTS, Top};
 use crate::nt::{Dir, FileId, FileTime, Share, check_name};
 use crate::snapshot::{Diff, SnapshotError};
 
 /// Attributes that a layer has.
 const KEPT: u32 = Attributes::SETTABLE.0 | Attributes::DIRECTORY.0 | Attributes::REPARSE_POINT.0;
-
-/// Bytes of what stands for a file's content.
-const STAND_IN: u64 = 8 + 32;
 
 /// Hashes what passes.
 struct Tee<W> {
@@ -38,10 +36,10 @@ impl<W: Write> Write for Tee<W> {
     }
 }
 
-/// The archive, and what is in it but for times: an archive that has in the place of content its size and digest.
+/// The archive, and what is in it but for times.
 struct Out<W: Write> {
     tar: Writer<Tee<W>>,
-    timeless: Writer<Digester>,
+    timeless: Timeless,
     buf: Vec<u8>,
 }
 
@@ -52,10 +50,7 @@ fn tar(error: impl Into<DiffError>) -> SnapshotError {
 impl<W: Write> Out<W> {
     fn entry(&mut self, entry: &Entry) -> Result<(), SnapshotError> {
         self.tar.entry(entry).map_err(tar)?;
-        let size = if entry.size > 0 { STAND_IN } else { 0 };
-        let mut timeless = Entry { mtime: Time::default(), size, ..entry.clone() };
-        forget_times(&mut timeless.windows);
-        self.timeless.entry(&timeless).map_err(tar)
+        self.timeless.entry(entry).map_err(tar)
     }
 
     /// All of `file`, which has `size` bytes; their digest.
@@ -72,10 +67,7 @@ impl<W: Write> Out<W> {
             }
             if n == 0 {
                 let digest = digester.finish();
-                if size > 0 {
-                    self.timeless.content(&size.to_le_bytes()).map_err(tar)?;
-                    self.timeless.content(digest.as_bytes()).map_err(tar)?;
-                }
+                self.timeless.content(size, &digest).map_err(tar)?;
                 return Ok(digest);
             }
             self.tar.content(&self.buf[..n]).map_err(tar)?;
@@ -88,17 +80,16 @@ impl Changes {
     /// behind it. Of no changes nothing is written. Completes the table.
     pub(crate) fn write(&mut self, root: &Dir, sink: impl Write) -> Result<Diff, SnapshotError> {
         let tee = Tee { digester: BackgroundDigester::new(), inner: sink };
-        let mut out =
-            Out { tar: Writer::new(tee), timeless: Writer::new(Digester::new()), buf: vec![0; 256 << 10] };
+        let mut out = Out { tar: Writer::new(tee), timeless: Timeless::new(), buf: vec![0; 256 << 10] };
         if !self.is_empty() {
             self.write_all(root, &mut out)?;
         }
         let entries = out.tar.entries();
         let Tee { digester, mut inner } = out.tar.finish().map_err(tar)?;
         inner.flush().map_err(fail("write the layer of", ""))?;
-        let timeless = out.timeless.finish().map_err(tar)?;
+        let content_id = out.timeless.finish().map_err(tar)?;
         let size = digester.size();
-        Ok(Diff { diff_id: digester.finish(), size, content_id: timeless.finish(), entries })
+        Ok(Diff { diff_id: digester.finish(), size, content_id, entries })
     }
 
     fn write_all<W: Write>(&mut self, root: &Dir, out: &mut Out<W>) -> Result<(), SnapshotError> {
