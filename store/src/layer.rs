@@ -83,7 +83,8 @@ pub enum Ownership {
 pub enum Durability {
     /// The death of any process. Loss of power may lose or damage the newest layers.
     Process,
-    /// Loss of power too: everything is on the disk before the layer appears.
+    /// Loss of power too: everything is on the disk before an image is kept or named; what is not counts as absent
+    /// afterwards.
     #[default]
     Power,
 }

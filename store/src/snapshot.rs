@@ -331,8 +331,8 @@ pub trait SnapshotDriver: Send + Sync + fmt::Debug {
     /// When a layer is missing, or the system refuses.
     fn prepare(&self, parent: &Committed) -> Result<Active, SnapshotError>;
 
-    /// A layer over `parent` that is written as its tar, where this driver has a use for that; it may be taken from a
-    /// [`view`](SnapshotDriver::view) of the parent what is there already.
+    /// A layer over `parent` that is written as its tar, where this driver has a use for that. What the parent has can
+    /// be looked up in a [`view`](SnapshotDriver::view).
     ///
     /// # Errors
     /// When the system refuses.

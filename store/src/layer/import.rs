@@ -1,4 +1,5 @@
-//! Putting layers into the store: made in `work/`, verified, synced, then renamed into place.
+//! Putting layers into the store: made in `work/`, verified, renamed into place, and synced with others before an
+//! image is kept or named ([`unsynced`](super::unsynced)); on Windows each before it gets its name.
 
 #[cfg(unix)]
 mod unix;

@@ -8,7 +8,7 @@
 //! ```
 //! Mounted with redirects, `metacopy` and `index` off, so that the upper directory holds whole
 //! files and nothing that refers to the layers below; active ones `volatile`, since what has to be synced is
-//! synced when it is committed. In a user namespace with `userxattr`. Where layers are mounted from their tars, with
+//! synced once it is a layer. In a user namespace with `userxattr`. Where layers are mounted from their tars, with
 //! `xino`: else their files would seem to be on other file systems than the directories that they are in.
 
 use std::collections::HashSet;
