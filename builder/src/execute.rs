@@ -20,6 +20,7 @@ use crate::request::{BuildReport, BuildRequest, Engine};
 
 #[cfg(unix)]
 mod agent;
+mod ahead;
 mod change;
 mod checks;
 mod context;
@@ -42,6 +43,7 @@ mod stages;
 mod step;
 mod words;
 
+use ahead::Ahead;
 pub(crate) use context::ignore_rules;
 pub(crate) use metadata::ESCAPE_HINT;
 pub(crate) use remote::is_remote;
@@ -102,19 +104,22 @@ fn attempt(
     let span = engine.trace().span("plan", &[]);
     let checks = checks::Checks::begin(dockerfile, request, progress, fault)?;
     drop(span);
-    let common = Common::new(engine, request, progress, (imports, exports));
-    let built = platforms::build(&common, dockerfile, checks);
-    let before = std::mem::replace(ran, *ran + common.ran.load(Ordering::Relaxed));
-    let built = built?;
-    from::settle(&common)?;
-    let written = crate::output::write(engine, progress, &built, &request.tags, &request.outputs)?;
-    Ok(BuildReport {
-        image_id: written.id,
-        built,
-        manifest_digest: written.manifest,
-        steps_cached: common.cached.into_inner().saturating_sub(before),
-        steps_run: *ran,
-        duration: std::time::Duration::ZERO,
+    std::thread::scope(|scope| {
+        let ahead = Ahead::start(scope, engine, &request.outputs);
+        let common = Common::new(engine, request, progress, (imports, exports), ahead);
+        let built = platforms::build(&common, dockerfile, checks);
+        let before = std::mem::replace(ran, *ran + common.ran.load(Ordering::Relaxed));
+        let built = built?;
+        from::settle(&common)?;
+        let written = crate::output::write(engine, progress, &built, &request.tags, &request.outputs)?;
+        Ok(BuildReport {
+            image_id: written.id,
+            built,
+            manifest_digest: written.manifest,
+            steps_cached: common.cached.into_inner().saturating_sub(before),
+            steps_run: *ran,
+            duration: std::time::Duration::ZERO,
+        })
     })
 }
 
@@ -157,6 +162,8 @@ pub(crate) struct Common<'a> {
     imports: &'a Imports<'a>,
     /// Where results go that others may want.
     exports: &'a Exports,
+    /// What will be pushed.
+    ahead: Ahead,
     /// The build context, once it is open.
     context: OnceLock<Result<context::Opened, BuildError>>,
     /// The same for each named context.
@@ -188,6 +195,7 @@ impl<'a> Common<'a> {
         request: &'a BuildRequest,
         progress: &'a Progress<'a>,
         (imports, exports): (&'a Imports<'a>, &'a Exports),
+        ahead: Ahead,
     ) -> Self {
         Self {
             engine: *engine,
@@ -195,6 +203,7 @@ impl<'a> Common<'a> {
             progress,
             imports,
             exports,
+            ahead,
             context: OnceLock::new(),
             named: request.named_contexts.iter().map(|_| OnceLock::new()).collect(),
             used: Mutex::default(),

@@ -17,6 +17,7 @@ use crate::digest::{Digest, Digester, VerifiedReader, VerifyError};
 use crate::error::{Error, Result};
 use crate::layer::Durability;
 use crate::session::Session;
+use crate::write_behind::WriteBehind;
 
 pub use self::growing::GrowingBlob;
 use self::growing::Growth;
@@ -134,7 +135,7 @@ impl Blobs {
         let file = File::create_new(&path).map_err(Error::io("make", &path))?;
         Ok(BlobWriter {
             blobs: self.clone(),
-            file,
+            file: WriteBehind::new(file),
             path: Some(path),
             digester: Digester::new(),
             growth: None,
@@ -228,7 +229,7 @@ pub(crate) fn read_limited(reader: impl Read, what: &str, limit: u64) -> Result<
 #[derive(Debug)]
 pub struct BlobWriter {
     blobs: Blobs,
-    file: File,
+    file: WriteBehind,
     path: Option<PathBuf>,
     digester: Digester,
     /// Tells those who read along.
@@ -297,7 +298,7 @@ impl BlobWriter {
         self.blobs.session.hold(&[found])?;
         if self.blobs.durability == Durability::Power {
             let _span = self.blobs.session.trace().span("sync", &[]);
-            self.file.sync_data().map_err(Error::io("sync", &path))?;
+            self.file.file().sync_data().map_err(Error::io("sync", &path))?;
         }
         let target = self.blobs.path(&found);
         match std::fs::rename(&path, &target) {

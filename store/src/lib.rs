@@ -29,6 +29,7 @@ pub mod steps;
 pub mod store;
 pub mod trace;
 pub mod work;
+mod write_behind;
 
 pub use blob::{BlobSink, BlobSource, BlobWriter, Blobs, GrowingBlob};
 pub use check::CheckReport;

@@ -16,6 +16,7 @@ mod ahead;
 mod export;
 mod format;
 mod import;
+mod packing;
 mod peek;
 #[cfg(unix)]
 mod unix;
@@ -114,6 +115,7 @@ pub struct Store {
     notes: Vec<String>,
     driver: Driver,
     snapshots: OnceLock<Snapshots>,
+    packing: packing::Packing,
 }
 
 #[derive(Debug)]
@@ -166,7 +168,8 @@ impl Store {
             ));
         }
         let (driver, snapshots) = (options.driver, OnceLock::new());
-        Ok(Self { root, work, session, blobs, layers, facts, notes, driver, snapshots })
+        let packing = packing::Packing::default();
+        Ok(Self { root, work, session, blobs, layers, facts, notes, driver, snapshots, packing })
     }
 
     /// Where it is, absolute.

@@ -103,6 +103,11 @@ impl StageRun<'_, '_> {
         drop(flight);
         exec.common.ran.fetch_add(1, Ordering::Relaxed);
         let size = self.append(&spec.created_by, found, &keys)?;
+        if let (Some(_), Some(size)) = (found.layer, size)
+            && exec.is_of_target(self.index)
+        {
+            exec.common.ahead.offer(self.snapshot.layers(), size);
+        }
         self.end(task, Outcome::Done, usage, found.layer.zip(size));
         Ok(())
     }

@@ -11,10 +11,11 @@ use crate::transfer::Several;
 impl Packing {
     fn codec(&self) -> Codec {
         match self.compression {
-            None => Codec::Gzip(6),
             Some(Compression::Uncompressed) => Codec::None,
-            Some(Compression::Gzip(level)) => Codec::Gzip(level.unwrap_or(6)),
-            Some(Compression::Zstd(level)) => Codec::Zstd(level.unwrap_or(3)),
+            None | Some(Compression::Gzip(None)) => Codec::GZIP,
+            Some(Compression::Gzip(Some(level))) => Codec::Gzip(level),
+            Some(Compression::Zstd(None)) => Codec::ZSTD,
+            Some(Compression::Zstd(Some(level))) => Codec::Zstd(level),
         }
     }
 

@@ -14,6 +14,7 @@ use super::{Form, LayerFacts, node};
 use crate::digest::Digest;
 use crate::snapshot::{Committed, Diff, SnapshotError};
 use crate::work::WorkDir;
+use crate::write_behind::WriteBehind;
 
 const BUFFER: usize = 256 * 1024;
 
@@ -23,7 +24,7 @@ pub struct Composer {
     layers: Layers,
     parent: Committed,
     work: WorkDir,
-    out: Out<BufWriter<File>>,
+    out: Out<BufWriter<WriteBehind>>,
     indexer: Indexer,
     root_entry: bool,
     buf: Vec<u8>,
@@ -62,7 +63,7 @@ impl Composer {
             layers,
             parent: parent.clone(),
             work,
-            out: Out::new(BufWriter::with_capacity(BUFFER, file)),
+            out: Out::new(BufWriter::with_capacity(BUFFER, WriteBehind::new(file))),
             root_entry: false,
             buf: vec![0; BUFFER],
         }))

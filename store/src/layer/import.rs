@@ -16,23 +16,30 @@ pub(super) use unix::{refused_error, write_index};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
+use std::sync::PoisonError;
 
 use super::layers::{Hold, Layers, io_error, is_doubtful, read_facts};
 use super::{Durability, Form, LayerError, LayerFacts, LayerKey};
-use crate::digest::{Digest, Digester};
+use crate::digest::{BackgroundDigester, Digest};
 use crate::work::WorkDir;
+use crate::write_behind::WriteBehind;
 
 /// Hashes what is read, and keeps it where that is wanted.
 struct Tee<R> {
     inner: R,
-    digester: Digester,
-    copy: Option<File>,
+    digester: BackgroundDigester,
+    copy: Option<WriteBehind>,
     zeros: Zeros,
 }
 
 impl<R> Tee<R> {
     fn new(inner: R, copy: Option<File>) -> Self {
-        Self { inner, digester: Digester::new(), copy, zeros: Zeros::default() }
+        Self {
+            inner,
+            digester: BackgroundDigester::new(),
+            copy: copy.map(WriteBehind::new),
+            zeros: Zeros::default(),
+        }
     }
 }
 
@@ -138,6 +145,7 @@ impl Layers {
             match platform::rename_new(&making, &place) {
                 Ok(true) => {
                     self.note_unsynced(&place);
+                    self.written.lock().unwrap_or_else(PoisonError::into_inner).insert(place);
                     break;
                 }
                 Ok(false) => {}

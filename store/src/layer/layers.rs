@@ -1,12 +1,14 @@
 //! The directory `layers/`: finding, holding, listing and removing.
 
+use std::collections::HashSet;
 use std::fs::{File, TryLockError};
 use std::io::{self, Read};
 #[cfg(unix)]
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 #[cfg(unix)]
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{MutexGuard, OnceLock};
 use std::time::SystemTime;
 
 #[cfg(unix)]
@@ -52,6 +54,8 @@ pub struct Layers {
     pub(super) mounts: Option<Arc<Mounts>>,
     #[cfg(unix)]
     pub(super) unsynced: Arc<Unsynced>,
+    /// Directories of layers that this process wrote, and whose bytes it has hashed on the way.
+    pub(super) written: Arc<Mutex<HashSet<PathBuf>>>,
     /// What was stacked last: the next step stands on most of it.
     #[cfg(unix)]
     recent: Arc<Mutex<Recent>>,
@@ -150,6 +154,7 @@ impl Layers {
             mounts: None,
             #[cfg(unix)]
             unsynced: Arc::new(Unsynced::new(dir)),
+            written: Arc::default(),
             #[cfg(unix)]
             recent: Arc::default(),
         })
@@ -327,7 +332,7 @@ impl Layers {
     }
 
     /// The exact bytes of the layer's uncompressed tar. End of file is only reported once size and digest were
-    /// found right.
+    /// found right, unless this process hashed the same bytes when it wrote them.
     ///
     /// # Errors
     /// [`LayerError::NotReproducible`] where only a blob may have them, [`LayerError::Missing`] where the layer
@@ -337,6 +342,9 @@ impl Layers {
             && let (Some(path), Some(facts)) = (hold.form(Form::Tar), read_facts(hold.dir())?)
         {
             let file = File::open(&path).map_err(io_error("open", &path))?;
+            if self.written.lock().unwrap_or_else(PoisonError::into_inner).contains(hold.dir()) {
+                return Ok(Box::new(Held { inner: file, _hold: hold }));
+            }
             return Ok(Box::new(Held {
                 inner: VerifiedReader::new(file, *diff_id, facts.size),
                 _hold: hold,

@@ -33,7 +33,7 @@ pub struct ExportOptions {
 
 impl Default for ExportOptions {
     fn default() -> Self {
-        Self { kind: None, compression: Compression::Gzip(6), force: false, absent: false, foreign: false }
+        Self { kind: None, compression: Compression::GZIP, force: false, absent: false, foreign: false }
     }
 }
 
@@ -154,8 +154,8 @@ impl Store {
         self.layer_blob_along(below, diff_id, compression, drop)
     }
 
-    /// The same; where it has to be made, `along` is given the blob as its first byte is about to be written. It is
-    /// not to wait for the blob's end.
+    /// The same; where it has to be made, `along` is given the blob as its first byte is about to be written, or as
+    /// far as another thread has come with it. It is not to wait for the blob's end.
     ///
     /// # Errors
     /// As [`Store::layer_blob`], and when the blob is [abandoned](GrowingBlob::abandon).
@@ -169,7 +169,12 @@ impl Store {
         if let Some(found) = self.usable_blob(diff_id, compression)? {
             return Ok(found);
         }
-        let recipe = recipe(compression);
+        let recipe = compression.recipe();
+        if let Some(growing) = self.packing.find(diff_id, &recipe) {
+            along(growing.clone());
+            // What its maker came to grief with is found out by whoever tries again.
+            return growing.whole().or_else(|_| self.layer_blob(below, diff_id, compression));
+        }
         let _lock = self.work.lock(&format!("compress-{}-{recipe}", diff_id.hex()))?;
         if let Some(found) = self.usable_blob(diff_id, compression)? {
             return Ok(found);
@@ -179,7 +184,9 @@ impl Store {
         let values = [("layer", (*diff_id).into()), ("as", recipe.as_str().into())];
         let mut span = self.trace().span("compress", &values);
         let mut writer = self.blobs.writer()?;
-        along(writer.growing()?);
+        let growing = writer.growing()?;
+        let _found_by_others = self.packing.note(diff_id, &recipe, &growing);
+        along(growing);
         compress(tar, compression, &mut writer).map_err(Error::stream(what))?;
         let blob = writer.finish(media_type_of(compression), None)?;
         span.add("bytes", blob.size);
@@ -192,7 +199,7 @@ impl Store {
         let known = self.layer_blobs(diff_id)?;
         let hold: Vec<Digest> = known.iter().map(|k| k.descriptor.digest).chain([*diff_id]).collect();
         self.session.hold(&hold)?;
-        let recipe = recipe(compression);
+        let recipe = compression.recipe();
         let usable = |k: &KnownBlob| {
             is_of(&k.descriptor.media_type, compression)
                 && (k.recipe == "came" || k.recipe == recipe)
@@ -207,7 +214,7 @@ impl Store {
     /// # Errors
     /// When the database says no.
     pub fn made_before(&self, diff_id: &Digest, compression: Compression) -> Result<Option<Descriptor>> {
-        let recipe = recipe(compression);
+        let recipe = compression.recipe();
         let known = self.layer_blobs(diff_id)?.into_iter().find(|known| known.recipe == recipe);
         Ok(known.map(|known| known.descriptor))
     }
@@ -309,14 +316,6 @@ impl Store {
             let rows = query.query_map([blob.to_string()], |r| r.get(0))?;
             rows.collect()
         })
-    }
-}
-
-fn recipe(compression: Compression) -> String {
-    match compression {
-        Compression::None => "none".to_owned(),
-        Compression::Gzip(level) => format!("gzip-{level}"),
-        Compression::Zstd(level) => format!("zstd-{level}"),
     }
 }
 

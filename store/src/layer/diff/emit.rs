@@ -13,6 +13,7 @@ use crate::layer::stack::push;
 use crate::layer::tar::{Entry, Kind, TarError, Time, Writer, shown};
 use crate::layer::timeless::Timeless;
 use crate::snapshot::LayerOs;
+use crate::write_behind::begin_all;
 
 /// What was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,6 +103,8 @@ impl Changes {
             if entry.kind == Kind::File {
                 let fail = io_error("read", &entry.path);
                 let mut file = node::open_file(handle.as_fd(), name).map_err(&fail)?;
+                // It stays, and is synced soon.
+                begin_all(&file, entry.size);
                 out.content(&mut file, &entry, None, &mut buf)?;
             }
             if opaque {
