@@ -13,7 +13,7 @@ pub mod pattern;
 mod pieces;
 pub mod tar;
 
-use orlop_store::Digest;
+use orlop_store::FileDigest;
 
 pub use directory::{ContextError, SourceTree};
 pub(crate) use handle::{Dir, Kind, Meta, Time, Xattrs, copy_fast, file_meta, name_bytes, write_metadata};
@@ -43,9 +43,9 @@ pub struct FileStat {
 /// the file system's clock before it was read, so an implementation may believe what it is told.
 pub trait DigestCache: Sync {
     /// The digest of the content of a file with exactly this stat, where known.
-    fn get(&self, file: &FileStat) -> Option<Digest>;
+    fn get(&self, file: &FileStat) -> Option<FileDigest>;
     /// Remembers one.
-    fn put(&self, file: &FileStat, digest: Digest);
+    fn put(&self, file: &FileStat, digest: FileDigest);
 }
 
 /// Remembers nothing: every file is read.
@@ -53,9 +53,9 @@ pub trait DigestCache: Sync {
 pub struct NoCache;
 
 impl DigestCache for NoCache {
-    fn get(&self, _: &FileStat) -> Option<Digest> {
+    fn get(&self, _: &FileStat) -> Option<FileDigest> {
         None
     }
 
-    fn put(&self, _: &FileStat, _: Digest) {}
+    fn put(&self, _: &FileStat, _: FileDigest) {}
 }

@@ -1,9 +1,10 @@
 //! Digests: what content is called.
 //!
-//! orlop speaks sha256 only, the one algorithm that every registry and every tool of the field
+//! To others orlop speaks sha256 only, the one algorithm that every registry and every tool of the field
 //! implements (OCI image specification, "Descriptors", registered algorithms).
 
 mod background;
+mod file;
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -13,6 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
 pub(crate) use background::BackgroundDigester;
+pub use file::{FileDigest, FileDigester};
 
 /// The sha256 of some bytes. Displayed and parsed as `sha256:` and 64 lower-case hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

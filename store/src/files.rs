@@ -6,7 +6,7 @@
 
 use std::time::SystemTime;
 
-use crate::digest::Digest;
+use crate::digest::FileDigest;
 use crate::error::Result;
 use crate::facts::{Facts, now};
 
@@ -15,6 +15,8 @@ use crate::facts::{Facts, now};
 const GRAIN: i64 = 2_000_000_000;
 /// How often a use is written down, in milliseconds.
 const USE_GRAIN: i64 = 24 * 3600 * 1000;
+/// What stands before a digest in the database: BLAKE3. Older stores have sha256 there, with nothing before it.
+const ALGORITHM: u8 = 3;
 
 /// What a file is known by. Modes and owners are not in it: changing them changes ctime, and content alone
 /// matters here.
@@ -52,7 +54,7 @@ impl From<&crate::nt::Stat> for FileStat {
     fn from(stat: &crate::nt::Stat) -> Self {
         // NTFS counts in 64 bits. ReFS has 128; what is left of them goes through a digest.
         let inode = u64::try_from(stat.id).unwrap_or_else(|_| {
-            let digest = Digest::of(&stat.id.to_le_bytes());
+            let digest = crate::digest::Digest::of(&stat.id.to_le_bytes());
             digest.as_bytes().iter().take(8).fold(0, |all, byte| all << 8 | u64::from(*byte))
         });
         Self {
@@ -86,7 +88,7 @@ impl Files<'_> {
     ///
     /// # Errors
     /// When the database says no.
-    pub fn get(&self, files: &[FileStat]) -> Result<Vec<Option<Digest>>> {
+    pub fn get(&self, files: &[FileStat]) -> Result<Vec<Option<FileDigest>>> {
         let (out, stale) = self.facts.read("look up files", |c| {
             let mut query = c.prepare_cached(
                 "SELECT size, mtime, ctime, digest, used FROM files WHERE device = ? AND inode = ?",
@@ -102,7 +104,8 @@ impl Files<'_> {
                 let same = row.get::<_, i64>(0)? == file.size.cast_signed()
                     && row.get::<_, i64>(1)? == file.mtime
                     && row.get::<_, i64>(2)? == file.ctime;
-                out.push(if same { row.get::<_, [u8; 32]>(3).ok().map(Digest::from) } else { None });
+                let digest = if same { read_digest(&row.get::<_, Vec<u8>>(3)?) } else { None };
+                out.push(digest);
                 if same && now() - row.get::<_, i64>(4)? > USE_GRAIN {
                     stale.push(*file);
                 }
@@ -126,7 +129,7 @@ impl Files<'_> {
     ///
     /// # Errors
     /// When the database says no.
-    pub fn put(&self, files: &[(FileStat, Digest)], read: SystemTime) -> Result<usize> {
+    pub fn put(&self, files: &[(FileStat, FileDigest)], read: SystemTime) -> Result<usize> {
         let settled: Vec<_> = files.iter().filter(|(file, _)| file.settled(read)).collect();
         if settled.is_empty() {
             return Ok(0);
@@ -143,13 +146,19 @@ impl Files<'_> {
                     file.size.cast_signed(),
                     file.mtime,
                     file.ctime,
-                    digest.as_bytes(),
+                    [&[ALGORITHM], &digest.as_bytes()[..]].concat(),
                     now(),
                 ))?;
             }
             Ok(settled.len())
         })
     }
+}
+
+/// A digest as it is in the database; none where that is of another algorithm.
+fn read_digest(bytes: &[u8]) -> Option<FileDigest> {
+    let (&ALGORITHM, digest) = bytes.split_first()? else { return None };
+    <[u8; 32]>::try_from(digest).ok().map(FileDigest::from)
 }
 
 #[cfg(test)]

@@ -34,7 +34,7 @@ mod write_behind;
 pub use blob::{BlobSink, BlobSource, BlobWriter, Blobs, GrowingBlob};
 pub use check::CheckReport;
 pub use descriptor::{Descriptor, media_type};
-pub use digest::{Digest, Digester, VerifiedReader};
+pub use digest::{Digest, Digester, FileDigest, FileDigester, VerifiedReader};
 pub use error::{Error, ErrorKind, Result};
 pub use files::{FileStat, Files};
 pub use gc::{GcPolicy, GcReport, Usage};

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use orlop_runner::{Account, User};
-use orlop_store::Digest;
+use orlop_store::FileDigest;
 use orlop_store::files::FileStat as StoredStat;
 use orlop_store::steps::{KeyPart, StepKey};
 
@@ -503,12 +503,12 @@ impl StoreDigests<'_> {
 }
 
 impl DigestCache for StoreDigests<'_> {
-    fn get(&self, file: &FileStat) -> Option<Digest> {
+    fn get(&self, file: &FileStat) -> Option<FileDigest> {
         // A memory that cannot be asked costs a read of the file and nothing else.
         self.files.get(&[Self::stat(file)?]).ok()?.pop().flatten()
     }
 
-    fn put(&self, file: &FileStat, digest: Digest) {
+    fn put(&self, file: &FileStat, digest: FileDigest) {
         self.hashed.fetch_add(file.size, Ordering::Relaxed);
         if let Some(stat) = Self::stat(file) {
             drop(self.files.put(&[(stat, digest)], SystemTime::now()));

@@ -20,7 +20,7 @@ fn a_digest_is_believed_while_nothing_in_the_stat_changed() {
     let (_dir, facts) = facts();
     let files = Files { facts: &facts };
     let file = stat(7, 100);
-    let digest = Digest::of(b"abc");
+    let digest = FileDigest::of(b"abc");
     assert_eq!(files.put(&[(file, digest)], SystemTime::now()).unwrap(), 1);
     assert_eq!(files.get(&[file, stat(8, 100)]).unwrap(), [Some(digest), None]);
     for other in [
@@ -32,8 +32,8 @@ fn a_digest_is_believed_while_nothing_in_the_stat_changed() {
         assert_eq!(files.get(&[other]).unwrap(), [None], "{other:?}");
     }
     let newer = FileStat { ctime: file.ctime + 1, ..file };
-    files.put(&[(newer, Digest::of(b"abd"))], SystemTime::now()).unwrap();
-    assert_eq!(files.get(&[newer, file]).unwrap(), [Some(Digest::of(b"abd")), None]);
+    files.put(&[(newer, FileDigest::of(b"abd"))], SystemTime::now()).unwrap();
+    assert_eq!(files.get(&[newer, file]).unwrap(), [Some(FileDigest::of(b"abd")), None]);
 }
 
 #[test]
@@ -44,10 +44,10 @@ fn what_was_touched_just_before_it_was_read_is_not_remembered() {
     let old_mtime = FileStat { ctime: stat(1, 0).ctime, ..stat(1, 1000) };
     let future = FileStat { mtime: i64::MAX, ..stat(2, 1000) };
     for file in [stat(3, 0), stat(4, 1), old_mtime, future] {
-        assert_eq!(files.put(&[(file, Digest::of(b""))], now).unwrap(), 0, "{file:?}");
+        assert_eq!(files.put(&[(file, FileDigest::of(b""))], now).unwrap(), 0, "{file:?}");
         assert_eq!(files.get(&[file]).unwrap(), [None]);
     }
-    assert_eq!(files.put(&[(stat(5, 3), Digest::of(b""))], now).unwrap(), 1);
+    assert_eq!(files.put(&[(stat(5, 3), FileDigest::of(b""))], now).unwrap(), 1);
 }
 
 #[cfg(windows)]
@@ -105,7 +105,7 @@ fn a_change_of_the_same_size_with_the_old_mtime_is_seen() {
 fn many_files_at_once() {
     let (_dir, facts) = facts();
     let files = Files { facts: &facts };
-    let all: Vec<_> = (0..20_000).map(|n: u64| (stat(n, 100), Digest::of(&n.to_le_bytes()))).collect();
+    let all: Vec<_> = (0..20_000).map(|n: u64| (stat(n, 100), FileDigest::of(&n.to_le_bytes()))).collect();
     assert_eq!(files.put(&all, SystemTime::now()).unwrap(), all.len());
     let stats: Vec<_> = all.iter().map(|(s, _)| *s).collect();
     let digests: Vec<_> = all.iter().map(|(_, d)| Some(*d)).collect();

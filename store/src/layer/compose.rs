@@ -11,7 +11,7 @@ use super::index::{Indexer, Refused};
 use super::layers::{Layers, io_error};
 use super::tar::Entry;
 use super::{Form, LayerFacts, node};
-use crate::digest::Digest;
+use crate::digest::FileDigest;
 use crate::snapshot::{Committed, Diff, SnapshotError};
 use crate::work::WorkDir;
 use crate::write_behind::WriteBehind;
@@ -78,7 +78,7 @@ impl Composer {
     pub fn entry(
         &mut self,
         entry: &Entry,
-        content: Option<(&mut dyn Read, &Digest)>,
+        content: Option<(&mut dyn Read, &FileDigest)>,
     ) -> Result<bool, SnapshotError> {
         let mut kept;
         let mut entry = entry;

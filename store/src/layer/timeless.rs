@@ -3,7 +3,7 @@
 
 use super::tar::{Entry, TarError, Time, Writer};
 use super::windows;
-use crate::digest::{Digest, Digester};
+use crate::digest::{Digest, Digester, FileDigest};
 
 /// Bytes of what stands for a file's content.
 const STAND_IN: u64 = 8 + 32;
@@ -27,7 +27,7 @@ impl Timeless {
     }
 
     /// The content of the entry: its bytes and their digest.
-    pub(crate) fn content(&mut self, size: u64, digest: &Digest) -> Result<(), TarError> {
+    pub(crate) fn content(&mut self, size: u64, digest: &FileDigest) -> Result<(), TarError> {
         if size == 0 {
             return Ok(());
         }

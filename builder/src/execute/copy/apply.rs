@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use orlop_store::Digester;
+use orlop_store::FileDigester;
 
 use super::content;
 use super::destination::{Destination, Names};
@@ -337,7 +337,7 @@ pub(super) fn still(
     if steady && entry.stat == Some(before.file_stat()) {
         return Ok(());
     }
-    let mut digester = Digester::new();
+    let mut digester = FileDigester::new();
     io::Seek::rewind(file).map_err(CopyErrorKind::io("read", &source))?;
     io::copy(file, &mut digester).map_err(CopyErrorKind::io("read", &source))?;
     let found = digester.finish();

@@ -10,7 +10,7 @@ use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use orlop_store::Digest;
+use orlop_store::FileDigest;
 use orlop_store::layer::compose::{Composed, Composer};
 use orlop_store::layer::tar::{self, Kind as TarKind};
 use orlop_store::snapshot::SnapshotError;
@@ -564,7 +564,7 @@ impl Writer<'_> {
         group: &Group,
         entry: &Entry,
         file: &mut File,
-        (out, digest): (&tar::Entry, &Digest),
+        (out, digest): (&tar::Entry, &FileDigest),
         composer: &mut Composer,
     ) -> Result<bool, ComposeError> {
         let at = |kind: CopyErrorKind| ComposeError::Copy(kind.of(group.word));

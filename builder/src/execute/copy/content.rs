@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use orlop_store::{Digest, Digester};
+use orlop_store::{FileDigest, FileDigester};
 
 use crate::context::{DigestCache, Dir, Meta, copy_fast, file_meta};
 
@@ -17,7 +17,7 @@ pub(super) fn digest(
     name: &std::ffi::OsStr,
     meta: &Meta,
     cache: Option<&dyn DigestCache>,
-) -> io::Result<(Digest, Meta)> {
+) -> io::Result<(FileDigest, Meta)> {
     if let Some(known) = cache.and_then(|cache| cache.get(&meta.file_stat())) {
         return Ok((known, *meta));
     }
@@ -29,7 +29,7 @@ pub(super) fn digest(
     loop {
         let started = SystemTime::now();
         let before = file_meta(&file)?;
-        let mut digester = Digester::new();
+        let mut digester = FileDigester::new();
         loop {
             match file.read(&mut buffer) {
                 Ok(0) => break,

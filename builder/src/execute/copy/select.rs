@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use orlop_store::{Digest, Digester};
+use orlop_store::{FileDigest, FileDigester};
 
 use super::error::{CopyError, CopyErrorKind};
 use super::selection::{Entry, EntryKind, Group, Origin, Selection};
@@ -123,7 +123,13 @@ fn with_parents(walker: &mut Walker<'_>, path: &str, word: usize) -> Result<Vec<
     Ok(groups)
 }
 
-fn single(request: &CopyRequest, mode: u32, size: u64, digest: Digest, mtime: Option<Time>) -> Vec<Entry> {
+fn single(
+    request: &CopyRequest,
+    mode: u32,
+    size: u64,
+    digest: FileDigest,
+    mtime: Option<Time>,
+) -> Vec<Entry> {
     vec![Entry {
         path: PathBuf::new(),
         kind: EntryKind::File { size, digest },
@@ -155,7 +161,7 @@ fn fetched(walker: &Walker<'_>, from: &RemoteTree, word: usize) -> Result<Group,
 
 fn inline(request: &CopyRequest, name: &str, content: &[u8], word: usize) -> Group {
     let path = crate::context::pattern::below_root(name);
-    let entries = single(request, 0o644, content.len() as u64, Digest::of(content), None);
+    let entries = single(request, 0o644, content.len() as u64, FileDigest::of(content), None);
     let name = path.file_name().map(OsStr::to_owned).unwrap_or_default();
     Group { word, name, origin: Origin::Inline(content.to_vec()), unpack: false, entries }
 }
@@ -166,7 +172,7 @@ fn remote(
     word: usize,
     unpack: bool,
 ) -> Result<Group, CopyErrorKind> {
-    let mut digester = Digester::new();
+    let mut digester = FileDigester::new();
     let mut open = std::fs::File::open(&file.path).map_err(CopyErrorKind::io("open", &file.path))?;
     let size = io::copy(&mut open, &mut digester).map_err(CopyErrorKind::io("read", &file.path))?;
     let mtime = file.mtime.map_or(Time::default(), time);

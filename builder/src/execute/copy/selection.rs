@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use orlop_runner::Account;
-use orlop_store::{Digest, Digester};
+use orlop_store::{Digest, Digester, FileDigest};
 
 use crate::context::pattern::slashed;
 use crate::context::{Dir, FileStat, Time, name_bytes};
@@ -101,7 +101,7 @@ pub enum EntryKind {
         /// Bytes.
         size: u64,
         /// Digest of the content.
-        digest: Digest,
+        digest: FileDigest,
     },
     /// Another name of an earlier file.
     HardLink {
@@ -110,7 +110,7 @@ pub enum EntryKind {
         /// Bytes.
         size: u64,
         /// Digest of the content.
-        digest: Digest,
+        digest: FileDigest,
     },
     /// A symbolic link.
     Symlink {

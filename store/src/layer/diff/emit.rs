@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType};
 
 use super::{Changes, DiffError, What, io_error, public_xattrs};
-use crate::digest::{BackgroundDigester, Digest, Digester};
+use crate::digest::{BackgroundDigester, Digest, FileDigest, FileDigester};
 use crate::layer::node::{self, Meta};
 use crate::layer::stack::push;
 use crate::layer::tar::{Entry, Kind, TarError, Time, Writer, shown};
@@ -214,11 +214,11 @@ impl<W: Write> Out<W> {
         &mut self,
         file: &mut impl Read,
         entry: &Entry,
-        known: Option<&Digest>,
+        known: Option<&FileDigest>,
         buf: &mut [u8],
     ) -> Result<(), DiffError> {
         let fail = |e| io_error("read", &entry.path)(e);
-        let mut digester = (self.timeless.is_some() && known.is_none()).then(Digester::new);
+        let mut digester = (self.timeless.is_some() && known.is_none()).then(FileDigester::new);
         let mut left = entry.size;
         loop {
             let n = match file.read(buf) {
@@ -237,7 +237,7 @@ impl<W: Write> Out<W> {
                 digester.update(&buf[..n]);
             }
         }
-        let digest = known.copied().or_else(|| digester.map(Digester::finish));
+        let digest = known.copied().or_else(|| digester.map(FileDigester::finish));
         if let (Some(timeless), Some(digest)) = (&mut self.timeless, digest) {
             timeless.content(entry.size, &digest)?;
         }

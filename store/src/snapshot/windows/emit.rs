@@ -7,7 +7,7 @@ use super::changes::{Changes, Node};
 use super::table::{RowKind, row_kind};
 use super::walk::{Opened, Seen, split};
 use super::{fail, link, security, unfit};
-use crate::digest::{BackgroundDigester, Digest, Digester};
+use crate::digest::{BackgroundDigester, Digest, Digester, FileDigester};
 use crate::layer::DiffError;
 use crate::layer::tar::{Entry, Kind, Time, Writer};
 use crate::layer::timeless::Timeless;
@@ -55,20 +55,20 @@ impl<W: Write> Out<W> {
 
     /// All of `file`, which has `size` bytes; their digest.
     fn content(&mut self, file: &mut impl Read, size: u64, path: &str) -> Result<Digest, SnapshotError> {
-        let mut digester = Digester::new();
+        let (mut digester, mut for_timeless) = (Digester::new(), FileDigester::new());
         loop {
             let n = match file.read(&mut self.buf) {
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
                 other => other.map_err(fail("read", path))?,
             };
             digester.update(&self.buf[..n]);
+            for_timeless.update(&self.buf[..n]);
             if (n == 0 && digester.size() < size) || digester.size() > size {
                 return Err(SnapshotError::Diff(DiffError::Changed { path: path.to_owned() }));
             }
             if n == 0 {
-                let digest = digester.finish();
-                self.timeless.content(size, &digest).map_err(tar)?;
-                return Ok(digest);
+                self.timeless.content(size, &for_timeless.finish()).map_err(tar)?;
+                return Ok(digester.finish());
             }
             self.tar.content(&self.buf[..n]).map_err(tar)?;
         }

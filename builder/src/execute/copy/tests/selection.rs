@@ -219,7 +219,7 @@ fn the_key_sees_what_matters_and_nothing_else() {
     let parts = bench.select(&copy(&["d/f", "/x"])).unwrap().key_parts();
     assert_eq!(parts[0], ("/x".to_owned(), "destination".to_owned()));
     assert_eq!(parts[1].0, "f");
-    assert!(parts[1].1.starts_with("file sha256:") && parts[1].1.ends_with(" 0644 0:0"), "{parts:?}");
+    assert!(parts[1].1.starts_with("file blake3:") && parts[1].1.ends_with(" 0644 0:0"), "{parts:?}");
     let key = |request: &CopyRequest| bench.select(request).unwrap().digest();
     let plain = copy(&["d/f", "/x"]);
     for other in [
@@ -239,12 +239,14 @@ fn the_key_sees_what_matters_and_nothing_else() {
 #[test]
 fn the_cache_is_believed_and_fed() {
     #[derive(Default)]
-    struct Cache(std::sync::Mutex<std::collections::HashMap<crate::context::FileStat, orlop_store::Digest>>);
+    struct Cache(
+        std::sync::Mutex<std::collections::HashMap<crate::context::FileStat, orlop_store::FileDigest>>,
+    );
     impl crate::context::DigestCache for Cache {
-        fn get(&self, file: &crate::context::FileStat) -> Option<orlop_store::Digest> {
+        fn get(&self, file: &crate::context::FileStat) -> Option<orlop_store::FileDigest> {
             self.0.lock().unwrap().get(file).copied()
         }
-        fn put(&self, file: &crate::context::FileStat, digest: orlop_store::Digest) {
+        fn put(&self, file: &crate::context::FileStat, digest: orlop_store::FileDigest) {
             self.0.lock().unwrap().insert(*file, digest);
         }
     }
@@ -256,7 +258,7 @@ fn the_cache_is_believed_and_fed() {
     select(&copy(&["old", "new", "/x/"]), &tree, &cache).unwrap();
     // `new` was touched too lately: another change could leave its times as they are.
     assert_eq!(cache.0.lock().unwrap().len(), 1);
-    let marker = orlop_store::Digest::of(b"from the cache");
+    let marker = orlop_store::FileDigest::of(b"from the cache");
     cache.0.lock().unwrap().values_mut().for_each(|digest| *digest = marker);
     let selection = select(&copy(&["old", "/x/"]), &tree, &cache).unwrap();
     assert!(selection.key_parts()[1].1.contains(&marker.to_string()));
