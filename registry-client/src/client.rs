@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use orlop_store::Reference;
@@ -94,12 +94,29 @@ pub(crate) struct Core {
     bases: Mutex<HashMap<BaseKey, Arc<OnceCell<Url>>>>,
 }
 
-/// Ends in the background, because tokio's own drop panics on a thread of another runtime.
-struct OwnRuntime(Option<Runtime>);
+/// Begins with the first request: most builds send none. Ends in the background, because tokio's own drop panics on a
+/// thread of another runtime.
+#[derive(Default)]
+struct OwnRuntime(OnceLock<Result<Runtime, String>>);
+
+impl OwnRuntime {
+    fn get(&self) -> Result<&Runtime, Error> {
+        let start = || {
+            Builder::new_multi_thread()
+                .worker_threads(2)
+                .thread_name("orlop-registry")
+                .enable_all()
+                .build()
+                .map_err(|e| e.to_string())
+        };
+        let runtime = self.0.get_or_init(start).as_ref();
+        runtime.map_err(|what| Error::Config { name: "threads".into(), what: what.clone() })
+    }
+}
 
 impl Drop for OwnRuntime {
     fn drop(&mut self) {
-        if let Some(runtime) = self.0.take() {
+        if let Some(Ok(runtime)) = self.0.take() {
             runtime.shutdown_background();
         }
     }
@@ -112,17 +129,8 @@ impl fmt::Debug for Client {
 }
 
 impl Client {
-    /// A client; no connection is made yet.
-    ///
-    /// # Errors
-    /// When the system gives no threads.
-    pub fn new(config: ClientConfig) -> Result<Self, Error> {
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(2)
-            .thread_name("orlop-registry")
-            .enable_all()
-            .build()
-            .map_err(|e| Error::Config { name: "threads".into(), what: e.to_string() })?;
+    /// A client; no connection is made yet, and no thread started.
+    pub fn new(config: ClientConfig) -> Self {
         let transport = Transport::new(
             config.hosts.clone(),
             config.proxies.clone(),
@@ -134,7 +142,7 @@ impl Client {
         let (learned, told, referrers, bases) = Default::default();
         let stop = config.stop.clone();
         let core = Core { config, transport, auth, learned, told, referrers, bases };
-        Ok(Self { core: Arc::new(core), stop, runtime: Arc::new(OwnRuntime(Some(runtime))) })
+        Self { core: Arc::new(core), stop, runtime: Arc::default() }
     }
 
     /// A clone that is stopped by `stop` alone.
@@ -169,13 +177,12 @@ impl Client {
         })
     }
 
-    /// Starts a task on the hidden runtime.
-    pub(crate) fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
+    /// Starts a task on the hidden runtime. An error where the system gives no threads.
+    pub(crate) fn spawn<F>(&self, future: F) -> Result<JoinHandle<F::Output>, Error>
     where
         F: Future<Output: Send> + Send + 'static,
     {
-        let runtime = self.runtime.0.as_ref().expect("taken only when the last clone is dropped");
-        runtime.spawn(future)
+        Ok(self.runtime.get()?.spawn(future))
     }
 
     /// Runs a task to its end.
@@ -187,7 +194,7 @@ impl Client {
         let (send, receive) = sync_channel(1);
         let running = self.spawn(async move {
             let _gone = send.send(future.await);
-        });
+        })?;
         let end = self.wait(&receive);
         running.abort();
         end.map_err(|e| self.masked(e))

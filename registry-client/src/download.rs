@@ -100,7 +100,7 @@ impl Client {
                 }
             };
             writer.finish(end);
-        });
+        })?;
         Ok(Download { head, body: ChunkReader::new(reader, task, self.clone()) })
     }
 

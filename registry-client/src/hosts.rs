@@ -5,8 +5,10 @@
 mod names;
 mod registries;
 
+use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use url::Url;
 
@@ -28,13 +30,50 @@ pub struct HostsConfig {
     /// `hostport`, as Docker has it) that holds `*.crt` (authorities), and `*.cert` with `*.key` (our own).
     /// The first that has one is used.
     pub certs_dirs: Vec<PathBuf>,
-    /// More authorities, PEM, for every host: what `SSL_CERT_FILE` names, for instance.
-    pub extra_ca: Vec<Vec<u8>>,
+    /// More authorities for every host: what `SSL_CERT_FILE` names, for instance.
+    pub extra_ca: Authorities,
     /// Hosts (`host`, or `host:port` for one port of it) that layers which a registry does not keep may be fetched
     /// from. An image names the URL of such a layer, so whoever makes an image could have us ask any host: it may
     /// name only these. Where these send us on to is theirs to say. [`FOREIGN_LAYER_HOSTS`] are those of Microsoft's
     /// own base images.
     pub foreign: Vec<String>,
+}
+
+/// Certificates of authorities, as files in PEM have them. They are read when a host is first spoken to by TLS: most
+/// builds speak to none.
+#[derive(Clone)]
+pub struct Authorities(Arc<ReadAuthorities>);
+
+/// The contents of all files, or what is wrong with one.
+type ReadAuthorities = dyn Fn() -> Result<Vec<Vec<u8>>, String> + Send + Sync;
+
+impl Authorities {
+    /// What `read` gives.
+    pub fn new(read: impl Fn() -> Result<Vec<Vec<u8>>, String> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(read))
+    }
+
+    /// Those of one file.
+    pub fn of(pem: Vec<u8>) -> Self {
+        Self::new(move || Ok(vec![pem.clone()]))
+    }
+
+    pub(crate) fn read(&self) -> Result<Vec<Vec<u8>>, String> {
+        (self.0)()
+    }
+}
+
+impl Default for Authorities {
+    /// None.
+    fn default() -> Self {
+        Self::new(|| Ok(Vec::new()))
+    }
+}
+
+impl fmt::Debug for Authorities {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Authorities(..)")
+    }
 }
 
 /// Hosts that the foreign layers of Microsoft's base images name.

@@ -8,7 +8,7 @@
 //! use orlop_registry_client::{Client, ClientConfig, Repository, TagOrDigest};
 //!
 //! # fn main() -> Result<(), orlop_registry_client::Error> {
-//! let client = Client::new(ClientConfig::default())?;
+//! let client = Client::new(ClientConfig::default());
 //! let repo = Repository::new("docker.io", "library/debian")?;
 //! let manifest = client.manifest(&repo, &TagOrDigest::Tag("12".into()))?;
 //! println!("{} {}", manifest.digest, manifest.media_type);
@@ -39,7 +39,7 @@ pub use auth::{Credential, Credentials};
 pub use client::{Client, ClientConfig};
 pub use download::{Download, DownloadHead};
 pub use error::{Error, StatusError, TransportKind};
-pub use hosts::{FOREIGN_LAYER_HOSTS, HostsConfig, RegistriesConf, ShortName};
+pub use hosts::{Authorities, FOREIGN_LAYER_HOSTS, HostsConfig, RegistriesConf, ShortName};
 pub use notice::NoticeObserver;
 pub use pull::{BlobReader, MANIFEST_CAP, select_platform};
 pub use push::{Progress, Source};

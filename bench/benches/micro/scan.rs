@@ -7,7 +7,7 @@ use divan::Bencher;
 use divan::counter::ItemsCount;
 use orlop_builder::context::{DigestCache, FileStat, Ignore, NoCache, SourceTree};
 use orlop_builder::execute::copy::{CopyRequest, Source, select};
-use orlop_store::Digest;
+use orlop_store::FileDigest;
 
 use crate::input::{FILES, tree};
 
@@ -37,14 +37,14 @@ fn scan(bencher: Bencher<'_, '_>, cache: &(dyn DigestCache + Sync)) {
 
 /// As the store's own, but in memory.
 #[derive(Default)]
-struct Known(Mutex<HashMap<FileStat, Digest>>);
+struct Known(Mutex<HashMap<FileStat, FileDigest>>);
 
 impl DigestCache for Known {
-    fn get(&self, file: &FileStat) -> Option<Digest> {
+    fn get(&self, file: &FileStat) -> Option<FileDigest> {
         self.0.lock().ok()?.get(file).cloned()
     }
 
-    fn put(&self, file: &FileStat, digest: Digest) {
+    fn put(&self, file: &FileStat, digest: FileDigest) {
         if let Ok(mut known) = self.0.lock() {
             known.insert(*file, digest);
         }

@@ -6,7 +6,7 @@ pub(crate) mod settings;
 use std::path::{Path, PathBuf};
 
 use orlop_registry_client::{
-    ClientConfig, FOREIGN_LAYER_HOSTS, HostsConfig, Proxies, RegistriesConf, RetryObserver,
+    Authorities, ClientConfig, FOREIGN_LAYER_HOSTS, HostsConfig, Proxies, RegistriesConf, RetryObserver,
 };
 
 use self::logins::LoginFiles;
@@ -72,7 +72,7 @@ fn hosts(global: &Global) -> Result<HostsConfig, Failure> {
         global.insecure_registries.iter().map(|host| host.trim_end_matches('/').to_owned()).collect();
     let foreign = FOREIGN_LAYER_HOSTS.iter().map(|host| (*host).to_owned());
     let foreign = foreign.chain(global.foreign_hosts.iter().cloned()).collect();
-    Ok(HostsConfig { insecure, registries, certs_dirs, extra_ca: authorities()?, foreign })
+    Ok(HostsConfig { insecure, registries, certs_dirs, extra_ca: Authorities::new(authorities), foreign })
 }
 
 /// The `registries.conf` that applies, and what is dropped in beside it, in the order of their names
@@ -126,8 +126,9 @@ pub(crate) fn authority_files() -> Result<Vec<PathBuf>, Failure> {
     Ok(paths)
 }
 
-fn authorities() -> Result<Vec<Vec<u8>>, Failure> {
-    authority_files()?.iter().map(|path| file::read(path, MAX_FILE)).collect()
+fn authorities() -> Result<Vec<Vec<u8>>, String> {
+    let files = authority_files().map_err(|failure| failure.to_string())?;
+    files.iter().map(|path| file::read(path, MAX_FILE).map_err(|failure| failure.to_string())).collect()
 }
 
 fn proxies() -> Proxies {

@@ -111,7 +111,7 @@ pub(crate) fn client(
     for text in settings.hosts.registries.warnings() {
         warn(display, text.clone());
     }
-    Ok(Client::new(settings)?)
+    Ok(Client::new(settings))
 }
 
 /// What is told of a request that is tried again.

@@ -74,7 +74,7 @@ impl World {
         };
         Self {
             store: orlop_store::Store::open(&dir.path().join("store"), &options).unwrap(),
-            client: orlop_registry_client::Client::new(Default::default()).unwrap(),
+            client: orlop_registry_client::Client::new(Default::default()),
             cancel: orlop_runner::CancelToken::new(),
             _dir: dir,
         }

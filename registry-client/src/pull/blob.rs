@@ -59,7 +59,7 @@ impl Client {
             let mut download = Download::new(core, descriptor, &writer);
             let end = download.run(&places).await;
             writer.finish(end);
-        });
+        })?;
         Ok(BlobReader(ChunkReader::new(reader, task, self.clone())))
     }
 

@@ -155,7 +155,7 @@ impl Part<'_> {
                 Ok((core.transport.send(request, &route).await?, sent))
             };
             let _gone = answer.send(result.await);
-        });
+        })?;
         let stop = &self.client.stop;
         let fed = self.feed(&mut *source, |piece| writer.send_blocking(piece, stop));
         match fed {

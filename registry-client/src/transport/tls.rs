@@ -17,6 +17,7 @@ use url::Url;
 use super::certificates::Certificates;
 use super::{ClientKey, Transport};
 use crate::error::Error;
+use crate::hosts::Authorities;
 
 impl Transport {
     /// The directory of certs.d for a URL's host, if there is one, else that for the registry which leads there.
@@ -97,13 +98,13 @@ pub(super) struct Trusted {
 
 impl Trusted {
     /// The system's authorities with the caller's, or Mozilla's list where the system has none.
-    fn system(extra: &[Vec<u8>]) -> Result<Self, String> {
+    fn system(extra: &Authorities) -> Result<Self, String> {
         let mut out = Self { roots: RootCertStore::empty(), own: Vec::new() };
         out.add(rustls_native_certs::load_native_certs().certs);
         if out.roots.is_empty() {
             out.roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
         }
-        for pem in extra {
+        for pem in &extra.read()? {
             let mut last = "no PEM certificate in it".to_owned();
             let before = out.own.len();
             for certificate in CertificateDer::pem_slice_iter(pem) {

@@ -19,7 +19,7 @@ fn identity() -> Credential {
 fn logged_in(registry: &FakeRegistry, credential: Credential) -> Client {
     let mut config = config();
     config.credentials.add(&registry.host(), credential);
-    Client::new(config).unwrap()
+    Client::new(config)
 }
 
 fn bearer(uses: u32, field: &'static str) -> FakeAuth {
@@ -40,7 +40,7 @@ fn basic_from_config_json() {
     // base64 of `u:hunter2`
     let file = format!(r#"{{"auths":{{"{}":{{"auth":"dTpodW50ZXIy"}}}}}}"#, registry.host());
     config.credentials.add_file("config.json", file.as_bytes()).unwrap();
-    let client = Client::new(config).unwrap();
+    let client = Client::new(config);
     client.ping(&registry.host()).unwrap();
     client.manifest(&repo(&registry, "x"), &one()).unwrap();
     assert_eq!(push(&client, &repo(&registry, "x"), &noise(1000), &[]).unwrap(), PushOutcome::Uploaded);
@@ -161,7 +161,7 @@ fn a_registry_that_names_the_token_server_of_another_gets_its_own_login_there_an
         if let Some(credential) = credential {
             config.credentials.add(&hostile.host(), credential);
         }
-        Client::new(config).unwrap().manifest(&repo(&hostile, "x"), &one()).unwrap_err();
+        Client::new(config).manifest(&repo(&hostile, "x"), &one()).unwrap_err();
     }
     // base64 of `u:hunter2`, what the other registry knows us by.
     for l in hostile.log().iter().chain(&other.log()) {
@@ -411,7 +411,7 @@ fn a_token_that_no_header_can_hold() {
     let mut config = config();
     let registry = fake(FakeConfig { auth: bearer(9, "token"), ..FakeConfig::default() });
     config.credentials.add(&registry.host(), Credential::RegistryToken("hun\r\nter2hunter2".into()));
-    let e = Client::new(config).unwrap().manifest(&repo(&registry, "x"), &one()).unwrap_err();
+    let e = Client::new(config).manifest(&repo(&registry, "x"), &one()).unwrap_err();
     let all = format!("{e} {e:?}");
     assert!(all.contains(&registry.host()) && all.contains("registrytoken") && !all.contains("hun"), "{all}");
     // The same from a token server, which is named then.

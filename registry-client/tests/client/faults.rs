@@ -87,7 +87,7 @@ fn tag() -> TagOrDigest {
 impl World {
     fn new() -> Arc<Self> {
         let registry = registry::start();
-        let (direct, image) = (Client::new(ClientConfig::default()).unwrap(), Image::new(1));
+        let (direct, image) = (Client::new(ClientConfig::default()), Image::new(1));
         image.push(&direct, &Repository::new(registry.host(), SOURCE).unwrap(), &[]).unwrap();
         Arc::new(Self { registry, direct, image, next: AtomicU32::new(0) })
     }
@@ -138,7 +138,7 @@ fn config(slow: u32) -> ClientConfig {
 impl Act {
     /// Does it through the proxy. What is right is looked for in the registry itself.
     fn run(self, world: &World, proxy: &FaultProxy, config: ClientConfig) -> Result<(), Error> {
-        let client = Client::new(config).unwrap();
+        let client = Client::new(config);
         let number = world.next.fetch_add(1, Ordering::SeqCst);
         let own = format!("team/own{number}");
         let (source, target) =

@@ -50,7 +50,7 @@ pub(crate) fn config() -> ClientConfig {
 }
 
 pub(crate) fn client() -> Client {
-    Client::new(config()).unwrap()
+    Client::new(config())
 }
 
 /// A client, and what its observer was told.
@@ -60,7 +60,7 @@ pub(crate) fn watched(mut config: ClientConfig) -> (Client, Arc<Mutex<Vec<String
     config.on_retry = RetryObserver::new(move |r| {
         to.lock().unwrap().push(format!("{}/{} {} {}", r.attempt, r.of, r.asked, r.error));
     });
-    (Client::new(config).unwrap(), told)
+    (Client::new(config), told)
 }
 
 pub(crate) fn fake(config: FakeConfig) -> FakeRegistry {

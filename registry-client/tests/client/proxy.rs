@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use orlop_registry_client::{Client, ClientConfig, Error, PushOutcome, Repository, TransportKind};
+use orlop_registry_client::{
+    Authorities, Client, ClientConfig, Error, PushOutcome, Repository, TransportKind,
+};
 
 use crate::tls::{free, registry, self_signed};
 use crate::{config, noise, push};
@@ -118,7 +120,7 @@ fn basic(login: &str) -> String {
 /// A client that trusts the registry and goes by the proxy.
 fn through(dir: &std::path::Path, proxy: &str) -> ClientConfig {
     let mut config = config();
-    config.hosts.extra_ca.push(fs::read(dir.join("r.crt")).unwrap());
+    config.hosts.extra_ca = Authorities::of(fs::read(dir.join("r.crt")).unwrap());
     config.proxies.https = Some(proxy.to_owned());
     config
 }
@@ -134,7 +136,7 @@ fn a_registry_behind_a_proxy() {
         (format!("http://user:p%40ss@{}", connect.address), &connect),
         (format!("socks5h://{}", socks.address), &socks),
     ] {
-        let client = Client::new(through(dir.path(), &url)).unwrap();
+        let client = Client::new(through(dir.path(), &url));
         let repo = Repository::new(NAME, "x").unwrap();
         let bytes = noise(2_000_000);
         push(&client, &repo, &bytes, &[]).unwrap();
@@ -146,7 +148,7 @@ fn a_registry_behind_a_proxy() {
     // Left out, it is looked for directly.
     let mut direct = through(dir.path(), &format!("http://user:p%40ss@{}", connect.address));
     direct.proxies.no_proxy = Some(".invalid".to_owned());
-    let e = Client::new(direct).unwrap().ping(NAME).unwrap_err();
+    let e = Client::new(direct).ping(NAME).unwrap_err();
     assert_eq!(e.transport_kind(), Some(TransportKind::Resolve), "{e:?}");
 }
 
@@ -162,7 +164,7 @@ fn proxies_that_say_no_are_named() {
         (&broken.address, TransportKind::Proxy, true),
         (&nobody, TransportKind::Proxy, true),
     ] {
-        let client = Client::new(through(dir.path(), &format!("http://user:hunter2@{proxy}"))).unwrap();
+        let client = Client::new(through(dir.path(), &format!("http://user:hunter2@{proxy}")));
         let e = client.ping(NAME).unwrap_err();
         assert_eq!((e.transport_kind(), e.is_temporary()), (Some(kind), temporary), "{e:?}");
         let all = format!("{e}: {} ({})", e.source().unwrap(), e.hint().unwrap());
@@ -173,13 +175,13 @@ fn proxies_that_say_no_are_named() {
     let mut config = config();
     config.proxies.http = Some(format!("http://user:hunter2@{}", login.address));
     config.hosts.insecure.push(NAME.to_owned());
-    let e = Client::new(config).unwrap().ping(NAME).unwrap_err();
+    let e = Client::new(config).ping(NAME).unwrap_err();
     assert!(
         matches!(&e, Error::Transport { kind: TransportKind::ProxyLogin | TransportKind::Resolve, .. }),
         "{e:?}"
     );
     for bad in ["ftp://user:hunter2@proxy.example", "http://"] {
-        let e = Client::new(through(dir.path(), bad)).unwrap().ping(NAME).unwrap_err();
+        let e = Client::new(through(dir.path(), bad)).ping(NAME).unwrap_err();
         assert!(matches!(&e, Error::Config { .. }) && !e.to_string().contains("hunter2"), "{e:?}");
     }
 }

@@ -274,7 +274,7 @@ fn a_wait_ends_by_the_stop_of_the_client_that_waits() {
     registry.put_blob("a/b", &bytes);
     registry.put_manifest("a/b", Some("1"), media_type::OCI_MANIFEST, IMAGE);
     let repo = repo(&registry, "a/b");
-    let never = Client::new(ClientConfig { stop: Stop::new(|| true), ..config() }).unwrap();
+    let never = Client::new(ClientConfig { stop: Stop::new(|| true), ..config() });
     let lives = never.with_stop(Stop::default());
     // Nothing comes for longer than a stop may take, and then all does.
     let late = |method: &'static str, path: &str| {
@@ -300,7 +300,7 @@ fn something_else_listens() {
     config.timeouts.first_byte = Duration::from_millis(200);
     config.timeouts.connect = Duration::from_millis(200);
     config.retries.count = 0;
-    let client = Client::new(config).unwrap();
+    let client = Client::new(config);
     let repo_of = |host: String| orlop_registry_client::Repository::new(host, "x").unwrap();
     let e = client.manifest(&repo_of(silent.local_addr().unwrap().to_string()), &tag("1")).unwrap_err();
     assert!(matches!(e, Error::Transport { .. }), "{e:?}");
@@ -325,7 +325,7 @@ fn mirrors_serve_first_and_the_registry_when_they_fail() {
         mirror.host()
     );
     config.hosts.registries.add("registries.conf", &conf).unwrap();
-    let client = Client::new(config).unwrap();
+    let client = Client::new(config);
     client.manifest(&repo(&registry, "x"), &tag("1")).unwrap();
     assert_eq!(mirror.logged("GET", "/v2/cache/x/manifests/1").len(), 1);
     assert_eq!(read(&client, &repo(&registry, "x"), &layer(&bytes)).unwrap(), bytes);
@@ -398,7 +398,7 @@ fn proxies_are_used_and_left_out() {
         config.proxies.http = Some(format!("http://user:hunter2@{}", registry.host()));
         config.proxies.no_proxy = no_proxy.map(str::to_owned);
         config.hosts.insecure.push(host.to_owned());
-        let client = Client::new(config).unwrap();
+        let client = Client::new(config);
         client.manifest(&orlop_registry_client::Repository::new(host, "x").unwrap(), &tag("1"))
     };
     through(None).unwrap();
@@ -422,7 +422,7 @@ fn a_server_that_wants_https_is_not_taken_for_a_plain_one() {
     let proxy = Some(format!("http://{}", registry.host()));
     (config.proxies.http, config.proxies.https) = (proxy.clone(), proxy);
     config.hosts.insecure.push("registry.invalid".into());
-    let client = Client::new(config).unwrap();
+    let client = Client::new(config);
     let repo = orlop_registry_client::Repository::new("registry.invalid", "x").unwrap();
     let e = client.manifest(&repo, &tag("1")).unwrap_err();
     assert_eq!(e.transport_kind(), Some(TransportKind::Proxy), "the error of HTTPS: {e:?}");
@@ -440,7 +440,7 @@ fn warnings_of_the_registry_are_told_once() {
     let mut config = config();
     let ours = std::sync::Arc::clone(&told);
     config.on_notice = NoticeObserver::new(move |text| ours.lock().unwrap().push(text.to_owned()));
-    let client = Client::new(config).unwrap();
+    let client = Client::new(config);
     for _ in 0..3 {
         client.manifest(&repo(&registry, "x"), &tag("1")).unwrap();
     }
@@ -476,7 +476,7 @@ fn everything_comes_from_where_the_manifest_did() {
         mirror.host()
     );
     config.hosts.registries.add("registries.conf", &conf).unwrap();
-    let client = Client::new(config).unwrap();
+    let client = Client::new(config);
     let repo = orlop_registry_client::Repository::new(&gone, "x").unwrap();
     client.manifest(&repo, &tag("1")).unwrap();
     assert_eq!(client.served_by(&repo), Some(format!("{}/x", mirror.host())));
@@ -498,7 +498,7 @@ fn the_registry_is_waited_for_wherever_it_stands() {
         mirror.host()
     );
     config.hosts.registries.add("registries.conf", &conf).unwrap();
-    let client = Client::new(config).unwrap();
+    let client = Client::new(config);
     // The mirror, which is for tags, stands behind the registry for blobs.
     registry.fault("GET", "/blobs/", 0, 2, Fault::Status(503, "UNAVAILABLE", vec![]));
     assert_eq!(read(&client, &repo(&registry, "x"), &layer(&bytes)).unwrap(), bytes);
@@ -523,7 +523,7 @@ fn a_mirror_whose_token_server_is_down_is_asked_once() {
         mirror.host()
     );
     config.hosts.registries.add("registries.conf", &conf).unwrap();
-    let client = Client::new(config).unwrap();
+    let client = Client::new(config);
     client.manifest(&repo(&registry, "x"), &tag("1")).unwrap();
     let asked = mirror.log().len();
     client.manifest(&repo(&registry, "x"), &tag("1")).unwrap();
@@ -563,7 +563,7 @@ fn a_mirror_that_asks_for_patience_is_passed_over() {
         mirror.host()
     );
     config.hosts.registries.add("registries.conf", &conf).unwrap();
-    let client = Client::new(config).unwrap();
+    let client = Client::new(config);
     let start = Instant::now();
     client.manifest(&repo(&registry, "x"), &tag("1")).unwrap();
     assert_eq!(read(&client, &repo(&registry, "x"), &layer(&bytes)).unwrap(), bytes);

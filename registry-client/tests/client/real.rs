@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use orlop_registry_client::{
-    Client, ClientConfig, Credential, Error, PushOutcome, Repository, TagOrDigest, TransportKind,
+    Authorities, Client, ClientConfig, Credential, Error, PushOutcome, Repository, TagOrDigest, TransportKind,
 };
 use orlop_store::{Descriptor, Digest, media_type};
 use tempfile::TempDir;
@@ -142,7 +142,7 @@ fn start_with(tls: bool, password: bool, client_certificates: bool) -> Server {
 
 /// Pushes an image, reads everything back, mounts it elsewhere, lists and deletes it.
 fn round_trip(config: ClientConfig, host: &str) {
-    let client = Client::new(config).unwrap();
+    let client = Client::new(config);
     let repo = Repository::new(host, "team/app").unwrap();
     client.ping(host).unwrap();
     let (big, small) = (noise(20_000_000), br#"{"architecture":"amd64","os":"linux"}"#.to_vec());
@@ -221,7 +221,7 @@ fn over_https_with_a_password() {
     // The authority is given as a file's content, as a directory of certs.d, or not at all.
     let ca = fs::read(server.dir.path().join("ca.pem")).unwrap();
     let mut extra = with_login();
-    extra.hosts.extra_ca.push(ca.clone());
+    extra.hosts.extra_ca = Authorities::of(ca.clone());
     round_trip(extra, &server.host);
     let certs = server.dir.path().join("certs.d").join(&server.host);
     fs::create_dir_all(&certs).unwrap();
@@ -229,13 +229,13 @@ fn over_https_with_a_password() {
     let mut in_dir = with_login();
     in_dir.hosts.certs_dirs.push(server.dir.path().join("certs.d"));
     in_dir.http2 = false;
-    Client::new(in_dir).unwrap().ping(&server.host).unwrap();
-    let e = Client::new(with_login()).unwrap().ping(&server.host).unwrap_err();
+    Client::new(in_dir).ping(&server.host).unwrap();
+    let e = Client::new(with_login()).ping(&server.host).unwrap_err();
     assert!(matches!(e, Error::Transport { kind: TransportKind::Certificate, .. }), "{e:?}");
     assert!(e.hint().unwrap().contains(&format!("certs.d/{}/ca.crt", server.host)));
     let mut insecure = with_login();
     insecure.hosts.insecure.push(server.host.clone());
-    Client::new(insecure).unwrap().ping(&server.host).unwrap();
+    Client::new(insecure).ping(&server.host).unwrap();
 }
 
 #[test]
@@ -262,14 +262,14 @@ fn with_a_certificate_of_our_own() {
     fs::copy(at.join("ca.pem"), certs.join("ca.crt")).unwrap();
     let mut config = config();
     config.hosts.certs_dirs.push(at.join("certs.d"));
-    let without = Client::new(config.clone()).unwrap().ping(&server.host).unwrap_err();
+    let without = Client::new(config.clone()).ping(&server.host).unwrap_err();
     assert_eq!(without.transport_kind(), Some(TransportKind::TlsRefused), "{without:?}");
     for _ in 0..20 {
-        let again = Client::new(config.clone()).unwrap().ping(&server.host).unwrap_err();
+        let again = Client::new(config.clone()).ping(&server.host).unwrap_err();
         assert_eq!(again.transport_kind(), Some(TransportKind::TlsRefused), "{again:?}");
     }
     let fails = |part: &str, what: &str, hint: &str| {
-        let e = Client::new(config.clone()).unwrap().ping(&server.host).unwrap_err();
+        let e = Client::new(config.clone()).ping(&server.host).unwrap_err();
         let (text, said) = (e.to_string(), e.hint().unwrap());
         assert!(matches!(e, Error::Certificate { .. }), "{e:?}");
         assert!(text.contains(part) && text.contains(&format!("for `{}`", server.host)), "{text}");
@@ -302,10 +302,10 @@ fn with_a_certificate_of_our_own() {
     fails("client.cert`", "directory", "see what");
     fs::remove_dir(certs.join("client.cert")).unwrap();
     fs::copy(at.join("server.pem"), certs.join("client.cert")).unwrap();
-    Client::new(config.clone()).unwrap().ping(&server.host).unwrap();
+    Client::new(config.clone()).ping(&server.host).unwrap();
     // Of an authority the same is said, but that it is not ours.
     write("old.crt", "");
-    let e = Client::new(config.clone()).unwrap().ping(&server.host).unwrap_err();
+    let e = Client::new(config.clone()).ping(&server.host).unwrap_err();
     assert!(e.to_string().contains(&format!("old.crt`, an authority for `{}`", server.host)), "{e}");
 }
 
@@ -338,15 +338,15 @@ fn with_a_certificate_of_version_1() {
         assert!(is_version_1());
         fs::copy(at.join("own.pem"), certs.join("client.cert")).unwrap();
         fs::copy(at.join("own.key"), certs.join("client.key")).unwrap();
-        Client::new(config.clone()).unwrap().ping(&server.host).unwrap_or_else(|e| panic!("{key:?}: {e:?}"));
+        Client::new(config.clone()).ping(&server.host).unwrap_or_else(|e| panic!("{key:?}: {e:?}"));
         // Of this one, too, it is seen that a key is another's.
         fs::copy(at.join("server.key"), certs.join("client.key")).unwrap();
-        let e = Client::new(config.clone()).unwrap().ping(&server.host).unwrap_err();
+        let e = Client::new(config.clone()).ping(&server.host).unwrap_err();
         assert!(e.to_string().contains("is not its key"), "{e}");
     }
     // The server itself may have no such certificate.
     fs::copy(at.join("own.key"), certs.join("client.key")).unwrap();
     fs::remove_file(certs.join("ca.crt")).unwrap();
-    let e = Client::new(config).unwrap().ping(&server.host).unwrap_err();
+    let e = Client::new(config).ping(&server.host).unwrap_err();
     assert_eq!(e.transport_kind(), Some(TransportKind::Certificate), "{e:?}");
 }

@@ -6,7 +6,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use orlop_registry_client::fake::{FakeConfig, FakeRegistry};
-use orlop_registry_client::{Client, ClientConfig, Error, Repository, TagOrDigest, TransportKind};
+use orlop_registry_client::{
+    Authorities, Client, ClientConfig, Error, Repository, TagOrDigest, TransportKind,
+};
 use orlop_store::media_type;
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::pem::PemObject as _;
@@ -76,7 +78,7 @@ fn request(stream: &mut impl BufRead) -> Option<String> {
 fn network(dir: &Path, behind: &FakeRegistry) -> ClientConfig {
     let mut config = config();
     config.proxies.http = Some(format!("http://{}", behind.host()));
-    config.hosts.extra_ca.push(std::fs::read(dir.join("r.crt")).unwrap());
+    config.hosts.extra_ca = Authorities::of(std::fs::read(dir.join("r.crt")).unwrap());
     config
 }
 
@@ -130,7 +132,7 @@ fn plain_http_is_for_the_hosts_that_it_is_allowed_for() {
     for (what, works, set) in cases {
         let mut config = network(at, &behind);
         set(&mut config);
-        let client = Client::new(config).unwrap();
+        let client = Client::new(config);
         let repo = Repository::new(&host, "x").unwrap();
         let (tag, before) = (TagOrDigest::Tag("1".into()), behind.log().len());
         let manifest = client.manifest(&repo, &tag);
@@ -152,7 +154,7 @@ fn plain_http_is_for_the_hosts_that_it_is_allowed_for() {
     }
     // One's own machine needs no leave.
     let host = leading(at, "r", 307, &format!("http://{}", behind.host()));
-    let client = Client::new(network(at, &behind)).unwrap();
+    let client = Client::new(network(at, &behind));
     client.manifest(&Repository::new(&host, "x").unwrap(), &TagOrDigest::Tag("1".into())).unwrap();
 }
 
@@ -171,7 +173,7 @@ fn an_upload_is_led_where_plain_http_is_allowed() {
         let bytes = noise(1000);
         let source = || Ok(Box::new(std::io::Cursor::new(bytes.clone())) as Box<dyn Read + Send>);
         let whole = || Ok(layer(&bytes));
-        let e = Client::new(config).unwrap().push_growing(&repo, &source, &whole, &|_| ()).unwrap_err();
+        let e = Client::new(config).push_growing(&repo, &source, &whole, &|_| ()).unwrap_err();
         assert!(e.to_string().contains(what), "{insecure}: {e}");
         assert_eq!(behind.logged("PATCH", "/v2/x/").is_empty(), insecure != OTHER, "{insecure}");
     }
@@ -191,7 +193,7 @@ fn certificates_of_other_hosts_are_checked_all_the_same() {
     let pull = |insecure: &[&str]| {
         let mut config = config();
         config.hosts.insecure = insecure.iter().map(|host| (*host).to_owned()).collect();
-        Client::new(config).unwrap().manifest(&repo, &TagOrDigest::Tag("1".into()))
+        Client::new(config).manifest(&repo, &TagOrDigest::Tag("1".into()))
     };
     let e = pull(&[&host]).unwrap_err();
     assert_eq!(e.transport_kind(), Some(TransportKind::Certificate), "{e:?}");
@@ -204,7 +206,7 @@ fn certificates_of_other_hosts_are_checked_all_the_same() {
          [[registry]]\nlocation = \"{storage}\"\ninsecure = true"
     );
     config.hosts.registries.add("registries.conf", &text).unwrap();
-    let client = Client::new(config).unwrap();
+    let client = Client::new(config);
     let e = client.manifest(&repo, &TagOrDigest::Tag("1".into())).unwrap_err();
     assert_eq!(e.transport_kind(), Some(TransportKind::Certificate), "{e:?}");
     assert!(!e.to_string().contains(&storage), "{e}");

@@ -10,7 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use orlop_registry_client::{Client, Error, PushOutcome, Repository, TagOrDigest, TransportKind};
+use orlop_registry_client::{
+    Authorities, Client, Error, PushOutcome, Repository, TagOrDigest, TransportKind,
+};
 use orlop_store::media_type;
 
 use crate::real::run;
@@ -68,8 +70,8 @@ pub(crate) fn registry(dir: &Path, name: &str) -> (Server, String) {
 /// What comes of asking when the certificate is trusted.
 fn ping(dir: &Path, name: &str, host: &str) -> Result<(), Error> {
     let mut config = config();
-    config.hosts.extra_ca.push(fs::read(dir.join(format!("{name}.crt"))).unwrap());
-    Client::new(config).unwrap().ping(host)
+    config.hosts.extra_ca = Authorities::of(fs::read(dir.join(format!("{name}.crt"))).unwrap());
+    Client::new(config).ping(host)
 }
 
 fn kind(result: Result<(), Error>) -> Option<TransportKind> {
@@ -86,7 +88,7 @@ fn a_server_may_vouch_for_itself_if_its_certificate_is_given() {
         ping(at, name, &host).unwrap();
         ping(at, name, &host.replace("127.0.0.1", "localhost")).unwrap();
         // Not given, and another one of the same name.
-        let e = Client::new(config()).unwrap().ping(&host).unwrap_err();
+        let e = Client::new(config()).ping(&host).unwrap_err();
         assert_eq!(e.transport_kind(), Some(TransportKind::Certificate), "{name}");
         assert!(e.hint().unwrap().contains(&format!("certs.d/{host}/ca.crt")), "{e:?}");
         self_signed(at, "other", "IP:127.0.0.1", more);
@@ -176,9 +178,9 @@ fn connections_serve_again_over_both_versions_of_http() {
     for http2 in [true, false] {
         let (address, count) = counting(&host);
         let mut config = config();
-        config.hosts.extra_ca.push(fs::read(at.join("r.crt")).unwrap());
+        config.hosts.extra_ca = Authorities::of(fs::read(at.join("r.crt")).unwrap());
         config.http2 = http2;
-        let client = Client::new(config).unwrap();
+        let client = Client::new(config);
         let repo = Repository::new(&address, format!("x{http2}")).unwrap();
         let (next, image) = (
             AtomicUsize::new(0),

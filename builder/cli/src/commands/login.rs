@@ -128,7 +128,7 @@ fn attempt(
     let on_retry = RetryObserver::new(|retry| warn(&session::waiting(retry)));
     let mut config = config::anonymous(global, on_retry)?;
     config.credentials.add(target.registry(), credential.clone());
-    let checked = Client::new(config)?.check_login(target).map_err(|error| {
+    let checked = Client::new(config).check_login(target).map_err(|error| {
         let refused = matches!(error.status(), Some(400 | 401 | 403));
         let hint = refused.then(|| {
             "check the user's name and the password; some registries take a token in its place only"

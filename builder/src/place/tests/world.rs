@@ -38,7 +38,7 @@ impl World {
         Self {
             from: FakeRegistry::start(from).unwrap(),
             to: FakeRegistry::start(to).unwrap(),
-            client: Client::new(config).unwrap(),
+            client: Client::new(config),
             dir: tempfile::tempdir().unwrap(),
             known: BTreeMap::new(),
         }

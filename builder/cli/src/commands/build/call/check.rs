@@ -151,7 +151,7 @@ impl<'a> Found<'a> {
             config.retries.count = 0;
             config.timeouts.connect = PATIENCE;
             config.timeouts.first_byte = PATIENCE;
-            Client::new(config).ok()
+            Some(Client::new(config))
         });
         transfer::look(registry.as_ref()?, name, platform).unwrap_or_else(|_| {
             self.silent.borrow_mut().insert(name.domain().to_owned());
