@@ -96,7 +96,7 @@ pub struct Packing {
 pub enum Compression {
     /// The tar as it is.
     Uncompressed,
-    /// gzip at a level from 0 to 9, 6 where none is named.
+    /// gzip at a level from 0 to 9, 1 where none is named.
     Gzip(Option<u8>),
     /// zstd at a level from 1 to 22, 3 where none is named.
     Zstd(Option<u8>),

@@ -38,7 +38,7 @@ pub(crate) struct PushArgs {
     #[arg(long, value_name = "PLATFORM", value_parser = platform)]
     platform: Option<Platform>,
 
-    /// Level of the compression: 0 to 9 for gzip, 1 to 22 for zstd
+    /// Level of the compression: 0 to 9 for gzip [default: 1], 1 to 22 for zstd [default: 3]
     #[arg(long, value_name = "LEVEL")]
     compression_level: Option<u8>,
 

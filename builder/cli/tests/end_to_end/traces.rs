@@ -235,6 +235,40 @@ fn every_phase_of_a_build_is_in_its_trace() {
 }
 
 #[test]
+fn a_large_layer_that_will_be_pushed_is_compressed_while_the_next_step_runs() {
+    let (env, registry) = (env(), registry::start());
+    registry.fill(base(), "base:1");
+    let noise: Vec<u8> = (0..3_000_000u32).flat_map(|n| n.wrapping_mul(n | 1).to_be_bytes()).collect();
+    fs::create_dir_all(env.path("context")).expect("a directory");
+    fs::write(env.path("context/large"), &noise).expect("a file");
+    env.file("context/small", "small");
+    let text = "ARG BASE\nFROM $BASE\nCOPY small /\nCOPY large /\nRUN sleep 2\n";
+    let pushed = |file: &str, more: &[&str]| {
+        build_as(&env, text, &registry.name("base:1"), &registry.name("app:1"))
+            .args(more)
+            .args(["--trace", file])
+            .run()
+            .success();
+        Trace::read(&env.path(file))
+    };
+    let trace = pushed("trace.json", &["--push"]);
+    let layer = |step: &str| trace.task(step).values["layer"].clone();
+    let compressed = |layer: &Value| {
+        let all = trace.spans.iter().filter(|s| s.name == "compress" && s.values["layer"] == *layer);
+        let all: Vec<_> = all.collect();
+        assert_eq!(all.len(), 1, "once: {}", trace.text);
+        all[0]
+    };
+    let run = trace.task("RUN sleep 2");
+    assert!(compressed(&layer("COPY large /")).to < run.to, "{}", trace.text);
+    // One for which that is not worth it waits for its turn.
+    assert!(compressed(&layer("COPY small /")).from > run.to, "{}", trace.text);
+    // What nobody will push is not compressed.
+    let kept = pushed("kept.json", &["--no-cache"]);
+    assert!(!kept.phases().contains("compress"), "{}", kept.text);
+}
+
+#[test]
 fn a_build_that_fails_leaves_its_trace() {
     let env = env();
     let run = build(&env, &format!("{FROM}RUN true\nRUN echo no; false\n"));
