@@ -135,6 +135,11 @@ impl Facts {
         self.set_aside.as_deref()
     }
 
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     fn lock(&self) -> MutexGuard<'_, Connection> {
         // A panic of another thread rolled its transaction back; the connection is fine.
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)

@@ -4,7 +4,13 @@
 //! when the file had been left alone for longer than the clock's grain before it was read: a change within the
 //! same tick of the clock, after the reading, would not show in the times.
 
+mod scan;
+
 use std::time::SystemTime;
+
+use rusqlite::Connection;
+
+pub use scan::FileScan;
 
 use crate::digest::FileDigest;
 use crate::error::Result;
@@ -83,45 +89,26 @@ pub struct Files<'a> {
     pub(crate) facts: &'a Facts,
 }
 
-impl Files<'_> {
+impl<'a> Files<'a> {
+    /// For many files, one by one.
+    pub fn scan(self) -> FileScan<'a> {
+        FileScan::new(self)
+    }
+
     /// The digests of the contents of `files`, where they are known.
     ///
     /// # Errors
     /// When the database says no.
     pub fn get(&self, files: &[FileStat]) -> Result<Vec<Option<FileDigest>>> {
-        let (out, stale) = self.facts.read("look up files", |c| {
-            let mut query = c.prepare_cached(
-                "SELECT size, mtime, ctime, digest, used FROM files WHERE device = ? AND inode = ?",
-            )?;
-            let mut out = Vec::with_capacity(files.len());
-            let mut stale = Vec::new();
-            for file in files {
-                let mut rows = query.query((file.device.cast_signed(), file.inode.cast_signed()))?;
-                let Some(row) = rows.next()? else {
-                    out.push(None);
-                    continue;
-                };
-                let same = row.get::<_, i64>(0)? == file.size.cast_signed()
-                    && row.get::<_, i64>(1)? == file.mtime
-                    && row.get::<_, i64>(2)? == file.ctime;
-                let digest = if same { read_digest(&row.get::<_, Vec<u8>>(3)?) } else { None };
-                out.push(digest);
-                if same && now() - row.get::<_, i64>(4)? > USE_GRAIN {
-                    stale.push(*file);
-                }
-            }
-            Ok((out, stale))
+        let found = self.facts.read("look up files", |c| {
+            files.iter().map(|file| find(c, file)).collect::<rusqlite::Result<Vec<_>>>()
         })?;
+        let stale = files.iter().zip(&found).filter(|(_, (_, is_stale))| *is_stale);
+        let stale: Vec<_> = stale.map(|(file, _)| *file).collect();
         if !stale.is_empty() {
-            self.facts.write("note the use", |tx| {
-                let mut update = tx.prepare("UPDATE files SET used = ? WHERE device = ? AND inode = ?")?;
-                for file in &stale {
-                    update.execute((now(), file.device.cast_signed(), file.inode.cast_signed()))?;
-                }
-                Ok(())
-            })?;
+            self.note_use(&stale)?;
         }
-        Ok(out)
+        Ok(found.into_iter().map(|(digest, _)| digest).collect())
     }
 
     /// Remembers digests of files. `read` is a time before the first of them was looked at and read; those that
@@ -130,16 +117,20 @@ impl Files<'_> {
     /// # Errors
     /// When the database says no.
     pub fn put(&self, files: &[(FileStat, FileDigest)], read: SystemTime) -> Result<usize> {
-        let settled: Vec<_> = files.iter().filter(|(file, _)| file.settled(read)).collect();
-        if settled.is_empty() {
-            return Ok(0);
+        let settled: Vec<_> = files.iter().filter(|(file, _)| file.settled(read)).copied().collect();
+        if !settled.is_empty() {
+            self.remember(&settled)?;
         }
+        Ok(settled.len())
+    }
+
+    fn remember(&self, files: &[(FileStat, FileDigest)]) -> Result<()> {
         self.facts.write("remember files", |tx| {
-            let mut insert = tx.prepare(
+            let mut insert = tx.prepare_cached(
                 "INSERT OR REPLACE INTO files(device, inode, size, mtime, ctime, digest, used)
                  VALUES (?, ?, ?, ?, ?, ?, ?)",
             )?;
-            for (file, digest) in &settled {
+            for (file, digest) in files {
                 insert.execute((
                     file.device.cast_signed(),
                     file.inode.cast_signed(),
@@ -150,9 +141,35 @@ impl Files<'_> {
                     now(),
                 ))?;
             }
-            Ok(settled.len())
+            Ok(())
         })
     }
+
+    fn note_use(&self, files: &[FileStat]) -> Result<()> {
+        self.facts.write("note the use", |tx| {
+            let mut update = tx.prepare_cached("UPDATE files SET used = ? WHERE device = ? AND inode = ?")?;
+            for file in files {
+                update.execute((now(), file.device.cast_signed(), file.inode.cast_signed()))?;
+            }
+            Ok(())
+        })
+    }
+}
+
+/// The digest of a file, where it is known, and whether its use is to be noted.
+fn find(connection: &Connection, file: &FileStat) -> rusqlite::Result<(Option<FileDigest>, bool)> {
+    let mut query = connection.prepare_cached(
+        "SELECT size, mtime, ctime, digest, used FROM files WHERE device = ? AND inode = ?",
+    )?;
+    let mut rows = query.query((file.device.cast_signed(), file.inode.cast_signed()))?;
+    let Some(row) = rows.next()? else { return Ok((None, false)) };
+    let same = row.get::<_, i64>(0)? == file.size.cast_signed()
+        && row.get::<_, i64>(1)? == file.mtime
+        && row.get::<_, i64>(2)? == file.ctime;
+    if !same {
+        return Ok((None, false));
+    }
+    Ok((read_digest(row.get_ref(3)?.as_blob()?), now() - row.get::<_, i64>(4)? > USE_GRAIN))
 }
 
 /// A digest as it is in the database; none where that is of another algorithm.

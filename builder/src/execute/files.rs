@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::SystemTime;
 
 use orlop_runner::{Account, User};
 use orlop_store::FileDigest;
+use orlop_store::files::FileScan;
 use orlop_store::files::FileStat as StoredStat;
 use orlop_store::steps::{KeyPart, StepKey};
 
@@ -263,10 +263,11 @@ impl StageRun<'_, '_> {
         tree: &SourceTree,
         repositories: &[Repository],
     ) -> Result<(), BuildError> {
-        let cache = StoreDigests { files: self.exec.engine.store.files(), hashed: AtomicU64::new(0) };
+        let cache = StoreDigests { files: self.exec.engine.store.files().scan(), hashed: AtomicU64::new(0) };
         let trace = self.exec.engine.trace();
         let mut span = trace.span("scan", &[]);
         let selection = select(&request, tree, &cache).map_err(|e| self.copy_error(e, words))?;
+        cache.files.flush();
         let (files, bytes) = selection.size();
         span.add("files", files);
         span.add("bytes", bytes);
@@ -294,6 +295,7 @@ impl StageRun<'_, '_> {
                 true => &selection,
                 false => {
                     fetched = select(&request, tree, &cache).map_err(|e| stage.copy_error(e, words))?;
+                    cache.files.flush();
                     &fetched
                 }
             };
@@ -485,7 +487,7 @@ fn resolve_owner(_: &Path, text: &str) -> Result<(u32, u32), Box<dyn std::error:
 
 /// The store's memory of contents, as the copy rules ask for it.
 struct StoreDigests<'s> {
-    files: orlop_store::files::Files<'s>,
+    files: FileScan<'s>,
     /// Bytes of files whose content was not known.
     hashed: AtomicU64,
 }
@@ -505,13 +507,13 @@ impl StoreDigests<'_> {
 impl DigestCache for StoreDigests<'_> {
     fn get(&self, file: &FileStat) -> Option<FileDigest> {
         // A memory that cannot be asked costs a read of the file and nothing else.
-        self.files.get(&[Self::stat(file)?]).ok()?.pop().flatten()
+        self.files.get(&Self::stat(file)?)
     }
 
     fn put(&self, file: &FileStat, digest: FileDigest) {
         self.hashed.fetch_add(file.size, Ordering::Relaxed);
         if let Some(stat) = Self::stat(file) {
-            drop(self.files.put(&[(stat, digest)], SystemTime::now()));
+            self.files.put(&stat, digest);
         }
     }
 }

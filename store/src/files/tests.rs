@@ -50,6 +50,46 @@ fn what_was_touched_just_before_it_was_read_is_not_remembered() {
     assert_eq!(files.put(&[(stat(5, 3), FileDigest::of(b""))], now).unwrap(), 1);
 }
 
+#[test]
+fn a_scan_finds_what_is_known_and_remembers_what_it_learned() {
+    for mode in ["wal", "delete"] {
+        let (_dir, facts) = facts();
+        facts.read("set", |c| c.query_row(&format!("PRAGMA journal_mode = {mode}"), [], |_| Ok(()))).unwrap();
+        let files = Files { facts: &facts };
+        let all: Vec<_> = (0..5000).map(|n: u64| (stat(n, 100), FileDigest::of(&n.to_le_bytes()))).collect();
+        files.put(&all[..2500], SystemTime::now()).unwrap();
+        let scan = files.scan();
+        let found = |known: usize| {
+            // Threads side by side, as a context is read.
+            std::thread::scope(|scope| {
+                for part in 0..2 {
+                    let (scan, all) = (&scan, &all);
+                    scope.spawn(move || {
+                        for (n, (file, digest)) in all.iter().enumerate().filter(|(n, _)| n % 2 == part) {
+                            let found = scan.get(file);
+                            assert_eq!(found, (n < known).then_some(*digest), "{n} in mode {mode}");
+                            if found.is_none() {
+                                scan.put(file, *digest);
+                            }
+                        }
+                    });
+                }
+            });
+        };
+        found(2500);
+        // Others write meanwhile.
+        files.put(&[(stat(9000, 100), FileDigest::of(b""))], SystemTime::now()).unwrap();
+        scan.flush();
+        found(5000);
+        let young = stat(9001, 0);
+        scan.put(&young, FileDigest::of(b"too young"));
+        drop(scan);
+        assert_eq!(files.get(&[young]).unwrap(), [None]);
+        let stats: Vec<_> = all.iter().map(|(file, _)| *file).collect();
+        assert!(files.get(&stats).unwrap().iter().all(Option::is_some));
+    }
+}
+
 #[cfg(windows)]
 #[test]
 fn a_change_of_the_same_size_with_the_old_time_is_seen() {

@@ -1,0 +1,107 @@
+//! Many files asked for one after another, by several threads: a scan of a build context.
+
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use rusqlite::Connection;
+
+use super::{FileStat, Files, find};
+use crate::digest::FileDigest;
+
+/// So many files are asked for before it is worth while to have the database open a second time, for all of them in
+/// one transaction.
+const FEW: usize = 200;
+/// Digests that are written together.
+const TOGETHER: usize = 1000;
+
+/// Looks up files, and remembers what it is told when there is enough of it, and at the end.
+#[derive(Debug)]
+pub struct FileScan<'a> {
+    files: Files<'a>,
+    reading: Mutex<Reading>,
+    learned: Mutex<Vec<(FileStat, FileDigest)>>,
+}
+
+#[derive(Debug, Default)]
+struct Reading {
+    asked: usize,
+    /// In a transaction, where that keeps nobody from writing.
+    snapshot: Option<Connection>,
+    used: Vec<FileStat>,
+}
+
+impl<'a> FileScan<'a> {
+    pub(super) fn new(files: Files<'a>) -> Self {
+        Self { files, reading: Mutex::default(), learned: Mutex::default() }
+    }
+
+    /// The digest of the content of a file, where it is known. A database that cannot be asked knows nothing.
+    pub fn get(&self, file: &FileStat) -> Option<FileDigest> {
+        let mut reading = lock(&self.reading);
+        let Reading { asked, snapshot, used } = &mut *reading;
+        *asked += 1;
+        if *asked <= FEW {
+            drop(reading);
+            return self.files.get(&[*file]).ok()?.pop().flatten();
+        }
+        if snapshot.is_none() {
+            *snapshot = Some(open(self.files.facts.path()).ok()?);
+        }
+        let (digest, is_stale) = find(snapshot.as_ref()?, file).ok()?;
+        if is_stale {
+            used.push(*file);
+        }
+        digest
+    }
+
+    /// Remembers a digest, unless the file was changed shortly before now.
+    pub fn put(&self, file: &FileStat, digest: FileDigest) {
+        if !file.settled(SystemTime::now()) {
+            return;
+        }
+        let mut learned = lock(&self.learned);
+        learned.push((*file, digest));
+        if learned.len() >= TOGETHER {
+            let all = std::mem::take(&mut *learned);
+            drop(learned);
+            // Whoever forgets reads a file once more, and nothing else is lost.
+            let _ = self.files.remember(&all);
+        }
+    }
+}
+
+impl FileScan<'_> {
+    /// Ends a scan: writes down what it learned, and looks at the database anew when it is asked again.
+    pub fn flush(&self) {
+        let learned = std::mem::take(&mut *lock(&self.learned));
+        if !learned.is_empty() {
+            let _ = self.files.remember(&learned);
+        }
+        let Reading { used, .. } = std::mem::take(&mut *lock(&self.reading));
+        if !used.is_empty() {
+            let _ = self.files.note_use(&used);
+        }
+    }
+}
+
+impl Drop for FileScan<'_> {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}
+
+fn lock<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
+    what.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn open(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(std::time::Duration::from_secs(1))?;
+    let mode: String = connection.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
+    // Where the database has no log, who reads keeps others from writing, and itself.
+    if mode == "wal" {
+        connection.execute_batch("BEGIN DEFERRED")?;
+    }
+    Ok(connection)
+}
