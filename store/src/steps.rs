@@ -6,13 +6,13 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 
 use rusqlite::{OptionalExtension, Row, Transaction};
 use serde::{Deserialize, Serialize};
 
 use crate::digest::{Digest, Digester};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::facts::{Facts, digest, digest_or_none, now};
 use crate::layer::chain_id;
 
@@ -54,28 +54,58 @@ impl KeyPart {
 /// A list of parts, which may be long: a COPY has one a file. It is made only as it is gone through.
 pub trait Parts {
     /// Hands over kind, name and value of each, in order.
-    fn each(&self, take: &mut dyn FnMut(&str, &str, &str));
+    ///
+    /// # Errors
+    /// When they can not be read from where they are.
+    fn each(&self, take: &mut dyn FnMut(&str, &str, &str)) -> io::Result<()>;
 }
 
 impl<T: AsRef<[KeyPart]> + ?Sized> Parts for T {
-    fn each(&self, take: &mut dyn FnMut(&str, &str, &str)) {
+    fn each(&self, take: &mut dyn FnMut(&str, &str, &str)) -> io::Result<()> {
         self.as_ref().iter().for_each(|part| take(&part.kind, &part.name, &part.value));
+        Ok(())
+    }
+}
+
+/// A key in the making.
+struct KeyDigester(Digester);
+
+impl KeyDigester {
+    fn new() -> Self {
+        let mut digester = Digester::new();
+        digester.update(b"orlop step 1\n");
+        Self(digester)
+    }
+
+    fn update(&mut self, kind: &str, name: &str, value: &str) {
+        for text in [kind, name, value] {
+            // With lengths, so that no two lists run together into the same bytes.
+            self.0.update(&(text.len() as u64).to_le_bytes());
+            self.0.update(text.as_bytes());
+        }
+    }
+
+    fn finish(self) -> StepKey {
+        StepKey(self.0.finish())
     }
 }
 
 impl StepKey {
     /// The key of a list of parts. Their order counts.
-    pub fn of(parts: &(impl Parts + ?Sized)) -> Self {
-        let mut digester = Digester::new();
-        digester.update(b"orlop step 1\n");
-        parts.each(&mut |kind, name, value| {
-            for text in [kind, name, value] {
-                // With lengths, so that no two lists run together into the same bytes.
-                digester.update(&(text.len() as u64).to_le_bytes());
-                digester.update(text.as_bytes());
-            }
-        });
-        Self(digester.finish())
+    pub fn of(parts: &(impl AsRef<[KeyPart]> + ?Sized)) -> Self {
+        let mut key = KeyDigester::new();
+        parts.as_ref().iter().for_each(|part| key.update(&part.kind, &part.name, &part.value));
+        key.finish()
+    }
+
+    /// The same of parts that are made as they are gone through.
+    ///
+    /// # Errors
+    /// When they can not be read from where they are.
+    pub fn of_parts(parts: &(impl Parts + ?Sized)) -> io::Result<Self> {
+        let mut key = KeyDigester::new();
+        parts.each(&mut |kind, name, value| key.update(kind, name, value))?;
+        Ok(key.finish())
     }
 
     /// Stands, where results are given on, for any step over `parent` (a chain ID) whose changes, times aside, are
@@ -191,7 +221,8 @@ impl Steps<'_> {
     /// # Errors
     /// When the database says no.
     pub fn put(&self, record: &StepRecord<impl Parts>) -> Result<()> {
-        let parts = packed(&record.parts);
+        let parts =
+            packed(&record.parts).map_err(Error::io("pack the parts of a step for", "the step cache"))?;
         self.facts.write("keep the step", |tx| {
             tx.execute(
                 "INSERT OR REPLACE INTO parts(key, parts) VALUES (?, ?)",
@@ -344,30 +375,26 @@ fn trim(tx: &Transaction<'_>, scope: &str, records: i64, parts: i64) -> rusqlite
 }
 
 /// Parts as the database has them.
-fn packed(parts: &(impl Parts + ?Sized)) -> Vec<u8> {
+fn packed(parts: &(impl Parts + ?Sized)) -> io::Result<Vec<u8>> {
     #[derive(Serialize)]
     struct Part<'a> {
         kind: &'a str,
         name: &'a str,
         value: &'a str,
     }
-    let pack = || -> std::io::Result<Vec<u8>> {
-        let mut out = std::io::BufWriter::new(zstd::Encoder::new(Vec::new(), LEVEL)?);
-        let (mut before, mut failed) = ("[", None);
-        parts.each(&mut |kind, name, value| {
-            let written = out
-                .write_all(before.as_bytes())
-                .and_then(|()| Ok(serde_json::to_writer(&mut out, &Part { kind, name, value })?));
-            before = ",";
-            failed = failed.take().or(written.err());
-        });
-        failed.map_or(Ok(()), Err)?;
-        out.write_all(if before == "[" { b"[]" } else { b"]" })?;
-        out.flush()?;
-        out.into_inner().map_err(std::io::IntoInnerError::into_error)?.finish()
-    };
-    // Strings, into memory: cannot fail.
-    pack().unwrap_or_default()
+    let mut out = std::io::BufWriter::new(zstd::Encoder::new(Vec::new(), LEVEL)?);
+    let (mut before, mut failed) = ("[", None);
+    parts.each(&mut |kind, name, value| {
+        let written = out
+            .write_all(before.as_bytes())
+            .and_then(|()| Ok(serde_json::to_writer(&mut out, &Part { kind, name, value })?));
+        before = ",";
+        failed = failed.take().or(written.err());
+    })?;
+    failed.map_or(Ok(()), Err)?;
+    out.write_all(if before == "[" { b"[]" } else { b"]" })?;
+    out.flush()?;
+    out.into_inner().map_err(std::io::IntoInnerError::into_error)?.finish()
 }
 
 fn unpacked(bytes: &[u8]) -> std::io::Result<Vec<KeyPart>> {

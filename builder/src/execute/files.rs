@@ -266,7 +266,8 @@ impl StageRun<'_, '_> {
         let cache = StoreDigests { files: self.exec.engine.store.files(), hashed: AtomicU64::new(0) };
         let trace = self.exec.engine.trace();
         let mut span = trace.span("scan", &[]);
-        let selection = select(&request, tree, &cache).map_err(|e| self.copy_error(e, words))?;
+        let selection = select(&request, tree, &cache, Some(self.exec.engine.store.work()))
+            .map_err(|e| self.copy_error(e, words))?;
         let (files, bytes) = selection.size();
         span.add("files", files);
         span.add("bytes", bytes);
@@ -293,7 +294,9 @@ impl StageRun<'_, '_> {
             let selection = match held.is_empty() {
                 true => &selection,
                 false => {
-                    fetched = select(&request, tree, &cache).map_err(|e| stage.copy_error(e, words))?;
+                    let work = stage.exec.engine.store.work();
+                    fetched =
+                        select(&request, tree, &cache, Some(work)).map_err(|e| stage.copy_error(e, words))?;
                     &fetched
                 }
             };
