@@ -586,7 +586,7 @@ impl Writer<'_> {
             xattrs: attributes(&dir.xattrs),
             windows: BTreeMap::new(),
         };
-        composer.entry(&entry, None).map_err(ComposeError::Store)
+        composer.entry(&entry, None, false).map_err(ComposeError::Store)
     }
 
     fn leaf(
@@ -602,7 +602,7 @@ impl Writer<'_> {
             // It comes before its links in the list, and so it does in the layer.
             let Some(first) = self.names.get(&(number, to)) else { return Ok(false) };
             let link = tar::Entry { path: path.to_vec(), ..first.clone() };
-            return composer.entry(&link, None).map_err(ComposeError::Store);
+            return composer.entry(&link, None, false).map_err(ComposeError::Store);
         }
         let (uid, gid) = self.plan.owner.unwrap_or((entry.uid, entry.gid));
         let mut out = tar::Entry {
@@ -618,7 +618,8 @@ impl Writer<'_> {
             xattrs: attributes(&entry.xattrs),
             windows: BTreeMap::new(),
         };
-        if group.list.targets.binary_search(&index).is_ok() {
+        let again = group.list.targets.binary_search(&index).is_ok();
+        if again {
             let (kind, link) = (TarKind::HardLink, path.to_vec());
             let link = tar::Entry { kind, link, xattrs: BTreeMap::new(), path: Vec::new(), ..out.clone() };
             self.names.insert((number, index), link);
@@ -628,12 +629,12 @@ impl Writer<'_> {
             EntryKind::File { size, digest } | EntryKind::HardLink { size, digest, .. } => {
                 out.size = *size;
                 return match &group.origin {
-                    Origin::Inline(bytes) => {
-                        composer.entry(&out, Some((&mut &bytes[..], digest))).map_err(ComposeError::Store)
-                    }
+                    Origin::Inline(bytes) => composer
+                        .entry(&out, Some((&mut &bytes[..], digest)), again)
+                        .map_err(ComposeError::Store),
                     _ => {
                         let mut file = self.open(number, group, entry).map_err(at)?;
-                        self.file(group, entry, &mut file, (&out, digest), composer)
+                        self.file((group, entry), &mut file, (&out, digest, again), composer)
                     }
                 };
             }
@@ -647,7 +648,7 @@ impl Writer<'_> {
             EntryKind::BlockDevice { rdev } => (out.kind, out.device) = (TarKind::BlockDevice, device(*rdev)),
             EntryKind::Directory => return Ok(false),
         }
-        composer.entry(&out, None).map_err(ComposeError::Store)
+        composer.entry(&out, None, again).map_err(ComposeError::Store)
     }
 
     fn open(&mut self, number: usize, group: &Group, entry: &Entry) -> Result<File, CopyErrorKind> {
@@ -679,10 +680,9 @@ impl Writer<'_> {
     /// Writes a file, and makes sure that it is what was selected.
     fn file(
         &self,
-        group: &Group,
-        entry: &Entry,
+        (group, entry): (&Group, &Entry),
         file: &mut File,
-        (out, digest): (&tar::Entry, &FileDigest),
+        (out, digest, again): (&tar::Entry, &FileDigest, bool),
         composer: &mut Composer,
     ) -> Result<bool, ComposeError> {
         let at = |kind: CopyErrorKind| ComposeError::Copy(kind.of(group.word));
@@ -697,7 +697,7 @@ impl Writer<'_> {
             return Ok(false);
         }
         let content = (out.size > 0).then_some((file as &mut dyn Read, digest));
-        let fits = composer.entry(out, content).map_err(|e| match e.is_change() {
+        let fits = composer.entry(out, content, again).map_err(|e| match e.is_change() {
             true => changed(),
             false => ComposeError::Store(e),
         })?;
