@@ -13,9 +13,7 @@
 //! that no image reaches.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::FileExt;
+use std::io::Write;
 
 use super::format::{self, LINKS, NAME, NODE, SLOT, Super};
 use super::image::TOO_LARGE;
@@ -23,6 +21,7 @@ use super::tree::{BLOCK_SIZE, DIRECTORY, FILE, LINK, Node, ROOT};
 use super::{BLOCK_BITS, Indexed, Indexer, NAME as LONGEST, Of, PATH, Refused};
 use crate::layer::apply::clean;
 use crate::layer::tar::{Entry, Kind};
+use crate::spool::Spool;
 use crate::work::Work;
 
 /// The first block of the tar: images have up to 512 GiB.
@@ -84,10 +83,9 @@ struct Names {
 impl Stream {
     pub(crate) fn new(work: &Work) -> Self {
         let mut nodes = Spool::new(work);
-        nodes.buffer.resize(SKIPPED, 0);
         let mut root = Node::new(DIRECTORY | 0o755);
         (root.slot, root.links) = ((SKIPPED as u64 / SLOT) as u32, 2);
-        nodes.buffer.resize(SKIPPED + NODE as usize, 0);
+        nodes.room(SKIPPED as u64 + NODE);
         let names = Names::default();
         Self {
             meaning: Indexer::new(true),
@@ -130,7 +128,8 @@ impl Stream {
             let Some(named) = self.named.get_mut(&entry.link) else { return Err(DISORDER) };
             named.links += 1;
             let (node, links) = (named.node, named.links);
-            self.nodes.patch(u64::from(node.slot) * SLOT + LINKS, &links.to_le_bytes())?;
+            let at = u64::from(node.slot) * SLOT + LINKS;
+            self.nodes.patch(at, &links.to_le_bytes()).map_err(Refused::Write)?;
             return self.name(name, &node);
         }
         let mut node = Node { links: 1, ..Node::new(0) };
@@ -185,12 +184,18 @@ impl Stream {
         if is_inline {
             buffer.extend_from_slice(target);
         } else if !target.is_empty() {
-            self.blocks.buffer.extend_from_slice(target);
-            self.blocks.fill_block();
-            self.blocks.flush()?;
+            let target = target.to_vec();
+            self.put_blocks(&target)?;
         }
         self.count += 1;
-        self.nodes.flush()
+        self.nodes.settle().map_err(Refused::Write)
+    }
+
+    fn put_blocks(&mut self, bytes: &[u8]) -> Result<(), Refused> {
+        let end = self.blocks.end();
+        self.blocks.room(end).extend_from_slice(bytes);
+        self.blocks.room((end + bytes.len() as u64).next_multiple_of(BLOCK_SIZE));
+        self.blocks.settle().map_err(Refused::Write)
     }
 
     /// Adds a name to the innermost directory.
@@ -215,13 +220,11 @@ impl Stream {
         names.end_block();
         node.size = names.full.len() as u64;
         let place = HEAD + block_number(self.blocks.end())?;
-        self.blocks.buffer.extend_from_slice(&names.full);
-        self.blocks.fill_block();
-        self.blocks.flush()?;
+        self.put_blocks(&names.full)?;
         let mut bytes = Vec::new();
         let attributes = format::Attributes { encoded: &attributes, opaque: false };
         format::put_node(&mut bytes, &node, place, false, attributes);
-        self.nodes.patch(u64::from(node.slot) * SLOT, &bytes)
+        self.nodes.patch(u64::from(node.slot) * SLOT, &bytes).map_err(Refused::Write)
     }
 
     /// Writes the image, from front to back.
@@ -240,7 +243,7 @@ impl Stream {
         if u64::from(DEVICE) + device_blocks >= u64::from(u32::MAX) {
             return Err(TOO_LARGE);
         }
-        self.nodes.fill_block();
+        self.nodes.room(self.nodes.end().next_multiple_of(BLOCK_SIZE));
         let meta = HEAD + block_number(self.blocks.end())?;
         let blocks = u64::from(meta) + self.nodes.end() / BLOCK_SIZE;
         let blocks = u32::try_from(blocks).ok().filter(|blocks| *blocks <= DEVICE).ok_or(TOO_LARGE)?;
@@ -258,9 +261,9 @@ impl Stream {
         bytes.resize(HEAD as usize * BLOCK_SIZE as usize, 0);
         format::seal(&mut bytes, BLOCK_BITS);
         out.write_all(&bytes).map_err(Refused::Write)?;
-        self.blocks.copy(out)?;
-        self.nodes.copy(out)?;
-        Ok(Indexed { size: u64::from(blocks) * BLOCK_SIZE, ..self.meaning.found })
+        let Self { meaning, blocks: data, nodes, .. } = self;
+        data.copy(out).and_then(|()| nodes.copy(out)).map_err(Refused::Write)?;
+        Ok(Indexed { size: u64::from(blocks) * BLOCK_SIZE, ..meaning.found })
     }
 }
 
@@ -297,80 +300,5 @@ impl Names {
         }
         self.full.append(&mut self.records);
         self.full.append(&mut self.text);
-    }
-}
-
-/// Bytes that are written to the end of, in a file without a name where they are many.
-#[derive(Debug)]
-struct Spool {
-    work: Work,
-    file: Option<File>,
-    /// How many bytes the file has.
-    written: u64,
-    buffer: Vec<u8>,
-}
-
-/// So many are kept in memory.
-const PIECE: usize = 256 << 10;
-
-impl Spool {
-    fn new(work: &Work) -> Self {
-        Self { work: work.clone(), file: None, written: 0, buffer: Vec::new() }
-    }
-
-    fn end(&self) -> u64 {
-        self.written + self.buffer.len() as u64
-    }
-
-    /// Where to write what begins at `at`, which is not before the end.
-    fn room(&mut self, at: u64) -> &mut Vec<u8> {
-        self.buffer.resize((at - self.written) as usize, 0);
-        &mut self.buffer
-    }
-
-    fn fill_block(&mut self) {
-        self.room(self.end().next_multiple_of(BLOCK_SIZE));
-    }
-
-    fn flush(&mut self) -> Result<(), Refused> {
-        if self.buffer.len() < PIECE {
-            return Ok(());
-        }
-        let file = match &mut self.file {
-            Some(file) => file,
-            none => none.insert(self.work.file().map_err(|e| Refused::Write(e.source))?),
-        };
-        file.write_all(&self.buffer).map_err(Refused::Write)?;
-        self.written += self.buffer.len() as u64;
-        self.buffer.clear();
-        Ok(())
-    }
-
-    /// Writes over what is there; it was written as one.
-    fn patch(&mut self, at: u64, bytes: &[u8]) -> Result<(), Refused> {
-        if let Some(at) = at.checked_sub(self.written) {
-            let at = at as usize;
-            self.buffer[at..at + bytes.len()].copy_from_slice(bytes);
-            return Ok(());
-        }
-        match &self.file {
-            Some(file) => file.write_all_at(bytes, at).map_err(Refused::Write),
-            None => Ok(()),
-        }
-    }
-
-    fn copy(&mut self, out: &mut impl Write) -> Result<(), Refused> {
-        if let Some(file) = &mut self.file {
-            file.seek(SeekFrom::Start(0)).map_err(Refused::Write)?;
-            let mut piece = vec![0; PIECE];
-            loop {
-                let read = file.read(&mut piece).map_err(Refused::Write)?;
-                if read == 0 {
-                    break;
-                }
-                out.write_all(&piece[..read]).map_err(Refused::Write)?;
-            }
-        }
-        out.write_all(&self.buffer).map_err(Refused::Write)
     }
 }
