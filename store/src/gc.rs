@@ -19,6 +19,7 @@ use crate::error::{Error, Result};
 use crate::facts::now;
 use crate::layer::LayerError;
 use crate::lock::{Lock, PATIENCE};
+use crate::steps::PARTS_OWNER;
 use crate::store::{Store, WORK};
 
 /// How long others may be kept waiting at a time.
@@ -216,7 +217,7 @@ impl Store {
                 tx.execute("DELETE FROM results WHERE layer = ?", [&text])?;
                 tx.execute("DELETE FROM layer_blobs WHERE blob = ?", [&text])?;
             }
-            tx.execute("DELETE FROM parts WHERE key NOT IN (SELECT key FROM steps)", ())?;
+            tx.execute(&format!("DELETE FROM parts WHERE {PARTS_OWNER} NOT IN (SELECT key FROM steps)"), ())?;
             tx.execute("DELETE FROM files WHERE used < ?", [files])?;
             forget_sources(tx, &inventory.of_images)?;
             Ok((forgotten, steps))

@@ -25,6 +25,7 @@ pub mod platform;
 pub mod reference;
 mod session;
 pub mod snapshot;
+mod spool;
 pub mod steps;
 pub mod store;
 pub mod trace;

@@ -28,7 +28,7 @@ const CLOCK_MARGIN: i64 = 2000;
 /// One process's use of a store.
 #[derive(Debug)]
 pub(crate) struct Session {
-    work: Work,
+    pub(crate) work: Work,
     gc_lock: PathBuf,
     open: Mutex<Option<Open>>,
 }

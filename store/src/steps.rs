@@ -6,15 +6,17 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 
-use rusqlite::{OptionalExtension, Row, Transaction};
+use rusqlite::{OptionalExtension, Row, Statement, Transaction};
 use serde::{Deserialize, Serialize};
 
 use crate::digest::{Digest, Digester};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::facts::{Facts, digest, digest_or_none, now};
 use crate::layer::chain_id;
+use crate::spool::Spool;
+use crate::work::Work;
 
 /// How often a use is written down, in milliseconds: collectors count in hours.
 const USE_GRAIN: i64 = 60_000;
@@ -54,28 +56,58 @@ impl KeyPart {
 /// A list of parts, which may be long: a COPY has one a file. It is made only as it is gone through.
 pub trait Parts {
     /// Hands over kind, name and value of each, in order.
-    fn each(&self, take: &mut dyn FnMut(&str, &str, &str));
+    ///
+    /// # Errors
+    /// When they can not be read from where they are.
+    fn each(&self, take: &mut dyn FnMut(&str, &str, &str)) -> io::Result<()>;
 }
 
 impl<T: AsRef<[KeyPart]> + ?Sized> Parts for T {
-    fn each(&self, take: &mut dyn FnMut(&str, &str, &str)) {
+    fn each(&self, take: &mut dyn FnMut(&str, &str, &str)) -> io::Result<()> {
         self.as_ref().iter().for_each(|part| take(&part.kind, &part.name, &part.value));
+        Ok(())
+    }
+}
+
+/// A key in the making.
+struct KeyDigester(Digester);
+
+impl KeyDigester {
+    fn new() -> Self {
+        let mut digester = Digester::new();
+        digester.update(b"orlop step 1\n");
+        Self(digester)
+    }
+
+    fn update(&mut self, kind: &str, name: &str, value: &str) {
+        for text in [kind, name, value] {
+            // With lengths, so that no two lists run together into the same bytes.
+            self.0.update(&(text.len() as u64).to_le_bytes());
+            self.0.update(text.as_bytes());
+        }
+    }
+
+    fn finish(self) -> StepKey {
+        StepKey(self.0.finish())
     }
 }
 
 impl StepKey {
     /// The key of a list of parts. Their order counts.
-    pub fn of(parts: &(impl Parts + ?Sized)) -> Self {
-        let mut digester = Digester::new();
-        digester.update(b"orlop step 1\n");
-        parts.each(&mut |kind, name, value| {
-            for text in [kind, name, value] {
-                // With lengths, so that no two lists run together into the same bytes.
-                digester.update(&(text.len() as u64).to_le_bytes());
-                digester.update(text.as_bytes());
-            }
-        });
-        Self(digester.finish())
+    pub fn of(parts: &(impl AsRef<[KeyPart]> + ?Sized)) -> Self {
+        let mut key = KeyDigester::new();
+        parts.as_ref().iter().for_each(|part| key.update(&part.kind, &part.name, &part.value));
+        key.finish()
+    }
+
+    /// The same of parts that are made as they are gone through.
+    ///
+    /// # Errors
+    /// When they can not be read from where they are.
+    pub fn of_parts(parts: &(impl Parts + ?Sized)) -> io::Result<Self> {
+        let mut key = KeyDigester::new();
+        parts.each(&mut |kind, name, value| key.update(kind, name, value))?;
+        Ok(key.finish())
     }
 
     /// Stands, where results are given on, for any step over `parent` (a chain ID) whose changes, times aside, are
@@ -153,6 +185,16 @@ const RECORDS: &str =
     "SELECT steps.key, scope, description, parent, layer, created, duration, steps.parts, parts.parts
     FROM steps LEFT JOIN parts ON parts.key = steps.key";
 
+/// Where they are more than so many bytes they are in pieces, under the key with `/0`, `/1` and so on behind it, and
+/// earlier versions know of none.
+const PIECE: usize = 512 << 10;
+
+/// Of a piece, or of parts in one, the step's key.
+pub(crate) const PARTS_OWNER: &str = "substr(key, 1, instr(key || '/', '/') - 1)";
+
+/// The pieces of a key: there is nothing between these two but what begins with the first.
+const PIECES: &str = "key > ?1 || '/' AND key < ?1 || '0'";
+
 /// How hard parts are compressed.
 const LEVEL: i32 = 1;
 
@@ -191,17 +233,31 @@ impl Steps<'_> {
     /// # Errors
     /// When the database says no.
     pub fn put(&self, record: &StepRecord<impl Parts>) -> Result<()> {
-        let parts = packed(&record.parts);
+        let failed = || Error::io("keep the parts of a step in", "the step cache");
+        let packed = packed(&record.parts, &self.session.work).map_err(failed())?;
+        let mut left = packed.end();
+        let mut packed = packed.into_reader().map_err(failed())?;
+        let key = record.key.to_string();
         self.facts.write("keep the step", |tx| {
-            tx.execute(
-                "INSERT OR REPLACE INTO parts(key, parts) VALUES (?, ?)",
-                (record.key.to_string(), &parts),
-            )?;
+            remove_parts(tx, &key)?;
+            let mut insert = tx.prepare("INSERT INTO parts(key, parts) VALUES (?, ?)")?;
+            let in_one = left <= PIECE as u64;
+            for number in 0.. {
+                let mut piece = vec![0; left.min(PIECE as u64) as usize];
+                packed
+                    .read_exact(&mut piece)
+                    .map_err(|e| rusqlite::Error::ToSqlConversionFailure(Box::new(e)))?;
+                left -= piece.len() as u64;
+                insert.execute((if in_one { key.clone() } else { format!("{key}/{number}") }, piece))?;
+                if left == 0 {
+                    break;
+                }
+            }
             tx.execute(
                 "INSERT OR REPLACE INTO steps(key, scope, description, parts, parent, layer, created, duration, used)
                  VALUES (?, ?, ?, '[]', ?, ?, ?, ?, ?)",
                 (
-                    record.key.to_string(),
+                    &key,
                     &record.scope,
                     &record.description,
                     record.parent.to_string(),
@@ -224,7 +280,7 @@ impl Steps<'_> {
     /// When the database says no.
     pub fn forget(&self, key: &StepKey) -> Result<()> {
         self.facts.write("forget the step", |tx| {
-            tx.execute("DELETE FROM parts WHERE key = ?", [key.to_string()])?;
+            remove_parts(tx, &key.to_string())?;
             tx.execute("DELETE FROM steps WHERE key = ?", [key.to_string()]).map(drop)
         })
     }
@@ -239,13 +295,17 @@ impl Steps<'_> {
         let ours: BTreeSet<&KeyPart> = parts.iter().collect();
         self.facts.read("look up earlier steps", |c| {
             let mut query = c.prepare(&format!(
-                "{RECORDS} WHERE scope = ? AND steps.key <> ? AND (parts.parts NOT NULL OR steps.parts <> '[]')
+                "{RECORDS} WHERE scope = ? AND steps.key <> ? AND (parts.parts NOT NULL OR steps.parts <> '[]'
+                 OR EXISTS (SELECT 1 FROM parts WHERE key = steps.key || '/0'))
                  ORDER BY created DESC LIMIT 64"
             ))?;
+            let mut pieces =
+                c.prepare(&format!("SELECT parts FROM parts WHERE {PIECES} ORDER BY length(key), key"))?;
             // One at a time: each may be large.
             let mut nearest: Option<(usize, StepRecord)> = None;
-            for found in query.query_map((scope, key.to_string()), record)? {
-                let found = found?;
+            let mut rows = query.query((scope, key.to_string()))?;
+            while let Some(row) = rows.next()? {
+                let found = record(row, &mut pieces)?;
                 let theirs: BTreeSet<&KeyPart> = found.parts.iter().collect();
                 let differences = ours.symmetric_difference(&theirs).count();
                 // Newest first: of equals the first stays.
@@ -314,13 +374,22 @@ impl Steps<'_> {
     }
 }
 
-fn record(row: &Row<'_>) -> rusqlite::Result<StepRecord> {
+fn record(row: &Row<'_>, pieces: &mut Statement<'_>) -> rusqlite::Result<StepRecord> {
     let damaged = |column, e: Box<dyn std::error::Error + Send + Sync>| {
         rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Blob, e)
     };
     let parts = match row.get::<_, Option<Vec<u8>>>(8)? {
         Some(bytes) => unpacked(&bytes).map_err(|e| damaged(8, e.into()))?,
-        None => serde_json::from_str(&row.get::<_, String>(7)?).map_err(|e| damaged(7, e.into()))?,
+        None => {
+            let mut bytes = Vec::new();
+            for piece in pieces.query_map([row.get::<_, String>(0)?], |row| row.get::<_, Vec<u8>>(0))? {
+                bytes.append(&mut piece?);
+            }
+            match bytes.is_empty() {
+                false => unpacked(&bytes).map_err(|e| damaged(8, e.into()))?,
+                true => serde_json::from_str(&row.get::<_, String>(7)?).map_err(|e| damaged(7, e.into()))?,
+            }
+        }
     };
     Ok(StepRecord {
         key: StepKey(digest(row, 0)?),
@@ -337,37 +406,37 @@ fn record(row: &Row<'_>) -> rusqlite::Result<StepRecord> {
 /// Leaves of a scope so many records, the last used, and so many that have their parts.
 fn trim(tx: &Transaction<'_>, scope: &str, records: i64, parts: i64) -> rusqlite::Result<()> {
     let old = "SELECT key FROM steps WHERE scope = ?1 ORDER BY used DESC, created DESC LIMIT -1 OFFSET ?2";
-    for (table, limit) in [("parts", parts.min(records)), ("steps", records)] {
-        tx.execute(&format!("DELETE FROM {table} WHERE key IN ({old})"), (scope, limit))?;
+    for (table, owner, limit) in [("parts", PARTS_OWNER, parts.min(records)), ("steps", "key", records)] {
+        tx.execute(&format!("DELETE FROM {table} WHERE {owner} IN ({old})"), (scope, limit))?;
     }
     Ok(())
 }
 
+fn remove_parts(tx: &Transaction<'_>, key: &str) -> rusqlite::Result<()> {
+    tx.execute(&format!("DELETE FROM parts WHERE key = ?1 OR ({PIECES})"), [key]).map(drop)
+}
+
 /// Parts as the database has them.
-fn packed(parts: &(impl Parts + ?Sized)) -> Vec<u8> {
+fn packed(parts: &(impl Parts + ?Sized), work: &Work) -> io::Result<Spool> {
     #[derive(Serialize)]
     struct Part<'a> {
         kind: &'a str,
         name: &'a str,
         value: &'a str,
     }
-    let pack = || -> std::io::Result<Vec<u8>> {
-        let mut out = std::io::BufWriter::new(zstd::Encoder::new(Vec::new(), LEVEL)?);
-        let (mut before, mut failed) = ("[", None);
-        parts.each(&mut |kind, name, value| {
-            let written = out
-                .write_all(before.as_bytes())
-                .and_then(|()| Ok(serde_json::to_writer(&mut out, &Part { kind, name, value })?));
-            before = ",";
-            failed = failed.take().or(written.err());
-        });
-        failed.map_or(Ok(()), Err)?;
-        out.write_all(if before == "[" { b"[]" } else { b"]" })?;
-        out.flush()?;
-        out.into_inner().map_err(std::io::IntoInnerError::into_error)?.finish()
-    };
-    // Strings, into memory: cannot fail.
-    pack().unwrap_or_default()
+    let mut out = std::io::BufWriter::new(zstd::Encoder::new(Spool::new(work), LEVEL)?);
+    let (mut before, mut failed) = ("[", None);
+    parts.each(&mut |kind, name, value| {
+        let written = out
+            .write_all(before.as_bytes())
+            .and_then(|()| Ok(serde_json::to_writer(&mut out, &Part { kind, name, value })?));
+        before = ",";
+        failed = failed.take().or(written.err());
+    })?;
+    failed.map_or(Ok(()), Err)?;
+    out.write_all(if before == "[" { b"[]" } else { b"]" })?;
+    out.flush()?;
+    out.into_inner().map_err(std::io::IntoInnerError::into_error)?.finish()
 }
 
 fn unpacked(bytes: &[u8]) -> std::io::Result<Vec<KeyPart>> {

@@ -136,6 +136,14 @@ impl Work {
         Err(self.error("make", kind, io::ErrorKind::AlreadyExists.into()))
     }
 
+    /// A new file that has no name and is gone when it is closed.
+    ///
+    /// # Errors
+    /// When it can not be made.
+    pub fn file(&self) -> Result<File, WorkError> {
+        tempfile::tempfile_in(&self.dir.path).map_err(|e| self.error("make a file in", "", e))
+    }
+
     /// A new, locked lock file; none where the name is taken, or was swept before it was locked.
     fn try_lock_new(&self, name: &str) -> Result<Option<WorkLock>, WorkError> {
         match self.dir.place.new_lock(name) {

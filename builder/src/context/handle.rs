@@ -16,9 +16,9 @@ mod unix;
 mod windows;
 
 #[cfg(unix)]
-pub(crate) use unix::{Dir, copy_fast, file_meta, name_of, write_metadata};
+pub(crate) use unix::{Dir, copy_fast, file_meta, name_of, os_string, write_metadata};
 #[cfg(windows)]
-pub(crate) use windows::{Dir, copy_fast, file_meta, name_of, write_metadata};
+pub(crate) use windows::{Dir, copy_fast, file_meta, name_of, os_string, write_metadata};
 
 /// A moment: seconds since 1970 and nanoseconds after them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,7 +30,7 @@ pub(crate) struct Time {
 }
 
 impl Time {
-    fn nanos(self) -> i128 {
+    pub(crate) fn nanos(self) -> i128 {
         i128::from(self.seconds) * 1_000_000_000 + i128::from(self.nanoseconds)
     }
 }

@@ -10,6 +10,7 @@ mod compose;
 mod content;
 mod destination;
 mod directory;
+mod entries;
 mod error;
 mod select;
 mod selection;

@@ -266,7 +266,8 @@ impl StageRun<'_, '_> {
         let cache = StoreDigests { files: self.exec.engine.store.files().scan(), hashed: AtomicU64::new(0) };
         let trace = self.exec.engine.trace();
         let mut span = trace.span("scan", &[]);
-        let selection = select(&request, tree, &cache).map_err(|e| self.copy_error(e, words))?;
+        let selection = select(&request, tree, &cache, Some(self.exec.engine.store.work()))
+            .map_err(|e| self.copy_error(e, words))?;
         cache.files.flush();
         let (files, bytes) = selection.size();
         span.add("files", files);
@@ -294,7 +295,9 @@ impl StageRun<'_, '_> {
             let selection = match held.is_empty() {
                 true => &selection,
                 false => {
-                    fetched = select(&request, tree, &cache).map_err(|e| stage.copy_error(e, words))?;
+                    let work = stage.exec.engine.store.work();
+                    fetched =
+                        select(&request, tree, &cache, Some(work)).map_err(|e| stage.copy_error(e, words))?;
                     cache.files.flush();
                     &fetched
                 }

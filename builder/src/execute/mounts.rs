@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 
 use orlop_runner::{Mount as RunMount, MountKind as RunMountKind};
 use orlop_store::steps::KeyPart;
+use orlop_store::{Digest, Work};
 
 use super::copy::{CopyRequest, Selection, Source as CopySource, apply, select};
 use super::from::Source;
+use super::part::list_error;
 use super::stage::{Files, StageRun};
 use crate::context::pattern::clean;
 use crate::context::{NoCache, SourceTree};
@@ -32,7 +34,7 @@ enum Origin {
     /// Nowhere: it is empty or a secret.
     None,
     /// The build context; what a bind would show.
-    Context(Box<(SourceTree, Selection)>),
+    Context(Box<(SourceTree, Selection, Digest)>),
     /// Another stage or image. Of a stage the path of the files that are shown, where they are not all of it, and once
     /// they have been looked at their digest: another file of the stage has no part in the step.
     Image { source: Box<Source>, part: Option<String>, shown: Option<String>, dialect: Dialect },
@@ -55,8 +57,8 @@ impl JobMount {
         match &self.origin {
             Origin::None => {}
             Origin::Context(context) => {
-                let (_, selection) = context.as_ref();
-                parts.push(KeyPart::new("mount files", &self.target, selection.digest().to_string()));
+                let (_, _, digest) = context.as_ref();
+                parts.push(KeyPart::new("mount files", &self.target, digest.to_string()));
             }
             Origin::Image { source, shown, .. } => {
                 let files = shown.clone().unwrap_or_else(|| source.snapshot.chain_id().to_string());
@@ -67,15 +69,23 @@ impl JobMount {
     }
 }
 
-/// What a bind of `path` shows.
-fn shown(path: &str, tree: &SourceTree, dialect: Dialect) -> Result<Selection, BuildError> {
+/// What a bind of `path` shows, and a digest of it.
+fn shown(
+    path: &str,
+    tree: &SourceTree,
+    dialect: Dialect,
+    work: &Work,
+) -> Result<(Selection, Digest), BuildError> {
     let request = CopyRequest {
         dialect,
         sources: vec![CopySource::Path(path.to_owned())],
         dest: "/mount".to_owned(),
         ..CopyRequest::default()
     };
-    select(&request, tree, &NoCache).map_err(|e| BuildError::user(e.to_string()).with_hint(e.hint()))
+    let selection = select(&request, tree, &NoCache, Some(work))
+        .map_err(|e| BuildError::user(e.to_string()).with_hint(e.hint()))?;
+    let digest = selection.digest().map_err(|e| list_error(&e))?;
+    Ok((selection, digest))
 }
 
 /// A socket that passes on to an agent what it is asked, and what keeps it there.
@@ -207,7 +217,8 @@ impl StageRun<'_, '_> {
                 let view = source.view(self.exec, from)?;
                 let tree = SourceTree::root(view.path(), *dialect)
                     .map_err(|e| BuildError::internal(e.to_string()))?;
-                Ok(shown(path, &tree, self.dialect())?.digest().to_string())
+                let (_, digest) = shown(path, &tree, self.dialect(), self.exec.engine.store.work())?;
+                Ok(digest.to_string())
             };
             let found: Result<String, BuildError> = look();
             *digest = Some(found.map_err(|e| e.at(&self.exec.dockerfile().source, job.span))?);
@@ -217,8 +228,10 @@ impl StageRun<'_, '_> {
 
     fn tree_origin(&self, mount: &Mount, tree: &SourceTree) -> Result<Origin, BuildError> {
         let _span = self.exec.engine.trace().span("scan", &[]);
-        let selection = shown(mount.source.as_deref().unwrap_or("/"), tree, self.dialect())?;
-        Ok(Origin::Context(Box::new((tree.clone(), selection))))
+        let work = self.exec.engine.store.work();
+        let path = mount.source.as_deref().unwrap_or("/");
+        let (selection, digest) = shown(path, tree, self.dialect(), work)?;
+        Ok(Origin::Context(Box::new((tree.clone(), selection, digest))))
     }
 
     /// Puts a mount where the job finds it. What is returned must live until the job has ended.
@@ -261,7 +274,7 @@ impl StageRun<'_, '_> {
                         (context.0.path().to_owned(), source.into(), context)
                     }
                     Origin::Context(context) => {
-                        let (_, selection) = context.as_ref();
+                        let (_, selection, _) = context.as_ref();
                         let scratch = orlop_store::snapshot::Committed::scratch_of(self.snapshot.os());
                         let copy = store.snapshots()?.prepare(&scratch).map_err(internal)?;
                         let numeric = |text: &str| Err(format!("`{text}` has no meaning here").into());
@@ -348,7 +361,7 @@ impl StageRun<'_, '_> {
         let path = clean(mount.source.as_deref().unwrap_or("/"));
         match origin {
             Origin::Image { source, .. } => add(format!("{path} of {}", source.snapshot.chain_id())),
-            Origin::Context(context) => add(format!("{path} of {}", context.1.digest())),
+            Origin::Context(context) => add(format!("{path} of {}", context.2)),
             Origin::None => {}
         }
         id

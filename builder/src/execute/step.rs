@@ -12,7 +12,7 @@ use orlop_store::steps::{KeyPart, StepKey, StepRecord};
 
 use super::change::Change;
 use super::flight::{Flight, Found};
-use super::part::{Part, PartList};
+use super::part::{Part, PartList, list_error};
 use super::stage::StageRun;
 use crate::cache::{Carried, Exported};
 use crate::error::BuildError;
@@ -50,7 +50,7 @@ impl StageRun<'_, '_> {
         let title = self.title(&spec.text);
         let parent = self.snapshot.chain_id();
         let parts = self.parts(spec.parts, spec.runs);
-        let key = StepKey::of(&parts);
+        let key = StepKey::of_parts(&parts).map_err(|e| list_error(&e))?;
         let keys = [Some(key), spec.alias];
         let flight = exec.common.flights.of(&key, self.is_without_cache());
         let mut flight = self.board(&flight);
@@ -145,7 +145,12 @@ impl StageRun<'_, '_> {
     /// A digest that means a step before its parts are known, because they are made of files that may have to be
     /// fetched first. Only shared caches know steps by it.
     pub(crate) fn alias(&self, own: Vec<KeyPart>, runs: bool) -> StepKey {
-        StepKey::of(&self.parts(own.into_iter().map(Part::One).collect(), runs))
+        let parts = self.parts(own.into_iter().map(Part::One).collect(), runs);
+        let parts = parts.0.into_iter().filter_map(|part| match part {
+            Part::One(part) => Some(part),
+            Part::Files(_) => None,
+        });
+        StepKey::of(&parts.collect::<Vec<_>>())
     }
 
     /// Takes the result of a step from a shared cache that knows it by its alias. False where none does.

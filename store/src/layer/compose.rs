@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::diff::Out;
 use super::import::{refused_error, write_index};
-use super::index::{Indexer, Refused};
+use super::index::{Of, Refused, Stream};
 use super::layers::{Layers, io_error};
 use super::tar::Entry;
 use super::{Form, LayerFacts, node};
@@ -25,7 +25,7 @@ pub struct Composer {
     parent: Committed,
     work: WorkDir,
     out: Out<BufWriter<WriteBehind>>,
-    indexer: Indexer,
+    index: Stream,
     root_entry: bool,
     buf: Vec<u8>,
 }
@@ -59,7 +59,7 @@ impl Composer {
         let path = making.join(Form::Tar.name());
         let file = File::create(&path).map_err(io_error("make", &path))?;
         Ok(Some(Self {
-            indexer: Indexer::new(parent.layers().is_empty()),
+            index: Stream::new(&layers.work),
             layers,
             parent: parent.clone(),
             work,
@@ -69,8 +69,8 @@ impl Composer {
         }))
     }
 
-    /// The next entry. A file that is not empty has its content from the reader, of which the digest is known. False
-    /// where such a layer can only be kept in another way.
+    /// The next entry. A file that is not empty has its content from the reader, of which the digest is known. `again`
+    /// where hard links to it follow. False where such a layer can only be kept in another way.
     ///
     /// # Errors
     /// [`DiffError::Changed`](super::DiffError::Changed) where `content` has not the size that the entry says; else when it can not be read or
@@ -79,6 +79,7 @@ impl Composer {
         &mut self,
         entry: &Entry,
         content: Option<(&mut dyn Read, &FileDigest)>,
+        again: bool,
     ) -> Result<bool, SnapshotError> {
         let mut kept;
         let mut entry = entry;
@@ -90,7 +91,7 @@ impl Composer {
         }
         self.root_entry |= entry.path == b"./";
         self.out.entry(entry)?;
-        match self.indexer.entry(entry, Some(self.out.written())) {
+        match self.index.entry(entry, Some(self.out.written()), again) {
             Ok(()) => {}
             Err(Refused::NotHere(_)) => return Ok(false),
             Err(refused) => return Err(refused_error(None, Path::new(""), refused).into()),
@@ -106,13 +107,14 @@ impl Composer {
     /// # Errors
     /// When the tar or its index can not be written.
     pub fn finish(self) -> Result<Option<Composed>, SnapshotError> {
-        let Self { layers, parent, work, out, indexer, root_entry, .. } = self;
+        let Self { layers, parent, work, out, index, root_entry, .. } = self;
         let (written, file) = out.finish()?;
         let making = work.path().join("layer");
         let tar = making.join(Form::Tar.name());
         file.into_inner().map_err(|e| io_error("write", &tar)(e.into_error()))?;
         let diff = Diff::from(written);
-        let indexed = write_index(indexer, &making, &diff.diff_id, diff.size)?;
+        let of = Of { diff_id: diff.diff_id, tar_size: diff.size };
+        let indexed = write_index(&making, &of, |out| index.finish(out, &of))?;
         Ok(indexed.map(|_| Composed { layers, parent, work, diff, root_entry }))
     }
 }

@@ -23,6 +23,7 @@ mod format;
 mod image;
 mod mount;
 mod place;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -37,6 +38,7 @@ use super::node;
 use super::tar::{Entry, Kind, Reader, TarError, shown};
 use crate::digest::Digest;
 pub(crate) use mount::{mount, probe};
+pub(crate) use stream::Stream;
 use tree::{BLOCK, CHARACTER, DIRECTORY, FIFO, FILE, LINK, NONE, Node, ROOT, Tree};
 
 /// The longest name.

@@ -165,3 +165,29 @@ fn parts_go_with_their_record() {
     bench.steps().forget(&StepKey::of(&[KeyPart::new("n", "", "1")])).unwrap();
     assert_eq!((count(&bench, "steps"), count(&bench, "parts")), (2, 2));
 }
+
+#[test]
+fn many_parts_are_kept_in_pieces() {
+    let bench = Bench::new();
+    let many = |seed: &str| -> Vec<KeyPart> {
+        let part = |n: u32| KeyPart::new("file", n.to_string(), digest(&format!("{seed}{n}")).to_string());
+        (0..40_000).map(part).collect()
+    };
+    let (one, other) = (record("app", 1, &many("one")), record("app", 2, &many("other")));
+    bench.steps().put(&one).unwrap();
+    let pieces = count(&bench, "parts");
+    assert!(pieces > 2, "{pieces}");
+    assert_eq!(bench.steps().nearest("app", &[]).unwrap().as_ref(), Some(&one));
+    // In the place of the same.
+    bench.steps().put(&one).unwrap();
+    assert_eq!(count(&bench, "parts"), pieces);
+    bench.steps().put(&other).unwrap();
+    let mut near = one.parts.clone();
+    near[7].value.clear();
+    assert_eq!(bench.steps().nearest("app", &near).unwrap().as_ref(), Some(&one));
+    // A record whose parts are gone cannot be compared with; those of another stay.
+    bench.facts.write("trim", |tx| trim(tx, "app", 2, 1)).unwrap();
+    assert_eq!(bench.steps().nearest("app", &near).unwrap().as_ref(), Some(&other));
+    bench.steps().forget(&other.key).unwrap();
+    assert_eq!((count(&bench, "steps"), count(&bench, "parts")), (1, 0));
+}

@@ -262,6 +262,12 @@ pub(crate) fn name_of(bytes: &[u8]) -> Option<OsString> {
     Some(OsString::from_vec(bytes.to_vec()))
 }
 
+/// What [`name_bytes`](super::name_bytes) gave the bytes of.
+#[expect(clippy::unnecessary_wraps, reason = "not every system takes all bytes")]
+pub(crate) fn os_string(bytes: &[u8]) -> Option<OsString> {
+    Some(OsString::from_vec(bytes.to_vec()))
+}
+
 /// Stat of an open file.
 pub(crate) fn file_meta(file: &File) -> io::Result<Meta> {
     Meta::new(&rustix::fs::fstat(file.as_fd())?)

@@ -213,6 +213,29 @@ pub(crate) fn name_of(bytes: &[u8]) -> Option<OsString> {
     std::str::from_utf8(bytes).ok().map(OsString::from)
 }
 
+/// What [`name_bytes`](super::name_bytes) gave the bytes of.
+pub(crate) fn os_string(bytes: &[u8]) -> Option<OsString> {
+    let mut units = Vec::with_capacity(bytes.len());
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let (text, other) = match std::str::from_utf8(rest) {
+            Ok(text) => (text, &[][..]),
+            Err(e) => (std::str::from_utf8(&rest[..e.valid_up_to()]).ok()?, &rest[e.valid_up_to()..]),
+        };
+        units.extend(text.encode_utf16());
+        rest = match other {
+            // Half of a pair, which is no text.
+            &[0xed, one @ 0xa0..=0xbf, two @ 0x80..=0xbf, ref rest @ ..] => {
+                units.push(0xd000 | u16::from(one & 0x3f) << 6 | u16::from(two & 0x3f));
+                rest
+            }
+            [] => other,
+            _ => return None,
+        };
+    }
+    Some(OsString::from_wide(&units))
+}
+
 /// Stat of an open file.
 pub(crate) fn file_meta(file: &File) -> io::Result<Meta> {
     Ok(Meta::new(&nt::stat(file)?))

@@ -1,6 +1,7 @@
 //! From a [`Selection`] to files in a snapshot.
 
 use std::cell::Cell;
+use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Write};
@@ -65,7 +66,7 @@ pub fn apply(selection: &Selection, root: &Path, owners: &Owners<'_>) -> Result<
     files.dedup();
     let several = files.len() > 1;
     for group in &selection.groups {
-        writer.group(group, &selection.dest, several).map_err(|kind| kind.of(group.word))?;
+        writer.group(selection, group, several).map_err(|kind| kind.of(group.word))?;
     }
     writer.stats.attributes_lost += writer.to.lost.get();
     Ok(writer.stats)
@@ -79,7 +80,7 @@ pub(super) struct Writer {
 /// A directory that is being filled.
 struct Open {
     /// Its entry; `None` for the destination itself.
-    entry: Option<usize>,
+    entry: Option<Entry>,
     created: bool,
     to: Dir,
     /// What it is called there.
@@ -88,7 +89,8 @@ struct Open {
 }
 
 impl Writer {
-    fn group(&mut self, group: &Group, dest: &str, several: bool) -> Result<(), CopyErrorKind> {
+    fn group(&mut self, selection: &Selection, group: &Group, several: bool) -> Result<(), CopyErrorKind> {
+        let dest = &selection.dest;
         if group.unpack && self.unpack(group, dest)? {
             return Ok(());
         }
@@ -96,10 +98,10 @@ impl Writer {
         match &group.origin {
             Origin::Directory(_, from) => {
                 let (path, to) = self.to.make_dirs(&path)?;
-                self.tree(group, from, to, &path)
+                self.tree((group, selection.of(group)), from, to, &path)
             }
             _ => {
-                let Some(entry) = group.entries.first() else { return Ok(()) };
+                let Some(entry) = &group.one else { return Ok(()) };
                 let (found, meta) = self.to.find(&path)?;
                 let directory = dest.ends_with('/') || meta.is_some_and(|meta| meta.is_dir());
                 if several && !directory {
@@ -156,17 +158,29 @@ impl Writer {
 
     /// Everything in a directory. Each directory's metadata is set when all is in it: it may not be
     /// writable after that, and its time is its own again.
-    fn tree(&mut self, group: &Group, from: &Dir, to: Dir, path: &Path) -> Result<(), CopyErrorKind> {
+    fn tree(
+        &mut self,
+        (group, entries): (&Group, impl Iterator<Item = io::Result<Entry>>),
+        from: &Dir,
+        to: Dir,
+        path: &Path,
+    ) -> Result<(), CopyErrorKind> {
         let names = self.to.names(&to, false, path)?;
         let mut open =
             vec![Open { entry: None, created: false, to: to.clone(), name: OsString::new(), names }];
         let mut at = PathBuf::new();
         // The source of the directory that is being filled, opened when it has a file.
         let mut source: Option<Dir> = None;
-        for (i, entry) in group.entries.iter().enumerate() {
+        // Where those are that others are links to.
+        let mut targets: HashMap<usize, PathBuf> = HashMap::new();
+        for (i, entry) in entries.enumerate() {
+            let entry = entry.map_err(CopyErrorKind::List)?;
+            if group.list.targets.binary_search(&i).is_ok() {
+                targets.insert(i, entry.path.clone());
+            }
             let parent = entry.path.parent().unwrap_or(Path::new(""));
             while at != parent && open.len() > 1 {
-                self.close(group, &mut open, path)?;
+                self.close(&mut open, path)?;
                 at.pop();
                 source = None;
             }
@@ -182,36 +196,35 @@ impl Writer {
                         .map_err(self.to.io("set the mode of", &target))?;
                 }
                 let names = self.to.names(&to, created, &target)?;
-                open.push(Open { entry: Some(i), created, to, name, names });
                 at.clone_from(&entry.path);
+                open.push(Open { entry: Some(entry), created, to, name, names });
                 source = None;
                 continue;
             }
-            if let EntryKind::HardLink { to: first, .. } = entry.kind
-                && self.link(group, first, &to, (&place.to, &mut place.names, name), &target)?
+            if let EntryKind::HardLink { to: first, .. } = &entry.kind
+                && let Some(first) = targets.get(first)
+                && self.link(first, &to, (&place.to, &mut place.names, name), &target)?
             {
                 continue;
             }
             let dest = place.to.clone();
             let dir = match source.take() {
                 Some(dir) => dir,
-                None => from.descend(parent).map_err(CopyErrorKind::io("open", group.source_path(entry)))?,
+                None => from.descend(parent).map_err(CopyErrorKind::io("open", group.source_path(&entry)))?,
             };
-            self.leaf(group, entry, (&dir, name), (&dest, &mut place.names, name), &target)?;
+            self.leaf(group, &entry, (&dir, name), (&dest, &mut place.names, name), &target)?;
             source = Some(dir);
         }
         while open.len() > 1 {
-            self.close(group, &mut open, path)?;
+            self.close(&mut open, path)?;
         }
         Ok(())
     }
 
     /// Leaves the innermost directory.
-    fn close(&mut self, group: &Group, open: &mut Vec<Open>, path: &Path) -> Result<(), CopyErrorKind> {
+    fn close(&mut self, open: &mut Vec<Open>, path: &Path) -> Result<(), CopyErrorKind> {
         let Some(done) = open.pop() else { return Ok(()) };
-        let (Some(parent), Some(entry)) = (open.last(), done.entry.and_then(|i| group.entries.get(i))) else {
-            return Ok(());
-        };
+        let (Some(parent), Some(entry)) = (open.last(), &done.entry) else { return Ok(()) };
         if entry.implied && !done.created {
             return Ok(());
         }
@@ -224,8 +237,7 @@ impl Writer {
     /// one may have gone by another name.
     fn link(
         &mut self,
-        group: &Group,
-        first: usize,
+        first: &Path,
         top: &Dir,
         (dir, names, name): (&Dir, &mut Names, &OsStr),
         path: &Path,
@@ -233,10 +245,9 @@ impl Writer {
         if self.to.dialect.is_windows() {
             return Ok(false);
         }
-        let Some(first) = group.entries.get(first) else { return Ok(false) };
-        let Some(file) = first.path.file_name() else { return Ok(false) };
+        let Some(file) = first.file_name() else { return Ok(false) };
         let name = self.to.clear(dir, names, name, path)?;
-        let parent = first.path.parent().unwrap_or(Path::new(""));
+        let parent = first.parent().unwrap_or(Path::new(""));
         let from = top.descend(parent).map_err(self.to.io("open", parent))?;
         if dir.make_hard_link((&from, file), &name).is_err() {
             return Ok(false);

@@ -3,10 +3,11 @@
 //! What comes out is what [`apply`](super::apply) and a look at what it changed would give. A copy that is not plain
 //! (it overwrites what is in the image, or unpacks an archive) is left to those.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -38,6 +39,12 @@ pub(crate) enum ComposeError {
     Store(SnapshotError),
 }
 
+impl ComposeError {
+    fn list(error: io::Error) -> Self {
+        Self::Copy(CopyErrorKind::List(error).into())
+    }
+}
+
 /// Writes a selection as a layer over the file system `root`, which is looked at and not changed. None where the
 /// copy has to be applied to a snapshot.
 pub(crate) fn compose(
@@ -46,19 +53,22 @@ pub(crate) fn compose(
     owners: &Owners<'_>,
     mut composer: Composer,
 ) -> Result<Option<Composed>, ComposeError> {
-    let Some(plan) = Plan::of(selection, root, owners) else { return Ok(None) };
+    let Some(plan) = Plan::of(selection, root, owners)? else { return Ok(None) };
     match plan.write(&mut composer)? {
         true => composer.finish().map_err(ComposeError::Store),
         false => Ok(None),
     }
 }
 
-/// What will be in the layer, as a tree of the image.
+/// What will be in the layer, as a tree of the image: the directories, and files that are sources themselves. Other
+/// files, which may be many, stay where the selection has them.
 struct Plan<'a> {
     selection: &'a Selection,
     owner: Option<(u32, u32)>,
     /// The first is the root directory.
     nodes: Vec<Node>,
+    /// The directory that the content of directories goes into.
+    top: Place,
     there: usize,
     now: Time,
 }
@@ -72,8 +82,8 @@ struct Node {
 
 enum What {
     Directory(Directory),
-    /// An entry of a group: the numbers of both.
-    Leaf(usize, usize),
+    /// The one file of a group: its number.
+    Leaf(usize),
 }
 
 /// A directory of the image, or one that is made.
@@ -88,6 +98,8 @@ struct Directory {
     changed: bool,
     /// Something new is in it.
     touched: bool,
+    /// Something that is no directory is in it.
+    filled: bool,
     emit: bool,
 }
 
@@ -103,6 +115,7 @@ impl Directory {
             xattrs,
             changed: false,
             touched: false,
+            filled: false,
             emit: false,
         }
     }
@@ -118,6 +131,7 @@ impl Directory {
             xattrs: Xattrs::new(),
             changed: true,
             touched: false,
+            filled: false,
             emit: false,
         }
     }
@@ -128,14 +142,25 @@ type Place = usize;
 
 impl<'a> Plan<'a> {
     /// None where the copy is not plain, or wrong, which those say who do all of it.
-    fn of(selection: &'a Selection, root: &Path, owners: &Owners<'_>) -> Option<Self> {
+    fn of(selection: &'a Selection, root: &Path, owners: &Owners<'_>) -> Result<Option<Self>, ComposeError> {
+        let mut failed = None;
+        let plan = Self::plain(selection, root, owners, &mut failed);
+        failed.map_or(Ok(plan), |e| Err(ComposeError::list(e)))
+    }
+
+    fn plain(
+        selection: &'a Selection,
+        root: &Path,
+        owners: &Owners<'_>,
+        failed: &mut Option<io::Error>,
+    ) -> Option<Self> {
         let owner = selection.chown.as_ref().map(|owner| owners(owner)).transpose().ok()?;
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now = Time {
             seconds: i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
             nanoseconds: since.subsec_nanos(),
         };
-        let mut plan = Self { selection, owner, nodes: Vec::new(), there: 0, now };
+        let mut plan = Self { selection, owner, nodes: Vec::new(), top: 0, there: 0, now };
         let root = Dir::open(root).ok()?;
         let meta = root.meta().ok()?;
         let xattrs = root.xattrs(OsStr::new(".")).ok()?;
@@ -149,7 +174,7 @@ impl<'a> Plan<'a> {
         files.dedup();
         let several = files.len() > 1;
         for (number, group) in selection.groups.iter().enumerate() {
-            plan.group(number, group, several)?;
+            plan.group(number, group, several, failed)?;
         }
         plan.decide();
         Some(plan)
@@ -158,36 +183,43 @@ impl<'a> Plan<'a> {
     fn dir(&self, place: Place) -> Option<&Directory> {
         match &self.nodes.get(place)?.what {
             What::Directory(dir) => Some(dir),
-            What::Leaf(..) => None,
+            What::Leaf(_) => None,
         }
     }
 
     fn dir_mut(&mut self, place: Place) -> Option<&mut Directory> {
         match &mut self.nodes.get_mut(place)?.what {
             What::Directory(dir) => Some(dir),
-            What::Leaf(..) => None,
+            What::Leaf(_) => None,
         }
     }
 
-    fn group(&mut self, number: usize, group: &Group, several: bool) -> Option<()> {
+    fn group(
+        &mut self,
+        number: usize,
+        group: &Group,
+        several: bool,
+        failed: &mut Option<io::Error>,
+    ) -> Option<()> {
         if group.unpack && could_be_archive(group) {
             return None;
         }
         // Access control lists change the mode that they are set with.
         let acl = |(key, _): &(OsString, Vec<u8>)| name_bytes(key).starts_with(b"system.");
-        if group.entries.iter().any(|entry| entry.xattrs.iter().any(acl)) {
+        if group.list.has_acl || group.one.iter().any(|entry| entry.xattrs.iter().any(acl)) {
             return None;
         }
         let dest = &self.selection.dest;
         let path = below_root(dest);
         if matches!(group.origin, Origin::Directory(..)) {
             let place = self.make_dirs(&path)?;
-            return self.tree(number, group, place);
+            self.top = place;
+            return self.tree(self.selection.of(group), place, failed);
         }
         if matches!(group.origin, Origin::Unfetched(_)) {
             return None;
         }
-        group.entries.first()?;
+        group.one.as_ref()?;
         let (parent, name) = match dest.ends_with('/') {
             true => (path, group.name.clone()),
             false => {
@@ -202,7 +234,8 @@ impl<'a> Plan<'a> {
             }
         };
         let place = self.make_dirs(&parent)?;
-        self.leaf(place, &name, What::Leaf(number, 0))
+        self.leaf(place, &name)?;
+        self.add(place, &name, What::Leaf(number)).map(drop)
     }
 
     /// Where a path of the image leads, and whether it is a directory, in the image or by this copy.
@@ -309,10 +342,7 @@ impl<'a> Plan<'a> {
     }
 
     fn add(&mut self, place: Place, name: &OsStr, what: What) -> Option<usize> {
-        // Such a name means a deletion in a layer.
-        if name_bytes(name).starts_with(b".wh.") {
-            return None;
-        }
+        is_plain(name)?;
         let number = self.nodes.len();
         self.nodes.push(Node { parent: place, what, children: BTreeMap::new() });
         match self.nodes.get_mut(place)?.children.insert(name.to_owned(), number) {
@@ -321,20 +351,30 @@ impl<'a> Plan<'a> {
         }
     }
 
-    fn leaf(&mut self, place: Place, name: &OsStr, what: What) -> Option<()> {
+    /// Something that is no directory comes into one. Whether the copy itself has something there is seen when it is
+    /// written.
+    fn leaf(&mut self, place: Place, name: &OsStr) -> Option<()> {
+        is_plain(name)?;
         if let Some(there) = &self.dir(place)?.there
             && there.find(name).ok()?.is_some()
         {
             return None;
         }
         self.touch(place)?;
-        self.add(place, name, what).map(drop)
+        self.dir_mut(place)?.filled = true;
+        Some(())
     }
 
-    fn tree(&mut self, number: usize, group: &Group, top: Place) -> Option<()> {
+    fn tree(
+        &mut self,
+        entries: impl Iterator<Item = io::Result<Entry>>,
+        top: Place,
+        failed: &mut Option<io::Error>,
+    ) -> Option<()> {
         let mut open: Vec<(PathBuf, Place)> = vec![(PathBuf::new(), top)];
         let mut timed = Vec::new();
-        for (i, entry) in group.entries.iter().enumerate() {
+        for entry in entries {
+            let entry = entry.map_err(|e| *failed = Some(e)).ok()?;
             let parent = entry.path.parent().unwrap_or(Path::new(""));
             while open.len() > 1 && open.last()?.0 != parent {
                 open.pop();
@@ -345,7 +385,7 @@ impl<'a> Plan<'a> {
                 if matches!(entry.kind, EntryKind::CharDevice { rdev: 0 }) {
                     return None;
                 }
-                self.leaf(place, name, What::Leaf(number, i))?;
+                self.leaf(place, name)?;
                 continue;
             }
             let (next, new) = self.enter(place, name)?;
@@ -365,7 +405,7 @@ impl<'a> Plan<'a> {
                 dir.xattrs.sort_unstable();
             }
             dir.changed |= before != (dir.mode, dir.uid, dir.gid, dir.xattrs.clone());
-            open.push((entry.path.clone(), next));
+            open.push((entry.path, next));
         }
         // Set when all is in it.
         for (place, mtime) in timed {
@@ -380,10 +420,10 @@ impl<'a> Plan<'a> {
         for i in (1..self.nodes.len()).rev() {
             let emit = match &mut self.nodes[i].what {
                 What::Directory(dir) => {
-                    dir.emit |= dir.changed;
+                    dir.emit |= dir.changed | dir.filled;
                     dir.emit
                 }
-                What::Leaf(..) => true,
+                What::Leaf(_) => true,
             };
             let parent = self.nodes[i].parent;
             if let (true, What::Directory(dir)) = (emit && parent != 0, &mut self.nodes[parent].what) {
@@ -394,52 +434,133 @@ impl<'a> Plan<'a> {
 
     /// False where the layer cannot be kept so.
     fn write(&self, composer: &mut Composer) -> Result<bool, ComposeError> {
-        let mut writer = Writer { plan: self, targets: self.targets(), names: HashMap::new(), source: None };
+        let Some(mut files) = Files::of(self)? else { return Ok(false) };
+        let mut writer = Writer { plan: self, names: HashMap::new(), source: None };
         let mut path: Vec<u8> = Vec::new();
-        let mut open = vec![(self.nodes[0].children.iter(), 0)];
-        while let Some((children, length)) = open.last_mut() {
+        let mut open = vec![(self.nodes[0].children.iter().peekable(), 0, 0)];
+        while let Some((children, place, length)) = open.last_mut() {
             path.truncate(*length);
-            let Some((name, &number)) = children.next() else {
-                open.pop();
-                continue;
+            // By name, whatever gives it.
+            let (child, file) = (children.peek(), files.first_in(*place));
+            let order = match (&child, &file) {
+                (None, None) => {
+                    open.pop();
+                    continue;
+                }
+                (Some((child, _)), Some(file)) => child.as_os_str().cmp(file),
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
             };
+            // Two things of one name: one would take the place of the other.
+            if order.is_eq() {
+                return Ok(false);
+            }
+            if order.is_gt() {
+                let Some((name, number, i, entry)) = files.take_from(*place) else { return Ok(false) };
+                path.extend_from_slice(name_bytes(&name));
+                if !writer.leaf((number, i), &entry, &path, composer)? || !files.go_on(self, number)? {
+                    return Ok(false);
+                }
+                continue;
+            }
+            let Some((name, &number)) = children.next() else { return Ok(false) };
             path.extend_from_slice(name_bytes(name));
             let node = &self.nodes[number];
             let fits = match &node.what {
                 What::Directory(dir) if !dir.emit => true,
                 What::Directory(dir) => writer.directory(dir, &path, composer)?,
-                What::Leaf(group, entry) => writer.leaf(*group, *entry, &path, composer)?,
+                What::Leaf(group) => {
+                    let one = self.selection.groups.get(*group).and_then(|group| group.one.as_ref());
+                    let Some(entry) = one else { return Ok(false) };
+                    writer.leaf((*group, 0), entry, &path, composer)?
+                }
             };
             if !fits {
                 return Ok(false);
             }
-            if !node.children.is_empty() {
+            if matches!(node.what, What::Directory(_)) {
                 path.push(b'/');
-                open.push((node.children.iter(), path.len()));
+                open.push((node.children.iter().peekable(), number, path.len()));
             }
+        }
+        // All of them belong to directories of the plan.
+        Ok(files.heads.is_empty())
+    }
+}
+
+/// The files of all directories that are copied, side by side. Each comes in the order of the plan's tree.
+struct Files<'a> {
+    streams: HashMap<usize, Stream<'a>>,
+    /// The next of each, by the directory that it goes into and its name: its group.
+    heads: BTreeMap<(Place, OsString), (usize, usize, Entry)>,
+}
+
+/// The files of one group.
+struct Stream<'a> {
+    entries: std::iter::Enumerate<Box<dyn Iterator<Item = io::Result<Entry>> + 'a>>,
+    open: Vec<(PathBuf, Place)>,
+}
+
+impl<'a> Files<'a> {
+    /// None where two have the same place and name.
+    fn of(plan: &Plan<'a>) -> Result<Option<Self>, ComposeError> {
+        let mut out = Self { streams: HashMap::new(), heads: BTreeMap::new() };
+        let groups = plan.selection.groups.iter().enumerate();
+        for (number, group) in groups.filter(|(_, group)| group.is_directory()) {
+            let entries: Box<dyn Iterator<Item = _>> = Box::new(plan.selection.of(group));
+            let open = vec![(PathBuf::new(), plan.top)];
+            out.streams.insert(number, Stream { entries: entries.enumerate(), open });
+            if !out.go_on(plan, number)? {
+                return Ok(None);
+            }
+        }
+        Ok(Some(out))
+    }
+
+    /// Finds the next file of a group. False where another has its place and name.
+    fn go_on(&mut self, plan: &Plan<'_>, number: usize) -> Result<bool, ComposeError> {
+        let Some(Stream { entries, open }) = self.streams.get_mut(&number) else { return Ok(true) };
+        for (i, entry) in entries {
+            let entry = entry.map_err(ComposeError::list)?;
+            let parent = entry.path.parent().unwrap_or(Path::new(""));
+            while open.len() > 1 && open.last().is_some_and(|(path, _)| path != parent) {
+                open.pop();
+            }
+            let (Some((_, place)), Some(name)) = (open.last(), entry.path.file_name()) else {
+                return Ok(false);
+            };
+            if entry.kind == EntryKind::Directory {
+                let child = plan.nodes.get(*place).and_then(|node| node.children.get(name));
+                let Some(&child) = child else { return Ok(false) };
+                open.push((entry.path, child));
+                continue;
+            }
+            let key = (*place, name.to_owned());
+            return Ok(self.heads.insert(key, (number, i, entry)).is_none());
         }
         Ok(true)
     }
 
-    /// The entries that others are links to.
-    fn targets(&self) -> HashSet<(usize, usize)> {
-        let groups = self.selection.groups.iter().enumerate();
-        let links = groups.flat_map(|(number, group)| {
-            group.entries.iter().filter_map(move |entry| match entry.kind {
-                EntryKind::HardLink { to, .. } => Some((number, to)),
-                _ => None,
-            })
-        });
-        links.collect()
+    /// The name of the next file that goes into a directory.
+    fn first_in(&self, place: Place) -> Option<&OsStr> {
+        let ((of, name), _) = self.heads.range((place, OsString::new())..).next()?;
+        (*of == place).then_some(name)
+    }
+
+    /// Takes it: its name, group and number, and itself.
+    fn take_from(&mut self, place: Place) -> Option<(OsString, usize, usize, Entry)> {
+        let ((of, name), _) = self.heads.range((place, OsString::new())..).next()?;
+        let key = (*of, name.clone());
+        let (number, i, entry) = self.heads.remove(&key)?;
+        Some((key.1, number, i, entry))
     }
 }
 
 /// Writes the entries of a plan.
 struct Writer<'a> {
     plan: &'a Plan<'a>,
-    targets: HashSet<(usize, usize)>,
-    /// The first name in the layer of what has several.
-    names: HashMap<(usize, usize), Vec<u8>>,
+    /// Of what has several names the first in the layer.
+    names: HashMap<(usize, usize), tar::Entry>,
     /// The directory that the last file came from: group, path and itself.
     source: Option<(usize, PathBuf, Dir)>,
 }
@@ -465,23 +586,24 @@ impl Writer<'_> {
             xattrs: attributes(&dir.xattrs),
             windows: BTreeMap::new(),
         };
-        composer.entry(&entry, None).map_err(ComposeError::Store)
+        composer.entry(&entry, None, false).map_err(ComposeError::Store)
     }
 
     fn leaf(
         &mut self,
-        number: usize,
-        index: usize,
+        (number, index): (usize, usize),
+        entry: &Entry,
         path: &[u8],
         composer: &mut Composer,
     ) -> Result<bool, ComposeError> {
         let Some(group) = self.plan.selection.groups.get(number) else { return Ok(false) };
         let at = |kind: CopyErrorKind| ComposeError::Copy(kind.of(group.word));
-        let first = match group.entries.get(index).map(|entry| &entry.kind) {
-            Some(EntryKind::HardLink { to, .. }) => *to,
-            _ => index,
-        };
-        let Some(entry) = group.entries.get(first) else { return Ok(false) };
+        if let EntryKind::HardLink { to, .. } = entry.kind {
+            // It comes before its links in the list, and so it does in the layer.
+            let Some(first) = self.names.get(&(number, to)) else { return Ok(false) };
+            let link = tar::Entry { path: path.to_vec(), ..first.clone() };
+            return composer.entry(&link, None, false).map_err(ComposeError::Store);
+        }
         let (uid, gid) = self.plan.owner.unwrap_or((entry.uid, entry.gid));
         let mut out = tar::Entry {
             path: path.to_vec(),
@@ -496,26 +618,23 @@ impl Writer<'_> {
             xattrs: attributes(&entry.xattrs),
             windows: BTreeMap::new(),
         };
-        if self.targets.contains(&(number, first)) {
-            if let Some(name) = self.names.get(&(number, first)) {
-                out.kind = TarKind::HardLink;
-                out.link.clone_from(name);
-                out.xattrs.clear();
-                return composer.entry(&out, None).map_err(ComposeError::Store);
-            }
-            self.names.insert((number, first), path.to_vec());
+        let again = group.list.targets.binary_search(&index).is_ok();
+        if again {
+            let (kind, link) = (TarKind::HardLink, path.to_vec());
+            let link = tar::Entry { kind, link, xattrs: BTreeMap::new(), path: Vec::new(), ..out.clone() };
+            self.names.insert((number, index), link);
         }
         let device = |rdev: u64| (rustix::fs::major(rdev), rustix::fs::minor(rdev));
         match &entry.kind {
             EntryKind::File { size, digest } | EntryKind::HardLink { size, digest, .. } => {
                 out.size = *size;
                 return match &group.origin {
-                    Origin::Inline(bytes) => {
-                        composer.entry(&out, Some((&mut &bytes[..], digest))).map_err(ComposeError::Store)
-                    }
+                    Origin::Inline(bytes) => composer
+                        .entry(&out, Some((&mut &bytes[..], digest)), again)
+                        .map_err(ComposeError::Store),
                     _ => {
                         let mut file = self.open(number, group, entry).map_err(at)?;
-                        self.file(group, entry, &mut file, (&out, digest), composer)
+                        self.file((group, entry), &mut file, (&out, digest, again), composer)
                     }
                 };
             }
@@ -529,7 +648,7 @@ impl Writer<'_> {
             EntryKind::BlockDevice { rdev } => (out.kind, out.device) = (TarKind::BlockDevice, device(*rdev)),
             EntryKind::Directory => return Ok(false),
         }
-        composer.entry(&out, None).map_err(ComposeError::Store)
+        composer.entry(&out, None, again).map_err(ComposeError::Store)
     }
 
     fn open(&mut self, number: usize, group: &Group, entry: &Entry) -> Result<File, CopyErrorKind> {
@@ -561,10 +680,9 @@ impl Writer<'_> {
     /// Writes a file, and makes sure that it is what was selected.
     fn file(
         &self,
-        group: &Group,
-        entry: &Entry,
+        (group, entry): (&Group, &Entry),
         file: &mut File,
-        (out, digest): (&tar::Entry, &FileDigest),
+        (out, digest, again): (&tar::Entry, &FileDigest, bool),
         composer: &mut Composer,
     ) -> Result<bool, ComposeError> {
         let at = |kind: CopyErrorKind| ComposeError::Copy(kind.of(group.word));
@@ -579,7 +697,7 @@ impl Writer<'_> {
             return Ok(false);
         }
         let content = (out.size > 0).then_some((file as &mut dyn Read, digest));
-        let fits = composer.entry(out, content).map_err(|e| match e.is_change() {
+        let fits = composer.entry(out, content, again).map_err(|e| match e.is_change() {
             true => changed(),
             false => ComposeError::Store(e),
         })?;
@@ -603,6 +721,11 @@ fn names(path: &Path) -> impl Iterator<Item = &OsStr> {
         Component::Normal(name) => Some(name),
         _ => None,
     })
+}
+
+/// None where such a name means a deletion in a layer.
+fn is_plain(name: &OsStr) -> Option<()> {
+    (!name_bytes(name).starts_with(b".wh.")).then_some(())
 }
 
 /// Whether a group's file may be something to unpack.

@@ -50,7 +50,7 @@ pub fn fill_directory(
             dialect: tree.dialect(),
             ..CopyRequest::default()
         };
-        let selection = select(&request, tree, &NoCache)?;
+        let selection = select(&request, tree, &NoCache, None)?;
         let found = tree
             .dir()
             .resolve(&below_root(path), true, tree.dialect(), &mut |_, _| true)

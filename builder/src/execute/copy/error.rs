@@ -105,6 +105,9 @@ pub enum CopyErrorKind {
         /// How far is far enough.
         limit: usize,
     },
+    /// The list of the files cannot be written or read again.
+    #[error("cannot keep the list of the files")]
+    List(#[source] io::Error),
     /// The system said no.
     #[error("cannot {action} `{path}`")]
     Io {

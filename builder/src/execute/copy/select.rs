@@ -5,8 +5,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use orlop_store::{FileDigest, FileDigester};
+use orlop_store::{FileDigest, FileDigester, Work};
 
+use super::entries::{EntriesWriter, List};
 use super::error::{CopyError, CopyErrorKind};
 use super::selection::{Entry, EntryKind, Group, Origin, Selection};
 use super::sources::{self, Pick};
@@ -19,12 +20,14 @@ use crate::context::{DigestCache, Ignore, Inherited, Kind, SourceTree, Time};
 ///
 /// # Errors
 /// When a source is not there (a pattern that matches nothing is no error, as in BuildKit), a pattern is
-/// none, or a file cannot be read.
+/// none, or a file cannot be read. The list of the files is kept in `work` where it is long, else all of it in memory.
 pub fn select(
     request: &CopyRequest,
     tree: &SourceTree,
     cache: &dyn DigestCache,
+    work: Option<&Work>,
 ) -> Result<Selection, CopyError> {
+    let mut entries = EntriesWriter::new(work);
     let excludes = PatternList::new(request.excludes.iter().map(|pattern| (0, pattern.as_str())))
         .map_err(CopyErrorKind::from)?;
     let mut walker =
@@ -35,8 +38,8 @@ pub fn select(
         let unpack = |default| request.add.is_some_and(|add| add.unpack.unwrap_or(default));
         match source {
             Source::Path(path) if request.parents => {
-                let found = with_parents(&mut walker, path, word).map_err(context)?;
-                if found.iter().all(|group: &Group| group.entries.is_empty()) {
+                let found = with_parents(&mut walker, path, word, &mut entries).map_err(context)?;
+                if found.iter().all(|group: &Group| group.count() == 0) {
                     unmatched.push(word);
                 }
                 groups.extend(found);
@@ -50,23 +53,27 @@ pub fn select(
                     if excluded(&excludes, &pick, found.wildcard) {
                         continue;
                     }
-                    groups.push(group(&walker, pick, word, unpack(true)).map_err(context)?);
+                    groups.push(group(&walker, pick, (word, unpack(true)), &mut entries).map_err(context)?);
                 }
             }
             Source::Inline { name, content } => groups.push(inline(request, name, content, word)),
             Source::Remote(file) => {
                 groups.push(remote(request, file, word, unpack(false)).map_err(context)?);
             }
-            Source::Tree(tree) => groups.push(fetched(&walker, tree, word).map_err(context)?),
+            Source::Tree(tree) => groups.push(fetched(&walker, tree, word, &mut entries).map_err(context)?),
         }
     }
     // Here-documents come last, wherever they were written.
     groups.sort_by_key(|group| matches!(group.origin, Origin::Inline(_)));
+    let content = entries.content + singles(&groups);
+    let mut entries = entries.finish().map_err(CopyErrorKind::List)?;
     if request.dialect.is_windows() {
-        windows::fit(&mut groups, tree.dialect(), request.account)?;
+        entries = windows::fit(&mut groups, &entries, (tree.dialect(), request.account), work)?;
     }
     Ok(Selection {
         groups,
+        entries,
+        bytes: content,
         dialect: request.dialect,
         dest: destination(request),
         chown: request.chown.clone(),
@@ -84,23 +91,49 @@ fn excluded(excludes: &PatternList, pick: &Pick, wildcard: bool) -> bool {
         && excludes.decide(&pick.name.to_string_lossy(), &Inherited::default()).0.is_match()
 }
 
-fn group(walker: &Walker<'_>, pick: Pick, word: usize, unpack: bool) -> Result<Group, CopyErrorKind> {
+/// The bytes of groups that are one file.
+fn singles(groups: &[Group]) -> u64 {
+    let sizes = groups.iter().filter_map(|group| match group.one.as_ref()?.kind {
+        EntryKind::File { size, .. } => Some(size),
+        _ => None,
+    });
+    sizes.fold(0, u64::saturating_add)
+}
+
+fn group(
+    walker: &Walker<'_>,
+    pick: Pick,
+    (word, unpack): (usize, bool),
+    entries: &mut EntriesWriter<'_>,
+) -> Result<Group, CopyErrorKind> {
     let Pick { real, name, meta, dir, entry } = pick;
     if meta.is_dir() {
-        let entries = walker.walk(&dir, &real)?;
-        return Ok(Group { word, name, origin: Origin::Directory(real, dir), unpack: false, entries });
+        let list = walker.walk(&dir, &real, entries)?;
+        return Ok(Group {
+            word,
+            name,
+            origin: Origin::Directory(real, dir),
+            unpack: false,
+            one: None,
+            list,
+        });
     }
     if meta.kind == Kind::Socket {
         let source = io::Error::new(io::ErrorKind::Unsupported, "a socket cannot be copied");
         return Err(CopyErrorKind::io("copy", &real)(source));
     }
-    let entries = vec![walker.describe(&dir, &entry, &real, PathBuf::new(), &meta)?];
-    Ok(Group { word, name, origin: Origin::File(real, dir, entry), unpack, entries })
+    let one = Some(Box::new(walker.describe(&dir, &entry, &real, PathBuf::new(), &meta)?));
+    Ok(Group { word, name, origin: Origin::File(real, dir, entry), unpack, one, list: List::default() })
 }
 
 /// `--parents`: everything that the path matches, as a pattern below the pivot; the directories on the
 /// way come along.
-fn with_parents(walker: &mut Walker<'_>, path: &str, word: usize) -> Result<Vec<Group>, CopyErrorKind> {
+fn with_parents(
+    walker: &mut Walker<'_>,
+    path: &str,
+    word: usize,
+    entries: &mut EntriesWriter<'_>,
+) -> Result<Vec<Group>, CopyErrorKind> {
     let (base, pattern) = sources::pivot(path);
     let plain = !crate::context::pattern::has_wildcard(path);
     let found = sources::find(walker.tree, base)?;
@@ -113,8 +146,8 @@ fn with_parents(walker: &mut Walker<'_>, path: &str, word: usize) -> Result<Vec<
             continue;
         }
         let whole = pick.real.join(&pattern);
-        let group = group(walker, pick, word, false)?;
-        if plain && group.entries.is_empty() && !pattern.is_empty() {
+        let group = group(walker, pick, (word, false), entries)?;
+        if plain && group.count() == 0 && !pattern.is_empty() {
             return Err(sources::missing(walker.tree, path, &whole));
         }
         groups.push(group);
@@ -129,8 +162,8 @@ fn single(
     size: u64,
     digest: FileDigest,
     mtime: Option<Time>,
-) -> Vec<Entry> {
-    vec![Entry {
+) -> Option<Box<Entry>> {
+    Some(Box::new(Entry {
         path: PathBuf::new(),
         kind: EntryKind::File { size, digest },
         mode: request.chmod.as_ref().map_or(mode, |chmod| chmod.apply(mode, false)),
@@ -141,29 +174,34 @@ fn single(
         source_mode: mode,
         mtime,
         stat: None,
-    }]
+    }))
 }
 
 /// What ADD takes of a directory from elsewhere: all that is in it, whatever the context's ignore file says.
-fn fetched(walker: &Walker<'_>, from: &RemoteTree, word: usize) -> Result<Group, CopyErrorKind> {
-    let name = OsString::new();
+fn fetched(
+    walker: &Walker<'_>,
+    from: &RemoteTree,
+    word: usize,
+    entries: &mut EntriesWriter<'_>,
+) -> Result<Group, CopyErrorKind> {
+    let (name, one) = (OsString::new(), None);
     let Some(path) = &from.path else {
         let origin = Origin::Unfetched(from.key.clone());
-        return Ok(Group { word, name, origin, unpack: false, entries: Vec::new() });
+        return Ok(Group { word, name, origin, unpack: false, one, list: List::default() });
     };
     let tree = SourceTree::fetched(path, Ignore::nothing())
         .map_err(|e| CopyErrorKind::io("open", path)(e.source))?;
     let walker = Walker { tree: &tree, includes: None, ..*walker };
-    let entries = walker.walk(tree.dir(), Path::new(""))?;
+    let list = walker.walk(tree.dir(), Path::new(""), entries)?;
     let origin = Origin::Directory(PathBuf::new(), tree.dir().clone());
-    Ok(Group { word, name, origin, unpack: false, entries })
+    Ok(Group { word, name, origin, unpack: false, one, list })
 }
 
 fn inline(request: &CopyRequest, name: &str, content: &[u8], word: usize) -> Group {
     let path = crate::context::pattern::below_root(name);
-    let entries = single(request, 0o644, content.len() as u64, FileDigest::of(content), None);
+    let one = single(request, 0o644, content.len() as u64, FileDigest::of(content), None);
     let name = path.file_name().map(OsStr::to_owned).unwrap_or_default();
-    Group { word, name, origin: Origin::Inline(content.to_vec()), unpack: false, entries }
+    Group { word, name, origin: Origin::Inline(content.to_vec()), unpack: false, one, list: List::default() }
 }
 
 fn remote(
@@ -176,9 +214,9 @@ fn remote(
     let mut open = std::fs::File::open(&file.path).map_err(CopyErrorKind::io("open", &file.path))?;
     let size = io::copy(&mut open, &mut digester).map_err(CopyErrorKind::io("read", &file.path))?;
     let mtime = file.mtime.map_or(Time::default(), time);
-    let entries = single(request, 0o600, size, digester.finish(), Some(mtime));
+    let one = single(request, 0o600, size, digester.finish(), Some(mtime));
     let name = OsString::from(RemoteFile::name_of(&file.name));
-    Ok(Group { word, name, origin: Origin::Remote(file.path.clone()), unpack, entries })
+    Ok(Group { word, name, origin: Origin::Remote(file.path.clone()), unpack, one, list: List::default() })
 }
 
 fn time(time: SystemTime) -> Time {

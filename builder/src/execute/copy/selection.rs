@@ -1,11 +1,13 @@
 //! What a COPY takes: everything about the files that ends up in the image, and nothing about where.
 
 use std::ffi::OsString;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use orlop_runner::Account;
 use orlop_store::{Digest, Digester, FileDigest};
 
+use super::entries::{Entries, List};
 use crate::context::pattern::slashed;
 use crate::context::{Dir, FileStat, Time, name_bytes};
 use crate::dialect::Dialect;
@@ -14,6 +16,10 @@ use crate::dialect::Dialect;
 #[derive(Debug)]
 pub struct Selection {
     pub(super) groups: Vec<Group>,
+    /// What is in the directories among them.
+    pub(super) entries: Entries,
+    /// Bytes of the content of all files.
+    pub(super) bytes: u64,
     /// The destination, absolute; a directory where it ends with `/`.
     pub(super) dest: String,
     pub(super) chown: Option<String>,
@@ -34,8 +40,10 @@ pub(super) struct Group {
     pub(super) origin: Origin,
     /// Whether it is unpacked where it is an archive.
     pub(super) unpack: bool,
-    /// A directory's content in order, directories before what is in them; or one entry, its path empty.
-    pub(super) entries: Vec<Entry>,
+    /// What it is where it is no directory; its path is empty.
+    pub(super) one: Option<Box<Entry>>,
+    /// A directory's content in order, directories before what is in them.
+    pub(super) list: List,
 }
 
 /// Where a group's bytes are.
@@ -54,6 +62,11 @@ pub(super) enum Origin {
 impl Group {
     pub(super) fn is_directory(&self) -> bool {
         matches!(self.origin, Origin::Directory(..))
+    }
+
+    /// How many entries it has.
+    pub(super) fn count(&self) -> usize {
+        self.list.count + usize::from(self.one.is_some())
     }
 
     /// The path of an entry in the source tree, for messages.
@@ -134,18 +147,23 @@ pub enum EntryKind {
 impl Selection {
     /// How many files it has, directories and links among them, and how many bytes are in them.
     pub fn size(&self) -> (usize, u64) {
-        let sizes = self.groups.iter().flat_map(|group| &group.entries).map(|entry| match &entry.kind {
-            EntryKind::File { size, .. } => *size,
-            _ => 0,
-        });
-        sizes.fold((0, 0), |(files, bytes), size| (files + 1, u64::saturating_add(bytes, size)))
+        (self.groups.iter().map(Group::count).sum(), self.bytes)
     }
 
     /// Every selected entry, with the path that it has in the source tree.
-    pub fn entries(&self) -> impl Iterator<Item = (PathBuf, &Entry)> {
-        self.groups
-            .iter()
-            .flat_map(|group| group.entries.iter().map(move |entry| (group.source_path(entry), entry)))
+    ///
+    /// # Errors
+    /// When the list of them can not be read.
+    pub fn entries(&self) -> impl Iterator<Item = io::Result<(PathBuf, Entry)>> {
+        self.groups.iter().flat_map(|group| {
+            self.of(group).map(|entry| entry.map(|entry| (group.source_path(&entry), entry)))
+        })
+    }
+
+    /// The entries of a group.
+    pub(super) fn of<'a>(&'a self, group: &'a Group) -> impl Iterator<Item = io::Result<Entry>> + 'a {
+        let one = group.one.iter().map(|entry| Ok(Entry::clone(entry)));
+        one.chain(self.entries.read(&group.list))
     }
 
     /// The sources, counted from 0, whose pattern matched nothing: allowed, but worth a word.
@@ -155,7 +173,10 @@ impl Selection {
 
     /// What a step's key says of a copy: first where it goes and whom it belongs to, then one part a path:
     /// the path below the destination, and type, mode, owner, attributes and content. Never times.
-    pub fn each_key_part(&self, take: &mut dyn FnMut(&str, &str)) {
+    ///
+    /// # Errors
+    /// When the list of files can not be read.
+    pub fn each_key_part(&self, take: &mut dyn FnMut(&str, &str)) -> io::Result<()> {
         let mut target = "destination".to_owned();
         if let Some(owner) = &self.chown {
             target = format!("{target}, owner {owner}");
@@ -172,7 +193,8 @@ impl Selection {
             if group.is_directory() {
                 take(&format!("{}/", slashed(name)), "content of a directory");
             }
-            for entry in &group.entries {
+            for entry in self.of(group) {
+                let entry = entry?;
                 // A path joined with nothing would end in a slash.
                 let path = if group.is_directory() { name.join(&entry.path) } else { name.to_owned() };
                 let mut what = entry.describe(self.chown.is_none());
@@ -186,26 +208,30 @@ impl Selection {
                 take(&slashed(&path), &what);
             }
         }
+        Ok(())
     }
 
     /// All of them.
     #[cfg(all(test, unix))]
     pub(super) fn key_parts(&self) -> Vec<(String, String)> {
         let mut out = Vec::new();
-        self.each_key_part(&mut |path, what| out.push((path.to_owned(), what.to_owned())));
+        self.each_key_part(&mut |path, what| out.push((path.to_owned(), what.to_owned()))).unwrap();
         out
     }
 
     /// One digest over all that [`each_key_part`](Self::each_key_part) says.
-    pub fn digest(&self) -> Digest {
+    ///
+    /// # Errors
+    /// When the list of files can not be read.
+    pub fn digest(&self) -> io::Result<Digest> {
         let mut digester = Digester::new();
         self.each_key_part(&mut |path, what| {
             for part in [path, what] {
                 digester.update(&(part.len() as u64).to_le_bytes());
                 digester.update(part.as_bytes());
             }
-        });
-        digester.finish()
+        })?;
+        Ok(digester.finish())
     }
 }
 

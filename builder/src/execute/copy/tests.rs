@@ -77,7 +77,7 @@ impl Bench {
 
     fn select_ignoring(&self, request: &CopyRequest, ignore: &str) -> Result<Selection, CopyError> {
         let tree = SourceTree::context(&self.context(), Ignore::parse(ignore).unwrap()).unwrap();
-        select(request, &tree, &NoCache)
+        select(request, &tree, &NoCache, None)
     }
 
     fn copy(&self, request: &CopyRequest) -> Result<CopyStats, CopyError> {

@@ -13,8 +13,8 @@ use crate::context::tar::{ArchiveError, Limits, Owner, is_archive, unpack};
 
 /// A group's file, where it is one that could be an archive.
 fn open(group: &Group) -> Result<Option<File>, CopyErrorKind> {
-    let path = group.entries.first().map(|entry| group.source_path(entry)).unwrap_or_default();
-    match (&group.origin, group.entries.first().map(|entry| &entry.kind)) {
+    let path = group.one.as_ref().map(|entry| group.source_path(entry)).unwrap_or_default();
+    match (&group.origin, group.one.as_ref().map(|entry| &entry.kind)) {
         (Origin::File(_, dir, name), Some(super::EntryKind::File { .. })) => {
             dir.file(name).map(Some).map_err(CopyErrorKind::io("open", path))
         }
@@ -27,7 +27,7 @@ impl Writer {
     /// Unpacks a group's archive into the destination, which is a directory for it. False where it is no
     /// archive and is to be copied.
     pub(super) fn unpack(&mut self, group: &Group, dest: &str) -> Result<bool, CopyErrorKind> {
-        let (Some(probe), Some(entry)) = (open(group)?, group.entries.first()) else { return Ok(false) };
+        let (Some(probe), Some(entry)) = (open(group)?, &group.one) else { return Ok(false) };
         if !is_archive(probe) {
             return Ok(false);
         }

@@ -1,17 +1,21 @@
 //! Everything in a directory that a COPY takes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::io;
+use std::mem::take;
+use std::ops::Range;
+use std::path::{MAIN_SEPARATOR, Path, PathBuf};
 
 use rayon::prelude::*;
 
 use super::chmod::Chmod;
 use super::content;
+use super::entries::{EntriesWriter, List, Packed, damaged, decode, encode};
 use super::error::CopyErrorKind;
 use super::selection::{Entry, EntryKind};
 use crate::context::pattern::{Inherited, PatternList, slashed};
-use crate::context::{DigestCache, Dir, Kind, Meta, SourceTree, Xattrs};
+use crate::context::{DigestCache, Dir, Kind, Meta, SourceTree, Xattrs, name_bytes, os_string};
 
 /// Deeper trees than this are refused: writing one keeps a directory open for each level.
 const MAX_DEPTH: usize = 500;
@@ -27,7 +31,17 @@ pub(super) struct Walker<'a> {
     pub(super) cache: &'a dyn DigestCache,
 }
 
+/// So many names of a directory are looked at before the first of them is written down.
+const MOST_NAMES: usize = 1024;
+
+/// So many directories are looked into at once, ahead of their turn.
+const MOST_AHEAD: usize = 64;
+
+/// No more are, where so many bytes are known ahead already.
+const MOST_BYTES: usize = 4 << 20;
+
 /// A directory to look into.
+#[derive(Default)]
 struct Place {
     /// Path in the tree.
     real: PathBuf,
@@ -49,53 +63,159 @@ struct Found {
     below: Option<Box<Place>>,
 }
 
+/// Names in a directory, in few bytes each.
+struct Listing {
+    place: Place,
+    items: std::vec::IntoIter<Item>,
+    /// Of each its name, then what [`encode`] makes of it.
+    bytes: Vec<u8>,
+    /// Of those that have it, in order.
+    identities: VecDeque<(u64, u64)>,
+    below: VecDeque<Below>,
+    /// Names that were not looked at yet.
+    rest: Vec<OsString>,
+}
+
+struct Item {
+    name: Range<usize>,
+    entry: Range<usize>,
+    size: u64,
+    has_acl: bool,
+    is_shared: bool,
+    if_filled: bool,
+    is_open: bool,
+}
+
+/// A directory in another.
+enum Below {
+    Unknown(Box<Place>),
+    Known(Result<Box<Listing>, CopyErrorKind>),
+}
+
+/// A directory whose content is being written down.
+struct Open {
+    listing: Box<Listing>,
+    /// How many directories were waiting before it.
+    waiting: usize,
+}
+
 impl Walker<'_> {
     /// Everything below `dir`, which is at `real` in the tree; directories come before what is in them,
     /// names in the order of their bytes.
-    pub(super) fn walk(&self, dir: &Dir, real: &Path) -> Result<Vec<Entry>, CopyErrorKind> {
-        // Level by level, the directories of a level side by side: no recursion that a deep tree could
-        // exhaust, and no directory stays open.
-        let mut level = vec![Place {
-            real: real.to_owned(),
-            path: PathBuf::new(),
-            ignore: self.tree.ignore().inherited(real),
-            include: Inherited::default(),
-            exclude: Inherited::default(),
-        }];
-        // By directory, in the order in which they were looked into; each entry with the number of its own.
-        let mut lists: Vec<Vec<(Found, Option<usize>)>> = Vec::new();
-        let mut depth = 0;
-        while !level.is_empty() {
-            if depth > MAX_DEPTH {
-                let path = level[0].real.display().to_string();
-                return Err(CopyErrorKind::TooDeep { path, limit: MAX_DEPTH });
-            }
-            let results: Vec<_> = level.par_iter().map(|place| self.list(dir, place)).collect();
-            let mut next = Vec::new();
-            let first_below = lists.len() + results.len();
-            for found in results {
-                let mut list = Vec::new();
-                for mut found in found? {
-                    let below = found.below.take().map(|place| {
-                        next.push(*place);
-                        first_below + next.len() - 1
-                    });
-                    list.push((found, below));
+    pub(super) fn walk(
+        &self,
+        dir: &Dir,
+        real: &Path,
+        out: &mut EntriesWriter<'_>,
+    ) -> Result<List, CopyErrorKind> {
+        let root =
+            Place { real: real.to_owned(), ignore: self.tree.ignore().inherited(real), ..Place::default() };
+        let mut writer = Writer { out, first: HashMap::new(), waiting: Vec::new() };
+        // In the order in which things are written down, and a few directories side by side: no recursion that a
+        // deep tree could exhaust, no directory stays open, and what was written is not kept.
+        let mut open = vec![Open { listing: self.list(dir, root, None)?, waiting: 0 }];
+        while let Some(Open { listing, waiting }) = open.last_mut() {
+            let Some(item) = listing.items.next() else {
+                if listing.rest.is_empty() {
+                    // Who still waits had nothing in it.
+                    writer.waiting.truncate(*waiting);
+                    open.pop();
+                } else {
+                    let (place, rest) = (take(&mut listing.place), take(&mut listing.rest));
+                    *listing = self.list(dir, place, Some(rest))?;
                 }
-                lists.push(list);
+                continue;
+            };
+            let waiting = writer.waiting.len();
+            if !item.if_filled {
+                writer.write(listing, &item)?;
+            } else if item.is_open {
+                writer.waiting.push((
+                    listing.path_of(&item),
+                    listing.bytes[item.entry.clone()].to_vec(),
+                    item.has_acl,
+                ));
             }
-            level = next;
-            depth += 1;
+            if !item.is_open {
+                continue;
+            }
+            if open.len() > MAX_DEPTH {
+                let path = open.last().map(|open| open.listing.real_path_of(&item)).unwrap_or_default();
+                return Err(CopyErrorKind::TooDeep { path: path.display().to_string(), limit: MAX_DEPTH });
+            }
+            self.look_ahead(dir, &mut open);
+            let below = open.last_mut().and_then(|open| open.listing.below.pop_front());
+            if let Some(Below::Known(listing)) = below {
+                open.push(Open { listing: listing?, waiting });
+            }
         }
-        Ok(name_links(flatten(lists)))
+        Ok(out.take_list())
     }
 
-    fn list(&self, top: &Dir, place: &Place) -> Result<Vec<Found>, CopyErrorKind> {
+    /// Looks into the directory that is next, if that was not done before; then also into some after it.
+    fn look_ahead(&self, top: &Dir, open: &mut [Open]) {
+        let next = open.last().and_then(|open| open.listing.below.front());
+        if !matches!(next, Some(Below::Unknown(_))) {
+            return;
+        }
+        let (mut unknown, mut known) = (Vec::new(), 0);
+        for open in open.iter_mut().rev() {
+            open.listing.unknown(&mut unknown, &mut known);
+        }
+        unknown.par_iter_mut().with_max_len(1).for_each(|below| {
+            if let Below::Unknown(place) = &mut **below {
+                let place = take(&mut **place);
+                **below = Below::Known(self.list(top, place, None));
+            }
+        });
+    }
+
+    /// What is in a directory: all of it, or those of its names.
+    fn list(
+        &self,
+        top: &Dir,
+        place: Place,
+        names: Option<Vec<OsString>>,
+    ) -> Result<Box<Listing>, CopyErrorKind> {
         let dir = top.descend(&place.path).map_err(CopyErrorKind::io("open", &place.real))?;
-        let names = dir.list().map_err(CopyErrorKind::io("list", &place.real))?;
+        let mut names = match names {
+            Some(names) => names,
+            // The first last, so that they can be taken away.
+            None => dir.list().map_err(CopyErrorKind::io("list", &place.real))?.into_iter().rev().collect(),
+        };
+        let mut now = names.split_off(names.len().saturating_sub(MOST_NAMES));
+        now.reverse();
         // Gathered first and looked through in order, so that of several errors always the same is told.
-        let found: Vec<_> = names.par_iter().map(|name| self.entry(&dir, place, name)).collect();
-        found.into_iter().filter_map(Result::transpose).collect()
+        let found: Vec<_> = now.par_iter().map(|name| self.entry(&dir, &place, name)).collect();
+        let mut items = Vec::with_capacity(found.len());
+        let mut listing = Listing {
+            place,
+            items: Vec::new().into_iter(),
+            bytes: Vec::with_capacity(found.len() * 80),
+            identities: VecDeque::new(),
+            below: VecDeque::new(),
+            rest: names,
+        };
+        for (name, found) in now.iter().zip(found) {
+            let Some(Found { entry, identity, if_filled, below }) = found? else { continue };
+            let start = listing.bytes.len();
+            listing.bytes.extend_from_slice(name_bytes(name));
+            let middle = listing.bytes.len();
+            let (size, has_acl) = encode(&entry, &mut listing.bytes);
+            items.push(Item {
+                name: start..middle,
+                entry: middle..listing.bytes.len(),
+                size,
+                has_acl,
+                is_shared: identity.is_some(),
+                if_filled,
+                is_open: below.is_some(),
+            });
+            listing.identities.extend(identity);
+            listing.below.extend(below.map(Below::Unknown));
+        }
+        listing.items = items.into_iter();
+        Ok(Box::new(listing))
     }
 
     /// One name in a directory; `None` where it is not taken.
@@ -204,46 +324,78 @@ impl Walker<'_> {
     }
 }
 
-/// Puts the content of each directory behind it, and leaves out those that hold nothing and are there
-/// for nothing else.
-fn flatten(mut lists: Vec<Vec<(Found, Option<usize>)>>) -> Vec<Found> {
-    let mut out: Vec<Found> = Vec::new();
-    let mut take = |i: usize| lists.get_mut(i).map(std::mem::take).unwrap_or_default().into_iter();
-    let mut open = vec![(take(0), None)];
-    while let Some((list, holder)) = open.last_mut() {
-        if let Some((found, below)) = list.next() {
-            out.push(found);
-            if let Some(below) = below {
-                let holder = out.len();
-                open.push((take(below), Some(holder)));
-            } else if out.last().is_some_and(|found| found.if_filled) {
-                out.pop();
+impl Listing {
+    /// The path of an item below the source.
+    fn path_of(&self, item: &Item) -> Vec<u8> {
+        let mut path = name_bytes(self.place.path.as_os_str()).to_vec();
+        if !path.is_empty() {
+            path.push(MAIN_SEPARATOR as u8);
+        }
+        path.extend_from_slice(&self.bytes[item.name.clone()]);
+        path
+    }
+
+    fn real_path_of(&self, item: &Item) -> PathBuf {
+        self.place.real.join(os_string(&self.bytes[item.name.clone()]).unwrap_or_default())
+    }
+
+    fn packed(&self, item: &Item) -> Packed<'_> {
+        Packed { bytes: &self.bytes[item.entry.clone()], size: item.size, has_acl: item.has_acl }
+    }
+
+    /// The directories in it, and in these, that were not looked into yet, in order, until they are enough.
+    fn unknown<'l>(&'l mut self, out: &mut Vec<&'l mut Below>, known: &mut usize) {
+        for below in &mut self.below {
+            // The first is needed now.
+            if !out.is_empty() && (out.len() >= MOST_AHEAD || *known > MOST_BYTES) {
+                return;
             }
-        } else {
-            if holder.is_some_and(|holder| holder == out.len())
-                && out.last().is_some_and(|found| found.if_filled)
-            {
-                out.pop();
+            match below {
+                Below::Unknown(_) => out.push(below),
+                Below::Known(Ok(listing)) => {
+                    *known += listing.bytes.len();
+                    listing.unknown(out, known);
+                }
+                Below::Known(Err(_)) => {}
             }
-            open.pop();
         }
     }
-    out
 }
 
-/// The second and later names of a content become links to its first.
-fn name_links(found: Vec<Found>) -> Vec<Entry> {
-    let mut first: HashMap<(u64, u64), usize> = HashMap::new();
-    let mut entries = Vec::with_capacity(found.len());
-    for Found { mut entry, identity, .. } in found {
-        if let (Some(identity), EntryKind::File { size, digest }) = (identity, &entry.kind) {
-            let (size, digest) = (*size, *digest);
-            match first.get(&identity) {
-                Some(to) => entry.kind = EntryKind::HardLink { to: *to, size, digest },
-                None => drop(first.insert(identity, entries.len())),
+/// Writes down what was found.
+struct Writer<'o, 'w> {
+    out: &'o mut EntriesWriter<'w>,
+    /// The number of the first name of a content.
+    first: HashMap<(u64, u64), usize>,
+    /// Directories that are there for what is in them, of which nothing came yet: path, entry, and whether that has an
+    /// access control list.
+    waiting: Vec<(Vec<u8>, Vec<u8>, bool)>,
+}
+
+impl Writer<'_, '_> {
+    fn write(&mut self, listing: &mut Listing, item: &Item) -> Result<(), CopyErrorKind> {
+        for (path, bytes, has_acl) in self.waiting.drain(..) {
+            self.out.push(&path, Packed { bytes: &bytes, size: 0, has_acl }).map_err(CopyErrorKind::List)?;
+        }
+        let path = listing.path_of(item);
+        let identity = if item.is_shared { listing.identities.pop_front() } else { None };
+        let packed = listing.packed(item);
+        if let Some(identity) = identity {
+            match self.first.get(&identity) {
+                Some(to) => return self.link(&path, *to, packed).map_err(CopyErrorKind::List),
+                None => drop(self.first.insert(identity, self.out.count())),
             }
         }
-        entries.push(*entry);
+        self.out.push(&path, packed).map_err(CopyErrorKind::List)
     }
-    entries
+
+    /// The second and later names of a content become links to its first.
+    fn link(&mut self, path: &[u8], to: usize, packed: Packed<'_>) -> io::Result<()> {
+        let path = os_string(path).ok_or_else(damaged)?;
+        let mut entry = decode(&mut { packed.bytes }, path.into()).ok_or_else(damaged)?;
+        if let EntryKind::File { size, digest } = entry.kind {
+            entry.kind = EntryKind::HardLink { to, size, digest };
+        }
+        self.out.push_entry(&entry)
+    }
 }

@@ -4,9 +4,11 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use orlop_runner::Account;
+use orlop_store::Work;
 use orlop_store::layer::windows::security::Sid;
 use orlop_store::layer::windows::{CARRIER, Metadata, SecurityDescriptor};
 
+use super::entries::{Entries, EntriesWriter};
 use super::error::{CopyError, CopyErrorKind};
 use super::selection::{Entry, EntryKind, Group};
 use crate::context::Xattrs;
@@ -17,7 +19,13 @@ use crate::dialect::{Dialect, windows};
 ///
 /// Files that nobody is named for belong to Administrators, in which ContainerAdministrator is: see
 /// [`SecurityDescriptor::file`]. Those of ContainerUser are that account's own.
-pub(super) fn fit(groups: &mut [Group], from: Dialect, account: Option<Account>) -> Result<(), CopyError> {
+pub(super) fn fit(
+    groups: &mut [Group],
+    entries: &Entries,
+    (from, account): (Dialect, Option<Account>),
+    work: Option<&Work>,
+) -> Result<Entries, CopyError> {
+    let mut out = EntriesWriter::new(work);
     // By folded path below the destination: what was there first.
     let mut seen = HashMap::new();
     for group in groups {
@@ -25,22 +33,32 @@ pub(super) fn fit(groups: &mut [Group], from: Dialect, account: Option<Account>)
         if !group.is_directory() {
             name(group, Path::new(&group.name)).map_err(|kind| kind.of(word))?;
         }
-        for i in 0..group.entries.len() {
-            check(group, &group.entries[i], &mut seen).map_err(|kind| kind.of(word))?;
+        if let Some(mut entry) = group.one.take() {
+            check(group, &entry, &mut seen).map_err(|kind| kind.of(word))?;
+            change(&mut entry, from, account);
+            group.one = Some(entry);
         }
-        for entry in &mut group.entries {
-            (entry.uid, entry.gid) = (0, 0);
-            entry.mode = if entry.kind == EntryKind::Directory { 0o755 } else { 0o644 };
-            entry.source_mode = entry.mode;
-            if !from.is_windows() {
-                entry.xattrs.clear();
-            }
-            if let (Some(account), false) = (account, matches!(entry.kind, EntryKind::Symlink { .. })) {
-                give(&mut entry.xattrs, account, entry.kind == EntryKind::Directory);
-            }
+        for entry in entries.read(&group.list) {
+            let mut entry = entry.map_err(CopyErrorKind::List)?;
+            check(group, &entry, &mut seen).map_err(|kind| kind.of(word))?;
+            change(&mut entry, from, account);
+            out.push_entry(&entry).map_err(CopyErrorKind::List)?;
         }
+        group.list = out.take_list();
     }
-    Ok(())
+    Ok(out.finish().map_err(CopyErrorKind::List)?)
+}
+
+fn change(entry: &mut Entry, from: Dialect, account: Option<Account>) {
+    (entry.uid, entry.gid) = (0, 0);
+    entry.mode = if entry.kind == EntryKind::Directory { 0o755 } else { 0o644 };
+    entry.source_mode = entry.mode;
+    if !from.is_windows() {
+        entry.xattrs.clear();
+    }
+    if let (Some(account), false) = (account, matches!(entry.kind, EntryKind::Symlink { .. })) {
+        give(&mut entry.xattrs, account, entry.kind == EntryKind::Directory);
+    }
 }
 
 /// Says beside a file whose it is, in the way in which the store keeps what layers say; other things that are said

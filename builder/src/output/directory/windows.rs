@@ -39,7 +39,7 @@ pub(in crate::output) fn write(
             None => out.with_hint(hint),
         }
     };
-    let selection = select(&request, &tree, &NoCache).map_err(wrong)?;
+    let selection = select(&request, &tree, &NoCache, None).map_err(wrong)?;
     if cancel.is_cancelled() {
         return Err(BuildError::interrupted());
     }

@@ -57,7 +57,10 @@ impl Layers {
         let fits = fits && !read.zeros.found;
         let (diff_id, size) = finish(read, expected)?;
         let indexed = match fits {
-            true => write_index(indexer, &making, &diff_id, size)?,
+            true => {
+                let of = Of { diff_id, tar_size: size };
+                write_index(&making, &of, |out| indexer.finish(out, &of))?
+            }
             false => None,
         };
         let Some(indexed) = indexed else {
@@ -107,7 +110,9 @@ impl Layers {
         let work = self.work.create("index")?;
         let tar = hold.used();
         let size = tar.metadata().map_err(io_error("look at", &tar))?.len();
-        let Some(indexed) = write_index(indexer, work.path(), diff_id, size)? else { return Ok(false) };
+        let of = Of { diff_id: *diff_id, tar_size: size };
+        let indexed = write_index(work.path(), &of, |out| indexer.finish(out, &of))?;
+        let Some(indexed) = indexed else { return Ok(false) };
         if hold.dir() != self.path(&self.key(below, diff_id, indexed.needs_below)) {
             return Ok(false);
         }
@@ -175,18 +180,17 @@ impl Layers {
 
 /// Writes the index of a tar into the directory `dir`; none where the tar can not have one.
 pub(in crate::layer) fn write_index(
-    indexer: Indexer,
     dir: &Path,
-    diff_id: &Digest,
-    tar_size: u64,
+    of: &Of,
+    finish: impl FnOnce(&mut io::BufWriter<File>) -> Result<Indexed, Refused>,
 ) -> Result<Option<Indexed>, LayerError> {
     let path = dir.join(Form::Index.name());
     let file = File::create(&path).map_err(io_error("make", &path))?;
     let mut out = io::BufWriter::with_capacity(256 * 1024, file);
-    let indexed = match indexer.finish(&mut out, &Of { diff_id: *diff_id, tar_size }) {
+    let indexed = match finish(&mut out) {
         Ok(indexed) => indexed,
         Err(Refused::NotHere(_)) => return Ok(None),
-        Err(refused) => return Err(refused_error(Some(diff_id), &path, refused)),
+        Err(refused) => return Err(refused_error(Some(&of.diff_id), &path, refused)),
     };
     io::Write::flush(&mut out).map_err(io_error("write", &path))?;
     Ok(Some(indexed))

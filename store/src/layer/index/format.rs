@@ -19,6 +19,9 @@ pub(super) const SLOT: u64 = 32;
 /// Bytes of a node of the form that has 32 bits for owners and a time of its own.
 pub(super) const NODE: u64 = 64;
 
+/// Where a node has the number of its names.
+pub(super) const LINKS: u64 = 44;
+
 /// Bytes of a name in a directory, without the name.
 pub(super) const NAME: usize = 12;
 
@@ -42,6 +45,10 @@ pub(super) struct Super {
     pub(super) nodes: usize,
     pub(super) blocks: u32,
     pub(super) device_blocks: u32,
+    /// The first of the device's blocks.
+    pub(super) device: u32,
+    /// The block from which nodes are counted.
+    pub(super) meta: u32,
 }
 
 impl Super {
@@ -59,8 +66,9 @@ impl Super {
         // No time of its own: the same tar has the same index.
         out.extend_from_slice(&[0; 12]);
         out.extend_from_slice(&self.blocks.to_le_bytes());
-        // Nodes are counted from the image's beginning; there are no shared attributes.
-        out.extend_from_slice(&[0; 8]);
+        out.extend_from_slice(&self.meta.to_le_bytes());
+        // There are no shared attributes.
+        out.extend_from_slice(&[0; 4]);
         out.extend_from_slice(&uuid(&hex));
         out.extend_from_slice(LABEL);
         out.extend_from_slice(&INCOMPATIBLE.to_le_bytes());
@@ -71,8 +79,7 @@ impl Super {
         out.extend_from_slice(hex.as_bytes());
         out.resize(SUPER + RECORD + 64, 0);
         out.extend_from_slice(&self.device_blocks.to_le_bytes());
-        // The device's first block comes after our last one.
-        out.extend_from_slice(&self.blocks.to_le_bytes());
+        out.extend_from_slice(&self.device.to_le_bytes());
         out.resize(NODES as usize, 0);
     }
 }

@@ -68,8 +68,16 @@ pub(super) fn write(
     }
     let (blocks, device_blocks) = (blocks as u32, device_blocks as u32);
     let mut image = Image { out, buf: Vec::with_capacity(PIECE + (64 << 10)), written: 0, block_bits };
-    let head =
-        Super { block_bits, root: tree.node(ROOT).slot, nodes: layout.nodes.len(), blocks, device_blocks };
+    let head = Super {
+        block_bits,
+        root: tree.node(ROOT).slot,
+        nodes: layout.nodes.len(),
+        blocks,
+        device_blocks,
+        // After our last one.
+        device: blocks,
+        meta: 0,
+    };
     head.put(&mut image.buf, &of.diff_id);
     let mut data = first as u32;
     let mut dirs = layout.dirs.iter();

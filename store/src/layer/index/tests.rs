@@ -4,6 +4,7 @@ mod bytes;
 mod mounted;
 mod random;
 mod reader;
+mod stream;
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::Read;

@@ -12,6 +12,9 @@ use crate::layer::tar::Time;
 /// The root directory's number.
 pub(super) const ROOT: u32 = 0;
 
+/// Bytes of a block.
+pub(super) const BLOCK_SIZE: u64 = 1 << super::BLOCK_BITS;
+
 /// Number of what is not there.
 pub(super) const NONE: u32 = u32::MAX;
 

@@ -211,7 +211,7 @@ fn privileged_from_a_stage_owners_attributes_and_nodes_come_along() {
     rustix::fs::mknodat(rustix::fs::CWD, source.join("d/n"), device, 0o666.into(), null).unwrap();
     set_mode(source.join("d/n"), 0o666);
     let tree = SourceTree::root(&source, Dialect::Linux).unwrap();
-    let selection = select(&copy(&["/d", "/x"]), &tree, &NoCache).unwrap();
+    let selection = select(&copy(&["/d", "/x"]), &tree, &NoCache, None).unwrap();
     let stats = apply(&selection, &bench.image(), &no_names).unwrap();
     assert_eq!(stats.attributes_lost, 0);
     assert_eq!((bench.owner("x/f"), bench.owner("x/l"), bench.owner("x")), ((5, 6), (7, 8), (0, 0)));

@@ -285,7 +285,7 @@ fn a_context_may_be_an_archive() {
         let done = crate::context::archive::unpack_context(&bytes[..], dir.path()).unwrap();
         assert_eq!((done.files, done.bytes), (1, 7), "{name}");
         let tree = SourceTree::context(dir.path(), Ignore::nothing()).unwrap();
-        let selection = select(&copy(&["d/f", "/"]), &tree, &NoCache).unwrap();
+        let selection = select(&copy(&["d/f", "/"]), &tree, &NoCache, None).unwrap();
         assert!(selection.key_parts()[1].1.ends_with(" 0750 0:0"));
     }
     assert!(crate::context::archive::unpack_context(&b"no archive"[..], bench.dir.path()).is_err());

@@ -35,7 +35,7 @@ impl<'a> Image<'a> {
         assert_eq!(image.u32(1024 + 80), 8, "a table of devices and nothing else that a reader must know");
         assert_eq!(image.u16(1024 + 86), 1, "one device");
         assert_eq!(image.u16(1024 + 88), 9, "whose slot comes next");
-        assert_eq!(image.u32(1152 + 68), image.u32(1024 + 36), "and its blocks after those of the image");
+        assert!(image.u32(1152 + 68) >= image.u32(1024 + 36), "and its blocks after those of the image");
         image
     }
 
@@ -65,7 +65,7 @@ impl<'a> Image<'a> {
     }
 
     fn node(&self, number: u64) -> Node {
-        let at = number as usize * 32;
+        let at = self.u32(1024 + 40) as usize * self.block + number as usize * 32;
         let form = self.u16(at);
         assert!(form & !4 == 1, "the long form, in one run of blocks");
         let mut end = at + 64;
@@ -112,7 +112,9 @@ impl<'a> Image<'a> {
         let mut at = node.place as usize * self.block;
         while left > self.block || (left > 0 && !node.inline) {
             let n = left.min(self.block);
-            assert!(at >= node.end.next_multiple_of(self.block), "blocks come after all nodes");
+            // Before all nodes or after them.
+            let is_before = at + self.block <= self.u32(1024 + 40) as usize * self.block;
+            assert!(at >= node.end.next_multiple_of(self.block) || (at >= 1280 && is_before));
             out.push(&self.bytes[at..at + n]);
             (at, left) = (at + self.block, left - n);
         }
@@ -189,7 +191,7 @@ impl<'a> Image<'a> {
     /// Where a file's content is in the device, in bytes; it must be in there.
     pub(super) fn file(&self, node: &Node) -> std::ops::Range<u64> {
         let blocks = u64::from(self.u32(1152 + 64));
-        let first = u64::from(node.place - self.u32(1024 + 36));
+        let first = u64::from(node.place - self.u32(1152 + 68));
         assert!(first + node.size.div_ceil(self.block as u64) <= blocks, "a file lies in the device");
         first * self.block as u64..first * self.block as u64 + node.size
     }
