@@ -277,11 +277,6 @@ pub(crate) fn said(log: &str) -> String {
 }
 
 impl SnapshotError {
-    /// Whether a file was not what it was said to be.
-    pub fn is_change(&self) -> bool {
-        matches!(self, Self::Diff(DiffError::Changed { .. }))
-    }
-
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         match self {

@@ -3,29 +3,31 @@
 //! What comes out is what [`apply`](super::apply) and a look at what it changed would give. A copy that is not plain
 //! (it overwrites what is in the image, or unpacks an archive) is left to those.
 
+mod feed;
+mod files;
+mod writer;
+
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use orlop_store::FileDigest;
 use orlop_store::layer::compose::{Composed, Composer};
-use orlop_store::layer::tar::{self, Kind as TarKind};
 use orlop_store::snapshot::SnapshotError;
 
-use super::apply::{Owners, still};
+use self::feed::Feed;
+use self::files::Files;
+use self::writer::Writer;
+use super::apply::Owners;
 use super::destination::NEW_DIRECTORY;
 use super::error::{CopyError, CopyErrorKind};
 use super::selection::{Entry, EntryKind, Group, Origin, Selection};
 use crate::context::pattern::below_root;
 use crate::context::tar::is_archive;
-use crate::context::{Dir, Kind, Meta, Time, Xattrs, file_meta, name_bytes};
-
-/// A file of so many bytes may have holes that are worth keeping.
-const HOLE: u64 = 1 << 20;
+use crate::context::{Dir, Meta, Time, Xattrs, name_bytes};
 
 /// How many directories of the image a copy may go into before it is not plain any more: each is kept open.
 const MOST_THERE: usize = 2000;
@@ -51,13 +53,17 @@ pub(crate) fn compose(
     selection: &Selection,
     root: &Path,
     owners: &Owners<'_>,
-    mut composer: Composer,
+    composer: Composer,
 ) -> Result<Option<Composed>, ComposeError> {
     let Some(plan) = Plan::of(selection, root, owners)? else { return Ok(None) };
-    match plan.write(&mut composer)? {
-        true => composer.finish().map_err(ComposeError::Store),
-        false => Ok(None),
-    }
+    std::thread::scope(|scope| {
+        let mut feed = Feed::new(scope, composer);
+        let fits = plan.write(&mut feed)?;
+        match feed.finish().map_err(ComposeError::Store)? {
+            Some(composer) if fits => composer.finish().map_err(ComposeError::Store),
+            _ => Ok(None),
+        }
+    })
 }
 
 /// What will be in the layer, as a tree of the image: the directories, and files that are sources themselves. Other
@@ -433,9 +439,9 @@ impl<'a> Plan<'a> {
     }
 
     /// False where the layer cannot be kept so.
-    fn write(&self, composer: &mut Composer) -> Result<bool, ComposeError> {
+    fn write(&self, feed: &mut Feed<'_, '_>) -> Result<bool, ComposeError> {
         let Some(mut files) = Files::of(self)? else { return Ok(false) };
-        let mut writer = Writer { plan: self, names: HashMap::new(), source: None };
+        let mut writer = Writer::new(self);
         let mut path: Vec<u8> = Vec::new();
         let mut open = vec![(self.nodes[0].children.iter().peekable(), 0, 0)];
         while let Some((children, place, length)) = open.last_mut() {
@@ -458,7 +464,7 @@ impl<'a> Plan<'a> {
             if order.is_gt() {
                 let Some((name, number, i, entry)) = files.take_from(*place) else { return Ok(false) };
                 path.extend_from_slice(name_bytes(&name));
-                if !writer.leaf((number, i), &entry, &path, composer)? || !files.go_on(self, number)? {
+                if !writer.leaf((number, i), &entry, &path, feed)? || !files.go_on(self, number)? {
                     return Ok(false);
                 }
                 continue;
@@ -468,11 +474,11 @@ impl<'a> Plan<'a> {
             let node = &self.nodes[number];
             let fits = match &node.what {
                 What::Directory(dir) if !dir.emit => true,
-                What::Directory(dir) => writer.directory(dir, &path, composer)?,
+                What::Directory(dir) => writer.directory(dir, &path, feed)?,
                 What::Leaf(group) => {
                     let one = self.selection.groups.get(*group).and_then(|group| group.one.as_ref());
                     let Some(entry) = one else { return Ok(false) };
-                    writer.leaf((*group, 0), entry, &path, composer)?
+                    writer.leaf((*group, 0), entry, &path, feed)?
                 }
             };
             if !fits {
@@ -486,234 +492,6 @@ impl<'a> Plan<'a> {
         // All of them belong to directories of the plan.
         Ok(files.heads.is_empty())
     }
-}
-
-/// The files of all directories that are copied, side by side. Each comes in the order of the plan's tree.
-struct Files<'a> {
-    streams: HashMap<usize, Stream<'a>>,
-    /// The next of each, by the directory that it goes into and its name: its group.
-    heads: BTreeMap<(Place, OsString), (usize, usize, Entry)>,
-}
-
-/// The files of one group.
-struct Stream<'a> {
-    entries: std::iter::Enumerate<Box<dyn Iterator<Item = io::Result<Entry>> + 'a>>,
-    open: Vec<(PathBuf, Place)>,
-}
-
-impl<'a> Files<'a> {
-    /// None where two have the same place and name.
-    fn of(plan: &Plan<'a>) -> Result<Option<Self>, ComposeError> {
-        let mut out = Self { streams: HashMap::new(), heads: BTreeMap::new() };
-        let groups = plan.selection.groups.iter().enumerate();
-        for (number, group) in groups.filter(|(_, group)| group.is_directory()) {
-            let entries: Box<dyn Iterator<Item = _>> = Box::new(plan.selection.of(group));
-            let open = vec![(PathBuf::new(), plan.top)];
-            out.streams.insert(number, Stream { entries: entries.enumerate(), open });
-            if !out.go_on(plan, number)? {
-                return Ok(None);
-            }
-        }
-        Ok(Some(out))
-    }
-
-    /// Finds the next file of a group. False where another has its place and name.
-    fn go_on(&mut self, plan: &Plan<'_>, number: usize) -> Result<bool, ComposeError> {
-        let Some(Stream { entries, open }) = self.streams.get_mut(&number) else { return Ok(true) };
-        for (i, entry) in entries {
-            let entry = entry.map_err(ComposeError::list)?;
-            let parent = entry.path.parent().unwrap_or(Path::new(""));
-            while open.len() > 1 && open.last().is_some_and(|(path, _)| path != parent) {
-                open.pop();
-            }
-            let (Some((_, place)), Some(name)) = (open.last(), entry.path.file_name()) else {
-                return Ok(false);
-            };
-            if entry.kind == EntryKind::Directory {
-                let child = plan.nodes.get(*place).and_then(|node| node.children.get(name));
-                let Some(&child) = child else { return Ok(false) };
-                open.push((entry.path, child));
-                continue;
-            }
-            let key = (*place, name.to_owned());
-            return Ok(self.heads.insert(key, (number, i, entry)).is_none());
-        }
-        Ok(true)
-    }
-
-    /// The name of the next file that goes into a directory.
-    fn first_in(&self, place: Place) -> Option<&OsStr> {
-        let ((of, name), _) = self.heads.range((place, OsString::new())..).next()?;
-        (*of == place).then_some(name)
-    }
-
-    /// Takes it: its name, group and number, and itself.
-    fn take_from(&mut self, place: Place) -> Option<(OsString, usize, usize, Entry)> {
-        let ((of, name), _) = self.heads.range((place, OsString::new())..).next()?;
-        let key = (*of, name.clone());
-        let (number, i, entry) = self.heads.remove(&key)?;
-        Some((key.1, number, i, entry))
-    }
-}
-
-/// Writes the entries of a plan.
-struct Writer<'a> {
-    plan: &'a Plan<'a>,
-    /// Of what has several names the first in the layer.
-    names: HashMap<(usize, usize), tar::Entry>,
-    /// The directory that the last file came from: group, path and itself.
-    source: Option<(usize, PathBuf, Dir)>,
-}
-
-impl Writer<'_> {
-    fn directory(
-        &mut self,
-        dir: &Directory,
-        path: &[u8],
-        composer: &mut Composer,
-    ) -> Result<bool, ComposeError> {
-        let mtime = if dir.touched { None } else { dir.mtime };
-        let entry = tar::Entry {
-            path: [path, b"/"].concat(),
-            kind: TarKind::Directory,
-            mode: dir.mode,
-            uid: dir.uid.into(),
-            gid: dir.gid.into(),
-            mtime: self.time(mtime),
-            link: Vec::new(),
-            size: 0,
-            device: (0, 0),
-            xattrs: attributes(&dir.xattrs),
-            windows: BTreeMap::new(),
-        };
-        composer.entry(&entry, None, false).map_err(ComposeError::Store)
-    }
-
-    fn leaf(
-        &mut self,
-        (number, index): (usize, usize),
-        entry: &Entry,
-        path: &[u8],
-        composer: &mut Composer,
-    ) -> Result<bool, ComposeError> {
-        let Some(group) = self.plan.selection.groups.get(number) else { return Ok(false) };
-        let at = |kind: CopyErrorKind| ComposeError::Copy(kind.of(group.word));
-        if let EntryKind::HardLink { to, .. } = entry.kind {
-            // It comes before its links in the list, and so it does in the layer.
-            let Some(first) = self.names.get(&(number, to)) else { return Ok(false) };
-            let link = tar::Entry { path: path.to_vec(), ..first.clone() };
-            return composer.entry(&link, None, false).map_err(ComposeError::Store);
-        }
-        let (uid, gid) = self.plan.owner.unwrap_or((entry.uid, entry.gid));
-        let mut out = tar::Entry {
-            path: path.to_vec(),
-            kind: TarKind::File,
-            mode: entry.mode,
-            uid: uid.into(),
-            gid: gid.into(),
-            mtime: self.time(entry.mtime),
-            link: Vec::new(),
-            size: 0,
-            device: (0, 0),
-            xattrs: attributes(&entry.xattrs),
-            windows: BTreeMap::new(),
-        };
-        let again = group.list.targets.binary_search(&index).is_ok();
-        if again {
-            let (kind, link) = (TarKind::HardLink, path.to_vec());
-            let link = tar::Entry { kind, link, xattrs: BTreeMap::new(), path: Vec::new(), ..out.clone() };
-            self.names.insert((number, index), link);
-        }
-        let device = |rdev: u64| (rustix::fs::major(rdev), rustix::fs::minor(rdev));
-        match &entry.kind {
-            EntryKind::File { size, digest } | EntryKind::HardLink { size, digest, .. } => {
-                out.size = *size;
-                return match &group.origin {
-                    Origin::Inline(bytes) => composer
-                        .entry(&out, Some((&mut &bytes[..], digest)), again)
-                        .map_err(ComposeError::Store),
-                    _ => {
-                        let mut file = self.open(number, group, entry).map_err(at)?;
-                        self.file((group, entry), &mut file, (&out, digest, again), composer)
-                    }
-                };
-            }
-            EntryKind::Symlink { target } => {
-                out.kind = TarKind::Symlink;
-                out.mode = 0o777;
-                out.link = name_bytes(target).to_vec();
-            }
-            EntryKind::Fifo => out.kind = TarKind::Fifo,
-            EntryKind::CharDevice { rdev } => (out.kind, out.device) = (TarKind::CharDevice, device(*rdev)),
-            EntryKind::BlockDevice { rdev } => (out.kind, out.device) = (TarKind::BlockDevice, device(*rdev)),
-            EntryKind::Directory => return Ok(false),
-        }
-        composer.entry(&out, None, again).map_err(ComposeError::Store)
-    }
-
-    fn open(&mut self, number: usize, group: &Group, entry: &Entry) -> Result<File, CopyErrorKind> {
-        let failed = || CopyErrorKind::io("open", group.source_path(entry));
-        match &group.origin {
-            Origin::File(_, dir, name) => dir.file(name).map_err(failed()),
-            Origin::Remote(path) => File::open(path).map_err(failed()),
-            Origin::Directory(_, top) => {
-                let parent = entry.path.parent().unwrap_or(Path::new(""));
-                let name = entry.path.file_name().unwrap_or_default();
-                match &self.source {
-                    Some((of, path, dir)) if *of == number && path == parent => {
-                        dir.file(name).map_err(failed())
-                    }
-                    _ => {
-                        let dir = top.descend(parent).map_err(failed())?;
-                        let file = dir.file(name).map_err(failed())?;
-                        self.source = Some((number, parent.to_owned(), dir));
-                        Ok(file)
-                    }
-                }
-            }
-            Origin::Inline(_) | Origin::Unfetched(_) => {
-                Err(CopyErrorKind::Changed { path: group.source_path(entry).display().to_string() })
-            }
-        }
-    }
-
-    /// Writes a file, and makes sure that it is what was selected.
-    fn file(
-        &self,
-        (group, entry): (&Group, &Entry),
-        file: &mut File,
-        (out, digest, again): (&tar::Entry, &FileDigest, bool),
-        composer: &mut Composer,
-    ) -> Result<bool, ComposeError> {
-        let at = |kind: CopyErrorKind| ComposeError::Copy(kind.of(group.word));
-        let source = group.source_path(entry);
-        let changed = || at(CopyErrorKind::Changed { path: source.display().to_string() });
-        let before = file_meta(file).map_err(|e| at(CopyErrorKind::io("look at", &source)(e)))?;
-        if before.kind == Kind::File && before.size != out.size {
-            return Err(changed());
-        }
-        // A layer's tar has no holes.
-        if before.size >= HOLE && before.blocks.saturating_mul(512) < before.size {
-            return Ok(false);
-        }
-        let content = (out.size > 0).then_some((file as &mut dyn Read, digest));
-        let fits = composer.entry(out, content, again).map_err(|e| match e.is_change() {
-            true => changed(),
-            false => ComposeError::Store(e),
-        })?;
-        still(group, entry, file, &before).map_err(at)?;
-        Ok(fits)
-    }
-
-    fn time(&self, time: Option<Time>) -> tar::Time {
-        let Time { seconds, nanoseconds } = time.unwrap_or(self.plan.now);
-        tar::Time { seconds, nanoseconds }
-    }
-}
-
-/// What a layer says of attributes.
-fn attributes(xattrs: &Xattrs) -> BTreeMap<Vec<u8>, Vec<u8>> {
-    xattrs.iter().map(|(key, value)| (name_bytes(key).to_vec(), value.clone())).collect()
 }
 
 fn names(path: &Path) -> impl Iterator<Item = &OsStr> {

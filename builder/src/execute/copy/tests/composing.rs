@@ -8,7 +8,7 @@ use orlop_store::{Store, StoreOptions};
 use orlop_fixtures::tool::tool;
 
 use super::*;
-use crate::execute::copy::compose::compose;
+use crate::execute::copy::compose::{ComposeError, compose};
 
 /// Copies in both ways over the image of `bench`: whether the copy was plain. What both gave must be the same, times
 /// of directories aside, which are those of the moment.
@@ -95,6 +95,40 @@ fn privileged_plain_copies_are_layers_at_once() {
     for (context, image, request) in cases {
         let bench = Bench::new().in_context(context).in_image(image);
         assert!(both(&bench, request), "{request:?}");
+    }
+}
+
+#[test]
+fn privileged_files_of_any_size_and_number_go_through_whole() {
+    let bench = Bench::new().in_context(&["d/a"]);
+    let d = bench.context().join("d");
+    let piece = 256 << 10;
+    for (n, size) in [0, 1, piece - 1, piece, piece + 1, 2 * piece, 3 * piece + 5].into_iter().enumerate() {
+        let bytes: Vec<u8> = (0..size as u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        // Large ones before, between and behind small ones.
+        fs::write(d.join(format!("{n}-of-{size}")), &bytes).unwrap();
+        for small in 0..700 {
+            fs::write(d.join(format!("{n}-small-{small}")), if small % 3 == 0 { "" } else { "text" })
+                .unwrap();
+        }
+    }
+    assert!(both(&bench, &copy(&["d", "/srv"])));
+}
+
+#[test]
+fn privileged_a_file_that_changed_since_it_was_selected_is_named() {
+    for (before, after) in [(10, 9), (10, 11), (300_000, 299_999), (300_000, 300_001), (10, 300_000)] {
+        let bench = Bench::new().in_context(&["d/a", "d/z"]).in_image(&["x"]);
+        fs::write(bench.context().join("d/file"), vec![b'x'; before]).unwrap();
+        let store = Store::open(&bench.dir.path().join("store"), &StoreOptions::default()).unwrap();
+        let snapshots = store.snapshots().unwrap();
+        let selection = bench.select(&copy(&["d", "/"])).unwrap();
+        fs::write(bench.context().join("d/file"), vec![b'x'; after]).unwrap();
+        let composer = snapshots.compose(&Committed::scratch()).unwrap().unwrap();
+        let view = snapshots.view(&Committed::scratch()).unwrap();
+        let error = compose(&selection, view.path(), &no_names, composer).unwrap_err();
+        let ComposeError::Copy(error) = error else { panic!("{error:?}") };
+        assert!(error.to_string().contains("d/file"), "{error}");
     }
 }
 
