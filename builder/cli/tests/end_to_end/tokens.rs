@@ -5,7 +5,7 @@ use orlop_fixtures::registry::{self, Registry};
 use orlop_fixtures::slow;
 use orlop_fixtures::test_env::TestEnv;
 use orlop_fixtures::token_server::{self, Options, TokenServer};
-use orlop_fixtures::tool::{run, tool};
+use orlop_fixtures::tool::{output, run, tool};
 use serde_json::{Value, json};
 
 use crate::logins::login;
@@ -22,11 +22,14 @@ fn jo(env: &TestEnv, registry: &str) {
     login(env, registry, "jo", "pass:word").run().success();
 }
 
-/// What skopeo finds there, with the login that we wrote.
+/// What skopeo finds there, with the login that we wrote. Where a token lives for a second it may be too late with one:
+/// then it is asked again.
 fn inspect(env: &TestEnv, name: &str) -> Value {
     let mut skopeo = tool("skopeo");
-    skopeo.args(["inspect", "--tls-verify=false", "--authfile"]).arg(env.path("docker/config.json"));
-    serde_json::from_slice(&run(skopeo.arg(format!("docker://{name}"))).stdout).expect("JSON")
+    skopeo.args(["inspect", "--no-tags", "--tls-verify=false", "--authfile"]);
+    skopeo.arg(env.path("docker/config.json")).arg(format!("docker://{name}"));
+    let tries = (0..4).map(|_| output(&mut skopeo)).find(|output| output.status.success());
+    serde_json::from_slice(&tries.unwrap_or_else(|| run(&mut skopeo)).stdout).expect("JSON")
 }
 
 /// An image of so many layers with so many bytes in each that do not compress.
