@@ -10,7 +10,7 @@ use orlop_fixtures::tool::{run, tool};
 use orlop_fixtures::web::{self, Page};
 use rustix::process::Signal;
 
-use crate::{Opened, env, image_of, snapshot};
+use crate::{Opened, env, image_of, peak_memory, snapshot};
 
 const COPY_ALL: &str = "FROM scratch\nCOPY . /all/\n";
 
@@ -379,4 +379,29 @@ fn special_files_of_a_context() {
         run.says(says).says("Dockerfile:2");
     }
     let _: Opened = crate::image(&env, "FROM scratch\nCOPY pipe /x\n");
+}
+
+#[test]
+fn memory_does_not_grow_with_the_number_of_files() {
+    let env = env();
+    let context = |name: &str, files: usize| {
+        let dir = env.dir(name);
+        fs::write(dir.join("Dockerfile"), COPY_ALL).expect("write");
+        for i in 0..files {
+            let dir = dir.join(format!("{}/{}", i / 1000, i / 20));
+            if i % 20 == 0 {
+                fs::create_dir_all(&dir).expect("make");
+            }
+            fs::write(dir.join(format!("module-{i}.js")), i.to_string()).expect("write");
+        }
+        dir.display().to_string()
+    };
+    let (few, many) = (context("few", 1), context("many", 20_000));
+    let bounds = peak_memory(build_at(&env, &few)) + (12 << 10);
+    // Made, and found.
+    for _ in 0..2 {
+        let peak = peak_memory(build_at(&env, &many));
+        assert!(peak > 0 && peak < bounds, "{peak} kB, of {bounds}");
+    }
+    build_at(&env, &many).run().success().says("CACHED");
 }

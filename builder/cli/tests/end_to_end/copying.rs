@@ -11,7 +11,7 @@ use orlop_fixtures::test_env::TestEnv;
 use orlop_fixtures::tool::{run, tool};
 use serde_json::{Value, json};
 
-use crate::{base, env, snapshot};
+use crate::{base, env, peak_memory, snapshot};
 
 /// Puts a document or a blob into a layout, and gives its descriptor.
 fn put(dir: &Path, media: &str, bytes: &[u8]) -> Value {
@@ -331,21 +331,8 @@ fn memory_does_not_grow_with_the_image() {
     let (one, two) = (registry::start(), registry::start());
     let source = large(&env, 90);
     let watched = |from: &str, to: &str| {
-        let mut running = env.orlop(["copy", "--quiet", from, to]).start();
-        let peak = std::cell::Cell::new(0u64);
-        let status = format!("/proc/{}/status", running.pid());
-        running.until(|_| {
-            // Before it is orlop it is, for a moment, the test.
-            let text = fs::read_to_string(&status).unwrap_or_default();
-            let text = if text.starts_with("Name:\torlop\n") { text } else { String::new() };
-            let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:")).map(str::trim);
-            let kilobytes =
-                line.and_then(|line| line.strip_suffix(" kB")).and_then(|n| n.trim().parse().ok());
-            peak.set(peak.get().max(kilobytes.unwrap_or(0)));
-            false
-        });
-        running.wait().success();
-        assert!((1..64 << 10).contains(&peak.get()), "{from} to {to}: {} kB", peak.get());
+        let peak = peak_memory(env.orlop(["copy", "--quiet", from, to]));
+        assert!((1..64 << 10).contains(&peak), "{from} to {to}: {peak} kB");
     };
     watched(&source, &one.name("a:1"));
     watched(&one.name("a:1"), &two.name("b:1"));

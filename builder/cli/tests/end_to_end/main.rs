@@ -95,6 +95,24 @@ pub(crate) fn layout_name(dir: &Path) -> String {
     format!("oci-layout://{}:latest", dir.display())
 }
 
+/// Runs it, and says how many kilobytes of memory it had at most.
+pub(crate) fn peak_memory(invocation: Invocation<'_>) -> u64 {
+    let mut running = invocation.start();
+    let peak = std::cell::Cell::new(0u64);
+    let status = format!("/proc/{}/status", running.pid());
+    running.until(|_| {
+        // Before it is orlop it is, for a moment, the test.
+        let text = std::fs::read_to_string(&status).unwrap_or_default();
+        let text = if text.starts_with("Name:\torlop\n") { text } else { String::new() };
+        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:")).map(str::trim);
+        let kilobytes = line.and_then(|line| line.strip_suffix(" kB")).and_then(|n| n.trim().parse().ok());
+        peak.set(peak.get().max(kilobytes.unwrap_or(0)));
+        false
+    });
+    running.wait().success();
+    peak.get()
+}
+
 /// `orlop build -t built` of this text over the busybox base, with the directory `context` of the
 /// test as its context.
 pub(crate) fn build<'a>(env: &'a TestEnv, dockerfile: &str) -> Invocation<'a> {
