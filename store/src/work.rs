@@ -28,6 +28,9 @@ use crate::trace::Trace;
 use platform::Place;
 pub(crate) use platform::make_private;
 
+/// How the names begin of files without a name, on systems where they have one in truth.
+const NAMELESS: &str = ".tmp";
+
 /// How long one waits who finds a lock file that is being removed.
 const GOING: std::time::Duration = std::time::Duration::from_millis(5);
 
@@ -136,7 +139,7 @@ impl Work {
         Err(self.error("make", kind, io::ErrorKind::AlreadyExists.into()))
     }
 
-    /// A new file that has no name and is gone when it is closed.
+    /// A new file that has no name (on Windows one that means nothing) and is gone when it is closed.
     ///
     /// # Errors
     /// When it can not be made.
@@ -218,7 +221,10 @@ impl Work {
                 Ok(()) => swept.removed += 1,
                 Err(e) => {
                     lock.leave();
-                    swept.stuck.push((e.path, e.source));
+                    // Where files have names they cannot be removed while they are used, and need no help after that.
+                    if !base.starts_with(NAMELESS) {
+                        swept.stuck.push((e.path, e.source));
+                    }
                 }
             }
         }
