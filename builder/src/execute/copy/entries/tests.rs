@@ -15,6 +15,17 @@ fn entry(path: &str, kind: EntryKind) -> Entry {
     }
 }
 
+/// A name that is no text.
+#[cfg(unix)]
+fn strange() -> std::ffi::OsString {
+    std::os::unix::ffi::OsStringExt::from_vec(b"a\xff\xed\xa0\x80b".to_vec())
+}
+
+#[cfg(windows)]
+fn strange() -> std::ffi::OsString {
+    std::os::windows::ffi::OsStringExt::from_wide(&[0x61, 0xdc00, 0xd800, 0x20ac, 0xd83d, 0xde00, 0xd8ff])
+}
+
 /// One of every kind, with numbers at both ends.
 fn all() -> Vec<Entry> {
     let digest = FileDigest::of(b"content");
@@ -36,6 +47,7 @@ fn all() -> Vec<Entry> {
         entry("e", EntryKind::Fifo),
         entry("éa", EntryKind::CharDevice { rdev: u64::MAX }),
         entry("éb", EntryKind::BlockDevice { rdev: 0 }),
+        Entry { path: strange().into(), ..entry("", EntryKind::Symlink { target: strange() }) },
     ]
 }
 
