@@ -17,7 +17,7 @@ use orlop_store::FileDigest;
 
 pub use directory::{ContextError, SourceTree};
 pub(crate) use handle::{
-    Dir, Kind, Meta, Time, Xattrs, copy_fast, file_meta, name_bytes, os_string, write_metadata,
+    Dir, Kind, Meta, NameList, Time, Xattrs, copy_fast, file_meta, name_bytes, os_string, write_metadata,
 };
 pub use ignore::{Ignore, IgnoreError};
 pub use named::{ContextName, NamedContext, NamedSource};

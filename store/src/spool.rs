@@ -29,6 +29,7 @@ impl Spool {
     }
 
     /// Where to write what begins at `at`, which is not before the end.
+    #[cfg(any(unix, test))]
     pub(crate) fn room(&mut self, at: u64) -> &mut Vec<u8> {
         self.buffer.resize((at - self.written) as usize, 0);
         &mut self.buffer
@@ -56,6 +57,7 @@ impl Spool {
     ///
     /// # Errors
     /// When it can not be written.
+    #[cfg(any(unix, test))]
     pub(crate) fn patch(&mut self, at: u64, bytes: &[u8]) -> io::Result<()> {
         match (at.checked_sub(self.written), &mut self.file) {
             (Some(at), _) => {
@@ -92,6 +94,7 @@ impl Spool {
     ///
     /// # Errors
     /// When they can not be read or written.
+    #[cfg(any(unix, test))]
     pub(crate) fn copy(self, out: &mut impl Write) -> io::Result<()> {
         let mut reader = self.into_reader()?;
         let mut piece = vec![0; PIECE];

@@ -202,6 +202,44 @@ impl Dir {
     }
 }
 
+/// Names in a directory in few bytes each, sorted by these: one directory may have a million.
+#[derive(Debug, Default)]
+pub(crate) struct NameList {
+    bytes: Vec<u8>,
+    /// Where each begins and how long it is, the first last.
+    places: Vec<(u32, u16)>,
+}
+
+impl NameList {
+    /// Of those that `each` hands over.
+    pub(crate) fn of(
+        each: impl FnOnce(&mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<()>,
+    ) -> io::Result<Self> {
+        let Self { mut bytes, mut places } = Self::default();
+        each(&mut |name| {
+            let place = u32::try_from(bytes.len()).ok().zip(u16::try_from(name.len()).ok());
+            places.push(place.ok_or_else(|| io::Error::other("too many names"))?);
+            bytes.extend_from_slice(name);
+            Ok(())
+        })?;
+        let name = |(start, length): &(u32, u16)| &bytes[*start as usize..][..usize::from(*length)];
+        places.sort_unstable_by(|a, b| name(b).cmp(name(a)));
+        Ok(Self { bytes, places })
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// Takes the first, at most so many.
+    pub(crate) fn take(&mut self, most: usize) -> Vec<OsString> {
+        let taken = self.places.split_off(self.places.len().saturating_sub(most)).into_iter().rev();
+        taken
+            .filter_map(|(start, length)| os_string(&self.bytes[start as usize..][..usize::from(length)]))
+            .collect()
+    }
+}
+
 /// A name as the bytes that a digest or an archive has of it.
 pub(crate) fn name_bytes(name: &OsStr) -> &[u8] {
     // On Unix those of the name itself; on Windows its UTF-8, loose halves of a pair in the way of WTF-8.

@@ -51,6 +51,9 @@ impl<'a> FileScan<'a> {
         let (digest, is_stale) = find(snapshot.as_ref()?, file).ok()?;
         if is_stale {
             used.push(*file);
+            if used.len() >= TOGETHER {
+                let _ = self.files.note_use(&std::mem::take(used));
+            }
         }
         digest
     }

@@ -13,7 +13,7 @@ use rustix::fs::SeekFrom as Hole;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, Stat, Timespec, Timestamps};
 use rustix::io::Errno;
 
-use super::{Kind, Meta, Time, Xattrs};
+use super::{Kind, Meta, NameList, Time, Xattrs};
 
 impl Time {
     fn both(self) -> Timestamps {
@@ -115,20 +115,25 @@ impl Dir {
 
     /// The names in the directory, sorted by byte.
     pub(crate) fn list(&self) -> io::Result<Vec<OsString>> {
+        Ok(self.names()?.take(usize::MAX))
+    }
+
+    /// The same in few bytes.
+    pub(crate) fn names(&self) -> io::Result<NameList> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(&*self.0, c".", flags, Mode::empty())?;
         let mut buffer = vec![MaybeUninit::uninit(); 32 * 1024];
         let mut entries = RawDir::new(fd, &mut buffer);
-        let mut names = Vec::new();
-        while let Some(entry) = entries.next() {
-            let entry = entry?;
-            let name = entry.file_name().to_bytes();
-            if name != b"." && name != b".." {
-                names.push(OsString::from_vec(name.to_vec()));
+        NameList::of(|add| {
+            while let Some(entry) = entries.next() {
+                let entry = entry?;
+                match entry.file_name().to_bytes() {
+                    b"." | b".." => {}
+                    name => add(name)?,
+                }
             }
-        }
-        names.sort_unstable();
-        Ok(names)
+            Ok(())
+        })
     }
 
     /// A path by which the system's calls that know no handles reach an entry of this directory.

@@ -13,7 +13,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use orlop_store::nt;
 
-use super::{Kind, Meta, Time, Xattrs, reparse};
+use super::{Kind, Meta, NameList, Time, Xattrs, reparse};
 use crate::dialect::Dialect;
 use orlop_store::layer::windows::{CARRIER, Metadata, SecurityDescriptor};
 
@@ -111,9 +111,13 @@ impl Dir {
 
     /// The names in the directory, sorted as Linux does, by the bytes of their UTF-8.
     pub(crate) fn list(&self) -> io::Result<Vec<OsString>> {
-        let mut names: Vec<OsString> = self.0.list()?.into_iter().map(|entry| entry.name).collect();
-        names.sort_unstable_by(|a, b| a.as_encoded_bytes().cmp(b.as_encoded_bytes()));
-        Ok(names)
+        Ok(self.names()?.take(usize::MAX))
+    }
+
+    /// The same in few bytes.
+    pub(crate) fn names(&self) -> io::Result<NameList> {
+        let names = self.0.list()?;
+        NameList::of(|add| names.iter().try_for_each(|entry| add(entry.name.as_encoded_bytes())))
     }
 
     /// Extended attributes of Linux: there are none.

@@ -19,7 +19,7 @@ use orlop_store::layer::compose::{Composed, Composer};
 use orlop_store::snapshot::SnapshotError;
 
 use self::feed::Feed;
-use self::files::Files;
+use self::files::{Files, Head};
 use self::writer::Writer;
 use super::apply::Owners;
 use super::destination::NEW_DIRECTORY;
@@ -66,8 +66,9 @@ pub(crate) fn compose(
     })
 }
 
-/// What will be in the layer, as a tree of the image: the directories, and files that are sources themselves. Other
-/// files, which may be many, stay where the selection has them.
+/// What will be in the layer, as a tree of the image: directories that several things may have to do with, and files
+/// that are sources themselves. Other files, and new directories of a copy that has one source, may be many: they stay
+/// where the selection has them.
 struct Plan<'a> {
     selection: &'a Selection,
     owner: Option<(u32, u32)>,
@@ -104,7 +105,7 @@ struct Directory {
     changed: bool,
     /// Something new is in it.
     touched: bool,
-    /// Something that is no directory is in it.
+    /// Something that has no node is in it.
     filled: bool,
     emit: bool,
 }
@@ -126,6 +127,13 @@ impl Directory {
         }
     }
 
+    /// One that is made as an entry says.
+    fn of(entry: Entry, owner: Option<(u32, u32)>) -> Self {
+        let Entry { mode, mtime, xattrs, .. } = entry;
+        let (uid, gid) = owner.unwrap_or((entry.uid, entry.gid));
+        Self { mode, uid, gid, mtime, xattrs, ..Self::new() }
+    }
+
     /// One that is made.
     fn new() -> Self {
         Self {
@@ -143,8 +151,11 @@ impl Directory {
     }
 }
 
-/// A directory on the way to be filled: its node.
+/// A directory on the way to be filled: its node, or a number that no node has.
 type Place = usize;
+
+/// What is in a directory that has no node.
+static NOTHING: BTreeMap<OsString, usize> = BTreeMap::new();
 
 impl<'a> Plan<'a> {
     /// None where the copy is not plain, or wrong, which those say who do all of it.
@@ -357,8 +368,19 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// Something that is no directory comes into one. Whether the copy itself has something there is seen when it is
-    /// written.
+    /// Whether there is nothing of that name in a directory yet.
+    fn is_new(&self, place: Place, name: &OsStr) -> Option<bool> {
+        if self.nodes.get(place)?.children.contains_key(name) {
+            return Some(false);
+        }
+        Some(match &self.dir(place)?.there {
+            Some(there) => there.find(name).ok()?.is_none(),
+            None => true,
+        })
+    }
+
+    /// Something that has no node comes into a directory. Whether the copy itself has something there is seen when it
+    /// is written.
     fn leaf(&mut self, place: Place, name: &OsStr) -> Option<()> {
         is_plain(name)?;
         if let Some(there) = &self.dir(place)?.there
@@ -377,7 +399,9 @@ impl<'a> Plan<'a> {
         top: Place,
         failed: &mut Option<io::Error>,
     ) -> Option<()> {
-        let mut open: Vec<(PathBuf, Place)> = vec![(PathBuf::new(), top)];
+        let is_alone = self.selection.groups.len() == 1;
+        // Those that are not of the plan have no place in it.
+        let mut open: Vec<(PathBuf, Option<Place>)> = vec![(PathBuf::new(), Some(top))];
         let mut timed = Vec::new();
         for entry in entries {
             let entry = entry.map_err(|e| *failed = Some(e)).ok()?;
@@ -387,13 +411,23 @@ impl<'a> Plan<'a> {
             }
             let place = open.last()?.1;
             let name = entry.path.file_name()?;
-            if entry.kind != EntryKind::Directory {
-                if matches!(entry.kind, EntryKind::CharDevice { rdev: 0 }) {
-                    return None;
-                }
-                self.leaf(place, name)?;
-                continue;
+            if matches!(entry.kind, EntryKind::CharDevice { rdev: 0 }) {
+                return None;
             }
+            let is_dir = entry.kind == EntryKind::Directory;
+            let place = match place {
+                Some(place) if is_dir && !(is_alone && self.is_new(place, name)?) => place,
+                _ => {
+                    match place {
+                        Some(place) => self.leaf(place, name)?,
+                        None => is_plain(name)?,
+                    }
+                    if is_dir {
+                        open.push((entry.path, None));
+                    }
+                    continue;
+                }
+            };
             let (next, new) = self.enter(place, name)?;
             let owner = self.owner.unwrap_or((entry.uid, entry.gid));
             let dir = self.dir_mut(next)?;
@@ -411,7 +445,7 @@ impl<'a> Plan<'a> {
                 dir.xattrs.sort_unstable();
             }
             dir.changed |= before != (dir.mode, dir.uid, dir.gid, dir.xattrs.clone());
-            open.push((entry.path, next));
+            open.push((entry.path, Some(next)));
         }
         // Set when all is in it.
         for (place, mtime) in timed {
@@ -462,10 +496,19 @@ impl<'a> Plan<'a> {
                 return Ok(false);
             }
             if order.is_gt() {
-                let Some((name, number, i, entry)) = files.take_from(*place) else { return Ok(false) };
+                let Some((name, head)) = files.take_from(*place) else { return Ok(false) };
                 path.extend_from_slice(name_bytes(&name));
-                if !writer.leaf((number, i), &entry, &path, feed)? || !files.go_on(self, number)? {
+                let Head { group, index, entry, inside } = head;
+                let fits = match inside {
+                    None => writer.leaf((group, index), &entry, &path, feed)?,
+                    Some(_) => writer.directory(&Directory::of(entry, self.owner), &path, feed)?,
+                };
+                if !fits || !files.go_on(self, group)? {
                     return Ok(false);
+                }
+                if let Some(inside) = inside {
+                    path.push(b'/');
+                    open.push((NOTHING.iter().peekable(), inside, path.len()));
                 }
                 continue;
             }
@@ -489,7 +532,7 @@ impl<'a> Plan<'a> {
                 open.push((node.children.iter().peekable(), number, path.len()));
             }
         }
-        // All of them belong to directories of the plan.
+        // All of them belong somewhere.
         Ok(files.heads.is_empty())
     }
 }

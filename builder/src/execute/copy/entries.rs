@@ -14,8 +14,8 @@ use orlop_store::{FileDigest, Work};
 use super::selection::{Entry, EntryKind};
 use crate::context::{FileStat, Time, name_bytes, os_string};
 
-/// So many bytes are kept in memory: about twenty thousand files.
-const MEMORY: usize = 2 << 20;
+/// So many bytes are kept in memory: about twenty thousand files. Tests have less, to have files sooner.
+const MEMORY: usize = if cfg!(test) { 64 << 10 } else { 2 << 20 };
 
 /// So many are written or read at once.
 const PIECE: usize = 32 << 10;

@@ -1,6 +1,6 @@
 //! Everything in a directory that a COPY takes.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque, hash_map};
 use std::ffi::OsString;
 use std::io;
 use std::mem::take;
@@ -15,7 +15,7 @@ use super::entries::{EntriesWriter, List, Packed, damaged, decode, encode};
 use super::error::CopyErrorKind;
 use super::selection::{Entry, EntryKind};
 use crate::context::pattern::{Inherited, PatternList, slashed};
-use crate::context::{DigestCache, Dir, Kind, Meta, SourceTree, Xattrs, name_bytes, os_string};
+use crate::context::{DigestCache, Dir, Kind, Meta, NameList, SourceTree, Xattrs, name_bytes, os_string};
 
 /// Deeper trees than this are refused: writing one keeps a directory open for each level.
 const MAX_DEPTH: usize = 500;
@@ -73,7 +73,7 @@ struct Listing {
     identities: VecDeque<(u64, u64)>,
     below: VecDeque<Below>,
     /// Names that were not looked at yet.
-    rest: Vec<OsString>,
+    rest: NameList,
 }
 
 struct Item {
@@ -171,20 +171,13 @@ impl Walker<'_> {
     }
 
     /// What is in a directory: all of it, or those of its names.
-    fn list(
-        &self,
-        top: &Dir,
-        place: Place,
-        names: Option<Vec<OsString>>,
-    ) -> Result<Box<Listing>, CopyErrorKind> {
+    fn list(&self, top: &Dir, place: Place, names: Option<NameList>) -> Result<Box<Listing>, CopyErrorKind> {
         let dir = top.descend(&place.path).map_err(CopyErrorKind::io("open", &place.real))?;
         let mut names = match names {
             Some(names) => names,
-            // The first last, so that they can be taken away.
-            None => dir.list().map_err(CopyErrorKind::io("list", &place.real))?.into_iter().rev().collect(),
+            None => dir.names().map_err(CopyErrorKind::io("list", &place.real))?,
         };
-        let mut now = names.split_off(names.len().saturating_sub(MOST_NAMES));
-        now.reverse();
+        let now = names.take(MOST_NAMES);
         // Gathered first and looked through in order, so that of several errors always the same is told.
         let found: Vec<_> = now.par_iter().map(|name| self.entry(&dir, &place, name)).collect();
         let mut items = Vec::with_capacity(found.len());
@@ -365,8 +358,9 @@ impl Listing {
 /// Writes down what was found.
 struct Writer<'o, 'w> {
     out: &'o mut EntriesWriter<'w>,
-    /// The number of the first name of a content.
-    first: HashMap<(u64, u64), usize>,
+    /// By device and inode the number of the first name of a content that has several, in a context or elsewhere: in
+    /// some trees every file has.
+    first: HashMap<u64, HashMap<u64, u32>>,
     /// Directories that are there for what is in them, of which nothing came yet: path, entry, and whether that has an
     /// access control list.
     waiting: Vec<(Vec<u8>, Vec<u8>, bool)>,
@@ -380,10 +374,15 @@ impl Writer<'_, '_> {
         let path = listing.path_of(item);
         let identity = if item.is_shared { listing.identities.pop_front() } else { None };
         let packed = listing.packed(item);
-        if let Some(identity) = identity {
-            match self.first.get(&identity) {
-                Some(to) => return self.link(&path, *to, packed).map_err(CopyErrorKind::List),
-                None => drop(self.first.insert(identity, self.out.count())),
+        if let Some((device, inode)) = identity
+            && let Ok(number) = u32::try_from(self.out.count())
+        {
+            match self.first.entry(device).or_default().entry(inode) {
+                hash_map::Entry::Occupied(first) => {
+                    let to = *first.get() as usize;
+                    return self.link(&path, to, packed).map_err(CopyErrorKind::List);
+                }
+                hash_map::Entry::Vacant(first) => drop(first.insert(number)),
             }
         }
         self.out.push(&path, packed).map_err(CopyErrorKind::List)

@@ -47,15 +47,16 @@ pub(crate) struct Stream {
     /// The directories from the root to where it has come.
     open: Vec<Open>,
     /// What will be named again, by its path.
-    named: HashMap<Vec<u8>, Named>,
+    named: HashMap<Box<[u8]>, Named>,
     /// Where the content ends that ends last, in blocks of the tar.
     end: u64,
 }
 
 #[derive(Debug)]
 struct Named {
-    node: Node,
+    slot: u32,
     links: u32,
+    mode: u16,
 }
 
 /// A directory to which names are added.
@@ -125,9 +126,9 @@ impl Stream {
         self.meaning.tree.bytes.clear();
         self.meaning.xattrs = (Vec::new(), super::tree::NONE);
         if entry.kind == Kind::HardLink {
-            let Some(named) = self.named.get_mut(&entry.link) else { return Err(DISORDER) };
+            let Some(named) = self.named.get_mut(entry.link.as_slice()) else { return Err(DISORDER) };
             named.links += 1;
-            let (node, links) = (named.node, named.links);
+            let (node, links) = (Node { slot: named.slot, ..Node::new(named.mode) }, named.links);
             let at = u64::from(node.slot) * SLOT + LINKS;
             self.nodes.patch(at, &links.to_le_bytes()).map_err(Refused::Write)?;
             return self.name(name, &node);
@@ -149,7 +150,8 @@ impl Stream {
             let (name, parent, names) = (name.to_vec(), parent.node, Names::default());
             self.open.push(Open { name, node, parent, attributes, names });
         } else if again {
-            self.named.insert(entry.path.clone(), Named { node, links: 1 });
+            let named = Named { slot: node.slot, links: 1, mode: node.mode };
+            self.named.insert(entry.path.as_slice().into(), named);
         }
         Ok(())
     }

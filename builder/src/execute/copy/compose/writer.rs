@@ -17,11 +17,19 @@ use crate::execute::copy::selection::{Entry, EntryKind, Group, Origin};
 /// A file of so many bytes may have holes that are worth keeping.
 const HOLE: u64 = 1 << 20;
 
+/// What its other names say of a file. There may be many.
+struct Named {
+    path: Box<[u8]>,
+    mode: u32,
+    owner: (u32, u32),
+    mtime: tar::Time,
+}
+
 /// Writes the entries of a plan.
 pub(super) struct Writer<'a> {
     plan: &'a Plan<'a>,
-    /// Of what has several names the first in the layer.
-    names: HashMap<(usize, usize), tar::Entry>,
+    /// Of what has several names the first in the layer, by its numbers.
+    names: HashMap<(usize, usize), Named>,
     /// The directory that the last file came from: group, path and itself.
     source: Option<(usize, PathBuf, Dir)>,
 }
@@ -38,20 +46,10 @@ impl<'a> Writer<'a> {
         feed: &mut Feed<'_, '_>,
     ) -> Result<bool, ComposeError> {
         let mtime = if dir.touched { None } else { dir.mtime };
-        let entry = tar::Entry {
-            path: [path, b"/"].concat(),
-            kind: TarKind::Directory,
-            mode: dir.mode,
-            uid: dir.uid.into(),
-            gid: dir.gid.into(),
-            mtime: self.time(mtime),
-            link: Vec::new(),
-            size: 0,
-            device: (0, 0),
-            xattrs: attributes(&dir.xattrs),
-            windows: BTreeMap::new(),
-        };
-        Ok(feed.entry(entry, false))
+        let owner = (dir.uid, dir.gid);
+        let mut out = new(&[path, b"/"].concat(), TarKind::Directory, dir.mode, owner, self.time(mtime));
+        out.xattrs = attributes(&dir.xattrs);
+        Ok(feed.entry(out, false))
     }
 
     pub(super) fn leaf(
@@ -66,28 +64,18 @@ impl<'a> Writer<'a> {
         if let EntryKind::HardLink { to, .. } = entry.kind {
             // It comes before its links in the list, and so it does in the layer.
             let Some(first) = self.names.get(&(number, to)) else { return Ok(false) };
-            let link = tar::Entry { path: path.to_vec(), ..first.clone() };
-            return Ok(feed.entry(link, false));
+            let link = first.path.to_vec();
+            let mut out = new(path, TarKind::HardLink, first.mode, first.owner, first.mtime);
+            out.link = link;
+            return Ok(feed.entry(out, false));
         }
-        let (uid, gid) = self.plan.owner.unwrap_or((entry.uid, entry.gid));
-        let mut out = tar::Entry {
-            path: path.to_vec(),
-            kind: TarKind::File,
-            mode: entry.mode,
-            uid: uid.into(),
-            gid: gid.into(),
-            mtime: self.time(entry.mtime),
-            link: Vec::new(),
-            size: 0,
-            device: (0, 0),
-            xattrs: attributes(&entry.xattrs),
-            windows: BTreeMap::new(),
-        };
+        let owner = self.plan.owner.unwrap_or((entry.uid, entry.gid));
+        let mtime = self.time(entry.mtime);
+        let mut out = new(path, TarKind::File, entry.mode, owner, mtime);
+        out.xattrs = attributes(&entry.xattrs);
         let again = group.list.targets.binary_search(&index).is_ok();
         if again {
-            let (kind, link) = (TarKind::HardLink, path.to_vec());
-            let link = tar::Entry { kind, link, xattrs: BTreeMap::new(), path: Vec::new(), ..out.clone() };
-            self.names.insert((number, index), link);
+            self.names.insert((number, index), Named { path: path.into(), mode: entry.mode, owner, mtime });
         }
         let device = |rdev: u64| (rustix::fs::major(rdev), rustix::fs::minor(rdev));
         match &entry.kind {
@@ -164,6 +152,23 @@ impl<'a> Writer<'a> {
     fn time(&self, time: Option<Time>) -> tar::Time {
         let Time { seconds, nanoseconds } = time.unwrap_or(self.plan.now);
         tar::Time { seconds, nanoseconds }
+    }
+}
+
+/// An entry of a layer with nothing in it.
+fn new(path: &[u8], kind: TarKind, mode: u32, owner: (u32, u32), mtime: tar::Time) -> tar::Entry {
+    tar::Entry {
+        path: path.to_vec(),
+        kind,
+        mode,
+        uid: owner.0.into(),
+        gid: owner.1.into(),
+        mtime,
+        link: Vec::new(),
+        size: 0,
+        device: (0, 0),
+        xattrs: BTreeMap::new(),
+        windows: BTreeMap::new(),
     }
 }
 

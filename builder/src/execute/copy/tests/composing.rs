@@ -77,6 +77,18 @@ fn privileged_plain_copies_are_layers_at_once() {
         (&["d/e/"], &["srv/e/c"], copy(&["d", "/srv"])),
         (&many, &["srv/x"], copy(&["src", "/srv"])),
         (&["a.jar"], &[], copy(&["*.jar", "/lib/"])),
+        // Several directories into one, by turns.
+        (
+            &["d/a", "d/m/x", "d/m.x", "d/z", "e/!", "e/b", "e/m/w", "e/m/y", "e/n/q"],
+            &["srv/m/old"],
+            copy(&["d", "e", "/srv"]),
+        ),
+        (
+            &["d/m/x", "e/m/x/"],
+            &[],
+            CopyRequest { excludes: vec!["**/x".to_owned()], ..copy(&["d", "e", "/srv"]) },
+        ),
+        (&["d/m/x", "a.jar", "n", "z/y"], &["srv/x"], copy(&["a.jar", "d", "z", "n", "/srv/"])),
         (&["d/a", "d/e/b"], &["srv/x"], CopyRequest { link: true, ..copy(&["d", "/srv/e"]) }),
         (&["d/a"], &["srv/x"], CopyRequest { chown: Some("7:8".to_owned()), ..copy(&["d", "/srv/new/"]) }),
         (&["d/a"], &["srv/x"], CopyRequest { chmod: Some("0700".parse().unwrap()), ..copy(&["d", "/srv"]) }),
@@ -175,6 +187,13 @@ fn privileged_what_is_not_plain_is_left_to_a_snapshot() {
             fs::create_dir(bench.context().join("e/l")).unwrap();
         }),
         (&["d/.wh.a"], &["srv/a"], copy(&["d", "/srv"]), &nothing),
+        // What the copy itself would write over.
+        (&["d/m/a", "e/m/a"], &[], copy(&["d", "e", "/srv"]), &nothing),
+        (&["d/m/a", "d/z", "e/a", "e/z"], &[], copy(&["d", "e", "/srv"]), &nothing),
+        (&["d/a", "e/a/x"], &[], copy(&["d", "e", "/srv"]), &nothing),
+        (&["d/a/x", "e/a"], &[], copy(&["d", "e", "/srv"]), &nothing),
+        (&["d/a", "a"], &[], copy(&["d", "a", "/srv/"]), &nothing),
+        (&["d/a", "a"], &[], copy(&["a", "d", "/srv/"]), &nothing),
         (&["d/a"], &["srv/x"], copy(&["d", "/srv"]), &acl),
         (&["d/a"], &["srv/x"], copy(&["d", "/srv/new/"]), &group),
     ];

@@ -319,3 +319,91 @@ fn privileged_what_is_ignored_is_not_opened() {
         assert_eq!(error.to_string(), "cannot look at `closed/f`");
     });
 }
+
+/// Everything below a directory by its path, directories before what is in them, names by their bytes.
+fn below(dir: &Path, top: &Path, out: &mut Vec<PathBuf>) {
+    let mut found: Vec<PathBuf> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+    found.sort_unstable_by(|a, b| a.file_name().cmp(&b.file_name()));
+    for path in found {
+        out.push(path.strip_prefix(top).unwrap().to_owned());
+        if path.is_dir() {
+            below(&path, top, out);
+        }
+    }
+}
+
+#[test]
+fn large_trees_are_taken_in_order() {
+    let bench = Bench::new();
+    let context = bench.context();
+    let long = "n".repeat(200);
+    // Names of a directory that are looked at in several goes, with directories among them; many small ones; deep ones.
+    for i in 0..2100 {
+        let file = context.join(format!("large/{i:04}-{long}"));
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, "").unwrap();
+        if i % 100 == 0 {
+            bench.fill(&context, &[&format!("large/{i:04}.d/x"), &format!("large/{i:04}.d/e/y")]);
+        }
+    }
+    for i in 0..300 {
+        bench.fill(
+            &context,
+            &[&format!("small/{}/{}/f-{long}", i % 30, i), &format!("small/{}/{i}.x", i % 30)],
+        );
+    }
+    bench.fill(&context, &[&format!("{}f", "deep/".repeat(100)), "small.txt", "small!"]);
+    fs::hard_link(context.join("small/0/0.x"), context.join("small/9/link")).unwrap();
+    let mut expected = Vec::new();
+    below(&context, &context, &mut expected);
+
+    let tree = SourceTree::context(&context, Ignore::nothing()).unwrap();
+    let work = orlop_store::Work::open(&bench.dir.path().join("work")).unwrap();
+    let select_in = |words: &[&str], work| select(&copy(words), &tree, &NoCache, work).unwrap();
+    // So many that their list is in a file.
+    let in_file = select_in(&[".", "small", "/x/"], Some(&work));
+    let mut found: Vec<PathBuf> = in_file.entries().map(|entry| entry.unwrap().0).collect();
+    assert_eq!(in_file.size().0, found.len());
+    let again = found.split_off(expected.len());
+    assert_eq!(found, expected);
+    expected.retain(|path| path.starts_with("small") && path != Path::new("small"));
+    assert_eq!(again, expected);
+    // The same wherever the list is.
+    let in_memory = select_in(&[".", "small", "/x/"], None);
+    assert_eq!(in_file.key_parts(), in_memory.key_parts());
+    assert_eq!(in_file.digest().unwrap(), in_memory.digest().unwrap());
+    apply(&select_in(&[".", "/x/"], Some(&work)), &bench.image(), &no_names).unwrap();
+    let (mut copied, mut expected) = (Vec::new(), Vec::new());
+    below(&bench.image().join("x"), &bench.image().join("x"), &mut copied);
+    below(&context, &context, &mut expected);
+    assert_eq!(copied, expected);
+    let inode = |path: &str| fs::metadata(bench.image().join(path)).unwrap().ino();
+    assert_eq!(inode("x/small/0/0.x"), inode("x/small/9/link"));
+
+    // Directories that are there for what is in them alone, on many levels.
+    let parents = CopyRequest { parents: true, ..copy(&["**/60.x", "**/2000.d/e/*", "/p/"]) };
+    let taken: Vec<String> = bench
+        .select(&parents)
+        .unwrap()
+        .entries()
+        .map(|entry| entry.unwrap().0.display().to_string())
+        .collect();
+    assert_eq!(
+        taken,
+        ["small", "small/0", "small/0/60.x", "large", "large/2000.d", "large/2000.d/e", "large/2000.d/e/y"]
+    );
+}
+
+#[test]
+fn of_several_faults_the_first_in_order_is_told() {
+    let bench = Bench::new().in_context(&["a/b/c", "b/x"]);
+    let mut deep = bench.context().join("m");
+    (0..510).for_each(|_| deep.push("d"));
+    fs::create_dir_all(&deep).unwrap();
+    let error = bench.select(&copy(&[".", "/x"])).unwrap_err();
+    let CopyErrorKind::TooDeep { path, .. } = &error.kind else { panic!("{error:?}") };
+    assert_eq!(path.matches('d').count(), 500);
+    for _ in 0..5 {
+        assert_eq!(bench.select(&copy(&[".", "/x"])).unwrap_err().to_string(), error.to_string());
+    }
+}
