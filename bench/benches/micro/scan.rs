@@ -32,7 +32,7 @@ fn scan(bencher: Bencher<'_, '_>, cache: &(dyn DigestCache + Sync)) {
     };
     bencher
         .counter(ItemsCount::new(FILES))
-        .bench(|| select(&request, &tree, cache).expect("the files can be read"));
+        .bench(|| select(&request, &tree, cache, None).expect("the files can be read"));
 }
 
 /// As the store's own, but in memory.
