@@ -7,7 +7,7 @@ use divan::Bencher;
 use divan::counter::ItemsCount;
 use orlop_builder::context::{DigestCache, FileStat, Ignore, NoCache, SourceTree};
 use orlop_builder::execute::copy::{CopyRequest, Source, select};
-use orlop_store::{FileDigest, Work};
+use orlop_store::FileDigest;
 
 use crate::input::{FILES, tree};
 
@@ -23,8 +23,6 @@ fn scan_known(bencher: Bencher<'_, '_>) {
 
 fn scan(bencher: Bencher<'_, '_>, cache: &(dyn DigestCache + Sync)) {
     let dir = tempfile::tempdir().expect("there is room for a directory");
-    let store = tempfile::tempdir().expect("there is room for another");
-    let work = Work::open(store.path()).expect("it can be opened");
     tree(dir.path());
     let tree = SourceTree::context(dir.path(), Ignore::nothing()).expect("the directory is there");
     let request = CopyRequest {
@@ -34,7 +32,7 @@ fn scan(bencher: Bencher<'_, '_>, cache: &(dyn DigestCache + Sync)) {
     };
     bencher
         .counter(ItemsCount::new(FILES))
-        .bench(|| select(&request, &tree, cache, Some(&work)).expect("the files can be read"));
+        .bench(|| select(&request, &tree, cache, None).expect("the files can be read"));
 }
 
 /// As the store's own, but in memory.
