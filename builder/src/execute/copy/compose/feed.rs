@@ -16,7 +16,7 @@ use crate::execute::copy::error::CopyErrorKind;
 /// What is handed over at once, in bytes of content, and how many of those may wait.
 const PIECE: usize = 256 << 10;
 const WAITING: usize = 4;
-/// So many entries without content are handed over at once.
+/// So many entries are handed over at once, however little is in them.
 const ENTRIES: usize = 1000;
 
 /// What is read: some entries with their content, or more content of the last one.
@@ -79,8 +79,14 @@ impl<'s, 'e> Feed<'s, 'e> {
 
     /// The next entry, which has no content. False where no more are wanted; [`Feed::finish`] says why.
     pub(super) fn entry(&mut self, entry: Entry, again: bool) -> bool {
-        self.batch.entries.push(Item { entry, again, content: None });
-        self.batch.entries.len() < ENTRIES || self.hand_over()
+        self.push(Item { entry, again, content: None })
+    }
+
+    /// Hands the batch over where it is large, or of many.
+    fn push(&mut self, item: Item) -> bool {
+        self.batch.entries.push(item);
+        let is_small = self.batch.entries.len() < ENTRIES && self.batch.bytes.len() < PIECE;
+        is_small || self.hand_over()
     }
 
     /// The next entry, a file. False where no more are wanted.
@@ -112,8 +118,7 @@ impl<'s, 'e> Feed<'s, 'e> {
             return Err(ContentError::Size);
         }
         bytes.truncate(end);
-        self.batch.entries.push(Item { entry, again, content: Some((*digest, size)) });
-        Ok(end < PIECE || self.hand_over())
+        Ok(self.push(Item { entry, again, content: Some((*digest, size)) }))
     }
 
     fn large(
