@@ -117,20 +117,16 @@ impl<'a> Files<'a> {
     /// # Errors
     /// When the database says no.
     pub fn put(&self, files: &[(FileStat, FileDigest)], read: SystemTime) -> Result<usize> {
-        let settled: Vec<_> = files.iter().filter(|(file, _)| file.settled(read)).copied().collect();
-        if !settled.is_empty() {
-            self.remember(&settled)?;
+        let settled: Vec<_> = files.iter().filter(|(file, _)| file.settled(read)).collect();
+        if settled.is_empty() {
+            return Ok(0);
         }
-        Ok(settled.len())
-    }
-
-    fn remember(&self, files: &[(FileStat, FileDigest)]) -> Result<()> {
         self.facts.write("remember files", |tx| {
             let mut insert = tx.prepare_cached(
                 "INSERT OR REPLACE INTO files(device, inode, size, mtime, ctime, digest, used)
                  VALUES (?, ?, ?, ?, ?, ?, ?)",
             )?;
-            for (file, digest) in files {
+            for (file, digest) in &settled {
                 insert.execute((
                     file.device.cast_signed(),
                     file.inode.cast_signed(),
@@ -141,7 +137,7 @@ impl<'a> Files<'a> {
                     now(),
                 ))?;
             }
-            Ok(())
+            Ok(settled.len())
         })
     }
 

@@ -20,7 +20,14 @@ const TOGETHER: usize = 1000;
 pub struct FileScan<'a> {
     files: Files<'a>,
     reading: Mutex<Reading>,
-    learned: Mutex<Vec<(FileStat, FileDigest)>>,
+    learned: Mutex<Learned>,
+}
+
+#[derive(Debug, Default)]
+struct Learned {
+    files: Vec<(FileStat, FileDigest)>,
+    /// When the first of them was told.
+    since: Option<SystemTime>,
 }
 
 #[derive(Debug, Default)]
@@ -58,18 +65,22 @@ impl<'a> FileScan<'a> {
         digest
     }
 
-    /// Remembers a digest, unless the file was changed shortly before now.
+    /// Remembers a digest, unless the file was changed shortly before.
     pub fn put(&self, file: &FileStat, digest: FileDigest) {
-        if !file.settled(SystemTime::now()) {
-            return;
-        }
         let mut learned = lock(&self.learned);
-        learned.push((*file, digest));
-        if learned.len() >= TOGETHER {
+        learned.since.get_or_insert_with(SystemTime::now);
+        learned.files.push((*file, digest));
+        if learned.files.len() >= TOGETHER {
             let all = std::mem::take(&mut *learned);
             drop(learned);
+            self.write(&all);
+        }
+    }
+
+    fn write(&self, Learned { files, since }: &Learned) {
+        if let Some(since) = since {
             // Whoever forgets reads a file once more, and nothing else is lost.
-            let _ = self.files.remember(&all);
+            let _ = self.files.put(files, *since);
         }
     }
 }
@@ -77,10 +88,7 @@ impl<'a> FileScan<'a> {
 impl FileScan<'_> {
     /// Ends a scan: writes down what it learned, and looks at the database anew when it is asked again.
     pub fn flush(&self) {
-        let learned = std::mem::take(&mut *lock(&self.learned));
-        if !learned.is_empty() {
-            let _ = self.files.remember(&learned);
-        }
+        self.write(&std::mem::take(&mut *lock(&self.learned)));
         let Reading { used, .. } = std::mem::take(&mut *lock(&self.reading));
         if !used.is_empty() {
             let _ = self.files.note_use(&used);
