@@ -126,6 +126,10 @@ impl Client {
             let listed = match core.retrying(u32::MAX, send).await {
                 // Damaged on the way, it stands under the tag now: what is sent again takes its place.
                 Err(Error::Protocol { .. }) => core.retrying(u32::MAX, send).await?,
+                Err(e) if is_linked_anew(&e) => {
+                    tokio::time::sleep(core.config.retries.base).await;
+                    core.retrying(u32::MAX, send).await?
+                }
                 end => end?,
             };
             if let Some((subject, descriptor)) = referrer.filter(|_| !listed) {
@@ -134,6 +138,13 @@ impl Client {
             Ok(digest)
         })
     }
+}
+
+/// Whether a registry may have found a blob of the manifest while the end of another upload of the same blob (a push
+/// that was killed, a push of somebody else) was writing down once more that it is there. docker-registry 2.8 truncates
+/// that file first, and says of a manifest that comes in between that its digest is invalid.
+fn is_linked_anew(error: &Error) -> bool {
+    error.status() == Some(400) && error.code() == Some("DIGEST_INVALID")
 }
 
 /// What the registry says it has taken in must be what was sent.

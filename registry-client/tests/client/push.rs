@@ -245,6 +245,20 @@ fn manifests_tags_referrers_deletion() {
 }
 
 #[test]
+fn a_manifest_while_the_registry_links_a_blob_anew() {
+    let (client, image) = (client(), br#"{"schemaVersion":2,"config":{},"layers":[]}"#);
+    for (times, ends_well) in [(1, true), (2, false)] {
+        let registry = fake(FakeConfig::default());
+        let (repo, which) = (repo(&registry, "x"), TagOrDigest::Tag("a".into()));
+        registry.fault("PUT", "/manifests/", 0, times, Fault::Status(400, "DIGEST_INVALID", vec![]));
+        let pushed = client.push_manifest(&repo, &which, media_type::OCI_MANIFEST, image);
+        assert_eq!(pushed.is_ok(), ends_well, "{times}: {pushed:?}");
+        assert_eq!(registry.tag("x", "a").is_some(), ends_well, "{times}");
+        assert_eq!(registry.logged("PUT", "").len(), 2, "{times}");
+    }
+}
+
+#[test]
 fn referrers_by_tag_where_there_is_no_api() {
     let registry = fake(FakeConfig { referrers: false, ..FakeConfig::default() });
     let (client, repo, subject) = (client(), repo(&registry, "x"), Digest::of(b"s"));
