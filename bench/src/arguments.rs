@@ -16,7 +16,7 @@ Needs root. Debian packages that are missing are installed (buildah, runc, skope
 the base images); dockerd, where the machine has none, is unpacked into a root directory of its own, so that no
 service starts. Everything runs in namespaces that end with the bench.
 
-Workloads: steps, stages, debs, ignored, blob, layers, tree
+Workloads: steps, stages, debs, ignored, blob, layers, tree; own (with --directory)
 Cases:     cold, same (nothing changed), touched, changed, push (cold and push), pull, pull-run
 Axes:      files, bytes, steps, layers, images, builds
 
@@ -24,6 +24,8 @@ Options:
   --quick               less than five minutes: one round and smaller sizes, which the table says
   --rounds N            how often everything is measured [default: 3]
   --orlop PROGRAM       what to measure [default: a release build]
+  --directory DIR       measure `own`: COPY of this directory, and a RUN
+  --layers N            how many COPY steps `layers` has [default: 40, quick: 20]
   --only NAME,...       builders: orlop, buildah, overlay2, containerd [default: all that can run here]
   --peers SUITE|DIR     take the peers from that Debian (`sid`), or from a root directory that has them
   --dockerd PROGRAM     this Docker daemon; its client `docker` is beside it
@@ -45,6 +47,8 @@ pub(crate) struct Arguments {
     pub(crate) quick: bool,
     pub(crate) rounds: Option<usize>,
     pub(crate) orlop: Option<PathBuf>,
+    pub(crate) directory: Option<PathBuf>,
+    pub(crate) layers: Option<usize>,
     pub(crate) only: Vec<String>,
     pub(crate) peers: Option<String>,
     pub(crate) dockerd: Option<PathBuf>,
@@ -69,6 +73,8 @@ impl Arguments {
             quick: false,
             rounds: None,
             orlop: None,
+            directory: None,
+            layers: None,
             only: Vec::new(),
             peers: None,
             dockerd: None,
@@ -92,6 +98,8 @@ impl Arguments {
             match flag.as_str() {
                 "--rounds" => all.rounds = Some(number(&flag, &value()?)?),
                 "--orlop" => all.orlop = Some(value()?.into()),
+                "--directory" => all.directory = Some(value()?.into()),
+                "--layers" => all.layers = Some(number(&flag, &value()?)?),
                 "--only" => all.only = builders(&value()?)?,
                 "--peers" => all.peers = Some(value()?),
                 "--dockerd" => all.dockerd = Some(value()?.into()),
@@ -111,6 +119,12 @@ impl Arguments {
                 name => all.names.push(name.to_owned()),
             }
         }
+        if all.growth && (all.directory.is_some() || all.layers.is_some()) {
+            return Err("--directory and --layers are for workloads, not for `growth`".to_owned());
+        }
+        if all.layers == Some(0) {
+            return Err("--layers 0 leaves nothing to copy".to_owned());
+        }
         if all.rounds == Some(0) {
             return Err("--rounds 0 measures nothing".to_owned());
         }
@@ -122,7 +136,8 @@ impl Arguments {
 
     /// Whether everything is asked for: only then the picture in the README is made anew.
     pub(crate) fn whole(&self) -> bool {
-        !self.quick && self.names.is_empty() && self.only.is_empty() && self.largest.is_none()
+        let all = self.names.is_empty() && self.only.is_empty() && self.directory.is_none();
+        all && !self.quick && self.layers.is_none() && self.largest.is_none()
     }
 
     /// How often everything is measured.
@@ -147,7 +162,13 @@ impl Arguments {
             if let Some(case) = case.filter(|c| !workload.cases().contains(c)) {
                 return Err(format!("`{}` is not measured of `{}`", case.name(), workload.name()));
             }
+            if workload == Workload::Own && self.directory.is_none() {
+                return Err("`own` needs --directory".to_owned());
+            }
             asked.push((workload, case));
+        }
+        if asked.is_empty() && self.directory.is_some() {
+            asked.push((Workload::Own, None));
         }
         let wanted = |workload: Workload, case: Case| {
             asked.is_empty() || asked.iter().any(|(w, c)| *w == workload && c.is_none_or(|c| c == case))
@@ -156,7 +177,8 @@ impl Arguments {
             let cases = workload.cases().iter().copied().filter(|case| wanted(workload, *case));
             (workload, cases.collect::<Vec<_>>())
         };
-        Ok(Workload::ALL.into_iter().map(of).filter(|(_, cases)| !cases.is_empty()).collect())
+        let all = Workload::ALL.into_iter().chain(self.directory.is_some().then_some(Workload::Own));
+        Ok(all.map(of).filter(|(_, cases)| !cases.is_empty()).collect())
     }
 
     /// Whether this builder is asked for.
@@ -181,6 +203,7 @@ fn builders(text: &str) -> Result<Vec<String>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::workload::Sizes;
 
     fn parse(line: &str) -> Result<Arguments, String> {
         Arguments::parse(line.split_whitespace().map(str::to_owned))
@@ -198,6 +221,10 @@ mod tests {
         assert_eq!(chosen[0].0, Workload::Steps);
         assert_eq!(chosen[1], (Workload::Tree, vec![Case::Cold, Case::Push]));
         assert_eq!(some.rounds(), 2);
+        let own = parse("--directory /usr/share layers --layers 120 own:cold").unwrap();
+        assert_eq!(own.chosen().unwrap()[1], (Workload::Own, vec![Case::Cold]));
+        assert_eq!((Sizes::of(&own).layers, own.whole()), (120, false));
+        assert_eq!(parse("--directory=/usr/share").unwrap().chosen().unwrap()[0].0, Workload::Own);
     }
 
     #[test]
@@ -212,6 +239,11 @@ mod tests {
             "--rounds",
             "--quick=1",
             "--only docker",
+            "own",
+            "--directory",
+            "growth --directory /usr/share",
+            "growth --layers 9",
+            "--layers 0",
         ] {
             assert!(parse(line).is_err(), "{line}");
         }

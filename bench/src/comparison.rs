@@ -43,7 +43,7 @@ pub(crate) fn run(arguments: &Arguments, place: &Place) -> io::Result<bool> {
         date: machine::date(),
         quick: arguments.quick,
         rounds: arguments.rounds(),
-        sizes: Sizes::new(arguments.quick),
+        sizes: Sizes::of(arguments),
         group: place.group.is_some(),
         columns,
         records: Vec::new(),

@@ -54,7 +54,7 @@ pub(crate) fn of(workload: Workload) -> Vec<Floor> {
             skopeo,
         ],
         Workload::Layers => vec![skopeo],
-        Workload::Tree => vec![
+        Workload::Tree | Workload::Own => vec![
             floor(Case::Cold, "cp -a", "exec cp -a $CONTEXT/tree tree"),
             floor(Case::Cold, "tar and sha256sum", "tar -C $CONTEXT --sort=name -cf - tree | sha256sum"),
             floor(Case::Same, "stat of all", "exec find $CONTEXT/tree -printf '%s %T@ %C@ %i\\n'"),

@@ -31,7 +31,7 @@ pub(crate) fn make(base: &Path, context: &Path, parts: &[(String, String)], to: 
         // Builders write the directories above what they copy as well.
         let above = Path::new(name).parent().unwrap_or(Path::new("."));
         fs::create_dir_all(to.join("above").join(above))?;
-        pack.arg(format!("--transform=s,^{from},{name},")).arg("-cf").arg(&tar);
+        pack.arg(format!("--transform=s,^{from},{name},S")).arg("-cf").arg(&tar);
         pack.arg("-C").arg(to.join("above")).arg("--no-recursion").arg(above);
         pack.arg("-C").arg(context).arg("--recursion").arg(from);
         succeed(pack.output()?, "tar cannot pack the context")?;

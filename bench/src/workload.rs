@@ -7,6 +7,7 @@ use std::fmt::Write;
 use std::io;
 use std::path::Path;
 
+use crate::arguments::Arguments;
 use crate::case::{Case, Goal};
 use crate::noise::Noise;
 use files::{put, put_blob, put_tree};
@@ -30,6 +31,8 @@ pub(crate) enum Workload {
     Layers,
     /// Very many small files.
     Tree,
+    /// A directory that somebody has, for which nobody set a goal.
+    Own,
 }
 
 /// Which base image a workload starts from.
@@ -66,10 +69,16 @@ impl Sizes {
             }
         }
     }
+
+    /// Those that are asked for.
+    pub(crate) fn of(arguments: &Arguments) -> Self {
+        let sizes = Self::new(arguments.quick);
+        Self { layers: arguments.layers.unwrap_or(sizes.layers), ..sizes }
+    }
 }
 
 impl Workload {
-    /// All of them, in the table's order.
+    /// All that are made here, in the table's order.
     pub(crate) const ALL: [Self; 7] =
         [Self::Steps, Self::Stages, Self::Debs, Self::Ignored, Self::Blob, Self::Layers, Self::Tree];
 
@@ -78,6 +87,7 @@ impl Workload {
         let names = Self::ALL.map(Self::name).join(", ");
         Self::ALL
             .into_iter()
+            .chain([Self::Own])
             .find(|w| w.name() == name)
             .ok_or_else(|| format!("no workload `{name}`, only {names}"))
     }
@@ -92,6 +102,7 @@ impl Workload {
             Self::Blob => "blob",
             Self::Layers => "layers",
             Self::Tree => "tree",
+            Self::Own => "own",
         }
     }
 
@@ -105,6 +116,7 @@ impl Workload {
             Self::Blob => format!("COPY {0} MiB (half noise), RUN `cat` into another {0} MiB", sizes.blob),
             Self::Layers => format!("{} COPY, 1 RUN", sizes.layers),
             Self::Tree => format!("COPY of {} files, RUN", sizes.tree),
+            Self::Own => "COPY of a directory of one's own, RUN".to_owned(),
         }
     }
 
@@ -115,7 +127,7 @@ impl Workload {
             Self::Stages | Self::Debs | Self::Ignored => &[Case::Cold],
             Self::Blob => &[Case::Cold, Case::Push, Case::Pull, Case::PullRun],
             Self::Layers => &[Case::Cold, Case::Pull, Case::PullRun],
-            Self::Tree => &Case::ALL,
+            Self::Tree | Self::Own => &Case::ALL,
         }
     }
 
@@ -145,8 +157,8 @@ impl Workload {
         if self == Self::Debs { BaseKind::Debian } else { BaseKind::Busybox }
     }
 
-    /// Makes the context, with its Dockerfile in it.
-    pub(crate) fn prepare(self, sizes: Sizes, context: &Path) -> io::Result<()> {
+    /// Makes the context, with its Dockerfile in it; of the directory `own` where it is one's own.
+    pub(crate) fn prepare(self, sizes: Sizes, own: Option<&Path>, context: &Path) -> io::Result<()> {
         let mut dockerfile = "ARG BASE\nFROM ${BASE}\n".to_owned();
         let mut noise = Noise::new(self as u64);
         match self {
@@ -186,8 +198,11 @@ impl Workload {
                 }
                 dockerfile.push_str("RUN ls /srv > /srv/list\n");
             }
-            Self::Tree => {
-                put_tree(&context.join("tree"), sizes.tree, 200..4000, &mut noise)?;
+            Self::Tree | Self::Own => {
+                match own.filter(|_| self == Self::Own) {
+                    Some(own) => files::put_copy(own, &context.join("tree"))?,
+                    None => put_tree(&context.join("tree"), sizes.tree, 200..4000, &mut noise)?,
+                }
                 dockerfile.push_str("COPY tree /srv/tree\nRUN ls /srv/tree > /srv/list\n");
             }
         }
@@ -204,7 +219,7 @@ impl Workload {
                 let parts = (0..sizes.layers).map(|n| (format!("part-{n}"), format!("srv/part-{n}")));
                 parts.chain([one("Dockerfile", "srv/list")]).collect()
             }
-            Self::Tree => vec![one("tree", "srv/tree"), one("Dockerfile", "srv/list")],
+            Self::Tree | Self::Own => vec![one("tree", "srv/tree"), one("Dockerfile", "srv/list")],
             _ => Vec::new(),
         }
     }
@@ -241,7 +256,7 @@ mod tests {
             let work = orlop_fixtures::test_env::work_dir();
             let [one, two] = ["one", "two"].map(|name| {
                 let dir = work.path().join(name);
-                workload.prepare(SMALL, &dir).unwrap();
+                workload.prepare(SMALL, None, &dir).unwrap();
                 read(&dir)
             });
             assert_eq!(differences(&one, &two), Vec::<String>::new(), "{}", workload.name());
@@ -253,7 +268,7 @@ mod tests {
     fn a_tree_has_the_files_that_it_should() {
         let work = orlop_fixtures::test_env::work_dir();
         let dir = work.path().join("context");
-        Workload::Tree.prepare(SMALL, &dir).unwrap();
+        Workload::Tree.prepare(SMALL, None, &dir).unwrap();
         let tree = read(&dir);
         assert_eq!(tree.values().filter(|e| e.kind == "file").count(), SMALL.tree + 1);
         let name = files::middle(&dir).unwrap();
@@ -262,5 +277,20 @@ mod tests {
         let changed: Vec<_> = tree.iter().filter(|(path, e)| after[*path].digest != e.digest).collect();
         assert_eq!(changed.len(), 1);
         assert!(dir.join(changed[0].0.trim_start_matches('/')) == name);
+    }
+    #[test]
+    fn a_directory_of_ones_own_is_copied_as_it_is() {
+        let work = orlop_fixtures::test_env::work_dir();
+        let (own, context) = (work.path().join("own"), work.path().join("context"));
+        files::put(&own.join("a/file"), b"a").unwrap();
+        files::put(&own.join("empty"), b"").unwrap();
+        std::os::unix::fs::symlink("nowhere", own.join("link")).unwrap();
+        Workload::Own.prepare(SMALL, Some(&own), &context).unwrap();
+        let tree = read(&context);
+        assert_eq!(tree["/tree/link"].kind, "symlink");
+        assert_eq!(tree["/tree/a/file"].mtime, "1700000000.000000000");
+        assert_eq!(files::middle(&context).unwrap(), context.join("tree/a/file"));
+        let none = Workload::Own.prepare(SMALL, Some(&work.path().join("none")), &context);
+        assert!(none.unwrap_err().to_string().contains("cannot copy"));
     }
 }

@@ -26,6 +26,7 @@ const LATER: u64 = files::TIME + 1000;
 pub(super) struct Session<'a> {
     place: &'a Place,
     sizes: Sizes,
+    own: Option<PathBuf>,
     disk: Disk,
     opened: usize,
     pub(super) results: Results,
@@ -59,8 +60,8 @@ struct Open {
 impl<'a> Session<'a> {
     pub(super) fn new(arguments: &Arguments, place: &'a Place, results: Results) -> io::Result<Self> {
         let disk = Disk::new(&place.work, (arguments.disk * 1e9) as u64, arguments.patience())?;
-        let sizes = Sizes::new(arguments.quick);
-        Ok(Self { place, sizes, disk, opened: 0, results, ours_failed: false })
+        let (sizes, own) = (Sizes::of(arguments), arguments.directory.clone());
+        Ok(Self { place, sizes, own, disk, opened: 0, results, ours_failed: false })
     }
 
     /// All rounds of one workload.
@@ -73,7 +74,7 @@ impl<'a> Session<'a> {
         let work = &self.place.work;
         let (context, empty) =
             (work.join(format!("context-{}", workload.name())), work.join("context-empty"));
-        workload.prepare(self.sizes, &context)?;
+        workload.prepare(self.sizes, self.own.as_deref(), &context)?;
         files::put(&empty.join("Dockerfile"), b"ARG BASE\nFROM ${BASE}\nRUN true\n")?;
         let base = Base::make(workload.base(), work)?;
         let pulled = cases.contains(&Case::Pull) || cases.contains(&Case::PullRun);

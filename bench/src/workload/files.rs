@@ -7,6 +7,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use orlop_fixtures::tool::tool;
+
+use crate::base::succeed;
 use crate::noise::Noise;
 
 /// The time of every file, in seconds since 1970.
@@ -44,15 +47,24 @@ pub(crate) fn put_tree(dir: &Path, files: usize, sizes: Range<u64>, noise: &mut 
     Ok(())
 }
 
-/// Gives everything below `dir` and itself this time, and directories their mode.
+/// Copies a directory that somebody has.
+pub(crate) fn put_copy(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    // With the dot its content is copied, whether `from` is a link or not.
+    let output = tool("cp").arg("-a").arg(from.join(".")).arg(to).output()?;
+    succeed(output, "cp cannot copy the directory")
+}
+
+/// Gives the files and directories below `dir` and itself this time, and directories their mode.
 pub(crate) fn touch(dir: &Path, seconds: u64) -> io::Result<()> {
     let time = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
     let times = FileTimes::new().set_accessed(time).set_modified(time);
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
-        if entry.file_type()?.is_dir() {
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
             touch(&entry.path(), seconds)?;
-        } else {
+        } else if kind.is_file() {
             File::open(entry.path())?.set_times(times)?;
         }
     }
@@ -69,11 +81,11 @@ pub(crate) fn change(path: &Path) -> io::Result<()> {
     fs::write(path, bytes)
 }
 
-/// The file in the middle of a tree.
+/// The file in the middle of a context that is not its Dockerfile, of those that have something in them.
 pub(crate) fn middle(context: &Path) -> io::Result<PathBuf> {
     let mut all = Vec::new();
     list(context, &mut all)?;
-    all.retain(|path| path.extension().is_some_and(|e| e == "js"));
+    all.retain(|path| *path != context.join("Dockerfile"));
     all.sort();
     all.get(all.len() / 2).cloned().ok_or_else(|| io::Error::other("there is no file to change"))
 }
@@ -81,7 +93,12 @@ pub(crate) fn middle(context: &Path) -> io::Result<PathBuf> {
 fn list(dir: &Path, all: &mut Vec<PathBuf>) -> io::Result<()> {
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
-        if entry.file_type()?.is_dir() { list(&entry.path(), all)? } else { all.push(entry.path()) }
+        let data = entry.metadata()?;
+        if data.is_dir() {
+            list(&entry.path(), all)?;
+        } else if data.is_file() && data.len() > 0 {
+            all.push(entry.path());
+        }
     }
     Ok(())
 }
