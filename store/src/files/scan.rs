@@ -1,6 +1,7 @@
 //! Many files asked for one after another, by several threads: a scan of a build context.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
@@ -12,6 +13,8 @@ use crate::digest::FileDigest;
 /// So many files are asked for before it is worth while to have the database open a second time, for all of them in
 /// one transaction.
 const FEW: usize = 200;
+/// How often the database is open at most.
+const READERS: usize = 4;
 /// Digests that are written together.
 const TOGETHER: usize = 1000;
 
@@ -19,7 +22,9 @@ const TOGETHER: usize = 1000;
 #[derive(Debug)]
 pub struct FileScan<'a> {
     files: Files<'a>,
-    reading: Mutex<Reading>,
+    asked: AtomicUsize,
+    /// Each thread has its own, as far as they go: to wait for another thread costs more than to ask.
+    reading: [Mutex<Reading>; READERS],
     learned: Mutex<Learned>,
 }
 
@@ -32,7 +37,6 @@ struct Learned {
 
 #[derive(Debug, Default)]
 struct Reading {
-    asked: usize,
     /// In a transaction, where that keeps nobody from writing.
     snapshot: Option<Connection>,
     used: Vec<FileStat>,
@@ -40,18 +44,16 @@ struct Reading {
 
 impl<'a> FileScan<'a> {
     pub(super) fn new(files: Files<'a>) -> Self {
-        Self { files, reading: Mutex::default(), learned: Mutex::default() }
+        Self { files, asked: AtomicUsize::new(0), reading: Default::default(), learned: Mutex::default() }
     }
 
     /// The digest of the content of a file, where it is known. A database that cannot be asked knows nothing.
     pub fn get(&self, file: &FileStat) -> Option<FileDigest> {
-        let mut reading = lock(&self.reading);
-        let Reading { asked, snapshot, used } = &mut *reading;
-        *asked += 1;
-        if *asked <= FEW {
-            drop(reading);
+        if self.asked.fetch_add(1, Ordering::Relaxed) < FEW {
             return self.files.get(&[*file]).ok()?.pop().flatten();
         }
+        let mut reading = lock(&self.reading[reader()]);
+        let Reading { snapshot, used } = &mut *reading;
         if snapshot.is_none() {
             *snapshot = Some(open(self.files.facts.path()).ok()?);
         }
@@ -89,9 +91,12 @@ impl FileScan<'_> {
     /// Ends a scan: writes down what it learned, and looks at the database anew when it is asked again.
     pub fn flush(&self) {
         self.write(&std::mem::take(&mut *lock(&self.learned)));
-        let Reading { used, .. } = std::mem::take(&mut *lock(&self.reading));
-        if !used.is_empty() {
-            let _ = self.files.note_use(&used);
+        self.asked.store(0, Ordering::Relaxed);
+        for reading in &self.reading {
+            let Reading { used, .. } = std::mem::take(&mut *lock(reading));
+            if !used.is_empty() {
+                let _ = self.files.note_use(&used);
+            }
         }
     }
 }
@@ -104,6 +109,15 @@ impl Drop for FileScan<'_> {
 
 fn lock<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
     what.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Which of the readers is this thread's.
+fn reader() -> usize {
+    static THREADS: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static NUMBER: usize = THREADS.fetch_add(1, Ordering::Relaxed);
+    }
+    NUMBER.with(|number| number % READERS)
 }
 
 fn open(path: &Path) -> rusqlite::Result<Connection> {

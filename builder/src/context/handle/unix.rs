@@ -1,14 +1,18 @@
 //! Files by handle and name where a directory's descriptor is one: openat(2) and its family.
 
+mod xattrs;
+
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
+#[cfg(target_os = "linux")]
+use rustix::fs::ResolveFlags;
 use rustix::fs::SeekFrom as Hole;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, Stat, Timespec, Timestamps};
 use rustix::io::Errno;
@@ -76,6 +80,16 @@ impl Dir {
 
     /// Opens the directory at a path below this one, never through a link.
     pub(crate) fn descend(&self, path: &Path) -> io::Result<Self> {
+        #[cfg(target_os = "linux")]
+        if path.components().all(|component| matches!(component, Component::Normal(_))) {
+            let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+            // Where the kernel has no such call, a path is too long for one, or something is wrong with it: step by step.
+            if let Ok(fd) =
+                rustix::fs::openat2(&*self.0, path, PATH_FLAGS | OFlags::DIRECTORY, Mode::empty(), resolve)
+            {
+                return Ok(Self(Arc::new(fd)));
+            }
+        }
         let mut dir = self.clone();
         for component in path.components() {
             match component {
@@ -146,7 +160,7 @@ impl Dir {
     /// Extended attributes of a file or directory in this one that a copy keeps; empty where the
     /// file system has none.
     pub(crate) fn xattrs(&self, name: &OsStr) -> io::Result<Xattrs> {
-        read_xattrs(&self.proc_path(name))
+        xattrs::read(&self.0, name, || self.proc_path(name))
     }
 
     /// Sets an extended attribute of an entry, links not followed.
@@ -359,48 +373,6 @@ fn owner(uid: u32, gid: u32) -> Result<(rustix::fs::Uid, rustix::fs::Gid), Errno
         return Err(Errno::INVAL);
     }
     Ok((rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid)))
-}
-
-/// Names that describe the machine or a layer's form, not the file.
-fn foreign_xattr(name: &[u8]) -> bool {
-    const PREFIXES: [&[u8]; 2] = [b"trusted.overlay.", b"user.overlay."];
-    const NAMES: [&[u8]; 4] = [b"security.selinux", b"security.ima", b"security.evm", b"system.nfs4_acl"];
-    PREFIXES.iter().any(|prefix| name.starts_with(prefix)) || NAMES.contains(&name)
-}
-
-fn read_xattrs(path: &Path) -> io::Result<Xattrs> {
-    let absent = |e: Errno| matches!(e, Errno::NOTSUP | Errno::NOSYS | Errno::NODATA);
-    let names = match sized(|buffer| rustix::fs::llistxattr(path, buffer)) {
-        Ok(names) => names,
-        Err(e) if absent(e) => return Ok(Vec::new()),
-        Err(e) => return Err(e.into()),
-    };
-    let mut out = Vec::new();
-    for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty() && !foreign_xattr(name)) {
-        let name = OsStr::from_bytes(name);
-        match sized(|buffer| rustix::fs::lgetxattr(path, name, buffer)) {
-            Ok(value) => out.push((name.to_owned(), value)),
-            Err(e) if absent(e) => {}
-            Err(e) => return Err(e.into()),
-        }
-    }
-    out.sort_unstable();
-    Ok(out)
-}
-
-/// Calls with ever more room until the answer fits. Linux stops at 64 KiB for each.
-fn sized(mut call: impl FnMut(&mut [u8]) -> Result<usize, Errno>) -> Result<Vec<u8>, Errno> {
-    let mut buffer = vec![0; 256];
-    loop {
-        match call(&mut buffer) {
-            Ok(got) => {
-                buffer.truncate(got);
-                return Ok(buffer);
-            }
-            Err(Errno::RANGE) if buffer.len() < 1 << 20 => buffer.resize(buffer.len() * 16, 0),
-            Err(e) => return Err(e),
-        }
-    }
 }
 
 #[cfg(test)]

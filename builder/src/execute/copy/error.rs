@@ -125,8 +125,7 @@ impl CopyErrorKind {
         action: &'static str,
         path: impl AsRef<std::path::Path>,
     ) -> impl FnOnce(io::Error) -> Self {
-        let path = path.as_ref().display().to_string();
-        move |source| Self::Io { action, path, source }
+        move |source| Self::Io { action, path: path.as_ref().display().to_string(), source }
     }
 
     pub(super) fn of(self, word: usize) -> CopyError {

@@ -224,7 +224,8 @@ impl Walker<'_> {
         if ignored && !ignore.may_hold_exceptions(&real) {
             return Ok(None);
         }
-        let text = slashed(&path);
+        let text =
+            if self.excludes.is_empty() && self.includes.is_none() { "".into() } else { slashed(&path) };
         let (excluded, exclude_below) = self.excludes.decide(&text, &place.exclude);
         let (included, include_below) = match &self.includes {
             None => (true, Inherited::default()),
