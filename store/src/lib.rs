@@ -22,6 +22,7 @@ pub mod lock;
 #[cfg(windows)]
 pub mod nt;
 pub mod platform;
+mod read_ahead;
 pub mod reference;
 mod session;
 pub mod snapshot;

@@ -17,25 +17,32 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
 use std::sync::PoisonError;
+use std::thread::Scope;
 
 use super::layers::{Hold, Layers, io_error, is_doubtful, read_facts};
 use super::{Durability, Form, LayerError, LayerFacts, LayerKey};
 use crate::digest::{BackgroundDigester, Digest};
+use crate::read_ahead::ReadAhead;
 use crate::work::WorkDir;
 use crate::write_behind::WriteBehind;
 
-/// Hashes what is read, and keeps it where that is wanted.
-struct Tee<R> {
-    inner: R,
+/// Hashes what is read, and keeps it where that is wanted: in large pieces, however little is asked for at once.
+struct Tee<'s, 'e, R> {
+    inner: ReadAhead<'s, 'e, R>,
+    piece: Vec<u8>,
+    /// Bytes of the piece that were read.
+    used: usize,
     digester: BackgroundDigester,
     copy: Option<WriteBehind>,
     zeros: Zeros,
 }
 
-impl<R> Tee<R> {
-    fn new(inner: R, copy: Option<File>) -> Self {
+impl<'s, 'e, R: Read + Send + 's> Tee<'s, 'e, R> {
+    fn new(scope: &'s Scope<'s, 'e>, inner: R, copy: Option<File>) -> Self {
         Self {
-            inner,
+            inner: ReadAhead::new(scope, inner),
+            piece: Vec::new(),
+            used: 0,
             digester: BackgroundDigester::new(),
             copy: copy.map(WriteBehind::new),
             zeros: Zeros::default(),
@@ -62,14 +69,19 @@ impl Zeros {
     }
 }
 
-impl<R: Read> Read for Tee<R> {
+impl<'s, R: Read + Send + 's> Read for Tee<'s, '_, R> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let n = self.inner.read(buf)?;
-        self.digester.update(&buf[..n]);
-        if let Some(copy) = &mut self.copy {
-            copy.write_all(&buf[..n])?;
-            self.zeros.update(&buf[..n]);
+        if self.used == self.piece.len() && !buf.is_empty() {
+            self.used = 0;
+            self.inner.next(&mut self.piece)?;
+            self.digester.update(&self.piece);
+            if let Some(copy) = &mut self.copy {
+                copy.write_all(&self.piece)?;
+                self.zeros.update(&self.piece);
+            }
         }
+        let n = (&self.piece[self.used..]).read(buf)?;
+        self.used += n;
         Ok(n)
     }
 }
@@ -88,7 +100,7 @@ impl Layers {
         &self,
         below: &[Digest],
         diff_id: &Digest,
-        tar: impl Read,
+        tar: impl Read + Send,
     ) -> Result<LayerFacts, LayerError> {
         let known = || {
             for form in Form::IMPORTED {
@@ -112,7 +124,7 @@ impl Layers {
     ///
     /// # Errors
     /// As [`Layers::import`].
-    pub fn adopt(&self, below: &[Digest], tar: impl Read) -> Result<LayerFacts, LayerError> {
+    pub fn adopt(&self, below: &[Digest], tar: impl Read + Send) -> Result<LayerFacts, LayerError> {
         self.take_in(below, None, tar, true)
     }
 

@@ -21,7 +21,7 @@ impl Layers {
         &self,
         below: &[Digest],
         expected: Option<&Digest>,
-        tar: impl Read,
+        tar: impl Read + Send,
         keep: bool,
     ) -> Result<LayerFacts, LayerError> {
         match self.mounts() {
@@ -35,7 +35,7 @@ impl Layers {
         &self,
         below: &[Digest],
         expected: Option<&Digest>,
-        tar: impl Read,
+        tar: impl Read + Send,
         keep: bool,
     ) -> Result<LayerFacts, LayerError> {
         let work = self.work.create("layer")?;
@@ -43,19 +43,20 @@ impl Layers {
         std::fs::create_dir(&making).map_err(io_error("make", &making))?;
         let path = making.join(Form::Tar.name());
         let copy = File::create(&path).map_err(io_error("make", &path))?;
-        let mut reader = Reader::new(Tee::new(tar, Some(copy)));
-        let failed = |source| unpack_error(expected, source);
         let mut indexer = Indexer::new(below.is_empty());
-        let fits = match indexer.read(&mut reader) {
-            Ok(()) => true,
-            Err(Refused::NotHere(_)) => false,
-            Err(refused) => return Err(refused_error(expected, &path, refused)),
-        };
-        reader.drain().map_err(|e| failed(UnpackError::Tar(e)))?;
-        let read = reader.into_inner();
-        // In a directory holes take no room, and none where a step changes such a file either.
-        let fits = fits && !read.zeros.found;
-        let (diff_id, size) = finish(read, expected)?;
+        let (diff_id, size, fits) = std::thread::scope(|scope| {
+            let mut reader = Reader::new(Tee::new(scope, tar, Some(copy)));
+            let fits = match indexer.read(&mut reader) {
+                Ok(()) => true,
+                Err(Refused::NotHere(_)) => false,
+                Err(refused) => return Err(refused_error(expected, &path, refused)),
+            };
+            reader.drain().map_err(|e| unpack_error(expected, UnpackError::Tar(e)))?;
+            let read = reader.into_inner();
+            // In a directory holes take no room, and none where a step changes such a file either.
+            let fits = fits && !read.zeros.found;
+            finish(read, expected).map(|(diff_id, size)| (diff_id, size, fits))
+        })?;
         let indexed = match fits {
             true => {
                 let of = Of { diff_id, tar_size: size };
@@ -125,7 +126,7 @@ impl Layers {
         &self,
         below: &[Digest],
         expected: Option<&Digest>,
-        tar: impl Read,
+        tar: impl Read + Send,
         keep: bool,
     ) -> Result<LayerFacts, LayerError> {
         let work = self.work.create("layer")?;
@@ -155,15 +156,18 @@ impl Layers {
         };
         let root = node::open_root(&fs).map_err(io_error("open", &fs))?;
         node::set_mode(root.as_fd(), b".", 0o755).map_err(io_error("make", &fs))?;
-        let mut reader = Reader::new(Tee::new(tar, copy));
-        let how = How { form: self.form, ownership: self.ownership, os: self.os };
-        let applied = apply::apply(&mut reader, root, &Below::new(&open), how)
-            .and_then(|applied| reader.drain().map(|()| applied).map_err(UnpackError::Tar));
-        if let Some(e) = trouble.take() {
-            return Err(e);
-        }
-        let applied = applied.map_err(|source| unpack_error(expected, source))?;
-        let (diff_id, size) = finish(reader.into_inner(), expected)?;
+        let (applied, diff_id, size) = std::thread::scope(|scope| {
+            let mut reader = Reader::new(Tee::new(scope, tar, copy));
+            let how = How { form: self.form, ownership: self.ownership, os: self.os };
+            let applied = apply::apply(&mut reader, root, &Below::new(&open), how)
+                .and_then(|applied| reader.drain().map(|()| applied).map_err(UnpackError::Tar));
+            if let Some(e) = trouble.take() {
+                return Err(e);
+            }
+            let applied = applied.map_err(|source| unpack_error(expected, source))?;
+            let (diff_id, size) = finish(reader.into_inner(), expected)?;
+            Ok((applied, diff_id, size))
+        })?;
         let facts = LayerFacts {
             diff_id,
             size,
@@ -214,7 +218,7 @@ fn unpack_error(layer: Option<&Digest>, source: UnpackError) -> LayerError {
 }
 
 /// Digest and size of all that was read, which must be those of what was asked for.
-fn finish<R>(read: Tee<R>, expected: Option<&Digest>) -> Result<(Digest, u64), LayerError> {
+fn finish<R>(read: Tee<'_, '_, R>, expected: Option<&Digest>) -> Result<(Digest, u64), LayerError> {
     let size = read.digester.size();
     let diff_id = read.digester.finish();
     match expected.filter(|expected| **expected != diff_id) {

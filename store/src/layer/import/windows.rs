@@ -15,7 +15,7 @@ impl Layers {
         &self,
         _below: &[Digest],
         expected: Option<&Digest>,
-        tar: impl Read,
+        tar: impl Read + Send,
         _keep: bool,
     ) -> Result<LayerFacts, LayerError> {
         let work = self.work.create("layer")?;
@@ -23,16 +23,18 @@ impl Layers {
         std::fs::create_dir(&making).map_err(io_error("make", &making))?;
         let path = making.join(Form::Tar.name());
         let copy = File::create(&path).map_err(io_error("make", &path))?;
-        let mut reader = Reader::new(Tee::new(tar, Some(copy)));
-        let read = read_through(&mut reader);
-        let (entries, root_entry) = read.map_err(|source| {
+        let (entries, root_entry, digester) = std::thread::scope(|scope| {
+            let mut reader = Reader::new(Tee::new(scope, tar, Some(copy)));
+            let (entries, root_entry) = read_through(&mut reader)?;
+            Ok((entries, root_entry, reader.into_inner().digester))
+        })
+        .map_err(|source| {
             let layer = match expected {
                 Some(diff_id) => format!("layer {diff_id}"),
                 None => "the new layer".to_owned(),
             };
             LayerError::Unpack { layer, source: UnpackError::Tar(source) }
         })?;
-        let digester = reader.into_inner().digester;
         let size = digester.size();
         let diff_id = digester.finish();
         if let Some(expected) = expected.filter(|expected| **expected != diff_id) {
