@@ -16,6 +16,8 @@ pub mod tar;
 use orlop_store::FileDigest;
 
 pub use directory::{ContextError, SourceTree};
+#[cfg(unix)]
+pub(crate) use handle::holes;
 pub(crate) use handle::{
     Dir, Kind, Meta, NameList, Time, Xattrs, copy_fast, file_meta, name_bytes, os_string, write_metadata,
 };

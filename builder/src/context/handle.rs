@@ -16,7 +16,7 @@ mod unix;
 mod windows;
 
 #[cfg(unix)]
-pub(crate) use unix::{Dir, copy_fast, file_meta, name_of, os_string, write_metadata};
+pub(crate) use unix::{Dir, copy_fast, file_meta, holes, name_of, os_string, write_metadata};
 #[cfg(windows)]
 pub(crate) use windows::{Dir, copy_fast, file_meta, name_of, os_string, write_metadata};
 

@@ -322,6 +322,25 @@ pub(crate) fn copy_fast(from: &mut File, to: &mut File, meta: &Meta) -> io::Resu
     }
 }
 
+/// How many bytes of a file of that size are holes. It stands at its start afterwards.
+pub(crate) fn holes(file: &mut File, size: u64) -> io::Result<u64> {
+    let (mut at, mut holes) = (0, 0);
+    while at < size {
+        let start = match rustix::fs::seek(&*file, Hole::Data(at)) {
+            Ok(start) => start.min(size),
+            // Only a hole is left.
+            Err(Errno::NXIO) => size,
+            // The file system knows no holes.
+            Err(Errno::INVAL | Errno::OPNOTSUPP) => break,
+            Err(e) => return Err(e.into()),
+        };
+        holes += start.saturating_sub(at);
+        at = if start == size { size } else { rustix::fs::seek(&*file, Hole::Hole(start))?.max(start + 1) };
+    }
+    file.seek(SeekFrom::Start(0))?;
+    Ok(holes)
+}
+
 fn copy_sparse(from: &mut File, to: &mut File, size: u64) -> io::Result<u64> {
     let mut at = 0;
     while at < size {

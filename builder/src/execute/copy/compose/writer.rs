@@ -9,13 +9,13 @@ use orlop_store::layer::tar::{self, Kind as TarKind};
 
 use super::feed::{ContentError, Feed};
 use super::{ComposeError, Directory, Plan};
-use crate::context::{Dir, Kind, Time, Xattrs, file_meta, name_bytes};
+use crate::context::{Dir, Kind, Time, Xattrs, file_meta, holes, name_bytes};
 use crate::execute::copy::apply::still;
 use crate::execute::copy::error::CopyErrorKind;
 use crate::execute::copy::selection::{Entry, EntryKind, Group, Origin};
 
-/// A file of so many bytes may have holes that are worth keeping.
-const HOLE: u64 = 1 << 20;
+/// A file whose holes have together so many bytes is worth keeping as it is.
+const HOLES: u64 = 1 << 20;
 
 /// What its other names say of a file. There may be many.
 struct Named {
@@ -140,8 +140,9 @@ impl<'a> Writer<'a> {
         if before.kind == Kind::File && before.size != out.size {
             return Err(ContentError::Size.of(&source()));
         }
-        // A layer's tar has no holes.
-        if before.size >= HOLE && before.blocks.saturating_mul(512) < before.size {
+        // A layer's tar has no holes. Where a file takes less room than it is long, it may be compressed instead.
+        let saved = before.size.saturating_sub(before.blocks.saturating_mul(512));
+        if saved >= HOLES && holes(file, before.size).is_ok_and(|holes| holes >= HOLES) {
             return Ok(false);
         }
         let wanted = feed.file(out, again, digest, file).map_err(|e| e.of(&source()))?;

@@ -128,6 +128,33 @@ fn privileged_files_of_any_size_and_number_go_through_whole() {
 }
 
 #[test]
+fn privileged_only_large_holes_are_kept_in_another_way() {
+    use std::os::unix::fs::FileExt;
+    let (page, large) = (4096, 1 << 20);
+    // A linker leaves small holes in what it writes. Where data is, and how long the file is.
+    for (data, size, plain) in [
+        (&[0, 3 * page][..], 4 << 20, false),
+        (&[0, large - page], large, true),
+        (&[], large - page, true),
+        (&[], large, false),
+        (&[large], large + page, false),
+        (&[large - page], large, true),
+        (&[0, large / 2, large], large + page, true),
+        (&[0, large / 2, large, 3 * large / 2], 2 * large, false),
+    ] {
+        let bench = Bench::new().in_context(&["d/a"]);
+        let file = fs::File::create(bench.context().join("d/file")).unwrap();
+        file.set_len(size).unwrap();
+        for at in data {
+            file.write_all_at(&vec![b'x'; page as usize], *at).unwrap();
+        }
+        // Until it is written, a file may seem to take more room than it will, or less.
+        file.sync_all().unwrap();
+        assert_eq!(both(&bench, &copy(&["d", "/srv"])), plain, "{data:?} of {size}");
+    }
+}
+
+#[test]
 fn privileged_a_file_that_changed_since_it_was_selected_is_named() {
     for (before, after) in [(10, 9), (10, 11), (300_000, 299_999), (300_000, 300_001), (10, 300_000)] {
         let bench = Bench::new().in_context(&["d/a", "d/z"]).in_image(&["x"]);
