@@ -56,7 +56,7 @@ fn names_at(dir: &OwnedFd, name: &OsStr) -> Option<usize> {
     use std::os::fd::AsRawFd;
     use std::sync::atomic::{AtomicBool, Ordering};
 
-    /// The same number on all architectures that Rust's standard library knows.
+    /// The same number on all architectures but MIPS, which has nothing there.
     const LISTXATTRAT: libc::c_long = 465;
     static IS_MISSING: AtomicBool = AtomicBool::new(false);
 
