@@ -2,6 +2,8 @@
 //! that is done with the result.
 
 use std::io::{self, Read};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{Builder, Scope};
 
@@ -17,6 +19,8 @@ pub(crate) struct ReadAhead<'s, 'e, R> {
     scope: &'s Scope<'s, 'e>,
     source: Source<R>,
     read: u64,
+    /// Nobody reads any more.
+    gone: Arc<AtomicBool>,
 }
 
 #[derive(Debug)]
@@ -32,10 +36,10 @@ enum Source<R> {
 }
 
 impl<'s, 'e, R: Read + Send + 's> ReadAhead<'s, 'e, R> {
-    /// The thread ends before the scope does, and when the result is dropped, as soon as `reader` gives what it is
+    /// The thread ends before the scope does: when the result is dropped, as soon as `reader` gives any of what it is
     /// being asked for.
     pub(crate) fn new(scope: &'s Scope<'s, 'e>, reader: R) -> Self {
-        Self { scope, source: Source::Here(reader), read: 0 }
+        Self { scope, source: Source::Here(reader), read: 0, gone: Arc::default() }
     }
 
     /// Puts the next piece where another was; nothing at the end.
@@ -48,7 +52,7 @@ impl<'s, 'e, R: Read + Send + 's> ReadAhead<'s, 'e, R> {
         }
         match &mut self.source {
             Source::Here(reader) => {
-                if let Err(error) = fill(reader, piece) {
+                if let Err(error) = fill(reader, piece, &AtomicBool::new(false)) {
                     self.source = Source::Over(Some(error));
                 }
             }
@@ -73,11 +77,12 @@ impl<'s, 'e, R: Read + Send + 's> ReadAhead<'s, 'e, R> {
         let (hand, reader) = sync_channel::<R>(1);
         let (full, pieces) = sync_channel(WAITING);
         let (used, empty) = sync_channel::<Vec<u8>>(WAITING + 1);
+        let gone = Arc::clone(&self.gone);
         let work = move || {
             let Ok(mut reader) = reader.recv() else { return };
             loop {
                 let mut piece = empty.try_recv().unwrap_or_default();
-                let end = fill(&mut reader, &mut piece);
+                let end = fill(&mut reader, &mut piece, &gone);
                 let is_over = piece.is_empty();
                 // Who does not listen any more does not want it.
                 if !is_over && full.send(Ok(piece)).is_err() {
@@ -101,11 +106,21 @@ impl<'s, 'e, R: Read + Send + 's> ReadAhead<'s, 'e, R> {
     }
 }
 
-/// Reads a whole piece, or up to the end. After an error the piece has what came before it.
-fn fill(reader: &mut impl Read, piece: &mut Vec<u8>) -> io::Result<()> {
+impl<R> Drop for ReadAhead<'_, '_, R> {
+    fn drop(&mut self) {
+        self.gone.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Reads a whole piece, or up to the end, or until it is not wanted any more. After an error the piece has what came
+/// before it.
+fn fill(reader: &mut impl Read, piece: &mut Vec<u8>, gone: &AtomicBool) -> io::Result<()> {
     piece.resize(PIECE, 0);
     let mut filled = 0;
     let end = loop {
+        if filled == PIECE || gone.load(Ordering::Relaxed) {
+            break Ok(());
+        }
         match reader.read(&mut piece[filled..]) {
             Ok(0) => break Ok(()),
             Ok(n) => filled += n,
@@ -120,6 +135,7 @@ fn fill(reader: &mut impl Read, piece: &mut Vec<u8>) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::AtomicUsize;
 
     /// Gives a few bytes at a time, then an end.
     struct Slow<'a>(&'a [u8], usize, Option<io::ErrorKind>);
@@ -159,6 +175,39 @@ mod tests {
                 });
             }
         }
+    }
+
+    /// Gives much at once, and then a byte each time.
+    struct Trickle<'a>(u64, &'a AtomicUsize);
+
+    impl Read for Trickle<'_> {
+        fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+            if self.0 > 0 {
+                let n = buf.len().min(usize::try_from(self.0).unwrap());
+                self.0 -= n as u64;
+                return Ok(n);
+            }
+            self.1.fetch_add(1, Ordering::Relaxed);
+            std::thread::sleep(std::time::Duration::from_millis(1));
+            Ok(1)
+        }
+    }
+
+    #[test]
+    fn nobody_waits_for_a_whole_piece_that_is_not_wanted() {
+        let reads = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            let mut reader = ReadAhead::new(scope, Trickle(FEW + PIECE as u64, &reads));
+            let mut piece = Vec::new();
+            for _ in 0..=FEW / PIECE as u64 {
+                reader.next(&mut piece).unwrap();
+                assert_eq!(piece.len(), PIECE);
+            }
+            while reads.load(Ordering::Relaxed) == 0 {
+                std::thread::yield_now();
+            }
+        });
+        assert!(reads.load(Ordering::Relaxed) < PIECE / 2, "{reads:?}");
     }
 
     #[test]
