@@ -180,7 +180,12 @@ pub fn chain_id(diff_ids: &[Digest]) -> Digest {
     let Some((first, rest)) = diff_ids.split_first() else {
         return Digest::of(b"");
     };
-    rest.iter().fold(*first, |chain, diff_id| Digest::of(format!("{chain} {diff_id}").as_bytes()))
+    rest.iter().fold(*first, |chain, diff_id| chain_over(&chain, diff_id))
+}
+
+/// The chain ID of the layer `diff_id` over layers, of which there are some, with chain ID `below`.
+pub(crate) fn chain_over(below: &Digest, diff_id: &Digest) -> Digest {
+    Digest::of(format!("{below} {diff_id}").as_bytes())
 }
 
 /// Why a layer could not be stored or had.

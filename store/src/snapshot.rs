@@ -36,7 +36,7 @@ use crate::digest::Digest;
 use crate::layer::compose::Composer;
 #[cfg(unix)]
 use crate::layer::diff::{Changes, Root, Written};
-use crate::layer::{DiffError, Hold, LayerError, chain_id};
+use crate::layer::{DiffError, Hold, LayerError, chain_id, chain_over};
 use crate::work::{WorkDir, WorkError, hint_of};
 #[cfg(windows)]
 use windows::Changes;
@@ -67,6 +67,7 @@ impl LayerOs {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Committed {
     layers: Arc<[Digest]>,
+    chain: Digest,
     os: LayerOs,
 }
 
@@ -78,12 +79,13 @@ impl Committed {
 
     /// The empty file system of an image for `os`.
     pub fn scratch_of(os: LayerOs) -> Self {
-        Self { layers: Arc::new([]), os }
+        Self { os, ..Self::new([]) }
     }
 
     /// The file system of `layers`: diff IDs, bottom first, of a Linux image.
     pub fn new(layers: impl Into<Arc<[Digest]>>) -> Self {
-        Self { layers: layers.into(), os: LayerOs::Linux }
+        let layers = layers.into();
+        Self { chain: chain_id(&layers), layers, os: LayerOs::Linux }
     }
 
     /// The same layers, read as those of an image for `os`.
@@ -104,13 +106,15 @@ impl Committed {
 
     /// The chain ID of all layers; that of `scratch` is the digest of nothing.
     pub fn chain_id(&self) -> Digest {
-        chain_id(&self.layers)
+        self.chain
     }
 
     /// This file system with one layer more on top.
     #[must_use]
     pub fn with(&self, diff_id: Digest) -> Self {
-        Self { layers: self.layers.iter().copied().chain([diff_id]).collect(), os: self.os }
+        // A step's is asked for again and again: not to be made from the bottom each time.
+        let chain = if self.layers.is_empty() { diff_id } else { chain_over(&self.chain, &diff_id) };
+        Self { layers: self.layers.iter().copied().chain([diff_id]).collect(), chain, os: self.os }
     }
 }
 
@@ -354,4 +358,20 @@ pub trait SnapshotDriver: Send + Sync + fmt::Debug {
     /// # Errors
     /// When the layer can not be stored; nothing of it is visible then.
     fn commit(&self, active: Active, diff: &Diff) -> Result<Committed, SnapshotError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_chain_id_grows_with_the_layers() {
+        let mut snapshot = Committed::scratch_of(LayerOs::Windows);
+        assert_eq!(snapshot.chain_id(), chain_id(&[]));
+        for n in 0..5u8 {
+            snapshot = snapshot.with(Digest::of(&[n]));
+            assert_eq!(snapshot.chain_id(), chain_id(snapshot.layers()));
+            assert_eq!(snapshot, Committed::new(snapshot.layers().to_vec()).for_os(LayerOs::Windows));
+        }
+    }
 }

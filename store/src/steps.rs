@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::{Digest, Digester};
 use crate::error::{Error, Result};
 use crate::facts::{Facts, digest, digest_or_none, now};
-use crate::layer::chain_id;
+use crate::layer::{chain_id, chain_over};
 use crate::spool::Spool;
 use crate::work::Work;
 
@@ -159,7 +159,7 @@ impl<P> StepRecord<P> {
 impl StepRecord {
     /// Chain ID of `layer` over the file system with chain ID `parent`.
     pub(crate) fn chain_over(parent: &Digest, layer: &Digest) -> Digest {
-        if *parent == chain_id(&[]) { *layer } else { Digest::of(format!("{parent} {layer}").as_bytes()) }
+        if *parent == chain_id(&[]) { *layer } else { chain_over(parent, layer) }
     }
 }
 
