@@ -35,10 +35,15 @@ impl Digest {
 
     /// The 64 hex digits without the algorithm: the name of a blob's file.
     pub fn hex(&self) -> String {
-        let mut out = String::with_capacity(64);
-        for byte in self.0 {
-            for nibble in [byte >> 4, byte & 15] {
-                out.push(char::from(b"0123456789abcdef"[usize::from(nibble)]));
+        self.digits().into_iter().map(char::from).collect()
+    }
+
+    /// The same as bytes.
+    pub(crate) fn digits(&self) -> [u8; 64] {
+        let mut out = [0; 64];
+        for (pair, byte) in out.chunks_exact_mut(2).zip(self.0) {
+            for (digit, nibble) in pair.iter_mut().zip([byte >> 4, byte & 15]) {
+                *digit = b"0123456789abcdef"[usize::from(nibble)];
             }
         }
         out

@@ -51,7 +51,7 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
-use crate::digest::Digest;
+use crate::digest::{Digest, Digester};
 use crate::work::WorkError;
 
 pub use failure::{DiffError, UnpackError};
@@ -185,7 +185,11 @@ pub fn chain_id(diff_ids: &[Digest]) -> Digest {
 
 /// The chain ID of the layer `diff_id` over layers, of which there are some, with chain ID `below`.
 pub(crate) fn chain_over(below: &Digest, diff_id: &Digest) -> Digest {
-    Digest::of(format!("{below} {diff_id}").as_bytes())
+    let mut digester = Digester::new();
+    for part in [b"sha256:", &below.digits()[..], b" sha256:", &diff_id.digits()] {
+        digester.update(part);
+    }
+    digester.finish()
 }
 
 /// Why a layer could not be stored or had.
