@@ -6,6 +6,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::mem::MaybeUninit;
+use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Component, Path, PathBuf};
@@ -324,42 +325,39 @@ pub(crate) fn copy_fast(from: &mut File, to: &mut File, meta: &Meta) -> io::Resu
 
 /// How many bytes of a file of that size are holes. It stands at its start afterwards.
 pub(crate) fn holes(file: &mut File, size: u64) -> io::Result<u64> {
-    let (mut at, mut holes) = (0, 0);
-    while at < size {
-        let start = match rustix::fs::seek(&*file, Hole::Data(at)) {
-            Ok(start) => start.min(size),
-            // Only a hole is left.
-            Err(Errno::NXIO) => size,
-            // The file system knows no holes.
-            Err(Errno::INVAL | Errno::OPNOTSUPP) => break,
-            Err(e) => return Err(e.into()),
-        };
-        holes += start.saturating_sub(at);
-        at = if start == size { size } else { rustix::fs::seek(&*file, Hole::Hole(start))?.max(start + 1) };
+    let (mut at, mut holes) = (0, size);
+    while let Some(data) = data_after(file, at, size)? {
+        holes -= data.end - data.start;
+        at = data.end;
     }
     file.seek(SeekFrom::Start(0))?;
     Ok(holes)
 }
 
+/// The first data of a file of that size at or behind `at`, up to the next hole.
+fn data_after(file: &File, at: u64, size: u64) -> io::Result<Option<Range<u64>>> {
+    if at >= size {
+        return Ok(None);
+    }
+    let start = match rustix::fs::seek(file, Hole::Data(at)) {
+        Ok(start) => start,
+        // Only a hole is left.
+        Err(Errno::NXIO) => return Ok(None),
+        // The file system knows no holes.
+        Err(Errno::INVAL | Errno::OPNOTSUPP) => at,
+        Err(e) => return Err(e.into()),
+    };
+    let end = rustix::fs::seek(file, Hole::Hole(start)).unwrap_or(size).min(size);
+    Ok((start < end).then_some(start..end))
+}
+
 fn copy_sparse(from: &mut File, to: &mut File, size: u64) -> io::Result<u64> {
     let mut at = 0;
-    while at < size {
-        let start = match rustix::fs::seek(&*from, Hole::Data(at)) {
-            Ok(start) => start,
-            // Only a hole is left.
-            Err(Errno::NXIO) => break,
-            // The file system knows no holes.
-            Err(Errno::INVAL | Errno::OPNOTSUPP) => at,
-            Err(e) => return Err(e.into()),
-        };
-        let end = rustix::fs::seek(&*from, Hole::Hole(start)).unwrap_or(size).min(size);
-        if end <= start {
-            break;
-        }
-        from.seek(SeekFrom::Start(start))?;
-        to.seek(SeekFrom::Start(start))?;
-        io::copy(&mut from.take(end - start), to)?;
-        at = end;
+    while let Some(data) = data_after(from, at, size)? {
+        from.seek(SeekFrom::Start(data.start))?;
+        to.seek(SeekFrom::Start(data.start))?;
+        io::copy(&mut from.take(data.end - data.start), to)?;
+        at = data.end;
     }
     to.set_len(size)?;
     Ok(size)
