@@ -163,6 +163,9 @@ pub struct Active {
     work: WorkDir,
     #[cfg(unix)]
     holds: Vec<Arc<Hold>>,
+    /// What an overlay is stacked from.
+    #[cfg(unix)]
+    lower: Option<overlay::Lower>,
 }
 
 impl Active {
@@ -203,6 +206,8 @@ pub struct View {
     _mount: Option<overlay::Mount>,
     _work: Option<WorkDir>,
     _holds: Vec<Arc<Hold>>,
+    #[cfg(unix)]
+    _lower: Option<overlay::Lower>,
 }
 
 impl View {

@@ -1,15 +1,105 @@
-//! Copies of single nodes: by sharing blocks where the file system can, else inside the kernel, else by
-//! reading and writing. Holes stay holes.
+//! Copies of single nodes, and of all that a stack of layers shows: by sharing blocks where the file system can, else
+//! inside the kernel, else by reading and writing. Holes stay holes.
 
+use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::Ownership;
 use super::node::{self, Meta};
+use super::stack::{Stack, push};
+use super::{Ownership, XattrForm};
+
+/// What a copy in overlay form is for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Over<'a> {
+    pub(crate) form: XattrForm,
+    /// What it will lie upon.
+    pub(crate) below: &'a Stack,
+}
+
+/// Copies all that `stack` shows into the empty directory `to`. With `over` the copy is in overlay form: it hides
+/// what the stack hides of what is below, and nothing is left out. The error names the path.
+pub(crate) fn stack(
+    stack: &Stack,
+    to: &OwnedFd,
+    ownership: Ownership,
+    over: Option<Over<'_>>,
+) -> Result<(), (PathBuf, io::Error)> {
+    let at = |path: &[u8]| {
+        let path = Path::new(OsStr::from_bytes(path)).to_owned();
+        move |e: io::Error| (path.clone(), e)
+    };
+    // The first name of a file that has several, and how many more there must be.
+    let mut linked: HashMap<(u64, u64), (Vec<u8>, u64)> = HashMap::new();
+    let mut todo = vec![(Vec::new(), stack.root().map_err(at(b""))?, false)];
+    let mut dirs = Vec::new();
+    while let Some((path, layers, hides)) = todo.pop() {
+        let from = stack.dir(&layers, &path).map_err(at(&path))?;
+        let dir = node::open_dir(to.as_fd(), &path).map_err(at(&path))?;
+        for (name, seen) in from.list_all().map_err(at(&path))? {
+            let mut below = path.clone();
+            push(&mut below, &name);
+            let found = seen.found;
+            if seen.whiteout {
+                // One that hides nothing would be seen itself, in a directory that is of this layer alone.
+                if let (false, Some(over)) = (hides, over)
+                    && over
+                        .below
+                        .find(&below.split(|b| *b == b'/').collect::<Vec<_>>())
+                        .map_err(at(&below))?
+                        .is_some()
+                {
+                    node::make_whiteout(dir.as_fd(), &name, over.form).map_err(at(&below))?;
+                }
+                continue;
+            }
+            if found.meta.is_dir() {
+                rustix::fs::mkdirat(&dir, &name[..], Mode::RWXU).map_err(|e| at(&below)(e.into()))?;
+                todo.push((below, found.layers, hides || seen.hides));
+                continue;
+            }
+            if over.is_some() && found.meta.kind == FileType::Socket {
+                // It would have to hide what is below.
+                return Err(at(&below)(Errno::OPNOTSUPP.into()));
+            }
+            if found.meta.links > 1 {
+                if let Some((first, left)) = linked.get_mut(&found.meta.id) {
+                    *left = left.saturating_sub(1);
+                    rustix::fs::linkat(to, &first[..], &dir, &name[..], AtFlags::empty())
+                        .map_err(|e| at(&below)(e.into()))?;
+                    continue;
+                }
+                linked.insert(found.meta.id, (below.clone(), found.meta.links - 1));
+            }
+            node(from.handle(&found), dir.as_fd(), &name, &found.meta, ownership).map_err(at(&below))?;
+        }
+        dirs.push((path, layers, hides));
+    }
+    if over.is_some()
+        && let Some((name, _)) = linked.values().find(|(_, left)| *left > 0)
+    {
+        // A name of it that is hidden counts in overlays.
+        return Err(at(name)(Errno::MLINK.into()));
+    }
+    // A directory's own mode and time come when everything is in it. The root has its own already.
+    for (path, layers, hides) in dirs.iter().rev().filter(|(path, ..)| !path.is_empty()) {
+        let from = node::open_dir(stack.layer(layers), path).map_err(at(path))?;
+        let meta = Meta::of_handle(from.as_fd()).map_err(at(path))?;
+        let dir = node::open_dir(to.as_fd(), path).map_err(at(path))?;
+        if let (true, Some(over)) = (*hides, over) {
+            node::make_opaque(dir.as_fd(), over.form).map_err(at(path))?;
+        }
+        metadata(from.as_fd(), dir.as_fd(), b".", &meta, ownership).map_err(at(path))?;
+    }
+    Ok(())
+}
 
 /// Copies `name`, which `meta` describes and which is no directory, from one directory into another, with
 /// everything that belongs to it. A socket is left out.

@@ -22,7 +22,7 @@ use super::stack::Stack;
 #[cfg(unix)]
 use super::unsynced::{self, Mark, Unsynced};
 use super::{
-    Durability, Form, LayerError, LayerFacts, LayerKey, Ownership, StoredLayer, XattrForm, chain_id,
+    Durability, Form, LayerError, LayerFacts, LayerKey, Ownership, StoredLayer, XattrForm, chain_over,
 };
 use crate::digest::{Digest, VerifiedReader};
 use crate::snapshot::LayerOs;
@@ -56,6 +56,7 @@ pub struct Layers {
     pub(super) unsynced: Arc<Unsynced>,
     /// Directories of layers that this process wrote, and whose bytes it has hashed on the way.
     pub(super) written: Arc<Mutex<HashSet<PathBuf>>>,
+    chains: Arc<Mutex<Chains>>,
     /// What was stacked last: the next step stands on most of it.
     #[cfg(unix)]
     recent: Arc<Mutex<Recent>>,
@@ -68,11 +69,36 @@ pub struct Hold {
     used: Form,
     #[cfg(unix)]
     mounted: Option<Arc<Mounted>>,
-    /// Whether it says what the root directory is like, once somebody asked.
+    /// What is known of it, once somebody asked.
     #[cfg(unix)]
-    says_root: OnceLock<bool>,
+    facts: OnceLock<Option<LayerFacts>>,
     /// Locked, shared.
     _lock: File,
+}
+
+/// The chain that was asked for last, and the chain ID up to each of its layers: they are asked for again and again,
+/// and the next one goes on from there.
+#[derive(Debug, Default)]
+struct Chains {
+    layers: Vec<Digest>,
+    ids: Vec<Digest>,
+}
+
+impl Chains {
+    fn of(&mut self, below: &[Digest], diff_id: &Digest) -> Digest {
+        let same = self.layers.iter().zip(below).take_while(|(one, other)| one == other).count();
+        self.layers.truncate(same);
+        self.ids.truncate(same);
+        for layer in below.iter().skip(same) {
+            self.ids.push(self.over_last(layer));
+            self.layers.push(*layer);
+        }
+        self.over_last(diff_id)
+    }
+
+    fn over_last(&self, diff_id: &Digest) -> Digest {
+        self.ids.last().map_or(*diff_id, |below| chain_over(below, diff_id))
+    }
 }
 
 /// Layers, bottom first, and what keeps each.
@@ -105,6 +131,16 @@ impl Hold {
         self.mounted.is_some()
     }
 
+    /// What is known of the layer, which is read once; none where nothing is.
+    #[cfg(unix)]
+    pub(crate) fn facts(&self) -> Result<Option<&LayerFacts>, LayerError> {
+        if self.facts.get().is_none() {
+            let facts = read_facts(&self.dir)?;
+            return Ok(self.facts.get_or_init(|| facts).as_ref());
+        }
+        Ok(self.facts.get().and_then(Option::as_ref))
+    }
+
     /// Where the layer has a form; none where it has not.
     pub(crate) fn form(&self, form: Form) -> Option<PathBuf> {
         Some(self.dir.join(form.name())).filter(|path| path.symlink_metadata().is_ok())
@@ -128,11 +164,6 @@ impl LayerKey {
         };
         Digest::from_hex(hex).ok().map(make)
     }
-
-    /// The key of the layer `diff_id` over the chain `below`, made for that chain.
-    pub(crate) fn chain(below: &[Digest], diff_id: &Digest) -> Self {
-        Self::Chain(chain_id(&[below, &[*diff_id]].concat()))
-    }
 }
 
 impl Layers {
@@ -155,6 +186,7 @@ impl Layers {
             #[cfg(unix)]
             unsynced: Arc::new(Unsynced::new(dir)),
             written: Arc::default(),
+            chains: Arc::default(),
             #[cfg(unix)]
             recent: Arc::default(),
         })
@@ -218,7 +250,7 @@ impl Layers {
     fn keys(&self, below: &[Digest], diff_id: &Digest) -> Vec<LayerKey> {
         match self.key(below, diff_id, false) {
             key @ LayerKey::Windows(_) => vec![key],
-            key => vec![LayerKey::chain(below, diff_id), key],
+            key => vec![LayerKey::Chain(self.chain_id(below, diff_id)), key],
         }
     }
 
@@ -226,10 +258,15 @@ impl Layers {
     /// something over that chain only.
     pub(crate) fn key(&self, below: &[Digest], diff_id: &Digest, needs_below: bool) -> LayerKey {
         match self.os {
-            LayerOs::Windows if cfg!(unix) => LayerKey::Windows(chain_id(&[below, &[*diff_id]].concat())),
-            _ if needs_below => LayerKey::chain(below, diff_id),
+            LayerOs::Windows if cfg!(unix) => LayerKey::Windows(self.chain_id(below, diff_id)),
+            _ if needs_below => LayerKey::Chain(self.chain_id(below, diff_id)),
             _ => LayerKey::Diff(*diff_id),
         }
+    }
+
+    /// The chain ID of the layer `diff_id` over the chain `below`.
+    fn chain_id(&self, below: &[Digest], diff_id: &Digest) -> Digest {
+        self.chains.lock().unwrap_or_else(PoisonError::into_inner).of(below, diff_id)
     }
 
     /// Whether the layer `diff_id` over the chain `below` is stored in a form that it is imported in: `fs` or `tar`.
@@ -326,7 +363,7 @@ impl Layers {
             #[cfg(unix)]
             mounted: None,
             #[cfg(unix)]
-            says_root: OnceLock::new(),
+            facts: OnceLock::new(),
             _lock: lock,
         }))
     }
@@ -470,7 +507,13 @@ impl Layers {
     #[cfg(unix)]
     pub(crate) fn stack(&self, holds: &[Arc<Hold>]) -> Result<Stack, LayerError> {
         let roots: Vec<PathBuf> = holds.iter().rev().map(|hold| hold.used()).collect();
-        Stack::open(&roots, self.form).map_err(|(path, e)| io_error("open", &path)(e))
+        self.stack_of(&roots)
+    }
+
+    /// The merged view of directories in overlay form, top first.
+    #[cfg(unix)]
+    pub(crate) fn stack_of(&self, roots: &[PathBuf]) -> Result<Stack, LayerError> {
+        Stack::open(roots, self.form).map_err(|(path, e)| io_error("open", &path)(e))
     }
 
     /// What the root directory of a file system with the layers `holds` (bottom first) is like.
@@ -478,14 +521,7 @@ impl Layers {
     pub(crate) fn root(&self, holds: &[Arc<Hold>]) -> Result<Root, LayerError> {
         for hold in holds.iter().rev() {
             let path = hold.used();
-            let says = match (hold.used, hold.says_root.get()) {
-                (Form::Tree, _) => true,
-                (_, Some(says)) => *says,
-                (_, None) => {
-                    let says = read_facts(hold.dir())?.is_some_and(|facts| facts.root_entry);
-                    *hold.says_root.get_or_init(|| says)
-                }
-            };
+            let says = hold.used == Form::Tree || hold.facts()?.is_some_and(|facts| facts.root_entry);
             if says {
                 return node::open_root(&path)
                     .and_then(|root| Root::of(root.as_fd(), self.os))
@@ -602,4 +638,22 @@ pub(crate) fn read_facts(dir: &Path) -> Result<Option<LayerFacts>, LayerError> {
 pub(crate) fn io_error(action: &'static str, path: &Path) -> impl Fn(io::Error) -> LayerError + use<> {
     let path = path.to_owned();
     move |source| LayerError::Io { action, path: path.clone(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layer::chain_id;
+
+    #[test]
+    fn chains_are_those_made_from_the_bottom() {
+        let digest = |n: u8| Digest::of(&[n]);
+        let long: Vec<_> = (0..9).map(digest).collect();
+        let other: Vec<_> = [0, 1, 7, 3, 4].map(digest).to_vec();
+        let mut chains = Chains::default();
+        for (chain, of) in [(&long, 4), (&long, 9), (&other, 5), (&long, 1), (&other, 3), (&long, 9)] {
+            let (top, below) = chain[..of].split_last().unwrap();
+            assert_eq!(chains.of(below, top), chain_id(&chain[..of]));
+        }
+    }
 }

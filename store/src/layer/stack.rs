@@ -24,6 +24,23 @@ pub(crate) struct Found {
     pub(crate) layers: Vec<usize>,
 }
 
+/// What a stack says of a name, to what is shown of it and to what lies below the stack.
+#[derive(Clone, Debug)]
+pub(crate) struct Seen {
+    pub(crate) found: Found,
+    /// It is a deletion: nothing is shown.
+    pub(crate) whiteout: bool,
+    /// Whatever is below the stack has no share in it.
+    pub(crate) hides: bool,
+}
+
+impl Seen {
+    /// What is shown of it.
+    fn shown(self) -> Option<Found> {
+        (!self.whiteout).then_some(self.found)
+    }
+}
+
 impl Stack {
     /// The stack of the directories `roots`, top first.
     pub(crate) fn open(roots: &[PathBuf], form: XattrForm) -> Result<Self, (PathBuf, io::Error)> {
@@ -100,23 +117,37 @@ impl StackDir<'_> {
 
     /// What the merged directory has by this name.
     pub(crate) fn find(&self, name: &[u8]) -> io::Result<Option<Found>> {
-        let mut found: Option<Found> = None;
+        Ok(self.look(name)?.and_then(Seen::shown))
+    }
+
+    /// What the directories together say of this name.
+    fn look(&self, name: &[u8]) -> io::Result<Option<Seen>> {
+        let mut seen: Option<Seen> = None;
         for (layer, dir) in &self.handles {
             let Some(meta) = Meta::at(dir.as_fd(), name)? else {
                 continue;
             };
-            if node::is_whiteout(dir.as_fd(), name, &meta, self.form)? {
-                break;
+            let whiteout = node::is_whiteout(dir.as_fd(), name, &meta, self.form)?;
+            if whiteout || !meta.is_dir() {
+                if let Some(dir) = &mut seen {
+                    dir.hides = true;
+                    break;
+                }
+                let found = Found { meta, layers: vec![*layer] };
+                return Ok(Some(Seen { found, whiteout, hides: true }));
             }
-            if !meta.is_dir() {
-                return Ok(Some(found.unwrap_or(Found { meta, layers: vec![*layer] })));
-            }
-            found.get_or_insert(Found { meta, layers: Vec::new() }).layers.push(*layer);
+            let dirs = seen.get_or_insert(Seen {
+                found: Found { meta, layers: Vec::new() },
+                whiteout: false,
+                hides: false,
+            });
+            dirs.found.layers.push(*layer);
             if node::xattr(dir.as_fd(), name, self.form.opaque())?.as_deref() == Some(b"y") {
+                dirs.hides = true;
                 break;
             }
         }
-        Ok(found)
+        Ok(seen)
     }
 
     /// The directory `name` in this one, which the layers `layers` share in.
@@ -140,14 +171,20 @@ impl StackDir<'_> {
 
     /// All names of the merged directory with what they are, sorted.
     pub(crate) fn list(&self) -> io::Result<Vec<(Vec<u8>, Found)>> {
+        let all = self.list_all()?.into_iter();
+        Ok(all.filter_map(|(name, seen)| Some((name, seen.shown()?))).collect())
+    }
+
+    /// The same, with what is only there to hide something.
+    pub(crate) fn list_all(&self) -> io::Result<Vec<(Vec<u8>, Seen)>> {
         let mut all = BTreeSet::new();
         for (_, dir) in &self.handles {
             all.extend(node::names(dir.as_fd())?);
         }
         let mut out = Vec::with_capacity(all.len());
         for name in all {
-            if let Some(found) = self.find(&name)? {
-                out.push((name, found));
+            if let Some(seen) = self.look(&name)? {
+                out.push((name, seen));
             }
         }
         Ok(out)

@@ -6,6 +6,8 @@
 
 #[cfg(unix)]
 mod changes;
+#[cfg(unix)]
+mod joined;
 mod listing;
 mod portable;
 #[cfg(unix)]

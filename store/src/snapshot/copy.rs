@@ -8,20 +8,15 @@
 //! Files are cloned (`FICLONE`) where the file system can, else copied inside the kernel, else read and
 //! written. What changed is found by comparing the tree with what it was copied from.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex};
-
-use rustix::fs::{AtFlags, Mode};
 
 use super::overlay::{directory, first_missing, look};
 use super::{Active, Committed, Diff, SnapshotDriver, SnapshotError, View, io_error};
 use crate::layer::diff::{self, Against, Upper};
-use crate::layer::stack::{Stack, push};
-use crate::layer::{Form, Hold, LayerFacts, Layers, Ownership, copy, node};
+use crate::layer::{Form, Hold, LayerFacts, Layers, copy, node};
 use crate::work::WorkDir;
 
 /// Snapshots by copying.
@@ -54,7 +49,8 @@ impl CopyDriver {
         let path = directory(&work, "tree", &before, self.layers.ownership)?;
         let before = look(&path, snapshot.os())?;
         let root = node::open_root(&path).map_err(io_error("open", &path))?;
-        tree(&stack, &root, self.layers.ownership).map_err(|(at, e)| io_error("copy", &path.join(at))(e))?;
+        copy::stack(&stack, &root, self.layers.ownership, None)
+            .map_err(|(at, e)| io_error("copy", &path.join(at))(e))?;
         Ok(Active {
             parent: snapshot.clone(),
             path,
@@ -63,6 +59,7 @@ impl CopyDriver {
             mount: None,
             work,
             holds,
+            lower: None,
         })
     }
 
@@ -98,6 +95,7 @@ impl SnapshotDriver for CopyDriver {
                 _mount: None,
                 _work: Some(active.work),
                 _holds: active.holds,
+                _lower: None,
             });
         };
         loop {
@@ -107,6 +105,7 @@ impl SnapshotDriver for CopyDriver {
                     _mount: None,
                     _work: None,
                     _holds: vec![Arc::new(hold)],
+                    _lower: None,
                 });
             }
             let active = self.active(snapshot)?;
@@ -175,50 +174,4 @@ fn making(work: &WorkDir) -> Result<std::path::PathBuf, SnapshotError> {
         .map_err(io_error("remove", &path))?;
     std::fs::create_dir(&path).map_err(io_error("make", &path))?;
     Ok(path)
-}
-
-type Failure = (std::path::PathBuf, io::Error);
-
-/// Copies all that `stack` shows into the empty directory `to`. The error names the path.
-fn tree(stack: &Stack, to: &OwnedFd, ownership: Ownership) -> Result<(), Failure> {
-    use std::os::unix::ffi::OsStrExt;
-    let at = |path: &[u8]| {
-        let path = Path::new(std::ffi::OsStr::from_bytes(path)).to_owned();
-        move |e: io::Error| (path.clone(), e)
-    };
-    let mut first_names: HashMap<(u64, u64), Vec<u8>> = HashMap::new();
-    let mut todo = vec![(Vec::new(), stack.root().map_err(at(b""))?)];
-    let mut dirs = Vec::new();
-    while let Some((path, layers)) = todo.pop() {
-        let from = stack.dir(&layers, &path).map_err(at(&path))?;
-        let dir = node::open_dir(to.as_fd(), &path).map_err(at(&path))?;
-        for (name, found) in from.list().map_err(at(&path))? {
-            let mut below = path.clone();
-            push(&mut below, &name);
-            if found.meta.is_dir() {
-                rustix::fs::mkdirat(&dir, &name[..], Mode::RWXU).map_err(|e| at(&below)(e.into()))?;
-                todo.push((below, found.layers));
-                continue;
-            }
-            if found.meta.links > 1 {
-                if let Some(first) = first_names.get(&found.meta.id) {
-                    rustix::fs::linkat(to, &first[..], &dir, &name[..], AtFlags::empty())
-                        .map_err(|e| at(&below)(e.into()))?;
-                    continue;
-                }
-                first_names.insert(found.meta.id, below.clone());
-            }
-            copy::node(from.handle(&found), dir.as_fd(), &name, &found.meta, ownership)
-                .map_err(at(&below))?;
-        }
-        dirs.push((path, layers));
-    }
-    // A directory's own mode and time come when everything is in it. The root has its own already.
-    for (path, layers) in dirs.iter().rev().filter(|(path, _)| !path.is_empty()) {
-        let from = node::open_dir(stack.layer(layers), path).map_err(at(path))?;
-        let meta = node::Meta::of_handle(from.as_fd()).map_err(at(path))?;
-        let dir = node::open_dir(to.as_fd(), path).map_err(at(path))?;
-        copy::metadata(from.as_fd(), dir.as_fd(), b".", &meta, ownership).map_err(at(path))?;
-    }
-    Ok(())
 }

@@ -4,12 +4,15 @@
 //! work/step-…/upper    what the step changes; becomes the layer's `fs` form by a rename
 //! work/step-…/work     overlayfs's own
 //! work/step-…/merged   the mount
+//! work/join-…/fs       many small layers in one
 //! work/view-…/root     an empty directory with the root's mode and owner, the topmost layer of a view
 //! ```
 //! Mounted with redirects, `metacopy` and `index` off, so that the upper directory holds whole
 //! files and nothing that refers to the layers below; active ones `volatile`, since what has to be synced is
 //! synced once it is a layer. In a user namespace with `userxattr`. Where layers are mounted from their tars, with
 //! `xino`: else their files would seem to be on other file systems than the directories that they are in.
+
+mod joined;
 
 use std::collections::HashSet;
 use std::io;
@@ -27,6 +30,8 @@ use crate::layer::compose::Composer;
 use crate::layer::diff::{self, Against, Root, Upper};
 use crate::layer::{Hold, LayerError, LayerFacts, Layers, Ownership, XattrForm, node};
 use crate::work::{Work, WorkDir};
+use joined::Joins;
+pub(super) use joined::Lower;
 
 /// What the kernel stacks at most (`OVL_MAX_STACK`).
 const MOST_LAYERS: usize = 500;
@@ -35,12 +40,19 @@ const MOST_LAYERS: usize = 500;
 #[derive(Clone, Debug)]
 pub struct OverlayDriver {
     layers: Layers,
+    joins: Arc<Joins>,
 }
 
 impl OverlayDriver {
     /// Snapshots of the layers `layers`. [`probe`] says whether that works here.
     pub fn new(layers: &Layers) -> Self {
-        Self { layers: layers.clone() }
+        Self { layers: layers.clone(), joins: Arc::default() }
+    }
+
+    /// The same; layers are joined from the second on.
+    #[cfg(test)]
+    pub(super) fn joining(layers: &Layers) -> Self {
+        Self { layers: layers.clone(), joins: Arc::new(Joins::new(0, 2, 0)) }
     }
 
     fn of(&self, snapshot: &Committed) -> Layers {
@@ -81,12 +93,12 @@ impl SnapshotDriver for OverlayDriver {
         let before = look(&upper, parent.os())?;
         let scratch = directory(&work, "work", &Root::scratch(), Ownership::Ignore)?;
         let path = directory(&work, "merged", &Root::scratch(), Ownership::Ignore)?;
-        let mut lower = lowers(&holds);
-        if lower.is_empty() {
-            lower.push(directory(&work, "lower", &Root::scratch(), Ownership::Ignore)?);
+        let mut lower = self.joins.stack(&layers, parent, &holds)?;
+        if lower.dirs.is_empty() {
+            lower.dirs.push(directory(&work, "lower", &Root::scratch(), Ownership::Ignore)?);
         }
         let how = How::of(&holds, self.layers.form);
-        let mount = Mount::overlay(&lower, Some((&upper, &scratch)), &path, how)?;
+        let mount = Mount::overlay(&lower.dirs, Some((&upper, &scratch)), &path, how)?;
         Ok(Active {
             parent: parent.clone(),
             path,
@@ -95,6 +107,7 @@ impl SnapshotDriver for OverlayDriver {
             mount: Some(mount),
             work,
             holds,
+            lower: Some(lower),
         })
     }
 
@@ -107,18 +120,18 @@ impl SnapshotDriver for OverlayDriver {
         let work = self.layers.work().create("view")?;
         let root = directory(&work, "root", &layers.root(&holds)?, self.layers.ownership)?;
         if holds.is_empty() {
-            return Ok(View { path: root, _mount: None, _work: Some(work), _holds: holds });
+            return Ok(View { path: root, _mount: None, _work: Some(work), _holds: holds, _lower: None });
         }
         let path = directory(&work, "merged", &Root::scratch(), Ownership::Ignore)?;
-        let mut lower = lowers(&holds);
-        lower.insert(0, root);
-        let mount = Mount::overlay(&lower, None, &path, How::of(&holds, self.layers.form))?;
-        Ok(View { path, _mount: Some(mount), _work: Some(work), _holds: holds })
+        let mut lower = self.joins.stack(&layers, snapshot, &holds)?;
+        lower.dirs.insert(0, root);
+        let mount = Mount::overlay(&lower.dirs, None, &path, How::of(&holds, self.layers.form))?;
+        Ok(View { path, _mount: Some(mount), _work: Some(work), _holds: holds, _lower: Some(lower) })
     }
 
     fn diff(&self, active: &Active) -> Result<Diff, SnapshotError> {
         let upper = open(&active.work.path().join("upper"))?;
-        let stack = self.layers.stack(&active.holds)?;
+        let stack = self.layers.stack_of(active.lower.as_ref().map_or(&[], |lower| &lower.dirs))?;
         let against = Against::Stack(&stack, &active.before);
         let changes =
             diff::find(upper.as_fd(), Upper::Overlay(self.layers.form), against, active.parent.os())?;
@@ -178,15 +191,6 @@ fn open(path: &Path) -> Result<OwnedFd, SnapshotError> {
 /// What a root directory is like before a step.
 pub(super) fn look(path: &Path, os: LayerOs) -> Result<Root, SnapshotError> {
     Root::of(open(path)?.as_fd(), os).map_err(io_error("read", path))
-}
-
-/// The directories to stack, top first. overlayfs refuses one that comes twice; of two equal layers the lower
-/// one shows nothing that the upper does not.
-fn lowers(holds: &[Arc<Hold>]) -> Vec<PathBuf> {
-    let mut seen = HashSet::new();
-    let mut out: Vec<PathBuf> = holds.iter().rev().map(|hold| hold.used()).collect();
-    out.retain(|path| seen.insert(path.clone()));
-    out
 }
 
 /// A new directory that looks like `root`.

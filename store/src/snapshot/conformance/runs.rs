@@ -19,7 +19,7 @@ fn layers(dir: &Path, form: XattrForm) -> (Work, Layers) {
     (work, layers.with_durability(Durability::Process))
 }
 
-fn overlay(dir: &Path, form: XattrForm) -> (Layers, Box<dyn SnapshotDriver>) {
+pub(super) fn overlay(dir: &Path, form: XattrForm) -> (Layers, Box<dyn SnapshotDriver>) {
     let (work, layers) = layers(dir, form);
     probe(&work, form).unwrap();
     let driver = OverlayDriver::new(&layers);
@@ -36,18 +36,27 @@ fn mounted(dir: &Path) -> (Layers, Box<dyn SnapshotDriver>) {
     (layers, Box::new(driver))
 }
 
+/// Layers are joined as soon as there are two.
+fn joining(dir: &Path, form: XattrForm, mounts: bool) -> (Layers, Box<dyn SnapshotDriver>) {
+    let (work, layers) = layers(dir, form);
+    probe(&work, form).unwrap();
+    let layers = if mounts { layers.with_mounts() } else { layers };
+    let driver = OverlayDriver::joining(&layers);
+    (layers, Box::new(driver))
+}
+
 fn copy(dir: &Path, form: XattrForm) -> (Layers, Box<dyn SnapshotDriver>) {
     let (_, layers) = layers(dir, form);
     let driver = CopyDriver::new(&layers);
     (layers, Box::new(driver))
 }
 
-fn need_root() {
+pub(super) fn need_root() {
     assert!(rustix::process::geteuid().is_root(), "this test needs root");
 }
 
 /// Not /tmp, which may be a tmpfs that knows no `user.*` attributes.
-fn place() -> &'static Path {
+pub(super) fn place() -> &'static Path {
     Path::new("/var/tmp")
 }
 
@@ -63,6 +72,17 @@ fn privileged_overlay_of_mounted_layers() {
     need_root();
     let deviations = Deviations { breaks_links: true, opaque: true, ..Deviations::default() };
     run("overlay of mounted layers", || Subject::new(place(), deviations, mounted));
+}
+
+#[test]
+fn privileged_overlay_of_joined_layers() {
+    need_root();
+    let deviations = Deviations { breaks_links: true, opaque: true, ..Deviations::default() };
+    for mounts in [false, true] {
+        run("overlay of joined layers", || {
+            Subject::new(place(), deviations, |dir| joining(dir, XattrForm::Trusted, mounts))
+        });
+    }
 }
 
 #[test]
@@ -183,6 +203,9 @@ fn privileged_overlay_in_a_user_namespace() {
         ..Deviations::default()
     };
     run("rootless overlay", || Subject::new(&dir, deviations, |dir| overlay(dir, XattrForm::User)));
+    run("rootless overlay of joined layers", || {
+        Subject::new(&dir, deviations, |dir| joining(dir, XattrForm::User, false))
+    });
 }
 
 #[test]
