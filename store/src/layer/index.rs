@@ -187,15 +187,19 @@ impl Indexer {
         }
     }
 
-    /// All entries of a tar; its end is read too.
+    /// All entries of a tar, or `most` of them; its end is read too. False where there are more.
     ///
     /// # Errors
     /// As [`Self::entry`] says, and when the tar is damaged. What is left of it is not read then.
-    pub(crate) fn read<R: Read>(&mut self, reader: &mut Reader<R>) -> Result<(), Refused> {
+    pub(crate) fn read<R: Read>(&mut self, reader: &mut Reader<R>, most: u64) -> Result<bool, Refused> {
         while let Some(entry) = reader.next_entry()? {
+            if self.found.entries == most {
+                return Ok(false);
+            }
             self.entry(&entry, reader.content_at())?;
         }
-        Ok(reader.drain()?)
+        reader.drain()?;
+        Ok(true)
     }
 
     /// Writes the image, from front to back.

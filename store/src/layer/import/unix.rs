@@ -2,6 +2,7 @@
 //! overlay form.
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
@@ -10,10 +11,14 @@ use std::path::Path;
 use super::Tee;
 use crate::digest::Digest;
 use crate::layer::apply::{self, Below, How};
-use crate::layer::index::{Indexed, Indexer, Of, Refused};
+use crate::layer::index::{Indexed, Indexer, Of, Refused, Stream};
 use crate::layer::layers::{Layers, io_error};
-use crate::layer::tar::Reader;
+use crate::layer::tar::{Kind, Reader, TarError};
 use crate::layer::{Form, LayerError, LayerFacts, UnpackError, node, unsynced};
+
+/// The index of so many entries is made in memory while the tar comes, at about 100 bytes each; that of more from
+/// the tar once it is here. In tests few are many.
+const MOST_AT_ONCE: u64 = if cfg!(test) { 1000 } else { 100_000 };
 
 impl Layers {
     /// Takes in a tar in the form that is best here.
@@ -43,11 +48,15 @@ impl Layers {
         std::fs::create_dir(&making).map_err(io_error("make", &making))?;
         let path = making.join(Form::Tar.name());
         let copy = File::create(&path).map_err(io_error("make", &path))?;
-        let mut indexer = Indexer::new(below.is_empty());
+        let mut indexer = Some(Indexer::new(below.is_empty()));
         let (diff_id, size, fits) = std::thread::scope(|scope| {
             let mut reader = Reader::new(Tee::new(scope, tar, Some(copy)));
-            let fits = match indexer.read(&mut reader) {
-                Ok(()) => true,
+            let fits = match indexer.as_mut().map_or(Ok(false), |all| all.read(&mut reader, MOST_AT_ONCE)) {
+                Ok(true) => true,
+                Ok(false) => {
+                    indexer = None;
+                    true
+                }
                 Err(Refused::NotHere(_)) => false,
                 Err(refused) => return Err(refused_error(expected, &path, refused)),
             };
@@ -57,12 +66,11 @@ impl Layers {
             let fits = fits && !read.zeros.found;
             finish(read, expected).map(|(diff_id, size)| (diff_id, size, fits))
         })?;
-        let indexed = match fits {
-            true => {
-                let of = Of { diff_id, tar_size: size };
-                write_index(&making, &of, |out| indexer.finish(out, &of))?
-            }
-            false => None,
+        let of = Of { diff_id, tar_size: size };
+        let indexed = match indexer {
+            _ if !fits => None,
+            Some(indexer) => write_index(&making, &of, |out| indexer.finish(out, &of))?,
+            None => self.index(&making, &path, &of, below.is_empty())?,
         };
         let Some(indexed) = indexed else {
             let tar = File::open(&path).map_err(io_error("open", &path))?;
@@ -100,25 +108,62 @@ impl Layers {
         if hold.form(Form::Index).is_some() {
             return Ok(false);
         }
+        // It may have been changed by somebody else.
         let mut reader = Reader::new(self.tar(below, diff_id)?);
-        let mut indexer = Indexer::new(below.is_empty());
-        match indexer.read(&mut reader) {
-            Ok(()) => {}
-            Err(Refused::NotHere(_)) => return Ok(false),
-            Err(refused) => return Err(refused_error(Some(diff_id), &hold.used(), refused)),
-        }
         reader.drain().map_err(|e| unpack_error(Some(diff_id), UnpackError::Tar(e)))?;
         let work = self.work.create("index")?;
         let tar = hold.used();
         let size = tar.metadata().map_err(io_error("look at", &tar))?.len();
         let of = Of { diff_id: *diff_id, tar_size: size };
-        let indexed = write_index(work.path(), &of, |out| indexer.finish(out, &of))?;
-        let Some(indexed) = indexed else { return Ok(false) };
+        let Some(indexed) = self.index(work.path(), &tar, &of, below.is_empty())? else { return Ok(false) };
         if hold.dir() != self.path(&self.key(below, diff_id, indexed.needs_below)) {
             return Ok(false);
         }
         self.add(work.path(), &hold, Form::Index)?;
         Ok(self.hold_directory(below, diff_id)?.is_some())
+    }
+
+    /// Writes the index of the file `tar` into the directory `dir`; none where the tar can not have one. Of one whose
+    /// entries are in order the index is written as they come, however many there are.
+    fn index(
+        &self,
+        dir: &Path,
+        tar: &Path,
+        of: &Of,
+        below_is_empty: bool,
+    ) -> Result<Option<Indexed>, LayerError> {
+        let open = || {
+            let file = File::open(tar).map_err(io_error("open", tar))?;
+            Ok::<_, LayerError>(Reader::new(io::BufReader::with_capacity(256 * 1024, file)))
+        };
+        let refused = |refused| refused_error(Some(&of.diff_id), tar, refused);
+        let tar_error = |e: TarError| refused(e.into());
+        let mut linked = HashSet::new();
+        let mut reader = open()?;
+        while let Some(entry) = reader.next_entry().map_err(tar_error)? {
+            if entry.kind == Kind::HardLink {
+                linked.insert(entry.link);
+            }
+        }
+        let mut stream = Stream::new(&self.work);
+        let mut reader = open()?;
+        let in_order = loop {
+            let Some(entry) = reader.next_entry().map_err(tar_error)? else { break true };
+            match stream.entry(&entry, reader.content_at(), linked.contains(&entry.path)) {
+                Ok(()) => {}
+                Err(Refused::NotHere(_)) => break false,
+                Err(e) => return Err(refused(e)),
+            }
+        };
+        if in_order && let Some(indexed) = write_index(dir, of, |out| stream.finish(out, of))? {
+            return Ok(Some(indexed));
+        }
+        let mut indexer = Indexer::new(below_is_empty);
+        match indexer.read(&mut open()?, u64::MAX) {
+            Ok(_) => write_index(dir, of, |out| indexer.finish(out, of)),
+            Err(Refused::NotHere(_)) => Ok(None),
+            Err(e) => Err(refused(e)),
+        }
     }
 
     /// Unpacks a tar.

@@ -108,7 +108,7 @@ impl Stream {
         self.meaning.found.entries += 1;
         let mut names = clean(&entry.path)?;
         let length = names.iter().map(|name| name.len() + 1).sum::<usize>();
-        let name = names.pop().ok_or(DISORDER)?;
+        let Some(name) = names.pop() else { return self.root_entry(entry) };
         if length > PATH || name.len() > LONGEST {
             return Err(Refused::NotHere("a path is too long"));
         }
@@ -153,6 +153,22 @@ impl Stream {
             let named = Named { slot: node.slot, links: 1, mode: node.mode };
             self.named.insert(entry.path.as_slice().into(), named);
         }
+        Ok(())
+    }
+
+    /// The root directory itself, before all that is in it.
+    fn root_entry(&mut self, entry: &Entry) -> Result<(), Refused> {
+        let [root] = &mut self.open[..] else { return Err(DISORDER) };
+        if entry.kind != Kind::Directory || self.count > 1 || self.meaning.found.root_entry {
+            return Err(DISORDER);
+        }
+        let mut node = Node { mode: DIRECTORY, ..root.node };
+        self.meaning.describe(entry, &mut node)?;
+        let attributes = self.meaning.tree.attributes(&node);
+        self.nodes.room(SKIPPED as u64 + NODE + attributes.size());
+        root.attributes = attributes.encoded.to_vec();
+        (root.node, root.parent) = (node, node);
+        self.meaning.found.root_entry = true;
         Ok(())
     }
 

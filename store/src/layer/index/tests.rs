@@ -25,7 +25,7 @@ use crate::snapshot::LayerOs;
 /// The index of a tar.
 fn image(tar: &[u8], below_is_empty: bool) -> Result<(Vec<u8>, Indexed), Refused> {
     let mut indexer = Indexer::new(below_is_empty);
-    indexer.read(&mut Reader::new(tar))?;
+    assert!(indexer.read(&mut Reader::new(tar), u64::MAX)?);
     let mut image = Vec::new();
     let of = Of { diff_id: Digest::of(tar), tar_size: tar.len() as u64 };
     let indexed = indexer.finish(&mut image, &of)?;

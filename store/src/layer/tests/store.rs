@@ -163,3 +163,77 @@ fn privileged_an_index_that_is_made_again_is_synced_with_its_layer() {
     drop(other.holds(&[diff_id], false).unwrap().unwrap());
     assert_eq!(text(&path.join("fs/d/f")), "x");
 }
+
+/// A layer of more entries than an index is made of in memory: in the order in which most tools write them, in another,
+/// and with something that has no place in an index of the first kind.
+#[test]
+fn privileged_a_layer_of_very_many_entries() {
+    use crate::snapshot::overlay::OverlayDriver;
+    use crate::snapshot::{Committed, SnapshotDriver};
+    let directory = |number: usize| {
+        let path = format!("d{number:03}");
+        let mut entries = vec![dir(&format!("{path}/"))];
+        entries.extend(
+            (0..1000).map(|i| file(&format!("{path}/f{i:03}"), if i % 500 == 0 { &path } else { "" })),
+        );
+        entries.push(hard_link(&format!("{path}/link"), &format!("{path}/f000")));
+        entries
+    };
+    let root = with(dir("./"), |e| (e.mode, e.uid) = (0o711, 5));
+    let in_order: Vec<Made> = [root].into_iter().chain((0..11).flat_map(directory)).collect();
+    let backwards: Vec<Made> = (0..11).rev().flat_map(directory).collect();
+    let hiding: Vec<Made> = in_order.iter().cloned().chain([file(".wh.gone", "")]).collect();
+    for (what, entries) in [("in order", in_order), ("backwards", backwards), ("hiding", hiding)] {
+        let mut store = Fixture::new();
+        store.layers = store.layers.with_mounts();
+        let tar = archive(&entries);
+        let facts = store.import(&tar).unwrap();
+        assert_eq!((facts.entries, facts.root_entry), (entries.len() as u64, what != "backwards"), "{what}");
+        assert!(store.layers.form_path(&[], &facts.diff_id, Form::Index).is_some(), "{what}");
+        let snapshot = Committed::new([facts.diff_id]);
+        let check = |store: &Fixture| {
+            let view = OverlayDriver::new(&store.layers).view(&snapshot).unwrap();
+            let root = view.path().metadata().unwrap();
+            let expected = if facts.root_entry { (0o711, 5) } else { (0o755, 0) };
+            assert_eq!((root.mode() & 0o7777, root.uid()), expected, "{what}");
+            assert_eq!(std::fs::read_dir(view.path()).unwrap().count(), 11, "{what}");
+            for number in [0, 7, 10] {
+                let path = view.path().join(format!("d{number:03}"));
+                assert_eq!(std::fs::read_dir(&path).unwrap().count(), 1001, "{what}");
+                assert_eq!(text(&path.join("link")), format!("d{number:03}"), "{what}");
+                assert_eq!(path.join("f000").metadata().unwrap().nlink(), 2, "{what}");
+                assert_eq!(text(&path.join("f500")), format!("d{number:03}"), "{what}");
+                assert_eq!(text(&path.join("f999")), "", "{what}");
+            }
+        };
+        check(&store);
+        // Made again from the tar, it shows the same.
+        let index = store.layers.form_path(&[], &facts.diff_id, Form::Index).unwrap();
+        std::fs::remove_file(&index).unwrap();
+        store.layers.let_go();
+        let work = Work::open(&store.dir.path().join("work")).unwrap();
+        let layers = Layers::open(&store.dir.path().join("layers"), &work, XattrForm::Trusted).unwrap();
+        store.layers = layers.with_durability(Durability::Process).with_mounts();
+        check(&store);
+        assert!(index.exists(), "{what}");
+    }
+}
+
+/// What is behind the first of very many entries is as little trusted as what is before.
+#[test]
+fn privileged_very_many_entries_may_be_hostile_as_well() {
+    let mut store = Fixture::new();
+    store.layers = store.layers.with_mounts();
+    let many: Vec<Made> = (0..1001).map(|i| file(&format!("f{i:06}"), "")).collect();
+    for (last, expected) in [
+        (file("../escape", "x"), "`../escape`"),
+        (file("f000000/below", "x"), "`f000000/below`"),
+        (hard_link("z", "../../etc/passwd"), "`../../etc/passwd`"),
+        (hard_link("z", "nowhere"), "`nowhere`"),
+    ] {
+        let entries: Vec<Made> = many.iter().cloned().chain([last]).collect();
+        let refused = store.refused(&entries);
+        assert!(refused.contains(expected), "{refused}");
+    }
+    assert!(store.layers.list().unwrap().is_empty());
+}

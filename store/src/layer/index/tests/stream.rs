@@ -114,6 +114,16 @@ fn privileged_everything_in_order_is_there() {
     assert_streamed(&in_order(entries));
     assert_streamed(&[]);
     assert_streamed(&[dir("d/")]);
+    for size in [0, 1, 500, 3000] {
+        let root = with(dir("./"), |e| {
+            (e.mode, e.uid, e.gid) = (0o2711, 5, 7);
+            if size > 0 {
+                drop(e.xattrs.insert(b"trusted.root".to_vec(), vec![7; size]));
+            }
+        });
+        assert_streamed(std::slice::from_ref(&root));
+        assert_streamed(&[root, file("a", "x"), dir("d/"), file("d/f", "y")]);
+    }
 }
 
 #[test]
@@ -129,7 +139,9 @@ fn what_is_not_in_order_is_not_here() {
         &[file("a", ""), file("a/x", "")],
         &[symlink("a", "b"), file("a/x", "")],
         &[hard_link("a", "b"), file("b", "")],
-        &[dir("./")],
+        &[dir("a/"), dir("./")],
+        &[dir("./"), dir("./")],
+        &[symlink("./", "a")],
         &[file(".wh.a", "")],
         &[dir("a/"), file("a/.wh..wh..opq", "")],
         &[file(&large, "")],
