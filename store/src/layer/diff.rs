@@ -16,6 +16,7 @@
 //! in its directory. Of several names of a file the first has the content and the others link to it.
 
 mod emit;
+mod nodes;
 mod overlay;
 mod trees;
 mod windows;
@@ -34,6 +35,7 @@ use super::{Ownership, XattrForm};
 use crate::snapshot::LayerOs;
 
 pub(crate) use emit::{Out, Remade, Written};
+use nodes::Nodes;
 
 pub(super) fn io_error(action: &'static str, path: &[u8]) -> impl Fn(io::Error) -> DiffError + use<> {
     let path = shown(if path.is_empty() { b"/" } else { path });
@@ -131,20 +133,11 @@ enum What {
     },
 }
 
-/// A node that is, or may turn out to be, part of the changes.
-#[derive(Debug)]
-struct Node {
-    parent: usize,
-    name: Vec<u8>,
-    what: What,
-    emit: bool,
-}
-
 /// Changes, found and not yet written.
 #[derive(Debug)]
 pub(crate) struct Changes {
     /// Depth first; the first is the root directory.
-    nodes: Vec<Node>,
+    nodes: Nodes,
     form: Option<XattrForm>,
     os: LayerOs,
 }
@@ -168,12 +161,9 @@ pub(crate) fn find(
         Upper::Overlay(form) => node::is_opaque(root, form).map_err(at_root)?,
         Upper::Tree => false,
     };
-    let mut nodes = vec![Node {
-        parent: 0,
-        name: Vec::new(),
-        what: What::Present { meta, changed, opaque, old: None },
-        emit: changed,
-    }];
+    let mut nodes = Nodes::default();
+    let what = What::Present { meta, changed, opaque, old: None };
+    nodes.push(0, b"", what, changed).map_err(at_root)?;
     let lower = if opaque { Vec::new() } else { lower };
     let mut path = Vec::new();
     let mut todo = vec![(0, 0, list(root, (upper, against, os), &path, &lower)?.into_iter())];
@@ -188,10 +178,11 @@ pub(crate) fn find(
         let is_dir = matches!(child.what, What::Present { meta, .. } if meta.is_dir());
         let emit = matches!(child.what, What::Deleted { .. } | What::Present { changed: true, .. });
         push(&mut path, &child.name);
-        nodes.push(Node { parent, name: child.name, what: child.what, emit });
+        let number =
+            nodes.push(parent, &child.name, child.what, emit).map_err(|e| io_error("keep", &path)(e))?;
         if is_dir {
             let children = list(root, (upper, against, os), &path, &child.lower)?;
-            todo.push((nodes.len() - 1, path.len(), children.into_iter()));
+            todo.push((number, path.len(), children.into_iter()));
         }
     }
     let form = match upper {
@@ -238,40 +229,43 @@ impl Changes {
             What::Present { meta, old, .. } if meta.links > 1 && !meta.is_dir() => Some((meta.id, *old)),
             _ => None,
         };
-        for node in &self.nodes {
+        for node in self.nodes.iter() {
             if let Some((id, old)) = linked(&node.what)
                 && (node.emit || *old_of.entry(id).or_insert(old) != old)
             {
                 changed.insert(id);
             }
         }
-        for node in &mut self.nodes {
-            if linked(&node.what).is_some_and(|(id, _)| changed.contains(&id)) {
-                node.emit = true;
+        if changed.is_empty() {
+            return;
+        }
+        for number in 0..self.nodes.len() {
+            if linked(&self.nodes.get(number).what).is_some_and(|(id, _)| changed.contains(&id)) {
+                self.nodes.emit(number);
             }
         }
     }
 
     /// All directories above what changed, but for the root.
     fn take_parents(&mut self) {
-        for i in (1..self.nodes.len()).rev() {
-            let parent = self.nodes[i].parent;
-            if self.nodes[i].emit && parent != 0 {
-                self.nodes[parent].emit = true;
+        for number in (1..self.nodes.len()).rev() {
+            let parent = self.nodes.parent(number);
+            if self.nodes.is_emitted(number) && parent != 0 {
+                self.nodes.emit(parent);
             }
         }
     }
 
     /// Whether the layer has an entry for the root directory.
     pub(crate) fn root_entry(&self) -> bool {
-        self.nodes[0].emit
+        self.nodes.is_emitted(0)
     }
 
     fn path(&self, mut node: usize) -> Vec<u8> {
         let mut names = Vec::new();
         while node != 0 {
-            names.push(&self.nodes[node].name[..]);
-            node = self.nodes[node].parent;
+            names.push(self.nodes.get(node).name);
+            node = self.nodes.parent(node);
         }
         names.reverse();
         names.join(&b'/')

@@ -80,12 +80,12 @@ impl Changes {
             };
             let mut path = parent.clone();
             let What::Present { meta, opaque, .. } = node.what else {
-                push(&mut path, &[b".wh.", &node.name[..]].concat());
+                push(&mut path, &[b".wh.", node.name].concat());
                 out.entry(&whiteout(path))?;
                 continue;
             };
-            push(&mut path, &node.name);
-            let name = if i == 0 { b"." } else { &node.name[..] };
+            push(&mut path, node.name);
+            let name = if i == 0 { b"." } else { node.name };
             let mut entry = describe(handle.as_fd(), name, &meta, path)
                 .map_err(|(path, e)| io_error("read", &path)(e))?;
             if meta.links > 1 && !meta.is_dir() {
@@ -135,20 +135,20 @@ impl Changes {
             }
             if let (What::Deleted { socket: true }, true, Some(form)) = (node.what, node.emit, self.form) {
                 let parent = open(node.parent)?;
-                rustix::fs::unlinkat(&parent, &node.name[..], AtFlags::empty())
+                rustix::fs::unlinkat(&parent, node.name, AtFlags::empty())
                     .map_err(io::Error::from)
-                    .and_then(|()| node::make_whiteout(parent.as_fd(), &node.name, form))
+                    .and_then(|()| node::make_whiteout(parent.as_fd(), node.name, form))
                     .map_err(fail)?;
-                if let What::Present { meta, .. } = self.nodes[node.parent].what {
+                if let What::Present { meta, .. } = self.nodes.get(node.parent).what {
                     touched.insert(node.parent, meta.mtime);
                 }
             }
             if let (What::Deleted { socket: false }, true, Some(form)) = (node.what, node.emit, self.form) {
                 // What an opaque directory hid, and is now said by name.
                 let parent = open(node.parent)?;
-                if Meta::at(parent.as_fd(), &node.name).map_err(fail)?.is_none() {
-                    node::make_whiteout(parent.as_fd(), &node.name, form).map_err(fail)?;
-                    if let What::Present { meta, .. } = self.nodes[node.parent].what {
+                if Meta::at(parent.as_fd(), node.name).map_err(fail)?.is_none() {
+                    node::make_whiteout(parent.as_fd(), node.name, form).map_err(fail)?;
+                    if let What::Present { meta, .. } = self.nodes.get(node.parent).what {
                         touched.insert(node.parent, meta.mtime);
                     }
                 }
@@ -158,12 +158,12 @@ impl Changes {
             }
             let is_dir = matches!(node.what, What::Present { meta, .. } if meta.is_dir());
             let flags = if is_dir { AtFlags::REMOVEDIR } else { AtFlags::empty() };
-            rustix::fs::unlinkat(open(node.parent)?, &node.name[..], flags).map_err(|e| fail(e.into()))?;
-            if let What::Present { meta, .. } = self.nodes[node.parent].what {
+            rustix::fs::unlinkat(open(node.parent)?, node.name, flags).map_err(|e| fail(e.into()))?;
+            if let What::Present { meta, .. } = self.nodes.get(node.parent).what {
                 touched.insert(node.parent, meta.mtime);
             }
         }
-        for (i, mtime) in touched.into_iter().filter(|(i, _)| self.nodes[*i].emit) {
+        for (i, mtime) in touched.into_iter().filter(|(i, _)| self.nodes.is_emitted(*i)) {
             let path = self.path(i);
             let dir = node::open_dir(root, &path).map_err(io_error("open", &path))?;
             node::set_time(dir.as_fd(), b".", mtime).map_err(io_error("set the time of", &path))?;

@@ -73,7 +73,7 @@ impl Changes {
         for (i, node) in emitted() {
             if let What::Present { meta, .. } = node.what {
                 dirs.insert(self.path(i), meta.is_dir());
-                if let Some((file, _)) = stream_of(&node.name) {
+                if let Some((file, _)) = stream_of(node.name) {
                     streams.entry((node.parent, file)).or_default().push(i);
                 }
             }
@@ -93,12 +93,12 @@ impl Changes {
             let path = self.path(i);
             let What::Present { meta, .. } = node.what else {
                 // With its file a stream goes as well.
-                if stream_of(&node.name).is_none() {
+                if stream_of(node.name).is_none() {
                     out.entry(&windows::whiteout(Top::Files, &path))?;
                 }
                 continue;
             };
-            if stream_of(&node.name).is_some() {
+            if stream_of(node.name).is_some() {
                 continue;
             }
             if dir.as_ref().is_none_or(|(parent, _)| *parent != node.parent) {
@@ -114,13 +114,13 @@ impl Changes {
                 }
                 first_names.insert(meta.id, path.clone());
             }
-            let entry = describe(handle, &node.name, &meta, &path, &dirs)?;
+            let entry = describe(handle, node.name, &meta, &path, &dirs)?;
             out.entry(&entry)?;
             if entry.kind == Kind::File {
-                let mut file = node::open_file(handle, &node.name).map_err(io_error("read", &entry.path))?;
+                let mut file = node::open_file(handle, node.name).map_err(io_error("read", &entry.path))?;
                 out.content(&mut file, &entry, None, &mut buf)?;
             }
-            for &stream in streams.get(&(node.parent, &node.name[..])).into_iter().flatten() {
+            for &stream in streams.get(&(node.parent, node.name)).into_iter().flatten() {
                 self.write_stream(handle, stream, &path, out, &mut buf)?;
             }
         }
@@ -135,8 +135,8 @@ impl Changes {
         out: &mut Out<W>,
         buf: &mut [u8],
     ) -> Result<(), DiffError> {
-        let node = &self.nodes[i];
-        let (What::Present { meta, .. }, Some((_, name))) = (node.what, stream_of(&node.name)) else {
+        let node = self.nodes.get(i);
+        let (What::Present { meta, .. }, Some((_, name))) = (node.what, stream_of(node.name)) else {
             return Ok(());
         };
         if meta.kind != FileType::RegularFile {
@@ -145,7 +145,7 @@ impl Changes {
         }
         let entry = windows::stream(Top::Files, file, name, meta.size, meta.mtime);
         out.entry(&entry)?;
-        let mut file = node::open_file(dir, &node.name).map_err(io_error("read", &entry.path))?;
+        let mut file = node::open_file(dir, node.name).map_err(io_error("read", &entry.path))?;
         out.content(&mut file, &entry, None, buf)
     }
 }
