@@ -15,8 +15,10 @@
 //! | `pull` | somebody waits until the layers of an image are here |
 //! | `download`, `read` | a layer's blob comes from elsewhere, or from the disk; its digest is made on the way |
 //! | `unpack` | a layer is inflated, hashed and put into the form that is mounted |
+//! | `index` | what lets a layer's tar be mounted is written |
 //! | `verify` | the digest of what came is compared, and it is put into its place |
 //! | `prepare` | the snapshot of a step, and what its job needs, are made |
+//! | `join` | many small layers are copied into one directory, so that steps need not stack each |
 //! | `run` | the job, from its start until its last process is gone |
 //! | `copy` | files are written into the snapshot |
 //! | `diff` | what the step changed is found |

@@ -156,7 +156,7 @@ pub struct Active {
     #[cfg(windows)]
     before: windows::Table,
     /// What [`SnapshotDriver::diff`] found, for the commit.
-    found: Mutex<Option<(Diff, Changes)>>,
+    found: Mutex<Option<Box<(Diff, Changes)>>>,
     // Dropped in this order: unmounted, removed, let go.
     #[cfg(unix)]
     mount: Option<overlay::Mount>,
@@ -181,12 +181,12 @@ impl Active {
     }
 
     fn remember(&self, diff: Diff, changes: Changes) {
-        *self.found.lock().unwrap_or_else(PoisonError::into_inner) = Some((diff, changes));
+        *self.found.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new((diff, changes)));
     }
 
     fn recall(&self, diff: &Diff) -> Option<Changes> {
         let found = self.found.lock().unwrap_or_else(PoisonError::into_inner).take();
-        found.filter(|(of, _)| of == diff).map(|(_, changes)| changes)
+        found.filter(|found| found.0 == *diff).map(|found| found.1)
     }
 }
 

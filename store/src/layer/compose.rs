@@ -114,7 +114,7 @@ impl Composer {
         file.into_inner().map_err(|e| io_error("write", &tar)(e.into_error()))?;
         let diff = Diff::from(written);
         let of = Of { diff_id: diff.diff_id, tar_size: diff.size };
-        let indexed = write_index(&making, &of, |out| index.finish(out, &of))?;
+        let indexed = write_index(layers.work.trace(), &making, &of, |out| index.finish(out, &of))?;
         Ok(indexed.map(|_| Composed { layers, parent, work, diff, root_entry }))
     }
 }

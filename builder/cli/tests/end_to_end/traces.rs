@@ -178,6 +178,7 @@ fn every_phase_of_a_build_is_in_its_trace() {
         "pull",
         "download",
         "unpack",
+        "index",
         "verify",
         "prepare",
         "run",

@@ -15,6 +15,7 @@ use crate::layer::index::{Indexed, Indexer, Of, Refused, Stream};
 use crate::layer::layers::{Layers, io_error};
 use crate::layer::tar::{Kind, Reader, TarError};
 use crate::layer::{Form, LayerError, LayerFacts, UnpackError, node, unsynced};
+use crate::trace::Trace;
 
 /// The index of so many entries is made in memory while the tar comes, at about 100 bytes each; that of more from
 /// the tar once it is here. In tests few are many.
@@ -69,7 +70,7 @@ impl Layers {
         let of = Of { diff_id, tar_size: size };
         let indexed = match indexer {
             _ if !fits => None,
-            Some(indexer) => write_index(&making, &of, |out| indexer.finish(out, &of))?,
+            Some(indexer) => write_index(self.work.trace(), &making, &of, |out| indexer.finish(out, &of))?,
             None => self.index(&making, &path, &of, below.is_empty())?,
         };
         let Some(indexed) = indexed else {
@@ -138,6 +139,7 @@ impl Layers {
         };
         let refused = |refused| refused_error(Some(&of.diff_id), tar, refused);
         let tar_error = |e: TarError| refused(e.into());
+        let _span = self.work.trace().span("index", &[("layer", of.diff_id.into())]);
         let mut linked = HashSet::new();
         let mut reader = open()?;
         while let Some(entry) = reader.next_entry().map_err(tar_error)? {
@@ -155,12 +157,14 @@ impl Layers {
                 Err(e) => return Err(refused(e)),
             }
         };
-        if in_order && let Some(indexed) = write_index(dir, of, |out| stream.finish(out, of))? {
+        if in_order
+            && let Some(indexed) = write_index(self.work.trace(), dir, of, |out| stream.finish(out, of))?
+        {
             return Ok(Some(indexed));
         }
         let mut indexer = Indexer::new(below_is_empty);
         match indexer.read(&mut open()?, u64::MAX) {
-            Ok(_) => write_index(dir, of, |out| indexer.finish(out, of)),
+            Ok(_) => write_index(self.work.trace(), dir, of, |out| indexer.finish(out, of)),
             Err(Refused::NotHere(_)) => Ok(None),
             Err(e) => Err(refused(e)),
         }
@@ -229,10 +233,12 @@ impl Layers {
 
 /// Writes the index of a tar into the directory `dir`; none where the tar can not have one.
 pub(in crate::layer) fn write_index(
+    trace: &Trace,
     dir: &Path,
     of: &Of,
     finish: impl FnOnce(&mut io::BufWriter<File>) -> Result<Indexed, Refused>,
 ) -> Result<Option<Indexed>, LayerError> {
+    let _span = trace.span("index", &[("layer", of.diff_id.into())]);
     let path = dir.join(Form::Index.name());
     let file = File::create(&path).map_err(io_error("make", &path))?;
     let mut out = io::BufWriter::with_capacity(256 * 1024, file);
