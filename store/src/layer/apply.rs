@@ -216,9 +216,9 @@ impl Unpack<'_> {
     fn whiteout(&mut self, place: &Place, name: &[u8], entry: &Entry) -> Result<(), UnpackError> {
         let fail = |action| io_error(action, &entry.path);
         match Meta::at(place.dir.as_fd(), name).map_err(fail("look at"))? {
-            None => {
-                node::make_whiteout(place.dir.as_fd(), name, self.how.form).map_err(fail("make whiteout"))
-            }
+            None => node::make_whiteout(place.dir.as_fd(), name, self.how.form)
+                .and_then(|()| node::mark_whiteouts(place.dir.as_fd(), self.how.form))
+                .map_err(fail("make whiteout")),
             // Made by this layer, so it stays; only what is below goes.
             Some(there) if there.is_dir() => node::open_dir(place.dir.as_fd(), name)
                 .and_then(|dir| node::make_opaque(dir.as_fd(), self.how.form))

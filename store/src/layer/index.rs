@@ -232,6 +232,8 @@ impl Indexer {
     fn directory(&mut self, entry: &Entry, mut node: Node, dir: u32, number: u32) -> Result<(), Refused> {
         node.mode = DIRECTORY;
         node.data = dir;
+        node.hides = self.tree.node(number).hides;
+        self.tree.implied.remove(&number);
         self.describe(entry, &mut node)?;
         *self.tree.node_mut(number) = node;
         Ok(())
@@ -240,6 +242,7 @@ impl Indexer {
     fn whiteout(&mut self, dir: u32, name: &[u8], entry: &Entry) -> Result<(), Refused> {
         match self.look(dir, name, entry)? {
             None => {
+                self.tree.node_mut(dir).hides = true;
                 let number = self.tree.add(Node::new(CHARACTER))?;
                 self.tree.put(dir, name, number)
             }

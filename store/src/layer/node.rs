@@ -224,6 +224,13 @@ impl XattrForm {
         }
     }
 
+    fn origin(self) -> &'static str {
+        match self {
+            Self::Trusted => "trusted.overlay.origin",
+            Self::User => "user.overlay.origin",
+        }
+    }
+
     fn whiteout(self) -> &'static str {
         match self {
             Self::Trusted => "trusted.overlay.whiteout",
@@ -271,6 +278,12 @@ pub(crate) fn is_opaque(dir: BorrowedFd<'_>, form: XattrForm) -> io::Result<bool
 /// Makes a directory hide what lower layers have in it.
 pub(crate) fn make_opaque(dir: BorrowedFd<'_>, form: XattrForm) -> io::Result<()> {
     Ok(set_xattr(dir, b".", form.opaque().as_bytes(), b"y")?)
+}
+
+/// Says that a directory has whiteouts. Where no other layer has the directory, overlayfs shows what is in it as it is,
+/// whiteouts included, unless it seems to have been copied up: it has an origin, of which nothing is known here.
+pub(crate) fn mark_whiteouts(dir: BorrowedFd<'_>, form: XattrForm) -> io::Result<()> {
+    Ok(set_xattr(dir, b".", form.origin().as_bytes(), b"")?)
 }
 
 /// Sets the time of the last change.

@@ -12,8 +12,11 @@ pub(super) const HEADER: usize = 12;
 /// The mark of an opaque directory, `trusted.overlay.opaque=y`, as the image has it.
 pub(super) const OPAQUE: &[u8] = b"\x0e\x04\x01\0overlay.opaquey\0";
 
+/// The mark of a directory with whiteouts, `trusted.overlay.origin` with nothing in it.
+pub(super) const HIDES: &[u8] = b"\x0e\x04\0\0overlay.origin\0\0";
+
 /// The most bytes of attributes of one node: their number of four bytes each has 16 bits.
-const MOST: usize = 4 * (u16::MAX as usize - 1) - OPAQUE.len();
+const MOST: usize = 4 * (u16::MAX as usize - 1) - OPAQUE.len() - HIDES.len();
 
 /// Namespaces by what stands for them in the image.
 const NAMESPACES: [(&[u8], u8); 3] = [(b"user.", 1), (b"trusted.", 4), (b"security.", 6)];

@@ -1,6 +1,6 @@
 //! The records of an EROFS image (`fs/erofs/erofs_fs.h` of Linux), little endian.
 
-use super::attributes::{HEADER, OPAQUE};
+use super::attributes::{HEADER, HIDES, OPAQUE};
 use super::tree::{BLOCK, CHARACTER, DIRECTORY, FIFO, FILE, LINK, Node};
 use crate::digest::Digest;
 
@@ -34,7 +34,7 @@ const COMPATIBLE: u32 = 1 | 2;
 const INCOMPATIBLE: u32 = 8;
 
 /// Which writer this is, for those who look at an image.
-const LABEL: &[u8; 16] = b"orlop index 1\0\0\0";
+const LABEL: &[u8; 16] = b"orlop index 2\0\0\0";
 
 /// The superblock.
 #[derive(Debug)]
@@ -118,12 +118,18 @@ pub(super) fn crc32c(bytes: &[u8]) -> u32 {
 pub(super) struct Attributes<'a> {
     pub(super) encoded: &'a [u8],
     pub(super) opaque: bool,
+    pub(super) hides: bool,
 }
 
 impl Attributes<'_> {
+    /// Those that are for overlayfs.
+    fn marks(self) -> impl Iterator<Item = &'static [u8]> {
+        [(self.opaque, OPAQUE), (self.hides, HIDES)].into_iter().filter_map(|(set, mark)| set.then_some(mark))
+    }
+
     /// Bytes of all with the header.
     pub(super) fn size(self) -> u64 {
-        let entries = self.encoded.len() + if self.opaque { OPAQUE.len() } else { 0 };
+        let entries = self.encoded.len() + self.marks().map(<[u8]>::len).sum::<usize>();
         if entries == 0 { 0 } else { (HEADER + entries) as u64 }
     }
 }
@@ -157,9 +163,7 @@ pub(super) fn put_node(out: &mut Vec<u8>, node: &Node, place: u32, inline: bool,
     if count > 0 {
         out.extend_from_slice(&[0; HEADER]);
         out.extend_from_slice(attributes.encoded);
-        if attributes.opaque {
-            out.extend_from_slice(OPAQUE);
-        }
+        attributes.marks().for_each(|mark| out.extend_from_slice(mark));
     }
 }
 

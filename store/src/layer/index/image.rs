@@ -135,7 +135,7 @@ impl Layout {
             let (parent, path, range) =
                 (dir.node, dir.path, dir.first as usize..(dir.first + dir.count) as usize);
             next += 1;
-            found.needs_below |= tree.node(parent).implied;
+            found.needs_below |= tree.implied.contains(&parent);
             for at in range {
                 let name = tree.names[layout.names[at] as usize];
                 let node = tree.node(name.node);

@@ -151,8 +151,9 @@ impl Indexer {
             if self.implied > MOST_IMPLIED.saturating_add(self.found.entries) {
                 return Err(impossible(entry, TOO_MANY_IMPLIED).into());
             }
-            let node = Node { data: here, opaque, implied: true, ..Node::new(DIRECTORY | 0o755) };
+            let node = Node { data: here, opaque, ..Node::new(DIRECTORY | 0o755) };
             let made = self.tree.add(node)?;
+            self.tree.implied.insert(made);
             self.tree.put(here, name, made)?;
             here = made;
         }

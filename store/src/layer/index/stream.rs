@@ -240,7 +240,7 @@ impl Stream {
         let place = HEAD + block_number(self.blocks.end())?;
         self.put_blocks(&names.full)?;
         let mut bytes = Vec::new();
-        let attributes = format::Attributes { encoded: &attributes, opaque: false };
+        let attributes = format::Attributes { encoded: &attributes, opaque: false, hides: false };
         format::put_node(&mut bytes, &node, place, false, attributes);
         self.nodes.patch(u64::from(node.slot) * SLOT, &bytes).map_err(Refused::Write)
     }

@@ -3,6 +3,7 @@
 //! Nodes and names are never taken away. A directory that something else takes the place of is left with all
 //! that is in it: nothing leads there any more, and only what can be reached from the root is written.
 
+use std::collections::HashSet;
 use std::hash::{BuildHasher, Hasher, RandomState};
 
 use super::Refused;
@@ -52,8 +53,8 @@ pub(super) struct Node {
     pub(super) mode: u16,
     /// A directory that hides what is below.
     pub(super) opaque: bool,
-    /// A directory that no entry has named.
-    pub(super) implied: bool,
+    /// A directory that has, or had, whiteouts in it.
+    pub(super) hides: bool,
 }
 
 impl Node {
@@ -71,7 +72,7 @@ impl Node {
             slot: NONE,
             mode,
             opaque: false,
-            implied: false,
+            hides: false,
         }
     }
 
@@ -111,6 +112,8 @@ pub(super) struct Tree {
     pub(super) names: Vec<Name>,
     /// Names, targets and attributes one after the other.
     pub(super) bytes: Vec<u8>,
+    /// Directories that no entry has named.
+    pub(super) implied: HashSet<u32>,
     /// Numbers of names where their hashes say, or in the places after that; at most half full.
     table: Vec<u32>,
     /// With a key of its own, so that nobody can write a layer whose names collide.
@@ -126,6 +129,7 @@ impl Tree {
             nodes: vec![root],
             names: Vec::new(),
             bytes: Vec::new(),
+            implied: HashSet::new(),
             table: vec![NONE; 64],
             hasher: RandomState::new(),
         }
@@ -212,7 +216,7 @@ impl Tree {
         {
             encoded = &rest[..u32::from_le_bytes(*length) as usize];
         }
-        Attributes { encoded, opaque: node.opaque }
+        Attributes { encoded, opaque: node.opaque, hides: node.hides }
     }
 
     /// Whether `dir` is `above` or somewhere in it.

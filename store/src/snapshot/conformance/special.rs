@@ -10,7 +10,8 @@ use rustix::fs::{CWD, FileType, Mode, XattrFlags, mknodat};
 
 use super::changes::base;
 use super::{Check, Committed, Subject, set_time};
-use crate::layer::tar::Kind;
+use crate::digest::Digest;
+use crate::layer::tar::{Entry, Kind, Time, Writer};
 
 pub(super) const CHECKS: &[(&str, Check)] = &[
     ("hard_links_in_a_layer", links_in_a_layer),
@@ -23,6 +24,7 @@ pub(super) const CHECKS: &[(&str, Check)] = &[
     ("times_before_1970_and_after_2242", times),
     ("huge_owners", owners),
     ("sparse_and_huge_files", sparse),
+    ("deletions_of_nothing_are_not_seen", deletions_of_nothing),
     ("deep_directories", deep),
     ("directories_without_permissions", shut),
 ];
@@ -260,4 +262,75 @@ fn shut(subject: &Subject) {
     });
     assert_eq!(step.entries["shut/inner/"].mode, 0o000);
     assert_eq!(step.entries["shut/inner/"].mtime.seconds, 3);
+}
+
+/// Other tools write whiteouts of what no layer has. In a directory that is of one layer alone an overlay would list
+/// them, as names that lead nowhere.
+fn deletions_of_nothing(subject: &Subject) {
+    let entry = |path: &str| Entry {
+        path: path.as_bytes().to_vec(),
+        kind: if path.ends_with('/') { Kind::Directory } else { Kind::File },
+        mode: 0o755,
+        uid: 0,
+        gid: 0,
+        mtime: Time::default(),
+        link: Vec::new(),
+        size: 0,
+        device: (0, 0),
+        xattrs: Default::default(),
+        windows: Default::default(),
+    };
+    let chains: [&[&[&str]]; 4] = [
+        &[&["a/", "a/.wh.gone", "a/kept", ".wh.gone", "a/b/", "a/b/.wh.gone"]],
+        // A directory is named before what is in it, after that, and not at all.
+        &[
+            &["a/", "a/x"],
+            &["d/.wh.gone", "d/", "d/kept", "a/.wh.gone", "a/.wh.x", "a/", "e/.wh.gone", "e/f"],
+        ],
+        &[&["a/", "a/x"], &["a/", "a/.wh..wh..opq", "a/.wh.x", "a/.wh.gone", "a/kept"]],
+        &[&["a/", "a/x"], &["b/", "b/.wh.gone"], &["b/", "b/.wh.other", "c/", "c/.wh.b"]],
+    ];
+    let expected: [&[&str]; 4] = [
+        &["a", "a/b", "a/kept"],
+        &["a", "d", "d/kept", "e", "e/f"],
+        &["a", "a/kept"],
+        &["a", "a/x", "b", "c"],
+    ];
+    for (chain, expected) in chains.into_iter().zip(expected) {
+        let mut snapshot = Committed::scratch();
+        for layer in chain {
+            let mut tar = Writer::new(Vec::new());
+            layer.iter().for_each(|path| tar.append(&entry(path), &b""[..]).unwrap());
+            let tar = tar.finish().unwrap();
+            let diff_id = Digest::of(&tar);
+            subject.layers.import(snapshot.layers(), &diff_id, &tar[..]).unwrap();
+            snapshot = snapshot.with(diff_id);
+        }
+        let names = |root: &Path| {
+            let mut found = Vec::new();
+            let mut todo = vec![root.to_owned()];
+            while let Some(dir) = todo.pop() {
+                for entry in fs::read_dir(dir).unwrap() {
+                    let path = entry.unwrap().path();
+                    found.push(path.strip_prefix(root).unwrap().to_str().unwrap().to_owned());
+                    if path.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
+                        todo.push(path);
+                    }
+                }
+            }
+            found.sort();
+            found
+        };
+        let view = subject.driver.view(&snapshot).unwrap();
+        assert_eq!(names(view.path()), expected, "{chain:?}");
+        drop(view);
+        let active = subject.driver.prepare(&snapshot).unwrap();
+        assert_eq!(names(active.path()), expected, "{chain:?}");
+        fs::remove_dir_all(active.path().join("a")).unwrap();
+        let diff = subject.driver.diff(&active).unwrap();
+        assert_eq!(diff.entries, 1, "{chain:?}");
+        let committed = subject.driver.commit(active, &diff).unwrap();
+        let left: Vec<_> = expected.iter().copied().filter(|path| !path.starts_with('a')).collect();
+        assert_eq!(names(subject.driver.view(&committed).unwrap().path()), left, "{chain:?}");
+    }
 }
