@@ -93,7 +93,7 @@ impl SnapshotDriver for OverlayDriver {
         let before = look(&upper, parent.os())?;
         let scratch = directory(&work, "work", &Root::scratch(), Ownership::Ignore)?;
         let path = directory(&work, "merged", &Root::scratch(), Ownership::Ignore)?;
-        let mut lower = self.joins.stack(&layers, parent, &holds)?;
+        let mut lower = self.joins.stack(&layers, parent, &holds, true)?;
         if lower.dirs.is_empty() {
             lower.dirs.push(directory(&work, "lower", &Root::scratch(), Ownership::Ignore)?);
         }
@@ -123,7 +123,7 @@ impl SnapshotDriver for OverlayDriver {
             return Ok(View { path: root, _mount: None, _work: Some(work), _holds: holds, _lower: None });
         }
         let path = directory(&work, "merged", &Root::scratch(), Ownership::Ignore)?;
-        let mut lower = self.joins.stack(&layers, snapshot, &holds)?;
+        let mut lower = self.joins.stack(&layers, snapshot, &holds, false)?;
         lower.dirs.insert(0, root);
         let mount = Mount::overlay(&lower.dirs, None, &path, How::of(&holds, self.layers.form))?;
         Ok(View { path, _mount: Some(mount), _work: Some(work), _holds: holds, _lower: Some(lower) })

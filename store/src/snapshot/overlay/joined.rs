@@ -20,7 +20,8 @@ use crate::work::WorkDir;
 /// Layers joined by one driver.
 #[derive(Debug)]
 pub(super) struct Joins {
-    /// After how many stacked layers a joint has paid for itself, however little there is to copy.
+    /// After how many layers that steps have stacked a joint has paid for itself, however little there is to copy. With
+    /// none of it, whoever looks joins.
     patience: u64,
     /// How many layers in a row are worth it.
     shortest: usize,
@@ -77,12 +78,14 @@ impl Joins {
         Self { patience, shortest, price, state: Mutex::default() }
     }
 
-    /// The directories that show `snapshot`, whose layers `holds` keeps, bottom first.
+    /// The directories that show `snapshot`, whose layers `holds` keeps, bottom first. `step` says that a step works over
+    /// them: who only looks a few names up has no use for fewer.
     pub(super) fn stack(
         &self,
         layers: &Layers,
         snapshot: &Committed,
         holds: &[Arc<Hold>],
+        step: bool,
     ) -> Result<Lower, SnapshotError> {
         let chain = snapshot.layers();
         // A whole tree can stand for the lowest layers; what belongs to Windows follows rules of its own.
@@ -91,8 +94,10 @@ impl Joins {
         }
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let mut pieces = state.pieces(chain);
-        state.stacked += pieces.len() as u64;
-        if state.stacked >= self.patience {
+        if step {
+            state.stacked += pieces.len() as u64;
+        }
+        if state.stacked >= self.patience && (step || self.patience == 0) {
             let mut runs = self.runs(&pieces, holds)?;
             runs.retain(|run| self.price * run.weight <= state.stacked);
             for run in &runs {
