@@ -78,7 +78,10 @@ pub(crate) fn stack(
                 }
                 linked.insert(found.meta.id, (below.clone(), found.meta.links - 1));
             }
-            node(from.handle(&found), dir.as_fd(), &name, &found.meta, ownership).map_err(at(&below))?;
+            let handle = from.handle(&found);
+            node(handle, dir.as_fd(), &name, &found.meta, ownership)
+                .and_then(|()| if over.is_some() { compare(handle, dir.as_fd(), &name) } else { Ok(()) })
+                .map_err(at(&below))?;
         }
         dirs.push((path, layers, hides));
     }
@@ -96,9 +99,24 @@ pub(crate) fn stack(
         if let (true, Some(over)) = (*hides, over) {
             node::make_opaque(dir.as_fd(), over.form).map_err(at(path))?;
         }
-        metadata(from.as_fd(), dir.as_fd(), b".", &meta, ownership).map_err(at(path))?;
+        metadata(from.as_fd(), dir.as_fd(), b".", &meta, ownership)
+            .and_then(|()| if over.is_some() { compare(from.as_fd(), dir.as_fd(), b".") } else { Ok(()) })
+            .map_err(at(path))?;
     }
     Ok(())
+}
+
+/// Refuses a copy that has not all that its original has: file systems differ in what they can keep.
+fn compare(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {
+    let of = |dir| {
+        let meta = Meta::at(dir, name)?.ok_or(io::ErrorKind::NotFound)?;
+        let mut xattrs = node::xattrs(dir, name)?;
+        xattrs.retain(|attribute, _| !node::is_private(attribute));
+        let Meta { kind, mode, uid, gid, mtime, size, rdev, .. } = meta;
+        let size = if kind == FileType::Directory { 0 } else { size };
+        Ok::<_, io::Error>(((kind, mode, uid, gid, mtime, size, rdev), xattrs))
+    };
+    if of(from)? == of(to)? { Ok(()) } else { Err(Errno::OPNOTSUPP.into()) }
 }
 
 /// Copies `name`, which `meta` describes and which is no directory, from one directory into another, with

@@ -45,7 +45,7 @@ use tree::{BLOCK, CHARACTER, DIRECTORY, FIFO, FILE, LINK, NONE, Node, ROOT, Tree
 const NAME: usize = 255;
 
 /// The longest path or target with the NUL after it.
-const PATH: usize = 4096;
+pub(super) const PATH: usize = 4096;
 
 /// Bits of a block's size.
 const BLOCK_BITS: u8 = 9;

@@ -283,7 +283,11 @@ pub(crate) fn make_opaque(dir: BorrowedFd<'_>, form: XattrForm) -> io::Result<()
 /// Says that a directory has whiteouts. Where no other layer has the directory, overlayfs shows what is in it as it is,
 /// whiteouts included, unless it seems to have been copied up: it has an origin, of which nothing is known here.
 pub(crate) fn mark_whiteouts(dir: BorrowedFd<'_>, form: XattrForm) -> io::Result<()> {
-    Ok(set_xattr(dir, b".", form.origin().as_bytes(), b"")?)
+    match set_xattr(dir, b".", form.origin().as_bytes(), b"") {
+        // Where it cannot be set no overlay can be mounted either.
+        Ok(()) | Err(Errno::PERM | Errno::OPNOTSUPP) => Ok(()),
+        Err(e) => Err(e.into()),
+    }
 }
 
 /// Sets the time of the last change.

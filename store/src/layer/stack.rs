@@ -61,6 +61,16 @@ impl Stack {
         Ok(out)
     }
 
+    /// Whether some layer's root directory is opaque.
+    pub(crate) fn hides_all(&self) -> io::Result<bool> {
+        for root in &self.roots {
+            if node::is_opaque(root.as_fd(), self.form)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// The directory at `path`, which the layers `layers` share in.
     pub(crate) fn dir(&self, layers: &[usize], path: &[u8]) -> io::Result<StackDir<'_>> {
         let handles: io::Result<_> =

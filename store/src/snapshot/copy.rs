@@ -15,8 +15,8 @@ use std::sync::{Arc, Mutex};
 
 use super::overlay::{directory, first_missing, look};
 use super::{Active, Committed, Diff, SnapshotDriver, SnapshotError, View, io_error};
-use crate::layer::diff::{self, Against, Upper};
-use crate::layer::{Form, Hold, LayerFacts, Layers, copy, node};
+use crate::layer::diff::{self, Against, Root, Upper};
+use crate::layer::{Form, Hold, LayerFacts, Layers, Ownership, copy, node};
 use crate::work::WorkDir;
 
 /// Snapshots by copying.
@@ -46,11 +46,13 @@ impl CopyDriver {
         let stack = self.layers.stack(&holds)?;
         let before = layers.root(&holds)?;
         let work = self.layers.work().create("step")?;
-        let path = directory(&work, "tree", &before, self.layers.ownership)?;
-        let before = look(&path, snapshot.os())?;
+        let path = directory(&work, "tree", &Root::scratch(), Ownership::Ignore)?;
         let root = node::open_root(&path).map_err(io_error("open", &path))?;
         copy::stack(&stack, &root, self.layers.ownership, None)
             .map_err(|(at, e)| io_error("copy", &path.join(at))(e))?;
+        // Last: what is made in it would take over its default ACL.
+        before.put(root.as_fd(), self.layers.ownership).map_err(io_error("set up", &path))?;
+        let before = look(&path, snapshot.os())?;
         Ok(Active {
             parent: snapshot.clone(),
             path,

@@ -11,7 +11,7 @@ use std::path::Path;
 use super::Tee;
 use crate::digest::Digest;
 use crate::layer::apply::{self, Below, How};
-use crate::layer::index::{Indexed, Indexer, Of, Refused, Stream};
+use crate::layer::index::{Indexed, Indexer, Of, PATH, Refused, Stream};
 use crate::layer::layers::{Layers, io_error};
 use crate::layer::tar::{Kind, Reader, TarError};
 use crate::layer::{Form, LayerError, LayerFacts, UnpackError, node, unsynced};
@@ -20,6 +20,10 @@ use crate::trace::Trace;
 /// The index of so many entries is made in memory while the tar comes, at about 100 bytes each; that of more from
 /// the tar once it is here. In tests few are many.
 const MOST_AT_ONCE: u64 = if cfg!(test) { 1000 } else { 100_000 };
+
+/// So many bytes of the names that hard links lead to are kept. What is linked beyond them is not found by an index that
+/// is written as entries come, and so makes one in memory.
+const MOST_LINKED: usize = 16 << 20;
 
 impl Layers {
     /// Takes in a tar in the form that is best here.
@@ -71,7 +75,7 @@ impl Layers {
         let indexed = match indexer {
             _ if !fits => None,
             Some(indexer) => write_index(self.work.trace(), &making, &of, |out| indexer.finish(out, &of))?,
-            None => self.index(&making, &path, &of, below.is_empty())?,
+            None => self.index(&making, &path, &of, below.is_empty(), true)?,
         };
         let Some(indexed) = indexed else {
             let tar = File::open(&path).map_err(io_error("open", &path))?;
@@ -116,7 +120,9 @@ impl Layers {
         let tar = hold.used();
         let size = tar.metadata().map_err(io_error("look at", &tar))?.len();
         let of = Of { diff_id: *diff_id, tar_size: size };
-        let Some(indexed) = self.index(work.path(), &tar, &of, below.is_empty())? else { return Ok(false) };
+        let Some(indexed) = self.index(work.path(), &tar, &of, below.is_empty(), false)? else {
+            return Ok(false);
+        };
         if hold.dir() != self.path(&self.key(below, diff_id, indexed.needs_below)) {
             return Ok(false);
         }
@@ -124,14 +130,15 @@ impl Layers {
         Ok(self.hold_directory(below, diff_id)?.is_some())
     }
 
-    /// Writes the index of the file `tar` into the directory `dir`; none where the tar can not have one. Of one whose
-    /// entries are in order the index is written as they come, however many there are.
+    /// Writes the index of the file `tar` into the directory `dir`; none where the tar can not have one. Of `many` entries
+    /// that are in order it is written as they come.
     fn index(
         &self,
         dir: &Path,
         tar: &Path,
         of: &Of,
         below_is_empty: bool,
+        many: bool,
     ) -> Result<Option<Indexed>, LayerError> {
         let open = || {
             let file = File::open(tar).map_err(io_error("open", tar))?;
@@ -140,10 +147,24 @@ impl Layers {
         let refused = |refused| refused_error(Some(&of.diff_id), tar, refused);
         let tar_error = |e: TarError| refused(e.into());
         let _span = self.work.trace().span("index", &[("layer", of.diff_id.into())]);
-        let mut linked = HashSet::new();
+        let whole = |most| {
+            let mut indexer = Indexer::new(below_is_empty);
+            match indexer.read(&mut open()?, most) {
+                Ok(true) => Ok(Some(write_index(self.work.trace(), dir, of, |out| indexer.finish(out, of))?)),
+                Ok(false) => Ok(None),
+                Err(Refused::NotHere(_)) => Ok(Some(None)),
+                Err(e) => Err(refused(e)),
+            }
+        };
+        if let Some(done) = if many { None } else { whole(MOST_AT_ONCE)? } {
+            return Ok(done);
+        }
+        let (mut linked, mut bytes) = (HashSet::new(), 0);
         let mut reader = open()?;
         while let Some(entry) = reader.next_entry().map_err(tar_error)? {
-            if entry.kind == Kind::HardLink {
+            // What is longer is no path that anything in order has.
+            if entry.kind == Kind::HardLink && entry.link.len() < PATH && bytes <= MOST_LINKED {
+                bytes += entry.link.len();
                 linked.insert(entry.link);
             }
         }
@@ -162,12 +183,7 @@ impl Layers {
         {
             return Ok(Some(indexed));
         }
-        let mut indexer = Indexer::new(below_is_empty);
-        match indexer.read(&mut open()?, u64::MAX) {
-            Ok(_) => write_index(self.work.trace(), dir, of, |out| indexer.finish(out, of)),
-            Err(Refused::NotHere(_)) => Ok(None),
-            Err(e) => Err(refused(e)),
-        }
+        Ok(whole(u64::MAX)?.flatten())
     }
 
     /// Unpacks a tar.

@@ -137,6 +137,14 @@ impl Stream {
         if entry.kind == Kind::Directory {
             (node.mode, node.links) = (DIRECTORY, 2);
         } else if !self.meaning.content(entry, at, &mut node)? {
+            // It would take the place of what had its name.
+            if self
+                .open
+                .last()
+                .is_some_and(|open| !open.names.last.is_empty() && name <= open.names.last.as_slice())
+            {
+                return Err(DISORDER);
+            }
             self.meaning.found.missing_devices += 1;
             return Ok(());
         }

@@ -6,7 +6,7 @@ use super::listing::Listing;
 use super::runs::{need_root, overlay, place};
 use crate::layer::{Layers, XattrForm};
 use crate::snapshot::overlay::OverlayDriver;
-use crate::snapshot::{Committed, SnapshotDriver};
+use crate::snapshot::{Committed, SnapshotDriver, View};
 
 /// A few changes among few names, so that most meet what an earlier layer left there.
 fn change(root: &Path, random: &mut impl FnMut(usize) -> usize) {
@@ -204,6 +204,43 @@ fn privileged_joined_layers_hide_what_they_hide_apart() {
     }
 }
 
+/// How many directories a view is stacked from.
+fn stacked(view: &View) -> usize {
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let line = mounts.lines().find(|line| line.contains(&view.path().display().to_string())).unwrap();
+    // Since Linux 6.5 there is an option for each.
+    match line.matches("lowerdir+=").count() {
+        0 => line.split_once("lowerdir=").unwrap().1.split(',').next().unwrap().split(':').count(),
+        each => each,
+    }
+}
+
+/// What would look otherwise is left as it is, and what comes after it joined.
+#[test]
+fn privileged_what_cannot_be_joined_is_tried_once() {
+    need_root();
+    let dir = tempfile::tempdir_in(place()).unwrap();
+    let (_layers, driver) = overlay(dir.path(), XattrForm::Trusted);
+    let mut chain = Committed::scratch();
+    for step in 0..100 {
+        layer(&*driver, &mut chain, |root| {
+            std::fs::write(root.join(format!("{step}")), "x").unwrap();
+            match step {
+                3 => std::fs::hard_link(root.join("3"), root.join("other")).unwrap(),
+                // Of its two names one is hidden, and both are counted.
+                5 => std::fs::remove_file(root.join("other")).unwrap(),
+                _ => {}
+            }
+        });
+    }
+    let view = driver.view(&chain).unwrap();
+    assert_eq!(std::fs::read_dir(view.path()).unwrap().count(), 100);
+    let links = std::os::unix::fs::MetadataExt::nlink(&view.path().join("3").metadata().unwrap());
+    assert_eq!(links, 2);
+    let lower = stacked(&view);
+    assert!(lower > 30 && lower < 80, "{lower} directories");
+}
+
 /// A build of many small steps stacks few directories, and its layers are those that it would have without.
 #[test]
 fn privileged_many_small_layers_are_joined() {
@@ -217,10 +254,8 @@ fn privileged_many_small_layers_are_joined() {
     assert_eq!(chain.layers().len(), 100);
     let view = driver.view(&chain).unwrap();
     assert_eq!(std::fs::read_dir(view.path()).unwrap().count(), 100);
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
-    let line = mounts.lines().find(|line| line.contains(&view.path().display().to_string())).unwrap();
-    let lower = line.matches("lowerdir+=").count();
-    assert!(lower > 2 && lower < 50, "{lower} directories: {line}");
+    let lower = stacked(&view);
+    assert!(lower > 2 && lower < 50, "{lower} directories");
     drop((view, layers));
     // The joined ones go with the driver.
     drop(driver);

@@ -160,7 +160,12 @@ fn default_acls(subject: &Subject) {
         // The files in it are older and have none.
         set(&root.join("etc/conf.d"), "system.posix_acl_default", &acl);
     });
-    subject.step(&step.committed, |root| fs::write(root.join("etc/conf.d/inherits"), "").unwrap());
+    let step = subject.step(&step.committed, |root| fs::write(root.join("etc/conf.d/inherits"), "").unwrap());
+    // The same of the root, above which there is no directory of a layer.
+    let step = subject.step(&step.committed, |root| set(root, "system.posix_acl_default", &acl));
+    let step = subject.step(&step.committed, |root| fs::write(root.join("inherits"), "").unwrap());
+    let step = subject.step(&step.committed, |root| fs::create_dir(root.join("as well")).unwrap());
+    assert!(step.entries["as well/"].xattrs.contains_key(&b"system.posix_acl_default"[..]));
 }
 
 fn names(subject: &Subject) {

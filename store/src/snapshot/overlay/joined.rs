@@ -3,17 +3,18 @@
 //! An overlay costs what it has layers: each is one more directory to mount, to look into for every name, and to
 //! compare with. A build of very many steps would so take time by the square of their number. Small layers that have
 //! been stacked again and again are therefore copied into one directory in overlay form, in `work/` and for as long as
-//! the process lives. The copy stands for exactly these layers over exactly what was below them, and nothing else may
-//! tell them apart: were it not made, the overlay would show the same.
+//! the process lives. The copy stands for exactly these layers over exactly what was below them: were it not made, the
+//! overlay would show the same, but for size, order and number of links of directories, which are the file system's own.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::directory;
 use crate::digest::Digest;
 use crate::layer::copy::{self, Over};
-use crate::layer::{Hold, LayerError, Layers, node};
+use crate::layer::diff::Root;
+use crate::layer::{Hold, Layers, Ownership, node};
 use crate::snapshot::{Committed, LayerOs, SnapshotError, io_error};
 use crate::work::WorkDir;
 
@@ -33,17 +34,25 @@ pub(super) struct Joins {
 #[derive(Debug, Default)]
 struct State {
     joined: Vec<Arc<Joined>>,
-    /// Directories that were stacked since the last look.
+    /// What somebody is joining, and what cannot be joined.
+    barred: Vec<Span>,
+    /// Directories that steps have stacked since the last look.
     stacked: u64,
 }
 
-/// Consecutive layers in one directory.
+/// Consecutive layers: the highest of a chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Span {
+    /// Down to the bottom: what a layer means can depend on what is below it.
+    chain: Arc<[Digest]>,
+    /// Index of the first.
+    first: usize,
+}
+
+/// Layers in one directory.
 #[derive(Debug)]
 pub(in crate::snapshot) struct Joined {
-    /// Down to the bottom: what a layer means can depend on what is below it.
-    layers: Vec<Digest>,
-    /// Index of the first of `layers` that is in it.
-    first: usize,
+    span: Span,
     work: WorkDir,
 }
 
@@ -92,34 +101,48 @@ impl Joins {
         if snapshot.os() != LayerOs::Linux || holds.len() != chain.len() {
             return Ok(lower(&(0..holds.len()).map(Piece::Layer).collect::<Vec<_>>(), holds));
         }
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut pieces = state.pieces(chain);
+        let mut state = self.lock();
+        let pieces = state.pieces(chain);
         if step {
-            state.stacked += pieces.len() as u64;
+            state.stacked = (state.stacked + pieces.len() as u64).min(8 * self.patience);
         }
-        if state.stacked >= self.patience && (step || self.patience == 0) {
-            let mut runs = self.runs(&pieces, holds)?;
-            runs.retain(|run| self.price * run.weight <= state.stacked);
-            for run in &runs {
-                // One that cannot be made is not missed: the layers are there.
-                let below = lower(&pieces[..run.at], holds);
-                let made = join(layers, &chain[..run.end], &holds[run.first..run.end], &below);
-                state.joined.extend(made.ok().flatten().map(Arc::new));
-            }
-            if !runs.is_empty() {
-                state.stacked = 0;
-                pieces = state.pieces(chain);
+        if state.stacked < self.patience || !(step || self.patience == 0) {
+            return Ok(lower(&pieces, holds));
+        }
+        let mut runs = self.runs(&state, chain, &pieces, holds);
+        runs.retain(|run| self.price * run.weight <= state.stacked);
+        if runs.is_empty() {
+            return Ok(lower(&pieces, holds));
+        }
+        state.stacked = 0;
+        let span = |run: &Run| Span { chain: chain[..run.end].into(), first: run.first };
+        state.barred.extend(runs.iter().map(span));
+        // Others need not wait.
+        drop(state);
+        for run in &runs {
+            // One that cannot be made is not missed: the layers are there. It is not tried again.
+            let below = lower(&pieces[..run.at], holds);
+            if let Ok(Some(work)) = join(layers, &holds[run.first..run.end], &below) {
+                let (mut state, span) = (self.lock(), span(run));
+                state.barred.retain(|barred| *barred != span);
+                state.joined.push(Arc::new(Joined { span, work }));
             }
         }
+        let pieces = self.lock().pieces(chain);
         Ok(lower(&pieces, holds))
     }
 
     /// Small layers in a row, none of which is joined yet.
-    fn runs(&self, pieces: &[Piece], holds: &[Arc<Hold>]) -> Result<Vec<Run>, LayerError> {
+    fn runs(&self, state: &State, chain: &[Digest], pieces: &[Piece], holds: &[Arc<Hold>]) -> Vec<Run> {
+        let barred: Vec<_> = state.barred.iter().filter(|span| chain.starts_with(&span.chain)).collect();
         let mut runs: Vec<Run> = Vec::new();
         for (at, piece) in pieces.iter().enumerate() {
             let Piece::Layer(index) = *piece else { continue };
-            let weight = holds[index].facts()?.map_or(u64::MAX, |facts| facts.entries + (facts.size >> 14));
+            if barred.iter().any(|span| (span.first..span.chain.len()).contains(&index)) {
+                continue;
+            }
+            let facts = holds[index].facts().ok().flatten();
+            let weight = facts.map_or(u64::MAX, |facts| facts.entries.saturating_add(facts.size >> 14));
             if weight > SMALL {
                 continue;
             }
@@ -132,21 +155,26 @@ impl Joins {
             }
         }
         runs.retain(|run| run.end - run.first >= self.shortest);
-        Ok(runs)
+        runs
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
     /// `chain` in as few pieces as there are, bottom first.
     fn pieces(&self, chain: &[Digest]) -> Vec<Piece> {
-        let fitting: Vec<_> = self.joined.iter().filter(|joined| chain.starts_with(&joined.layers)).collect();
+        let fitting: Vec<_> =
+            self.joined.iter().filter(|joined| chain.starts_with(&joined.span.chain)).collect();
         let mut pieces = Vec::new();
         let mut at = 0;
         while at < chain.len() {
-            let here = fitting.iter().filter(|joined| joined.first == at);
-            match here.max_by_key(|joined| joined.layers.len()) {
+            let here = fitting.iter().filter(|joined| joined.span.first == at);
+            match here.max_by_key(|joined| joined.span.chain.len()) {
                 Some(joined) => {
-                    at = joined.layers.len();
+                    at = joined.span.chain.len();
                     pieces.push(Piece::Joined(Arc::clone(joined)));
                 }
                 None => {
@@ -194,24 +222,20 @@ fn lower(pieces: &[Piece], holds: &[Arc<Hold>]) -> Lower {
     lower
 }
 
-/// Copies the highest layers of `chain`, which are those that `holds` keeps, into one directory; none where one of
-/// them hides all that is below it. They stand on `below`.
-fn join(
-    layers: &Layers,
-    chain: &[Digest],
-    holds: &[Arc<Hold>],
-    below: &Lower,
-) -> Result<Option<Joined>, SnapshotError> {
+/// Copies the layers that `holds` keeps, which stand on `below`, into one directory; none where one of them hides all
+/// that is below it.
+fn join(layers: &Layers, holds: &[Arc<Hold>], below: &Lower) -> Result<Option<WorkDir>, SnapshotError> {
     let _span = layers.work().trace().span("join", &[]);
     let stack = layers.stack(holds)?;
-    if stack.root().map_err(io_error("read", &holds[0].used()))?.len() != holds.len() {
+    if stack.hides_all().map_err(io_error("read", &holds[0].used()))? {
         return Ok(None);
     }
     let work = layers.work().create("join")?;
-    let path = directory(&work, "fs", &layers.root(holds)?, layers.ownership)?;
+    // What a root directory is like is said above all layers.
+    let path = directory(&work, "fs", &Root::scratch(), Ownership::Ignore)?;
     let dir = node::open_root(&path).map_err(io_error("open", &path))?;
     let over = Over { form: layers.form, below: &layers.stack_of(&below.dirs)? };
     copy::stack(&stack, &dir, layers.ownership, Some(over))
         .map_err(|(at, e)| io_error("copy", &path.join(at))(e))?;
-    Ok(Some(Joined { layers: chain.to_vec(), first: chain.len() - holds.len(), work }))
+    Ok(Some(work))
 }

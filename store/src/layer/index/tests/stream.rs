@@ -131,6 +131,8 @@ fn what_is_not_in_order_is_not_here() {
     let large = "n".repeat(256);
     let cases: &[&[Made]] = &[
         &[file("b", ""), file("a", "")],
+        &[file("a", ""), (entry("a", Kind::CharDevice), Vec::new())],
+        &[file("a", ""), with((entry("a", Kind::BlockDevice), Vec::new()), |e| e.device = (5000, 1))],
         &[file("a", ""), file("a", "")],
         &[dir("a/"), dir("a/")],
         &[dir("a/"), file("a/x", ""), file("b", ""), file("a/y", "")],
