@@ -262,6 +262,18 @@ pub enum LayerError {
         /// Why.
         source: io::Error,
     },
+    /// The store's layers are marked in the other form: what one hides the other does not see.
+    #[error("the layers in `{path}` were made {}", if *.trusted {
+        "by root of the machine, and cannot be read without CAP_SYS_ADMIN"
+    } else {
+        "without CAP_SYS_ADMIN, and root of the machine reads them otherwise"
+    })]
+    OtherMarks {
+        /// The directory of layers.
+        path: PathBuf,
+        /// Whether they are marked by `trusted` attributes.
+        trusted: bool,
+    },
     /// Something in `work/` went wrong.
     #[error(transparent)]
     Work(#[from] WorkError),
@@ -287,6 +299,9 @@ impl LayerError {
             ),
             Self::Facts { .. } => Some("run `orlop store check`".to_owned()),
             Self::Remake { source, .. } => source.hint(),
+            Self::OtherMarks { .. } => {
+                Some("use another store with `--root`, or run orlop as this one was made".to_owned())
+            }
             Self::Work(e) => e.hint(),
             Self::Mount { .. } => Some(
                 "mounting a layer from its tar needs root and Linux 6.12 with EROFS; unpacked layers work anywhere"

@@ -57,6 +57,9 @@ pub struct Layers {
     /// Directories of layers that this process wrote, and whose bytes it has hashed on the way.
     pub(super) written: Arc<Mutex<HashSet<PathBuf>>>,
     chains: Arc<Mutex<Chains>>,
+    /// Set once the layers are found to be marked in this process's form.
+    #[cfg(unix)]
+    claimed: Arc<OnceLock<()>>,
     /// What was stacked last: the next step stands on most of it.
     #[cfg(unix)]
     recent: Arc<Mutex<Recent>>,
@@ -187,6 +190,8 @@ impl Layers {
             unsynced: Arc::new(Unsynced::new(dir)),
             written: Arc::default(),
             chains: Arc::default(),
+            #[cfg(unix)]
+            claimed: Arc::default(),
             #[cfg(unix)]
             recent: Arc::default(),
         })
@@ -444,6 +449,7 @@ impl Layers {
         layers: &[Digest],
         prefer_tree: bool,
     ) -> Result<Result<Vec<Arc<Hold>>, Vec<usize>>, LayerError> {
+        self.claim_marks()?;
         let mut shared = if prefer_tree { Vec::new() } else { self.recent(layers) };
         let (mut holds, mut missing, mut whole) = (Vec::new(), Vec::new(), !prefer_tree);
         for (i, diff_id) in layers.iter().enumerate().skip(shared.len()).rev() {
@@ -482,6 +488,40 @@ impl Layers {
             }
         }
         if unpacked { self.holds(layers, prefer_tree) } else { Ok(Err(missing)) }
+    }
+
+    /// Finds the layers to be marked as this process reads and marks them, or says that they are from now on.
+    ///
+    /// # Errors
+    /// [`LayerError::OtherMarks`] when they are marked in the other form.
+    #[cfg(unix)]
+    pub(super) fn claim_marks(&self) -> Result<(), LayerError> {
+        if self.claimed.get().is_some() {
+            return Ok(());
+        }
+        let path = self.dir.join("marks");
+        let own = match self.form {
+            XattrForm::Trusted => "trusted\n",
+            XattrForm::User => "user\n",
+        };
+        let found = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => String::new(),
+            Err(e) => return Err(io_error("read", &path)(e)),
+        };
+        match found.as_str() {
+            found if found == own => {}
+            "trusted\n" | "user\n" => {
+                return Err(LayerError::OtherMarks {
+                    path: self.dir.clone(),
+                    trusted: self.form == XattrForm::User,
+                });
+            }
+            // Made by an earlier version, or not on the disk when the system went down.
+            _ => std::fs::write(&path, own).map_err(io_error("write", &path))?,
+        }
+        self.claimed.get_or_init(|| ());
+        Ok(())
     }
 
     /// What is kept already of the lowest of `layers`.

@@ -30,10 +30,13 @@ fn as_root() -> Host {
     Host { root: true, xattrs, ownership: Ownership::Keep, note }
 }
 
-/// Whether user 0 here is user 0 of the machine: only that one may set `trusted` attributes.
+/// Whether user 0 here is user 0 of the machine, and may set `trusted` attributes: in a container of few capabilities
+/// it may not.
 fn owns_machine() -> bool {
     let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-    map.split_whitespace().collect::<Vec<_>>() == ["0", "0", "4294967295"]
+    let may = rustix::thread::capabilities(None)
+        .is_ok_and(|sets| sets.effective.contains(rustix::thread::CapabilitySet::SYS_ADMIN));
+    may && map.split_whitespace().collect::<Vec<_>>() == ["0", "0", "4294967295"]
 }
 
 fn as_user() -> Result<Host, Failure> {

@@ -2,6 +2,8 @@
 
 use orlop_fixtures::buildah::{self, Built};
 use orlop_fixtures::dockerfiles::Fixture;
+use orlop_fixtures::layout::{self, Compression};
+use orlop_fixtures::tarball::{self, Entry};
 use orlop_fixtures::test_env::{Invocation, TestEnv};
 use orlop_fixtures::tool::{run, tool};
 use orlop_fixtures::user::User;
@@ -188,4 +190,47 @@ fn privileged_rootless_insecure_steps_have_what_the_user_has() {
         .says("000001ffffffffff")
         .says(" mounted")
         .says("no devices");
+}
+
+/// Root in a container of few capabilities has no mounts and no `trusted` attributes. What needs neither works, and a
+/// store that was made so is not mixed up with one of root's.
+#[test]
+fn privileged_root_without_the_right_to_mount() {
+    let env = crate::env();
+    let below = [Entry::dir("d"), Entry::file("d/old", "old"), Entry::dir("e"), Entry::file("e/x", "x")];
+    let above = [
+        Entry::dir("d"),
+        Entry::file("d/.wh..wh..opq", ""),
+        Entry::file("d/new", "new"),
+        Entry::dir("e"),
+        Entry::file("e/.wh.x", ""),
+    ];
+    layout::Image::new()
+        .tar(tarball::archive(&below), Compression::Gzip)
+        .tar(tarball::archive(&above), Compression::Gzip)
+        .write(&env.dir("image"));
+    env.file(
+        "context/Dockerfile",
+        "ARG BASE\nFROM ${BASE} AS base\nFROM scratch\nCOPY --from=base / /copied\n",
+    );
+    let wrapper = ["setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin"].map(str::to_owned);
+    let build = |invocation: Invocation<'_>| {
+        let archive = env.path("image.tar");
+        invocation
+            .args(["build", "--build-arg"])
+            .arg(format!("BASE={}", layout_name(&env.path("image"))))
+            .arg("-o")
+            .arg(format!("type=oci,dest={}", archive.display()))
+            .arg(env.path("context"))
+            .run()
+    };
+    build(env.wrapped(&wrapper, "store")).success();
+    let built = crate::Opened::archive(&env.path("image.tar"));
+    assert_eq!(built.text("/copied/d/new"), "new");
+    assert!(!built.has("/copied/d/old") && !built.has("/copied/e/x") && built.has("/copied/e"));
+    // Root of the machine would see what is hidden.
+    let root = ["env".to_owned()];
+    let other = build(env.wrapped(&root, "store")).code(125);
+    other.says("were made without CAP_SYS_ADMIN").says("hint: use another store with `--root`");
+    env.wrapped(&root, "store").arg("images").run().success();
 }

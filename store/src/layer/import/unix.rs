@@ -194,6 +194,7 @@ impl Layers {
         tar: impl Read + Send,
         keep: bool,
     ) -> Result<LayerFacts, LayerError> {
+        self.claim_marks()?;
         let work = self.work.create("layer")?;
         let making = work.path().join("layer");
         let fs = making.join(Form::Fs.name());
