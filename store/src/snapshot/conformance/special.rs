@@ -6,12 +6,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, symlink};
 use std::path::Path;
 
+use orlop_fixtures::tarball::{Entry, archive};
 use rustix::fs::{CWD, FileType, Mode, XattrFlags, mknodat};
 
 use super::changes::base;
 use super::{Check, Committed, Subject, set_time};
 use crate::digest::Digest;
-use crate::layer::tar::{Entry, Kind, Time, Writer};
+use crate::layer::tar::Kind;
 
 pub(super) const CHECKS: &[(&str, Check)] = &[
     ("hard_links_in_a_layer", links_in_a_layer),
@@ -272,18 +273,9 @@ fn shut(subject: &Subject) {
 /// Other tools write whiteouts of what no layer has. In a directory that is of one layer alone an overlay would list
 /// them, as names that lead nowhere.
 fn deletions_of_nothing(subject: &Subject) {
-    let entry = |path: &str| Entry {
-        path: path.as_bytes().to_vec(),
-        kind: if path.ends_with('/') { Kind::Directory } else { Kind::File },
-        mode: 0o755,
-        uid: 0,
-        gid: 0,
-        mtime: Time::default(),
-        link: Vec::new(),
-        size: 0,
-        device: (0, 0),
-        xattrs: Default::default(),
-        windows: Default::default(),
+    let entry = |path: &&str| match path.strip_suffix('/') {
+        Some(_) => Entry::dir(path),
+        None => Entry::file(path, ""),
     };
     let chains: [&[&[&str]]; 4] = [
         &[&["a/", "a/.wh.gone", "a/kept", ".wh.gone", "a/b/", "a/b/.wh.gone"]],
@@ -304,9 +296,7 @@ fn deletions_of_nothing(subject: &Subject) {
     for (chain, expected) in chains.into_iter().zip(expected) {
         let mut snapshot = Committed::scratch();
         for layer in chain {
-            let mut tar = Writer::new(Vec::new());
-            layer.iter().for_each(|path| tar.append(&entry(path), &b""[..]).unwrap());
-            let tar = tar.finish().unwrap();
+            let tar = archive(&layer.iter().map(entry).collect::<Vec<_>>());
             let diff_id = Digest::of(&tar);
             subject.layers.import(snapshot.layers(), &diff_id, &tar[..]).unwrap();
             snapshot = snapshot.with(diff_id);
