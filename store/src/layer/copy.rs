@@ -91,7 +91,7 @@ pub(crate) fn stack(
         // A name of it that is hidden counts in overlays.
         return Err(at(name)(Errno::MLINK.into()));
     }
-    // A directory's own mode and time come when everything is in it. The root has its own already.
+    // A directory's own mode and time come when everything is in it. The root's are the caller's to set.
     for (path, layers, hides) in dirs.iter().rev().filter(|(path, ..)| !path.is_empty()) {
         let from = node::open_dir(stack.layer(layers), path).map_err(at(path))?;
         let meta = Meta::of_handle(from.as_fd()).map_err(at(path))?;

@@ -53,10 +53,10 @@ impl Layers {
         std::fs::create_dir(&making).map_err(io_error("make", &making))?;
         let path = making.join(Form::Tar.name());
         let copy = File::create(&path).map_err(io_error("make", &path))?;
-        let mut indexer = Some(Indexer::new(below.is_empty()));
+        let mut indexer = None;
         let (diff_id, size, fits) = std::thread::scope(|scope| {
             let mut reader = Reader::new(Tee::new(scope, tar, Some(copy)));
-            let fits = match indexer.as_mut().map_or(Ok(false), |all| all.read(&mut reader, MOST_AT_ONCE)) {
+            let fits = match indexer.insert(Indexer::new(below.is_empty())).read(&mut reader, MOST_AT_ONCE) {
                 Ok(true) => true,
                 Ok(false) => {
                     indexer = None;

@@ -138,13 +138,7 @@ impl Stream {
             (node.mode, node.links) = (DIRECTORY, 2);
         } else if !self.meaning.content(entry, at, &mut node)? {
             // It would take the place of what had its name.
-            if self
-                .open
-                .last()
-                .is_some_and(|open| !open.names.last.is_empty() && name <= open.names.last.as_slice())
-            {
-                return Err(DISORDER);
-            }
+            self.innermost(name)?;
             self.meaning.found.missing_devices += 1;
             return Ok(());
         }
@@ -224,12 +218,16 @@ impl Stream {
         self.blocks.settle().map_err(Refused::Write)
     }
 
+    /// The innermost directory, in which `name` comes after all that it has.
+    fn innermost(&mut self, name: &[u8]) -> Result<&mut Open, Refused> {
+        let open = self.open.last_mut().ok_or(DISORDER)?;
+        let is_next = open.names.last.is_empty() || name > open.names.last.as_slice();
+        is_next.then_some(open).ok_or(DISORDER)
+    }
+
     /// Adds a name to the innermost directory.
     fn name(&mut self, name: &[u8], node: &Node) -> Result<(), Refused> {
-        let open = self.open.last_mut().ok_or(DISORDER)?;
-        if !open.names.last.is_empty() && name <= open.names.last.as_slice() {
-            return Err(DISORDER);
-        }
+        let open = self.innermost(name)?;
         open.names.last.clear();
         open.names.last.extend_from_slice(name);
         open.names.dots(Some(name), &open.node, &open.parent);
